@@ -1,0 +1,19 @@
+"""Real mounts for tests and comparisons, brought up and taken down by one call each (root, Debian).
+
+    with mounted("sshfs-nolink") as mount:
+        one, other = mount.paths          # two clients of one export
+
+On the command line: ``python -m benchmarks.mounts --help``.
+"""
+
+from __future__ import annotations
+
+from benchmarks.mounts.kind import Kind
+from benchmarks.mounts.mount import DEFAULT_BASE, KINDS, Mount, mounted, running, up
+from benchmarks.mounts.packages import install, kernel_knows, missing, packages
+from benchmarks.mounts.stage import MountError
+
+__all__ = [
+    "DEFAULT_BASE", "KINDS", "Kind", "Mount", "MountError", "install", "kernel_knows", "missing", "mounted",
+    "packages", "running", "up",
+]

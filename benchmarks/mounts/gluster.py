@@ -1,0 +1,89 @@
+"""GlusterFS: one to three servers and two clients, each a host of a private network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks.mounts.kind import Kind
+from benchmarks.mounts.network import connect
+from benchmarks.mounts.stage import MountError, Stage, wait_until
+
+_PACKAGES = ("glusterfs-server", "glusterfs-client", "iproute2")
+_VOLUME = "mail"
+
+
+def _address(host: str) -> str:
+    """s1 -> 10.77.0.1, c1 -> 10.77.0.101."""
+    return f"10.77.0.{int(host[1:]) + (100 if host[0] == 'c' else 0)}"
+
+
+def _gluster(servers: int, *layout: str) -> Callable[[Stage], list[Path]]:
+    hosts = [f"s{number + 1}" for number in range(servers)]
+
+    def start(stage: Stage) -> list[Path]:
+        Path("/var/run/gluster").mkdir(exist_ok=True)  # compiled in
+        connect(stage, {host: _address(host) for host in [*hosts, "c1", "c2"]})
+        for host in hosts:
+            _serve(stage, host)
+        for host in hosts:
+            wait_until(lambda host=host: _answers(stage, host), f"glusterd of {host}")  # type: ignore[misc]
+        for host in hosts[1:]:
+            _ask(stage, "s1", "peer", "probe", _address(host))
+        wait_until(lambda: _connected(stage, hosts), "the servers to know each other")
+        bricks = [f"{_address(host)}:{stage.folder(host)}/brick" for host in hosts]
+        _ask(stage, "s1", "volume", "create", _VOLUME, *layout, *bricks, "force")  # on the root file system
+        _ask(stage, "s1", "volume", "set", _VOLUME, "network.ping-timeout", "5")
+        _ask(stage, "s1", "volume", "start", _VOLUME)
+        return [_mount(stage, client, hosts) for client in ("c1", "c2")]
+
+    return start
+
+
+def _serve(stage: Stage, host: str) -> None:
+    """glusterd, which starts this host's bricks and self-heal daemon too."""
+    home = stage.folder(host)
+    options = {
+        "working-directory": stage.folder(f"{host}/work"),
+        "run-directory": stage.folder(f"{host}/run"),
+        "glusterd-sockfile": home / "socket",
+        "cluster-test-mode": stage.folder(f"{host}/log"),  # bricks log here, not in /var/log
+    }
+    settings = [f"--xlator-option=management.{name}={value}" for name, value in options.items()]
+    stage.run("glusterd", "-p", home / "glusterd.pid", "-l", home / "glusterd.log", *settings, host=host)
+
+
+def _ask(stage: Stage, host: str, *question: str) -> str:
+    home = stage.base / host
+    where = (f"--glusterd-sock={home}/socket", f"--log-file={home}/cli.log")
+    return stage.run("gluster", "--mode=script", "--wignore", *where, *question, host=host)
+
+
+def _answers(stage: Stage, host: str) -> bool:
+    try:
+        _ask(stage, host, "pool", "list")
+    except MountError:
+        return False
+    return True
+
+
+def _connected(stage: Stage, hosts: list[str]) -> bool:
+    peers = len(hosts) - 1
+    return all(_ask(stage, host, "peer", "status").count("(Connected)") == peers for host in hosts)
+
+
+def _mount(stage: Stage, client: str, servers: list[str]) -> Path:
+    point = stage.folder("A" if client == "c1" else "B")
+    sources = [f"--volfile-server={_address(server)}" for server in servers]
+    log = stage.folder("log") / f"{client}.log"
+    stage.run("glusterfs", *sources, f"--volfile-id={_VOLUME}", "-l", log, point, host=client)
+    return stage.mounted(point)
+
+
+KINDS = (
+    Kind("gluster", "GlusterFS, one server", _PACKAGES, _gluster(1), restart=_serve),
+    Kind("gluster-replica2", "GlusterFS, two copies (two servers can disagree)", _PACKAGES,
+         _gluster(2, "replica", "2"), restart=_serve),
+    Kind("gluster-arbiter", "GlusterFS, two copies and an arbiter", _PACKAGES,
+         _gluster(3, "replica", "2", "arbiter", "1"), restart=_serve),
+)

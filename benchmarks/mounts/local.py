@@ -1,0 +1,44 @@
+"""File systems of the kernel on this machine: disk images, memory, and one laid over another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks.mounts.kind import Kind
+from benchmarks.mounts.stage import Stage
+
+
+def _disk(fstype: str, *mkfs: str) -> Callable[[Stage], list[Path]]:
+    def start(stage: Stage) -> list[Path]:
+        image, point = stage.image(*mkfs), stage.folder("A")
+        stage.run("mount", "-t", fstype, "-o", "loop", image, point)
+        return [point]
+
+    return start
+
+
+def _tmpfs(stage: Stage) -> list[Path]:
+    point = stage.folder("A")
+    stage.run("mount", "-t", "tmpfs", "-o", f"size={stage.size}m", "tmpfs", point)
+    return [point]
+
+
+def _overlay(stage: Stage) -> list[Path]:
+    """The upper layer lies on a tmpfs: in a container, / is often an overlay, which cannot be one itself."""
+    layers = stage.folder("layers")
+    stage.run("mount", "-t", "tmpfs", "-o", f"size={stage.size}m", "tmpfs", layers)
+    lower, upper, work = (stage.folder(f"layers/{name}") for name in ("lower", "upper", "work"))
+    point = stage.folder("A")
+    options = f"lowerdir={lower},upperdir={upper},workdir={work}"
+    stage.run("mount", "-t", "overlay", "-o", options, "overlay", point)
+    return [point]
+
+
+KINDS = (
+    Kind("ext4", "ext4 on a disk image", ("e2fsprogs",), _disk("ext4", "mkfs.ext4", "-q"), "ext4"),
+    Kind("xfs", "XFS on a disk image", ("xfsprogs",), _disk("xfs", "mkfs.xfs", "-q"), "xfs"),
+    Kind("btrfs", "Btrfs on a disk image", ("btrfs-progs",), _disk("btrfs", "mkfs.btrfs", "-q"), "btrfs"),
+    Kind("tmpfs", "memory", (), _tmpfs, "tmpfs"),
+    Kind("overlay", "overlay, its upper layer in memory", (), _overlay, "overlay"),
+)

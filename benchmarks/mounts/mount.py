@@ -1,0 +1,109 @@
+"""Mounts: up, running, down."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from benchmarks.mounts import gluster, layers, local, ssh
+from benchmarks.mounts.kind import Kind
+from benchmarks.mounts.stage import MountError, Stage
+
+_FAMILIES = (local, layers, ssh, gluster)
+KINDS: dict[str, Kind] = {kind.name: kind for family in _FAMILIES for kind in family.KINDS}
+DEFAULT_BASE = Path("/tmp/maildir-safe-mounts")
+
+
+class Mount:
+    """A mount that is up.
+
+    Attributes:
+        kind: what it is.
+        paths: the mount points; two where two clients share one export.
+    """
+
+    def __init__(self, kind: Kind, stage: Stage, paths: list[Path]) -> None:
+        self.kind = kind
+        self.paths = paths
+        self._stage = stage
+
+    def folder(self) -> Path:
+        """A new, empty directory on the mount, made by its first client."""
+        return Path(tempfile.mkdtemp(prefix="t", dir=self.paths[0]))
+
+    def stop(self, server: str) -> None:
+        """End a server's processes at once, as a crash would; `server` is its host's name, such as s2."""
+        self._stage.kill(server)
+
+    def start(self, server: str) -> None:
+        """Start a stopped server again.
+
+        Raises:
+            MountError: it does not start, or this kind has no servers to stop.
+        """
+        if self.kind.restart is None:
+            raise MountError(f"{self.kind.name} has no servers that can be stopped and started")
+        self.kind.restart(self._stage, server)
+
+    def down(self) -> None:
+        """Take it down and remove all it left.
+
+        Raises:
+            MountError: something still holds on to it, such as an open file.
+        """
+        self._stage.sweep()
+
+
+def up(name: str, base: Path = DEFAULT_BASE, size: int = 512) -> Mount:
+    """Bring a mount up in `base`/`name`.
+
+    Args:
+        name: a key of `KINDS`.
+        base: directory for the stages of mounts.
+        size: MiB of disk images and of file systems in memory.
+
+    Raises:
+        MountError: it did not come up; nothing of it is left.
+    """
+    if os.getuid():
+        raise MountError("mounts need root")
+    stage = Stage(base / name, size)
+    stage.open()
+    try:
+        paths = KINDS[name].start(stage)
+        stage.write("paths", "".join(f"{path}\n" for path in paths))
+    except BaseException:
+        stage.sweep()
+        raise
+    return Mount(KINDS[name], stage, paths)
+
+
+def running(base: Path = DEFAULT_BASE) -> dict[str, Mount]:
+    """The mounts in `base` by name, whoever started them; one whose start was killed has no paths."""
+    found = {}
+    for name in KINDS:
+        if (base / name).is_dir():
+            file = base / name / "paths"
+            paths = [Path(line) for line in file.read_text().splitlines()] if file.exists() else []
+            found[name] = Mount(KINDS[name], Stage(base / name), paths)
+    return found
+
+
+@contextmanager
+def mounted(name: str, base: Path | None = None, size: int = 512) -> Iterator[Mount]:
+    """A mount for the length of a `with` block, in a directory of its own; see `up`.
+
+    Args:
+        name: a key of `KINDS`.
+        base: where that directory is made; by default, where temporary files are.
+        size: MiB of disk images and of file systems in memory.
+    """
+    with tempfile.TemporaryDirectory(prefix="mounts.", dir=base) as own:
+        mount = up(name, Path(own), size)
+        try:
+            yield mount
+        finally:
+            mount.down()

@@ -1,0 +1,55 @@
+"""What a kind needs of the machine: root, a kernel that knows it, Debian packages."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+
+from benchmarks.mounts.kind import Kind
+
+
+def packages(kinds: Iterable[Kind]) -> list[str]:
+    """The Debian packages of some kinds, each once, sorted."""
+    return sorted({package for kind in kinds for package in kind.packages})
+
+
+def missing(kind: Kind) -> str:
+    """What this machine lacks for a kind, in words; ``""`` if nothing is known to be missing."""
+    if os.getuid():
+        return "needs root"
+    wanted = [package for package in kind.packages if not _installed(package)]
+    return f"needs the Debian packages {' '.join(wanted)}" if wanted else ""
+
+
+def install(kinds: Iterable[Kind]) -> None:
+    """Install what is missing, without questions.
+
+    Raises:
+        subprocess.CalledProcessError: apt-get failed; it has said why.
+    """
+    wanted = [package for package in packages(kinds) if not _installed(package)]
+    if wanted:
+        quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        for command in (["update"], ["install", "-y", "--no-install-recommends", *wanted]):
+            subprocess.run(["apt-get", "-q", *command], check=True, env=quiet)
+
+
+def kernel_knows(fstype: str) -> bool:
+    """Whether the kernel has a file system, after an attempt to load its module."""
+    if fstype not in _filesystems():
+        try:
+            subprocess.run(["modprobe", "-q", f"fs-{fstype}"], check=False)
+        except FileNotFoundError:
+            pass  # no module tools: what is built in is all there is
+    return fstype in _filesystems()
+
+
+def _filesystems() -> set[str]:
+    return {line.split()[-1] for line in Path("/proc/filesystems").read_text().splitlines()}
+
+
+def _installed(package: str) -> bool:
+    command = ["dpkg-query", "-Wf${db:Status-Status}", package]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout == "installed"
