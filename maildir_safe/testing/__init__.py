@@ -1,0 +1,1 @@
+"""Simulated and faulty file systems, for testing mail code. Not used by the rest of the package."""

@@ -1,0 +1,262 @@
+"""What a simulated host keeps to itself: descriptors, caches, changes not yet sent, a clock, faults."""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+import stat
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from maildir_safe.testing.simdisk import ROOT, Disk, Node, fail
+from maildir_safe.testing.simfaults import Fault, FaultPlan
+from maildir_safe.testing.simserver import CALL_SECONDS, EPOCH, Call, HostDied, SimServer
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Handle:
+    """An open file or directory."""
+
+    ino: int
+    path: str
+    offset: int = 0
+
+
+class SimClient:
+    """The machinery of `SimHost`: every call to the server goes through `_call`, counted and logged.
+
+    Args:
+        server: where the files are.
+        name: how the history calls it; hosts of one server should differ.
+        clock_offset: seconds that its wall clock is ahead of the server's.
+        seed: what its random bytes are made from, together with its name.
+        faults: what goes wrong on this host.
+
+    Attributes:
+        calls: how many file calls it has made.
+        plan: its faults; `plan.hits` says which have struck.
+        partitioned: it cannot reach the server.
+        dead: it crashed; every further call raises `HostDied`.
+    """
+
+    def __init__(
+        self, server: SimServer, name: str = "a", *, clock_offset: float = 0.0, seed: int = 0,
+        faults: Iterable[Fault] = (),
+    ) -> None:  # fmt: skip
+        self.server = server
+        self.name = name
+        self.profile = server.profile
+        self.clock_offset = clock_offset
+        self.plan = FaultPlan(tuple(faults))
+        self.calls = 0
+        self.partitioned = False
+        self.dead = False
+        self._random = random.Random(f"{seed}/{name}")
+        self._handles: dict[int, Handle] = {}
+        self._next_fd = 1000
+        self._booted = server.now - 100.0 - len(server.hosts)
+        self._names: dict[tuple[int, str], tuple[int | None, float]] = {}
+        self._attributes: dict[int, tuple[os.stat_result, float]] = {}
+        self._listings: dict[int, tuple[list[str], float]] = {}
+        self._log: list[tuple[float, str, Callable[[Disk], object]]] = []
+        self._replica = server.disk
+        self._replica_version = -1
+        self._blocked = False
+        self._unlinked: set[int] = set()
+        self._odd: Fault | None = None
+        server.hosts.append(self)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name}>"
+
+    @property
+    def open_descriptors(self) -> list[str]:
+        """Paths of what is still open: a test for leaks."""
+        return [handle.path for handle in self._handles.values()]
+
+    # -- the one way to the server --------------------------------------------------------
+
+    def _call(
+        self, kind: str, names: str, act: Callable[[Disk], T], *, changes: bool = False,
+        failed: Callable[[Disk], object] | None = None, late: Callable[[Disk], object] | None = None,
+    ) -> T:  # fmt: skip
+        if self.dead:
+            raise HostDied(self.name)
+        if self.server.turns:
+            self.server.turns.turn(self)
+        self.calls += 1
+        self.server.advance(CALL_SECONDS)
+        fault = self.plan.match(kind, names)
+        self._odd = fault if fault and not fault.error else None
+        outcome = "odd (fault)" if self._odd else "ok"
+        try:
+            if fault and fault.error:
+                outcome = f"{errno.errorcode[fault.error]} (fault: {fault.effect})"
+                self._strike(fault, names, act, failed, late or act)
+            if self.partitioned and not self.profile.write_back and kind not in ("fstat", "close"):
+                raise fail(errno.ETIMEDOUT)
+            return self._execute(names, act, changes)
+        except OSError as error:
+            if outcome == "ok":
+                outcome = errno.errorcode.get(error.errno or 0, "?")
+            raise
+        finally:
+            call = Call(self.server.now, self.name, kind, names, outcome)
+            self.server.history.append(call)
+            if self.server.after_call:
+                self.server.after_call(call)
+
+    def _execute(self, names: str, act: Callable[[Disk], T], changes: bool) -> T:
+        disk = self._disk()
+        if not changes:
+            return act(disk)
+        self.server.version += 1
+        disk.now = self._stamp()
+        result = act(disk)
+        if self.profile.write_back:
+            self._log.append((self.server.now + self.profile.write_back, names, act))
+        return result
+
+    def _strike(
+        self, fault: Fault, names: str, act: Callable[[Disk], object],
+        failed: Callable[[Disk], object] | None, late: Callable[[Disk], object],
+    ) -> None:  # fmt: skip
+        if fault.effect == "none" and failed:
+            self._execute(names, failed, True)
+        elif fault.effect == "done":
+            try:
+                self._execute(names, act, True)
+            except OSError:
+                pass
+        elif fault.effect == "late":
+            self.server.at(self.server.now + fault.delay, late)
+        raise fail(fault.error, names)
+
+    def _stamp(self) -> int:
+        offset = 0.0 if self.profile.network else self.clock_offset
+        return int((EPOCH + self.server.now + offset) * 1e9)
+
+    def _disk(self) -> Disk:
+        if not self.profile.write_back:
+            return self.server.disk
+        if not self._log and not self.partitioned and self._replica_version != self.server.version:
+            self._replica = self.server.disk.copy()
+            self._replica_version = self.server.version
+        return self._replica
+
+    def reintegrate(self, now: float) -> None:
+        """Send the server what is old enough; what it refuses is a conflict and stops the rest."""
+        while self._log and not self.partitioned and not self._blocked and self._log[0][0] <= now:
+            _, names, act = self._log[0]
+            self.server.version += 1
+            self.server.disk.now = int((EPOCH + now) * 1e9)
+            try:
+                act(self.server.disk)
+            except OSError as error:
+                self._blocked = True
+                self.server.conflicts.append(f"{self.name}: {names}: {error.strerror}")
+            else:
+                del self._log[0]
+
+    # -- names and caches -----------------------------------------------------------------
+
+    def _handle(self, fd: int) -> Handle:
+        try:
+            return self._handles[fd]
+        except KeyError:
+            if self.dead:
+                raise HostDied(self.name) from None
+            raise fail(errno.EBADF) from None
+
+    def _new_fd(self, ino: int, path: str) -> int:
+        self._next_fd += 1
+        self._handles[self._next_fd] = Handle(ino, path)
+        return self._next_fd
+
+    def _where(self, fd: int, name: str) -> tuple[int, str]:
+        handle = self._handle(fd)
+        return handle.ino, f"{handle.path.rstrip('/')}/{name}"
+
+    def _check_name(self, name: str) -> None:
+        if len(os.fsencode(name)) > self.profile.name_max:
+            raise fail(errno.ENAMETOOLONG, name)
+        if any(character in self.profile.refused for character in name):
+            raise fail(self.profile.refused_errno, name)
+
+    def _into(self, disk: Disk, ino: int) -> int:
+        """A directory about to be used through a descriptor: resolved, and still there."""
+        self.server.looked_at(ino)
+        node = disk.nodes[ino]
+        if node.kind == stat.S_IFDIR and not node.links:
+            raise fail(errno.ESTALE if self.profile.network else errno.ENOENT)
+        return ino
+
+    def _lookup(self, disk: Disk, parent: int, name: str) -> Node:
+        known = self._names.get((parent, name))
+        if known and known[1] > self.server.now:
+            if known[0] is None:
+                raise fail(errno.ENOENT, name)
+            return disk.nodes[known[0]]
+        try:
+            node = disk.lookup(self._into(disk, parent), name)
+        except FileNotFoundError:
+            self._remember(parent, name, None)
+            raise
+        self._remember(parent, name, node.ino)
+        if node.kind == stat.S_IFDIR:
+            self.server.looked_at(node.ino)
+            return disk.lookup(parent, name)
+        return node
+
+    def _remember(self, parent: int, name: str, ino: int | None) -> None:
+        seconds = self.profile.negative if ino is None else self.profile.lookup
+        self._names.pop((parent, name), None)
+        if seconds:
+            self._names[parent, name] = (ino, self.server.now + seconds)
+
+    def _walk(self, disk: Disk, start: int, path: str) -> Node:
+        node = disk.nodes[start]
+        for part in filter(None, path.split("/")):
+            parent = self._into(disk, node.ino)
+            node = disk.lookup(parent, part)
+            if node.kind == stat.S_IFDIR:
+                self.server.looked_at(node.ino)
+                node = disk.lookup(parent, part)  # a conflict has put a link in its place
+            if node.kind == stat.S_IFLNK:
+                node = self._walk(disk, ROOT, os.fsdecode(node.data))
+        return node
+
+    def _readable(self, node: Node) -> Node:
+        if self.profile.network and not node.links and node.ino not in self._unlinked:
+            raise fail(errno.ESTALE)
+        return node
+
+    def _forget(self, parent: int, name: str) -> None:
+        self._names.pop((parent, name), None)
+        self._listings.pop(parent, None)
+
+    def _stat(self, node: Node) -> os.stat_result:
+        cached = self._attributes.get(node.ino)
+        if cached and cached[1] > self.server.now:
+            return cached[0]
+        mtime = node.mtime - node.mtime % self.profile.mtime_step
+        atime = node.atime - node.atime % self.profile.atime_step
+        seconds = (atime // 10**9, mtime // 10**9, mtime // 10**9)
+        found = os.stat_result(
+            (node.kind | node.mode, node.ino, 1, node.links, 0, 0, len(node.data), *seconds),
+            {"st_atime": atime / 1e9, "st_mtime": mtime / 1e9, "st_atime_ns": atime, "st_mtime_ns": mtime},
+        )
+        if self.profile.attributes:
+            self._attributes[node.ino] = (found, self.server.now + self.profile.attributes)
+        return found
+
+    def _parent(self, name: str, dir_fd: int | None) -> tuple[Callable[[Disk], int], str, str]:
+        if dir_fd is not None:
+            ino, full = self._where(dir_fd, name)
+            return lambda _: ino, name, full
+        above, _, last = name.rstrip("/").rpartition("/")
+        return lambda disk: self._walk(disk, ROOT, above).ino, last, name

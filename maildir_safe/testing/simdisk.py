@@ -1,0 +1,337 @@
+"""The medium of the simulated file system: what is visible, what is durable, what a crash may keep.
+
+Three rules of what a crash may keep, chosen when the disk is made:
+
+* ``ordered``: names change on disk in the order in which they changed in memory, as in a
+  journal. A crash keeps the first k changes.
+* ``atomic``: each call is kept or lost as a whole, so a rename never shows half, and a call
+  that uses a name is never kept without the call that made the name. Otherwise any subset.
+* ``weak``: every single entry added or removed is kept or lost on its own, as on a file system
+  without a journal: a rename may leave both names, or none.
+
+What each call makes durable: `flush` (fsync of a file) its contents, size and time, not its
+name; `sync_dir` (fsync of a directory) its entries, with all that the rule above ties to
+them; `sync_all` (syncfs) everything; close nothing.
+"""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+Mode = Literal["ordered", "atomic", "weak"]
+ROOT = 1
+
+
+def fail(code: int, name: str = "") -> OSError:
+    """The `OSError` of an errno, as the system would raise it."""
+    return OSError(code, os.strerror(code), name)
+
+
+class Node:
+    """A file, directory or symbolic link.
+
+    `data`, `entries` and `mtime` are what everyone sees; `disk_data`, `disk_entries` and
+    `disk_mtime` what survives any crash; `chunks` the writes between the two.
+    """
+
+    __slots__ = (
+        "atime", "chunks", "data", "disk_data", "disk_entries", "disk_mtime", "entries", "ino", "kind",
+        "links", "mode", "mtime",
+    )  # fmt: skip
+
+    def __init__(self, ino: int, kind: int, mode: int, now: int) -> None:
+        self.ino = ino
+        self.kind = kind
+        self.mode = mode
+        self.links = 0
+        self.data = self.disk_data = b""
+        self.chunks: list[tuple[int, bytes]] = []
+        self.entries: dict[str, int] = {}
+        self.disk_entries: dict[str, int] = {}
+        self.mtime = self.disk_mtime = self.atime = now
+
+    def copy(self) -> Node:
+        """An independent copy."""
+        twin = Node.__new__(Node)
+        for slot in Node.__slots__:
+            setattr(twin, slot, getattr(self, slot))
+        twin.chunks = self.chunks.copy()
+        twin.entries = self.entries.copy()
+        twin.disk_entries = self.disk_entries.copy()
+        return twin
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Entries that a crash keeps or loses together.
+
+    `effects`: (directory, name, what it names, or None if it was removed); `needs`: the
+    numbers of the earlier changes without which this one is never kept.
+    """
+
+    number: int
+    effects: tuple[tuple[int, str, int | None], ...]
+    needs: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What one crash keeps: numbers of `Change`s, and the contents of each unsynced file."""
+
+    kept: frozenset[int] = frozenset()
+    contents: tuple[tuple[int, bytes], ...] = ()
+
+
+@dataclass
+class Disk:
+    """Files and directories by number, in memory.
+
+    Attributes:
+        mode: which subset of changes a crash may keep (see the module).
+        fold: names that differ in case only are the same name.
+        now: the time that changes are stamped with, nanoseconds since 1970.
+    """
+
+    mode: Mode = "atomic"
+    fold: bool = False
+    now: int = 0
+    nodes: dict[int, Node] = field(default_factory=dict)
+    pending: list[Change] = field(default_factory=list)
+    serial: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.nodes:
+            self.nodes[ROOT] = Node(ROOT, stat.S_IFDIR, 0o700, self.now)
+            self.nodes[ROOT].links = 1
+
+    def copy(self) -> Disk:
+        """An independent copy: for a crash that the original does not see."""
+        nodes = {ino: node.copy() for ino, node in self.nodes.items()}
+        return Disk(self.mode, self.fold, self.now, nodes, self.pending.copy(), self.serial)
+
+    # -- names ----------------------------------------------------------------------------
+
+    def directory(self, ino: int) -> Node:
+        """The directory with this number; ENOTDIR, or ENOENT when it is gone."""
+        node = self.nodes[ino]
+        if node.kind != stat.S_IFDIR:
+            raise fail(errno.ENOTDIR)
+        if not node.links:
+            raise fail(errno.ENOENT)
+        return node
+
+    def spelled(self, parent: Node, name: str) -> str:
+        """The name as the directory has it, which differs only where case is folded."""
+        if self.fold and name not in parent.entries:
+            lower = name.lower()
+            return next((known for known in parent.entries if known.lower() == lower), name)
+        return name
+
+    def lookup(self, parent: int, name: str) -> Node:
+        """What a name stands for; ENOENT."""
+        directory = self.directory(parent)
+        ino = directory.entries.get(self.spelled(directory, name))
+        if ino is None:
+            raise fail(errno.ENOENT, name)
+        return self.nodes[ino]
+
+    def _change(self, *effects: tuple[int, str, int | None]) -> None:
+        for parent, name, ino in effects:
+            directory = self.nodes[parent]
+            directory.mtime = self.now
+            if ino is None:
+                self.nodes[directory.entries.pop(name)].links -= 1
+            else:
+                old = directory.entries.get(name)
+                if old is not None:
+                    self.nodes[old].links -= 1
+                directory.entries[name] = ino
+                self.nodes[ino].links += 1
+        for group in [(effect,) for effect in effects] if self.mode == "weak" else [effects]:
+            self.serial += 1
+            self.pending.append(Change(self.serial, group, self._needs(group)))
+
+    def _needs(self, group: tuple[tuple[int, str, int | None], ...]) -> frozenset[int]:
+        if self.mode == "weak" or not self.pending:
+            return frozenset()
+        if self.mode == "ordered":
+            return frozenset((self.pending[-1].number,))
+        names = {(parent, name) for parent, name, _ in group}
+        return frozenset(
+            change.number for change in self.pending if any((p, n) in names for p, n, _ in change.effects)
+        )
+
+    def create(self, parent: int, name: str, ino: int, kind: int = stat.S_IFREG, mode: int = 0o600) -> Node:
+        """A new file, directory or link with the given number; EEXIST."""
+        directory = self.directory(parent)
+        if self.spelled(directory, name) in directory.entries:
+            raise fail(errno.EEXIST, name)
+        node = self.nodes[ino] = Node(ino, kind, mode, self.now)
+        self._change((parent, name, ino))
+        return node
+
+    def link(self, src_dir: int, src: str, dst_dir: int, dst: str) -> None:
+        """A second name for a file; EEXIST, ENOENT."""
+        node = self.lookup(src_dir, src)
+        target = self.directory(dst_dir)
+        if self.spelled(target, dst) in target.entries:
+            raise fail(errno.EEXIST, dst)
+        self._change((dst_dir, dst, node.ino))
+
+    def rename(self, src_dir: int, src: str, dst_dir: int, dst: str, replace: bool = True) -> None:
+        """Move a name, over an existing one if `replace`; ENOENT, EEXIST, ENOTEMPTY."""
+        node = self.lookup(src_dir, src)
+        target = self.directory(dst_dir)
+        old = target.entries.get(self.spelled(target, dst))
+        if old is not None and not replace:
+            raise fail(errno.EEXIST, dst)
+        if old is not None and self.nodes[old].entries:
+            raise fail(errno.ENOTEMPTY, dst)
+        src = self.spelled(self.nodes[src_dir], src)
+        if old == node.ino and (src_dir, src) != (dst_dir, dst):
+            return  # POSIX: two names of one file, and nothing happens
+        if old is not None and self.spelled(target, dst) != dst:
+            self._change((dst_dir, self.spelled(target, dst), None))
+        if (src_dir, src) != (dst_dir, dst):
+            self._change((dst_dir, dst, node.ino), (src_dir, src, None))
+
+    def unlink(self, parent: int, name: str) -> None:
+        """Remove a file's name; ENOENT, EISDIR."""
+        node = self.lookup(parent, name)
+        if node.kind == stat.S_IFDIR:
+            raise fail(errno.EISDIR, name)
+        self.detach(parent, name)
+
+    def detach(self, parent: int, name: str) -> None:
+        """Take a name away, whatever it stands for."""
+        self._change((parent, self.spelled(self.nodes[parent], name), None))
+
+    def rmdir(self, parent: int, name: str) -> None:
+        """Remove an empty directory; ENOENT, ENOTDIR, ENOTEMPTY."""
+        node = self.lookup(parent, name)
+        if node.kind != stat.S_IFDIR:
+            raise fail(errno.ENOTDIR, name)
+        if node.entries:
+            raise fail(errno.ENOTEMPTY, name)
+        self.detach(parent, name)
+
+    # -- contents -------------------------------------------------------------------------
+
+    def write(self, ino: int, offset: int, data: bytes) -> None:
+        """Put `data` at `offset`; visible at once, durable after `flush`."""
+        node = self.nodes[ino]
+        node.data = _patched(node.data, offset, data)
+        node.chunks.append((offset, data))
+        node.mtime = self.now
+
+    def flush(self, ino: int) -> None:
+        """fsync of a file: contents, size and time are durable, its name is not."""
+        node = self.nodes[ino]
+        node.disk_data, node.disk_mtime = node.data, node.mtime
+        node.chunks.clear()
+
+    def drop(self, ino: int) -> None:
+        """A failed write-back: what was not durable is gone, and no later fsync will say so."""
+        node = self.nodes[ino]
+        node.data = node.disk_data
+        node.chunks.clear()
+
+    def sync_dir(self, ino: int) -> None:
+        """fsync of a directory: its entries are durable, with all that is tied to them."""
+        self._keep(self._closure(c for c in self.pending if any(parent == ino for parent, _, _ in c.effects)))
+
+    def sync_all(self) -> None:
+        """syncfs: everything is durable."""
+        self._keep({change.number for change in self.pending})
+        for node in self.nodes.values():
+            if node.chunks or node.mtime != node.disk_mtime:
+                self.flush(node.ino)
+
+    def _closure(self, changes: Iterator[Change]) -> set[int]:
+        wanted = {change.number for change in changes}
+        for change in reversed(self.pending):
+            if change.number in wanted:
+                wanted |= change.needs
+        return wanted
+
+    def _keep(self, numbers: set[int] | frozenset[int]) -> None:
+        for change in self.pending:
+            if change.number in numbers:
+                for parent, name, ino in change.effects:
+                    entries = self.nodes[parent].disk_entries
+                    if ino is None:
+                        entries.pop(name, None)
+                    else:
+                        entries[name] = ino
+        self.pending = [change for change in self.pending if change.number not in numbers]
+
+    # -- crash ----------------------------------------------------------------------------
+
+    def choices(self) -> Iterator[Choice]:
+        """Every outcome that a crash now may have, by the disk's mode."""
+        dirty = [node for node in self.nodes.values() if node.chunks]
+        for kept in self._subsets(0, frozenset()):
+            for contents in itertools.product(*(self._contents(node) for node in dirty)):
+                yield Choice(kept, tuple(zip((node.ino for node in dirty), contents, strict=True)))
+
+    def _subsets(self, index: int, kept: frozenset[int]) -> Iterator[frozenset[int]]:
+        if index == len(self.pending):
+            yield kept
+            return
+        change = self.pending[index]
+        settled = {earlier.number for earlier in self.pending[:index]}
+        if change.needs & settled <= kept:
+            yield from self._subsets(index + 1, kept | {change.number})
+        yield from self._subsets(index + 1, kept)
+
+    def _contents(self, node: Node) -> list[bytes]:
+        if self.mode != "weak":
+            torn = (len(node.disk_data) + len(node.data)) // 2
+            return list(dict.fromkeys((node.disk_data, node.data[:torn], node.data)))
+        outcomes = {node.disk_data}
+        for offset, data in node.chunks:
+            half = len(data) // 2
+            outcomes |= {
+                _patched(before, offset, kept)
+                for before in outcomes
+                for kept in (data, data[:half] + bytes(len(data) - half), bytes(len(data)))
+            }
+        return sorted(outcomes)
+
+    def crash(self, choice: Choice) -> None:
+        """Lose all that is not durable, except what `choice` keeps."""
+        self._keep(choice.kept)
+        self.pending.clear()
+        for ino, data in choice.contents:
+            self.nodes[ino].disk_data = data
+        for node in self.nodes.values():
+            node.data, node.mtime, node.entries = node.disk_data, node.disk_mtime, node.disk_entries.copy()
+            node.chunks.clear()
+            node.links = 0
+        self.nodes[ROOT].links = 1
+        reached = [ROOT]
+        for ino in reached:
+            for child in self.nodes[ino].entries.values():
+                if not self.nodes[child].links:
+                    reached.append(child)
+                self.nodes[child].links += 1
+        self.nodes = {ino: self.nodes[ino] for ino in reached}
+
+    def files(self, ino: int = ROOT, path: str = "") -> Iterator[tuple[str, bytes]]:
+        """Path and contents of every file that can be reached, in order of creation."""
+        for name, child in self.nodes[ino].entries.items():
+            node = self.nodes[child]
+            if node.kind == stat.S_IFDIR:
+                yield from self.files(child, f"{path}/{name}")
+            elif node.kind == stat.S_IFREG:
+                yield f"{path}/{name}", node.data
+
+
+def _patched(old: bytes, offset: int, data: bytes) -> bytes:
+    return old[:offset].ljust(offset, b"\0") + data + old[offset + len(data) :]
