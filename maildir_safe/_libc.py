@@ -25,8 +25,4 @@ def syncfs(fd: int) -> None:
 
 def rename_noreplace(src: str, dst: str, src_dir_fd: int, dst_dir_fd: int) -> None:
     """renameat2(2) with RENAME_NOREPLACE: EEXIST if `dst` exists, EINVAL where unsupported."""
-    _checked(
-        _libc.renameat2(
-            src_dir_fd, os.fsencode(src), dst_dir_fd, os.fsencode(dst), _RENAME_NOREPLACE
-        )
-    )
+    _checked(_libc.renameat2(src_dir_fd, os.fsencode(src), dst_dir_fd, os.fsencode(dst), _RENAME_NOREPLACE))

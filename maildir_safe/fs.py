@@ -17,7 +17,7 @@ import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # `typing` costs a mail delivery agent a tenth of its start-up time
-    from typing import Protocol
+    from typing import BinaryIO, Protocol
 else:
     Protocol = object
 
@@ -64,6 +64,9 @@ class FileSystem(Protocol):
 
     def read(self, fd: int, size: int) -> bytes:
         """At most `size` bytes from the current offset; ``b""`` at the end."""
+
+    def reader(self, fd: int) -> BinaryIO:
+        """A buffered, seekable binary file over a descriptor from `open`, which it then owns."""
 
     def write(self, fd: int, data: bytes | memoryview) -> int:
         """Write some of `data`; how many bytes were taken, which may be fewer."""
@@ -157,6 +160,10 @@ class OsFileSystem:
     def open(self, name: str, dir_fd: int) -> int:
         """See `FileSystem.open`."""
         return os.open(name, _READ, dir_fd=dir_fd)
+
+    def reader(self, fd: int) -> BinaryIO:
+        """See `FileSystem.reader`."""
+        return os.fdopen(fd, "rb")
 
     def syncfs(self, fd: int) -> None:
         """See `FileSystem.syncfs`."""

@@ -1,0 +1,145 @@
+"""Group commit: many handovers, few fsyncs.
+
+* `DirectorySync`: all who renamed into a directory before its fsync started share that fsync;
+  latecomers take the next one; an error fails every sharer.
+* `Combiner`: callers that come at the same time are taken together, as one batch, by one of them.
+
+Neither starts a thread: the work is done by the callers, so that nothing is left running in a
+process that forks or ends.
+"""
+
+from __future__ import annotations
+
+import errno
+from _thread import allocate_lock as Lock  # `threading` costs a mail delivery agent a millisecond
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from maildir_safe.fs import FileSystem
+
+UNSUPPORTED = {errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF, errno.ENOTTY, errno.EISDIR}
+"""What fsync answers where a mount has none (kAFS, for a directory: EINVAL); all else is a failure."""
+
+
+class _Round:
+    """One fsync, and those who wait for it."""
+
+    __slots__ = ("error", "gate", "supported")
+
+    def __init__(self) -> None:
+        self.gate = Lock()
+        self.gate.acquire()
+        self.supported = True
+        # until it has succeeded it has failed, whatever becomes of the thread that runs it
+        self.error: int = errno.EINTR
+
+
+class DirectorySync:
+    """The fsync of one directory, shared by concurrent callers.
+
+    Args:
+        fs: the file system's calls.
+        dir_fd: the directory; it stays the caller's, and open as long as this object is used.
+    """
+
+    def __init__(self, fs: FileSystem, dir_fd: int) -> None:
+        self._fs = fs
+        self._dir_fd = dir_fd
+        self._state = Lock()
+        self._running = Lock()
+        self._next: _Round | None = None
+
+    def sync(self) -> bool:
+        """Wait for an fsync that starts after this call.
+
+        Returns:
+            False where the mount cannot fsync a directory.
+
+        Raises:
+            OSError: the fsync failed. Whether the entries are durable is unknown, and repeating
+                the call would not tell: the kernel may have dropped what it could not write.
+        """
+        with self._state:
+            mine = self._next
+            leading = mine is None
+            if mine is None:
+                mine = self._next = _Round()
+        if leading:
+            with self._running:  # a running one started before our rename
+                self._lead(mine)
+        else:
+            mine.gate.acquire()
+            mine.gate.release()
+        if mine.error:
+            raise OSError(mine.error, "fsync of the directory")
+        return mine.supported
+
+    def _lead(self, mine: _Round) -> None:
+        with self._state:
+            self._next = None  # who comes from here on takes the next round
+        try:
+            self._fs.fsync(self._dir_fd)
+            mine.error = 0
+        except OSError as error:
+            mine.supported = error.errno not in UNSUPPORTED
+            mine.error = (error.errno or errno.EIO) if mine.supported else 0
+        finally:
+            mine.gate.release()
+
+
+class _Waiter:
+    __slots__ = ("gate", "job", "leads")
+
+    def __init__(self, job: Any) -> None:
+        self.job = job
+        self.leads = False
+        self.gate = Lock()
+        self.gate.acquire()
+
+
+class Combiner:
+    """Takes jobs that come at the same time together: one caller works for all who wait.
+
+    Args:
+        work: does a batch. It leaves each job's result in the job and raises nothing; a job
+            that it did not reach must say of itself that it failed.
+        limit: most jobs in a batch.
+    """
+
+    def __init__(self, work: Callable[[list[Any]], None], limit: int) -> None:
+        self._work = work
+        self._limit = limit
+        self._state = Lock()
+        self._waiting: list[_Waiter] = []
+        self._busy = False
+
+    def run(self, job: Any) -> None:
+        """Return when `job` has been through `work`, in this thread or in another's."""
+        mine = _Waiter(job)
+        with self._state:
+            self._waiting.append(mine)
+            mine.leads = not self._busy
+            self._busy = True
+        if not mine.leads:
+            mine.gate.acquire()  # until the job is done, or it is this thread's turn to lead
+        if mine.leads:
+            self._lead()
+
+    def _lead(self) -> None:
+        with self._state:  # the leader itself is the first of those who wait
+            batch = self._waiting[: self._limit]
+            del self._waiting[: self._limit]
+        try:
+            self._work([waiter.job for waiter in batch])
+        finally:
+            with self._state:
+                heir = self._waiting[0] if self._waiting else None
+                self._busy = heir is not None
+            if heir is not None:
+                heir.leads = True
+                heir.gate.release()
+            for waiter in batch[1:]:
+                waiter.gate.release()

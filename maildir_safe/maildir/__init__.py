@@ -1,0 +1,404 @@
+"""A Maildir: delivery, reading, folders and cleaning, for any number of processes and hosts at once."""
+
+from __future__ import annotations
+
+import os
+
+from maildir_safe.errors import TemporaryError, storage_error
+from maildir_safe.fs import OsFileSystem
+from maildir_safe.handoff import PATIENCE, Handoff
+from maildir_safe.maildir.delivery import JANITOR_AGE, Delivery, Letter
+from maildir_safe.maildir.directories import Directories, find_separator, make
+from maildir_safe.maildir.folders import folder_directory, folder_name
+from maildir_safe.maildir.reading import Message, Reading
+from maildir_safe.maildir.receipt import LEVELS, Receipt
+from maildir_safe.maildir.source import Source, trace_headers
+from maildir_safe.names import UniqueNames, carries, host_token, id_hash, size_of, split, with_flags
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import Any, BinaryIO
+
+    from maildir_safe.fs import FileSystem
+    from maildir_safe.maildir.asynchronous import AsyncCombiner
+    from maildir_safe.maildir.janitor import CleanReport
+    from maildir_safe.maildir.source import Content
+
+_REOPEN = 5.0  # seconds after which the path is looked up anew: it may have been moved or remounted
+
+
+class PartialDelivery(TemporaryError):
+    """Some messages of a `Maildir.deliver_many` were not delivered.
+
+    The caller still owns those whose result is an error.
+
+    Attributes:
+        results: for each message in order, its `Receipt` or its error.
+    """
+
+    def __init__(self, results: list[Receipt | BaseException]) -> None:
+        failed = [result for result in results if isinstance(result, BaseException)]
+        super().__init__(
+            f"{len(failed)} of {len(results)} messages were not delivered; the first: {failed[0]}"
+        )
+        self.results = results
+
+
+class Maildir:
+    """A Maildir on any mount, with or without hard links.
+
+    Thread-safe. Every message is handed over by one rename(), and is durable before a call
+    returns, as far as the mount can do that: the receipt tells.
+
+    Args:
+        path: the Maildir.
+        create: make it if nothing is there; the directory above it must exist.
+        require: refuse deliveries (temporarily) that would be less durable than this level;
+            see `maildir_safe.maildir.receipt.LEVELS`.
+        separator: ``":"`` or ``";"`` between name and flags; None finds out what the mount takes.
+        staging: where messages are written before they are published: ``"tmp"``, or ``"new"`` to
+            write beside their target under a dot name (on Coda, no conflict can arise between
+            two directories then; but some readers list dot files).
+        patience: seconds to wait for caches and servers before an outcome is called unknown.
+        fs: the file system's calls; `maildir_safe.testing` has simulated ones.
+
+    Raises:
+        NotAMaildir: it does not exist and cannot be made, or something is wrong with it.
+        ValueError: an argument that is none of those named above.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        create: bool = True,
+        require: str | None = None,
+        separator: str | None = None,
+        staging: str = "tmp",
+        *,
+        patience: float = PATIENCE,
+        fs: FileSystem | None = None,
+    ) -> None:
+        _one_of("require", require, (None, *LEVELS))
+        _one_of("separator", separator, (None, ":", ";"))
+        _one_of("staging", staging, ("tmp", "new"))
+        self.path = os.fspath(path)
+        self._fs = fs or OsFileSystem()
+        self._require = require
+        self._separator = separator
+        self._staging = staging
+        self._patience = patience
+        self._async: AsyncCombiner | None = None
+        self._dirs: Directories | None = None
+        self._folders: dict[str, Maildir] = {}
+        names = UniqueNames(self._fs, os.getpid(), host_token(os.uname().nodename))
+        self._delivery = Delivery(self._fs, self.path, self._open, names, staging, require, patience)
+        self._reading = Reading(
+            self._fs, self.path, self._open, Handoff(self._fs, patience), self._find_separator
+        )
+        if create:
+            make(self._fs, self.path)
+        self._open()
+
+    # Delivering
+
+    def deliver(
+        self,
+        message: Content,
+        *,
+        sender: str | None = None,
+        recipient: str | None = None,
+        original_recipient: str | None = None,
+        delivery_id: str | None = None,
+        flags: str = "",
+        folder: str | None = None,
+    ) -> Receipt:
+        """Deliver a message; when this returns, it is there, complete and durable.
+
+        Args:
+            message: bytes (stored as they are), str (as UTF-8), an `email.message.Message`, or a
+                binary stream, which takes constant memory.
+            sender, recipient, original_recipient: envelope addresses, put on top as Return-Path,
+                Delivered-To and X-Original-To. An empty sender is the null sender.
+            delivery_id: makes tries one after the other one copy, while the message is still in
+                new/ or cur/: an earlier one is looked for first (its name carries a hash of the
+                id), at the cost of listing both. Two tries at the same time are not covered.
+            flags: letters such as ``"S"``; a message with flags goes into cur/.
+            folder: the folder (Maildir++) to deliver into, made if need be.
+
+        Returns:
+            The receipt. Its `durability` is the best that the mount can do.
+
+        Raises:
+            TemporaryError: not delivered, and nothing is left of it; try again later.
+            UnknownOutcome: perhaps delivered; try again with the same `delivery_id`.
+            PermanentError: an address that would break the headers.
+            ValueError, TypeError: a flag, folder or message that is none.
+        """
+        if folder is not None:
+            return self.folder(folder).deliver(
+                message,
+                sender=sender,
+                recipient=recipient,
+                original_recipient=original_recipient,
+                delivery_id=delivery_id,
+                flags=flags,
+            )
+        letter = self._letter(message, trace_headers(sender, recipient, original_recipient), flags)
+        if delivery_id is not None:
+            letter.hashed_id = id_hash(delivery_id)
+            earlier = self._delivered(letter.hashed_id)
+            if earlier:
+                return earlier
+        return self._delivery.deliver(letter)
+
+    def deliver_many(self, messages: Iterable[Content]) -> list[Receipt]:
+        """Deliver messages as groups that share their fsyncs: several times faster than one by one.
+
+        Returns:
+            A receipt for each message, in order; all are durable.
+
+        Raises:
+            PartialDelivery: some were refused; its `results` tell which, the others are delivered.
+        """
+        letters = [self._letter(message) for message in messages]
+        self._delivery.commit(letters)
+        if any(letter.receipt is None for letter in letters):
+            raise PartialDelivery([letter.receipt or letter.error for letter in letters])
+        return [letter.result() for letter in letters]
+
+    async def deliver_async(self, message: Content, **options: Any) -> Receipt:
+        """`deliver` for asyncio: same arguments, result and errors; many at once share their fsyncs.
+
+        A caller that is cancelled does not stop the delivery: its outcome is then unknown to it.
+        """
+        import asyncio
+
+        folder = options.pop("folder", None)
+        if folder is not None:
+            target = await asyncio.to_thread(self.folder, folder)
+            return await target.deliver_async(message, **options)
+        if options.get("delivery_id") is not None or hasattr(message, "read"):
+            return await asyncio.to_thread(self.deliver, message, **options)
+        flags = options.pop("flags", "")
+        options.pop("delivery_id", None)
+        letter = self._letter(message, _headers(**options), flags)
+        await self._crowd().run(letter)
+        return letter.result()
+
+    # Reading
+
+    def messages(self) -> Iterator[Message]:
+        """All messages, those in new/ first; by names alone, nothing is opened.
+
+        What moves while this runs is given once or not at all: list again to see it.
+
+        Raises:
+            TemporaryError: a directory cannot be listed.
+        """
+        return self._reading.messages()
+
+    def find(self, key: str) -> Message:
+        """The message with this key, as a fresh listing shows it. Raises KeyError if there is none."""
+        return self._reading.find(key)
+
+    def open(self, key: str) -> BinaryIO:
+        """A message as a binary file for reading.
+
+        Raises:
+            KeyError: there is no such message. TemporaryError: it cannot be opened.
+        """
+        return self._reading.open(key)
+
+    def set_flags(self, key: str, flags: str) -> Message:
+        """Give a message exactly these flags (maildir(5): D F P R S T); it is in cur/ afterwards.
+
+        Raises:
+            KeyError: there is no such message.
+            ValueError: a flag that is not an ASCII letter.
+            TemporaryError: not changed. UnknownOutcome: changed or not; the message is there.
+        """
+        return self._reading.set_flags(key, flags)
+
+    def move(self, key: str, target: str | Maildir) -> None:
+        """Move a message, its flags kept, into a folder (made if need be) or another Maildir.
+
+        Raises:
+            KeyError: there is no such message.
+            TemporaryError: not moved; also where the two are not on one file system (EXDEV).
+            UnknownOutcome: moved or not; the message is in one of the two.
+        """
+        there = self.folder(target) if isinstance(target, str) else target
+        self._reading.move(key, there._open())
+
+    def discard(self, key: str) -> bool:
+        """Remove a message; False if there was none.
+
+        Raises:
+            TemporaryError: it could not be removed.
+        """
+        return self._reading.discard(key)
+
+    def size(self) -> int:
+        """Bytes of all messages: from their names (``,S=``), else from the file."""
+        total = 0
+        for message in self.messages():
+            size = message.size
+            total += self._stat_size(message) if size is None else size
+        return total
+
+    # Folders and upkeep
+
+    def folder(self, name: str, create: bool = True) -> Maildir:
+        """A folder: another Maildir inside this one. ``"Archive.2026"`` lies in ``.Archive.2026/``.
+
+        Raises:
+            ValueError: not a folder name. NotAMaildir: it does not exist and cannot be made.
+        """
+        directory = folder_directory(name)
+        if directory not in self._folders:
+            self._folders[directory] = Maildir(
+                f"{self.path}/{directory}",
+                create,
+                self._require,
+                self._separator,
+                self._staging,
+                patience=self._patience,
+                fs=self._fs,
+            )
+        return self._folders[directory]
+
+    def folders(self) -> list[str]:
+        """The names of all folders, sorted.
+
+        Raises:
+            TemporaryError: the Maildir cannot be listed.
+        """
+        root = self._open().root
+        try:
+            return sorted(name for entry in self._fs.listdir(root) if (name := folder_name(entry)))
+        except OSError as error:
+            raise storage_error(f"list {self.path}", error) from error
+
+    def check_quota(self, size: int = 0) -> None:
+        """Refuse a message of `size` bytes that a Maildir++ quota (`maildirsize`) has no room for.
+
+        `deliver` does not do this by itself: it costs a look-up a message. The command does.
+
+        Raises:
+            QuotaExceeded: over quota (status 4.2.2). TemporaryError: the quota cannot be read.
+        """
+        from maildir_safe.maildir.quota import check_quota
+
+        try:
+            check_quota(self._fs, self.path, self._open().root, size)
+        except OSError as error:
+            raise storage_error(f"read {self.path}/maildirsize", error) from error
+
+    def clean(self, dry_run: bool = False) -> CleanReport:
+        """Remove what interrupted deliveries left in tmp/ 36 hours ago or earlier.
+
+        Args:
+            dry_run: only report what would be removed.
+
+        Raises:
+            TemporaryError: tmp/ cannot be listed.
+        """
+        from maildir_safe.maildir.janitor import clean
+
+        return clean(self._fs, self.path, self._open(), JANITOR_AGE, dry_run)
+
+    def __repr__(self) -> str:
+        return f"Maildir({self.path!r})"
+
+    # Inside
+
+    def _open(self, anew: bool = False) -> Directories:
+        dirs = self._dirs
+        if anew or dirs is None or self._fs.monotonic() - dirs.opened > _REOPEN:
+            dirs = Directories(self._fs, self.path)
+            if self._require is not None:
+                _check_durability(dirs, self._require, self.path)
+            self._dirs = dirs  # who still works with the old ones keeps them open until done
+        return dirs
+
+    def _letter(self, message: Content, head: bytes = b"", flags: str = "") -> Letter:
+        source = Source(message, head)
+        if not flags:
+            return Letter(source)
+        return Letter(source, "cur", with_flags("", flags, self._find_separator()))
+
+    def _delivered(self, hashed_id: str) -> Receipt | None:
+        """The receipt of an earlier delivery with this id, if its message is still in new/ or cur/."""
+        dirs = self._open()
+        try:
+            self._fs.stat("tmp", dirs.root)  # before new/: see `Directories`
+            found = _search(self._fs, dirs, hashed_id)
+            if found is None:
+                return None
+            subdir, name = found
+            level = "full" if dirs.sync[subdir].sync() else "file"  # the earlier try may not have come to it
+        except OSError as error:
+            raise storage_error(f"look for an earlier delivery in {self.path}", error) from error
+        path, size = f"{self.path}/{subdir}/{name}", size_of(name) or 0
+        return Receipt(
+            path, split(name)[0], min(level, dirs.durability, key=LEVELS.index), size, repeated=True
+        )
+
+    def _find_separator(self) -> str:
+        if self._separator is None:
+            try:
+                self._separator = find_separator(self._fs, self._open().tmp)
+            except OSError as error:
+                raise storage_error(f"{self.path}/tmp: a name with ':' and one with ';'", error) from error
+        return self._separator
+
+    def _stat_size(self, message: Message) -> int:
+        try:
+            return self._fs.stat(message.name, self._open().fd(message.subdir)).st_size
+        except OSError:
+            return 0  # moved since it was listed
+
+    def _crowd(self) -> AsyncCombiner:
+        if self._async is None:
+            from maildir_safe.maildir.asynchronous import AsyncCombiner
+
+            self._async = AsyncCombiner(self._delivery.commit)
+        return self._async
+
+
+def _headers(
+    sender: str | None = None, recipient: str | None = None, original_recipient: str | None = None
+) -> bytes:
+    return trace_headers(sender, recipient, original_recipient)
+
+
+def _one_of(what: str, value: str | None, allowed: tuple[str | None, ...]) -> None:
+    if value not in allowed:
+        raise ValueError(f"{what} is one of {', '.join(map(repr, allowed))}, not {value!r}")
+
+
+def _check_durability(dirs: Directories, required: str, path: str) -> None:
+    level = dirs.durability
+    try:
+        if level == "full" and required == "full" and not dirs.sync["new"].sync():
+            level = "file"
+    except OSError as error:
+        raise storage_error(f"fsync {path}/new", error) from error
+    if LEVELS.index(level) < LEVELS.index(required):
+        raise TemporaryError(
+            f"{path}: {dirs.fstype or 'the mount'} can do durability {level!r}, {required!r} is required"
+        )
+
+
+def _search(fs: FileSystem, dirs: Directories, hashed_id: str) -> tuple[str, str] | None:
+    """Find an id's message: in new/, then in cur/, where a reader may have moved it meanwhile."""
+    for _ in range(3):
+        before = fs.fstat(dirs.cur).st_mtime_ns
+        for subdir in ("new", "cur"):
+            for name in fs.listdir(dirs.fd(subdir)):
+                if not name.startswith(".") and carries(name, hashed_id):
+                    return subdir, name
+        if fs.fstat(dirs.cur).st_mtime_ns == before:
+            break  # else readers changed flags meanwhile, and a listing may miss what is renamed
+    return None

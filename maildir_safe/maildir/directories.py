@@ -1,0 +1,163 @@
+"""The three directories of a Maildir: made, opened in the right order, and held open."""
+
+from __future__ import annotations
+
+import errno
+import os.path
+
+from maildir_safe.commit import DirectorySync
+from maildir_safe.errors import NotAMaildir
+from maildir_safe.handoff import close_quietly, remove_quietly
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from maildir_safe.fs import FileSystem
+
+SUBDIRS = ("tmp", "new", "cur")  # tmp/ first: see `Directories`
+_CLIENT_ONLY = {"coda", "fuse.rclone"}  # their fsync promises nothing beyond this client (FACTS.md)
+
+
+class Directories:
+    """Descriptors of a Maildir and of its tmp/, new/ and cur/, closed when the last user lets go.
+
+    They are opened in the order tmp/, new/, cur/: on Coda, whoever resolves new/ before tmp/
+    after a server was down puts both in conflict (FACTS.md, "The resolution trap").
+
+    Attributes:
+        root, tmp, new, cur: descriptors.
+        sync: for each of new and cur by name, its shared fsync.
+        opened: when, on the MONOTONIC clock, in seconds.
+        fstype: the mount's type, as /proc/self/mountinfo names it.
+
+    Raises:
+        NotAMaildir: one of the four cannot be opened.
+    """
+
+    def __init__(self, fs: FileSystem, path: str) -> None:
+        self._fs = fs
+        self._open: list[int] = []
+        self.opened = fs.monotonic()
+        self.root = self._open_one(path, path)
+        self.tmp, self.new, self.cur = (self._open_one(name, path, self.root) for name in SUBDIRS)
+        self.sync = {"new": DirectorySync(fs, self.new), "cur": DirectorySync(fs, self.cur)}
+        self.fstype = fs.mount(self.new).fstype
+
+    def _open_one(self, name: str, path: str, root: int | None = None) -> int:
+        try:
+            fd = self._fs.open_dir(name, root)
+        except OSError as error:
+            where = path if root is None else f"{path}/{name}"
+            raise NotAMaildir(_complaint(self._fs, where, name, root, error)) from error
+        self._open.append(fd)
+        return fd
+
+    def __del__(self) -> None:
+        for fd in self._open:
+            close_quietly(self._fs, fd)
+
+    def fd(self, subdir: str) -> int:
+        """The descriptor of ``"tmp"``, ``"new"`` or ``"cur"``."""
+        return {"tmp": self.tmp, "new": self.new, "cur": self.cur}[subdir]
+
+    @property
+    def durability(self) -> str:
+        """The best that the mount can promise, as one of `receipt.LEVELS`."""
+        return "client" if self.fstype in _CLIENT_ONLY else "full"
+
+
+def _complaint(fs: FileSystem, where: str, name: str, root: int | None, error: OSError) -> str:
+    """Why a directory cannot be opened; a Coda conflict shows as a dangling link ``@volume.vnode…``."""
+    if root is not None:
+        try:
+            target = fs.readlink(name, root)
+        except OSError:
+            target = ""
+        if target.startswith("@"):
+            return f"{where} is in conflict (it shows as a link to {target}); repair it with the file system's tools"
+    reason = f"{error.strerror} [{errno.errorcode.get(error.errno or 0, '?')}]"
+    if error.errno == errno.ENOENT and root is not None:
+        return f"{where}: {reason}; not made anew, since a conflict or a lost mount looks like this: see to it, then mkdir"
+    if error.errno == errno.ENOENT:
+        return f"{where}: there is no such Maildir, and it was not to be made"
+    return f"{where}: {reason}; not a Maildir that can be used"
+
+
+def make(fs: FileSystem, path: str) -> None:
+    """Make a Maildir if there is nothing at `path`; a crash leaves all of it or nothing.
+
+    It is made under another name and then renamed. The directory above must exist: a share that
+    is not mounted must not get a Maildir underneath.
+
+    Raises:
+        NotAMaildir: it cannot be made; says why.
+    """
+    parent, name = os.path.split(os.path.abspath(path))
+    try:
+        above = fs.open_dir(parent)
+    except OSError as error:
+        raise NotAMaildir(f"{path}: cannot be made, {parent}: {error.strerror}") from error
+    try:
+        _make_in(fs, above, name)
+    except OSError as error:
+        raise NotAMaildir(f"{path}: cannot be made: {error.strerror}") from error
+    finally:
+        close_quietly(fs, above)
+
+
+def _make_in(fs: FileSystem, above: int, name: str) -> None:
+    try:
+        root = fs.open_dir(name, above)
+    except FileNotFoundError:
+        pass
+    else:
+        try:
+            if not any(subdir in fs.listdir(root) for subdir in SUBDIRS):
+                _fill(fs, root)  # an empty directory, or the root of a mount
+        finally:
+            close_quietly(fs, root)
+        return
+    aside = f".{name[:100]}.{fs.random(8).hex()}"
+    fs.mkdir(aside, above)
+    root = fs.open_dir(aside, above)
+    try:
+        _fill(fs, root)
+    finally:
+        close_quietly(fs, root)
+    try:
+        fs.rename(aside, name, above, above)
+    except OSError as error:
+        _discard(fs, above, aside)
+        if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):  # another made it at the same time
+            raise
+    DirectorySync(fs, above).sync()
+
+
+def _fill(fs: FileSystem, root: int) -> None:
+    for subdir in SUBDIRS:
+        fs.mkdir(subdir, root)
+    DirectorySync(fs, root).sync()
+
+
+def _discard(fs: FileSystem, above: int, aside: str) -> None:
+    root = fs.open_dir(aside, above)
+    for subdir in SUBDIRS:
+        fs.rmdir(subdir, root)
+    close_quietly(fs, root)
+    fs.rmdir(aside, above)
+
+
+def find_separator(fs: FileSystem, tmp: int) -> str:
+    """The first of ``:`` and ``;`` that the mount takes in a name (vfat, exFAT and SMB refuse ``:``).
+
+    Raises:
+        OSError: the mount refuses both.
+    """
+    stem = ".separator." + fs.random(8).hex()
+    try:
+        close_quietly(fs, fs.create(stem + ":2,", tmp))
+        remove_quietly(fs, tmp, stem + ":2,")
+        return ":"
+    except OSError:
+        close_quietly(fs, fs.create(stem + ";2,", tmp))
+        remove_quietly(fs, tmp, stem + ";2,")
+        return ";"

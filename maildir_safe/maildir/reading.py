@@ -1,0 +1,222 @@
+"""Reading a Maildir while others deliver into it, read it and move its messages.
+
+A message is known by its key, which never changes; where it is and which flags it has is found by
+listing. Between a listing and the next call a name may have gone: then the directories are listed
+again, and only a message that several fresh listings do not show is missing.
+"""
+
+from __future__ import annotations
+
+import errno
+import stat
+
+from maildir_safe.errors import TemporaryError, UnknownOutcome, storage_error
+from maildir_safe.handoff import DONE, GONE
+from maildir_safe.names import flags_of, is_unique, may_be_message, size_of, split, with_flags
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import BinaryIO, TypeVar
+
+    from maildir_safe.fs import FileSystem
+    from maildir_safe.handoff import Handoff
+    from maildir_safe.maildir.directories import Directories
+
+    T = TypeVar("T")
+
+_LOOKS = 5
+
+
+class Message:
+    """A message as a listing showed it: names alone, nothing was opened.
+
+    Attributes:
+        key: its name without flags; what `Maildir.open` and the others take.
+        subdir: ``"new"`` or ``"cur"``.
+        name: the file's name.
+    """
+
+    __slots__ = ("key", "name", "subdir")
+
+    def __init__(self, subdir: str, name: str) -> None:
+        self.subdir = subdir
+        self.name = name
+        self.key = split(name)[0]
+
+    @property
+    def flags(self) -> str:
+        """Its flags, such as ``"RS"`` (replied, seen); a message in new/ has none."""
+        return flags_of(split(self.name)[1])
+
+    @property
+    def size(self) -> int | None:
+        """Its size in bytes as its name tells it (``,S=``), or None."""
+        return size_of(self.name)
+
+    def __repr__(self) -> str:
+        return f"Message({self.subdir}/{self.name})"
+
+
+class Reading:
+    """Lists, opens, flags, moves and removes the messages of one Maildir. Thread-safe.
+
+    Args:
+        fs: the file system's calls.
+        path: the Maildir, for messages to people.
+        directories: gives the open directories; called with True, opens them anew.
+        handoff: makes the renames.
+        separator: gives the separator that this mount takes in names.
+    """
+
+    def __init__(
+        self,
+        fs: FileSystem,
+        path: str,
+        directories: Callable[[bool], Directories],
+        handoff: Handoff,
+        separator: Callable[[], str],
+    ) -> None:
+        self._fs = fs
+        self._path = path
+        self._directories = directories
+        self._handoff = handoff
+        self._separator = separator
+        self._known: dict[str, Message] = {}
+
+    def messages(self) -> Iterator[Message]:
+        """All messages, those in new/ first, each key once.
+
+        What appears or moves while this runs is given once or not at all: list again to see it.
+
+        Raises:
+            TemporaryError: a directory cannot be listed.
+        """
+        known: dict[str, Message] = {}
+        for message in self._listing(self._directories(False)):
+            if message.key not in known:  # one that moved meanwhile may be listed twice
+                known[message.key] = message
+                yield message
+        self._known = known
+
+    def find(self, key: str) -> Message:
+        """Where a message is now.
+
+        Raises:
+            KeyError: there is no such message.
+            TemporaryError: a directory cannot be listed.
+        """
+        return self._on(key, lambda dirs, message: message, fresh=True)
+
+    def open(self, key: str) -> BinaryIO:
+        """The message as a binary file, open for reading.
+
+        Raises:
+            KeyError: there is no such message.
+            TemporaryError: it cannot be opened or listed.
+        """
+        fd = self._on(key, lambda dirs, message: self._fs.open(message.name, dirs.fd(message.subdir)))
+        return self._fs.reader(fd)
+
+    def set_flags(self, key: str, flags: str) -> Message:
+        """Give a message exactly these flags; it is in cur/ afterwards.
+
+        Args:
+            flags: letters as in maildir(5): D draft, F flagged, P passed, R replied, S seen,
+                T trashed; lower-case letters are keywords.
+
+        Raises:
+            KeyError: there is no such message.
+            ValueError: a flag that is not an ASCII letter.
+            TemporaryError: not changed. UnknownOutcome: changed or not; the message is there.
+        """
+        name = with_flags(key, flags, self._separator())
+
+        def change(dirs: Directories, message: Message) -> Message:
+            if (message.subdir, message.name) != ("cur", name):
+                self._rename(dirs, message, dirs, name)
+            return Message("cur", name)
+
+        return self._on(key, change)
+
+    def move(self, key: str, target: Directories, name: str | None = None) -> None:
+        """Move a message into another Maildir's cur/, flags kept; see `Maildir.move`."""
+
+        def carry(dirs: Directories, message: Message) -> None:
+            info = split(message.name)[1] or with_flags("", "", self._separator())
+            self._rename(dirs, message, target, (name or key) + info)
+
+        self._on(key, carry)
+
+    def discard(self, key: str) -> bool:
+        """Remove a message; False if there was none.
+
+        Raises:
+            TemporaryError: it could not be removed.
+        """
+        try:
+            self._on(key, lambda dirs, message: self._fs.unlink(message.name, dirs.fd(message.subdir)))
+        except KeyError:
+            return False
+        return True
+
+    def _rename(self, dirs: Directories, message: Message, target: Directories, name: str) -> None:
+        """Rename into a cur/ and make it durable.
+
+        Others may rename the same message at the same time, so that this is a claim and not a
+        publication: FileNotFoundError means that another was first, and the caller looks again.
+        """
+        outcome = self._handoff.claim(dirs.fd(message.subdir), message.name, target.cur, name)
+        if outcome.kind == GONE:
+            raise FileNotFoundError(errno.ENOENT, "moved by another", message.name)
+        error = outcome.error or OSError(errno.EIO, "no error was given")
+        if outcome.kind != DONE:
+            kind = UnknownOutcome if outcome.kind == "unknown" else TemporaryError
+            raise kind(
+                str(storage_error(f"rename {self._path}/{message.subdir}/{message.name} to {name}", error))
+            )
+        try:
+            target.sync["cur"].sync()
+        except OSError as failed:
+            raise UnknownOutcome(str(storage_error(f"fsync {self._path}/cur", failed))) from failed
+
+    def _on(self, key: str, action: Callable[[Directories, Message], T], fresh: bool = False) -> T:
+        """Do something with a message wherever it is now; `fresh`: do not trust earlier listings."""
+        missed = 0
+        reopen = False
+        for _ in range(_LOOKS):
+            dirs = self._directories(reopen)
+            message = None if fresh else self._known.get(key)
+            if message is None:
+                self._known = {found.key: found for found in self._listing(dirs)}
+                message = self._known.get(key)
+            if message is None:
+                missed += 1
+                if missed == 2:  # a name missing from one listing proves nothing
+                    raise KeyError(key)
+                continue
+            try:
+                return action(dirs, message)
+            except OSError as error:
+                if error.errno not in (errno.ENOENT, errno.ESTALE):
+                    raise storage_error(f"{self._path}/{message.subdir}/{message.name}", error) from error
+                reopen = error.errno == errno.ESTALE
+                fresh = True
+        raise TemporaryError(f"{self._path}: the message {key} keeps moving; try again")
+
+    def _listing(self, dirs: Directories) -> Iterator[Message]:
+        try:
+            self._fs.stat("tmp", dirs.root)  # before new/: see `Directories`
+            for subdir in ("new", "cur"):
+                fd = dirs.fd(subdir)
+                for name in self._fs.listdir(fd):
+                    if may_be_message(name) and (is_unique(name) or self._is_file(name, fd)):
+                        yield Message(subdir, name)
+        except OSError as error:
+            raise storage_error(f"list {self._path}", error) from error
+
+    def _is_file(self, name: str, fd: int) -> bool:
+        try:
+            return stat.S_ISREG(self._fs.stat(name, fd).st_mode)
+        except FileNotFoundError:
+            return False

@@ -1,0 +1,104 @@
+"""A message on its way in: bytes, text, an email object or a stream, with headers on top."""
+
+from __future__ import annotations
+
+from maildir_safe.errors import PermanentError, storage_error
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from email.message import Message as EmailMessage
+    from typing import Any, BinaryIO, TypeAlias
+
+    Content: TypeAlias = bytes | bytearray | memoryview | str | EmailMessage | BinaryIO
+
+_CHUNK = 1 << 18
+
+
+class Source:
+    """Where the bytes of one message come from.
+
+    Attributes:
+        repeatable: whether `chunks` can be called again (a stream can be read only once).
+    """
+
+    __slots__ = ("_data", "_stream", "repeatable")
+
+    def __init__(self, content: Content, head: bytes = b"") -> None:
+        self._stream: Any = None
+        if isinstance(content, bytes):
+            self._data = head + content if head else content
+        elif isinstance(content, str):
+            # surrogateescape: text that was decoded from unknown bytes becomes those bytes again
+            self._data = head + content.encode("utf-8", "surrogateescape")
+        elif isinstance(content, (bytearray, memoryview)):
+            self._data = head + bytes(content)
+        elif hasattr(content, "walk"):
+            self._data = head + flatten(content)
+        elif hasattr(content, "read"):
+            self._data = head
+            self._stream = content
+        else:
+            raise TypeError(
+                f"a message is bytes, str, an email.message.Message or a binary stream, not {type(content)!r}"
+            )
+        self.repeatable = self._stream is None
+
+    def chunks(self) -> Iterator[bytes]:
+        """The message in pieces, constant memory for a stream.
+
+        Raises:
+            TypeError: the stream gives text.
+            TemporaryError: the stream could not be read.
+        """
+        if self._data or self._stream is None:
+            yield self._data
+        while self._stream is not None and (chunk := self._read(self._stream)):
+            if not isinstance(chunk, bytes):
+                raise TypeError("the stream of a message must be binary (open it with mode 'rb')")
+            yield chunk
+
+    @staticmethod
+    def _read(stream: BinaryIO) -> bytes:
+        try:
+            return stream.read(_CHUNK)
+        except OSError as error:
+            raise storage_error("read the message", error) from error
+
+
+def flatten(message: Any) -> bytes:
+    """An email object as it is stored: LF line ends, its own lines left as they are."""
+    import io
+    from email.generator import BytesGenerator
+
+    out = io.BytesIO()
+    BytesGenerator(out, mangle_from_=False, maxheaderlen=0).flatten(message, linesep="\n")
+    return out.getvalue()
+
+
+def trace_headers(sender: str | None, recipient: str | None, original: str | None) -> bytes:
+    """Return-Path, X-Original-To and Delivered-To, as far as they are known (RFC 5321 section 4.4).
+
+    An empty sender is the null sender of a bounce: ``Return-Path: <>``.
+
+    Raises:
+        PermanentError: an address holds a control character, which would begin a header of its own.
+    """
+    lines = []
+    if sender is not None:
+        lines.append(f"Return-Path: <{_address('sender', sender)}>\n")
+    if original is not None:
+        lines.append(f"X-Original-To: {_address('original recipient', original)}\n")
+    if recipient is not None:
+        lines.append(f"Delivered-To: {_address('recipient', recipient)}\n")
+    return "".join(lines).encode("utf-8", "surrogateescape")
+
+
+def _address(what: str, address: str) -> str:
+    if not address.isprintable() and any(
+        ord(c) < 32 or ord(c) in (127, 0x85, 0x2028, 0x2029) for c in address
+    ):
+        error = PermanentError(f"the {what} address {address!r} holds a control character")
+        error.status = "5.1.7" if what == "sender" else "5.1.3"
+        raise error
+    return address
