@@ -1,0 +1,105 @@
+"""`maildir-safe serve`: SMTP and LMTP in, Maildir out."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+
+from maildir_safe.errors import MaildirSafeError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from maildir_safe.smtp.settings import Settings
+
+DESCRIPTION = """\
+Take mail by SMTP and LMTP and store it in a Maildir, or in many. Each message is answered with
+250 once it is as durable as the mount can make it."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the flags. A flag that is not given leaves the config file's word, or the default."""
+    parser.description = DESCRIPTION
+    parser.add_argument(
+        "maildir", nargs="?", metavar="MAILDIR", help="where all mail goes (default: ./Maildir)"
+    )
+
+    def flag(name: str, **how: Any) -> None:
+        parser.add_argument(name, default=None, **how)
+
+    flag(
+        "--smtp",
+        action="append",
+        metavar="ADDR",
+        help="listen for SMTP (default: 127.0.0.1:1025); may be repeated",
+    )
+    flag("--lmtp", action="append", metavar="ADDR", help="listen for LMTP: HOST:PORT or a socket's path")
+    flag("--map", metavar="TEMPLATE", help="existing mailboxes instead of MAILDIR: '/mail/{domain}/{local}'")
+    flag("--postmaster", metavar="ADDRESS", help="with --map: who gets mail for postmaster")
+    flag("--hostname", metavar="NAME", help="our name in greetings and headers (default: this host's)")
+    flag("--max-size", type=int, metavar="BYTES", help="largest message (default: 25 MiB)")
+    flag("--max-recipients", type=int, metavar="N", help="of one message (default: 100)")
+    flag("--max-connections", type=int, metavar="N", help="at one time (default: 100)")
+    flag(
+        "--max-in-flight",
+        type=int,
+        metavar="BYTES",
+        help="messages in memory, all together (default: 256 MiB)",
+    )
+    flag("--timeout", type=float, metavar="SECONDS", help="that a client may be silent (default: 300)")
+    flag("--log-json", action="store_true", help="log JSON, one object a line")
+    flag("--config", metavar="FILE", help="read these settings from a TOML file; flags win")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve until SIGTERM or SIGINT. 0 then; 1 if it cannot start, with the reason on stderr."""
+    try:
+        from maildir_safe.smtp import run as smtp_run
+        from maildir_safe.smtp.listen import CannotListen
+    except ImportError as error:
+        print(f"serve needs the server extra: pip install 'maildir-safe[server]' ({error})", file=sys.stderr)
+        return 1
+    try:
+        service = smtp_run.prepare(settings(args))
+    except (CannotListen, MaildirSafeError, ValueError, OSError) as error:
+        print(f"maildir-safe serve: {error}", file=sys.stderr)
+        return 1
+    for line in banner(service):
+        print(line, flush=True)
+    return service.run()
+
+
+def settings(args: argparse.Namespace) -> Settings:
+    """Defaults, then the config file, then what was given on the command line."""
+    from maildir_safe.smtp import settings as smtp_settings
+
+    found = smtp_settings.read(args.config) if args.config else {}
+    names = [name for name in vars(args) if name in smtp_settings.Settings.__dataclass_fields__]
+    return smtp_settings.Settings(
+        **{**found, **{name: v for name in names if (v := getattr(args, name)) is not None}}
+    )
+
+
+def banner(service: Any) -> list[str]:
+    """What the operator sees first: where mail goes in, where it comes out, and how to try it."""
+    lines = [f"SMTP     {address}" for address in service.smtp_addresses]
+    lines += [f"LMTP     {address}" for address in service.lmtp_addresses]
+    lines += [f"Maildir  {service.destination}"]
+    if service.smtp_addresses:
+        lines.append(f"Try      {sender(service.smtp_addresses[0])}")
+    return lines
+
+
+def sender(address: str) -> str:
+    """A line to paste into a shell that sends a message to `address`."""
+    host, _, port = address.rpartition(":")
+    host = host.strip("[]")
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    if shutil.which("swaks"):
+        return f"swaks --server {host} --port {port} --from me@example.com --to you@example.com"
+    return (
+        f'python3 -c "import smtplib; smtplib.SMTP({host!r}, {port}).sendmail('
+        "'me@example.com', 'you@example.com', 'Subject: Hello\\n\\nIt works.')\""
+    )

@@ -1,0 +1,109 @@
+"""Addresses to listen on: ``HOST:PORT``, ``:PORT``, ``[IPv6]:PORT`` or the path of a unix socket."""
+
+from __future__ import annotations
+
+import errno
+import pathlib
+import socket
+import stat
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+class CannotListen(Exception):
+    """The address cannot be listened on; says why and what to do."""
+
+
+def listen(address: str) -> socket.socket:
+    """A listening socket.
+
+    Args:
+        address: ``127.0.0.1:1025``, ``:25`` (all interfaces), ``[::1]:1025``, or a path that
+            holds a ``/``. Port 0 takes a free one. A unix socket that nobody listens on any more
+            is replaced.
+
+    Raises:
+        CannotListen: the address is taken, not ours, not allowed or malformed.
+    """
+    return _listen_unix(address) if "/" in address else _listen_tcp(address)
+
+
+def address_of(sock: socket.socket) -> str:
+    """What a listening socket is bound to, in the form that `listen` takes."""
+    name: Any = sock.getsockname()
+    if isinstance(name, str):
+        return name
+    host, port = name[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def is_local(sock: socket.socket) -> bool:
+    """Whether only this machine can reach the socket."""
+    name: Any = sock.getsockname()
+    return isinstance(name, str) or name[0] == "::1" or name[0].startswith("127.")
+
+
+def _listen_tcp(address: str) -> socket.socket:
+    host, colon, port = address.rpartition(":")
+    if not colon or not (port.isascii() and port.isdigit()) or int(port) > 65535:
+        raise CannotListen(
+            f"{address}: not an address; write HOST:PORT, or a path with a / for a unix socket"
+        )
+    host = host.strip("[]")
+    try:
+        family, _, _, _, target = socket.getaddrinfo(
+            host or None, int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        sock = socket.create_server(target[:2], family=family, backlog=512)
+    except OSError as error:
+        raise CannotListen(_advice(address, int(port), error)) from error
+    sock.setblocking(False)
+    return sock
+
+
+def _advice(address: str, port: int, error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return (
+            f"{address}: another program listens there (ss -ltnp 'sport = :{port}' shows which); "
+            "stop it, or choose another port"
+        )
+    if error.errno == errno.EACCES:
+        return f"{address}: not allowed; ports below 1024 need root or CAP_NET_BIND_SERVICE"
+    if error.errno == errno.EADDRNOTAVAIL:
+        return f"{address}: no network interface of this machine has that address"
+    return f"{address}: {error.strerror or error}"
+
+
+def _listen_unix(path: str) -> socket.socket:
+    _remove_stale(path)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.bind(path)
+        sock.listen(512)
+    except OSError as error:
+        sock.close()
+        raise CannotListen(f"{path}: {error.strerror or error}") from error
+    sock.setblocking(False)
+    return sock
+
+
+def _remove_stale(path: str) -> None:
+    """Remove a socket whose server is gone; leave anything else where it is."""
+    place = pathlib.Path(path)
+    try:
+        if not stat.S_ISSOCK(place.lstat().st_mode):
+            raise CannotListen(f"{path}: exists and is not a socket")
+    except FileNotFoundError:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(2)
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            place.unlink()
+            return
+        except OSError as error:
+            raise CannotListen(f"{path}: {error.strerror or error}") from error
+    raise CannotListen(f"{path}: another program listens there")

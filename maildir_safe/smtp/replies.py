@@ -1,0 +1,93 @@
+"""What the server answers: reply codes with their enhanced codes (RFC 5321, RFC 2034, RFC 3463).
+
+Two rules hold everywhere. A fault of the storage is never answered with a permanent code, and
+no reply holds a local path or the words of an exception: both go to the log instead.
+"""
+
+from __future__ import annotations
+
+from maildir_safe.errors import PermanentError, TemporaryError
+
+STORAGE_FULL = "452 4.3.1 Insufficient system storage, try again later"
+STORAGE_FAULT = "451 4.3.0 Storage is not available, try again later"
+TOO_MUCH_AT_ONCE = "452 4.3.1 Too much mail at this moment, try again later"
+SHUTTING_DOWN = "421 4.3.2 Service shutting down, try again later"
+TOO_MANY_CONNECTIONS = "421 4.7.0 Too many connections, try again later"
+TIMEOUT = "421 4.4.2 Timeout, closing connection"
+TOO_MANY_RECIPIENTS = "452 4.5.3 Too many recipients"
+TOO_BIG = "552 5.3.4 Message is larger than this server takes"
+NO_MAILBOX = "550 5.1.1 No such mailbox here"
+BAD_SENDER = "553 5.1.7 Malformed sender address"
+BAD_RECIPIENT = "553 5.1.3 Malformed recipient address"
+NEEDS_SMTPUTF8 = "553 5.6.7 Address is not ASCII and SMTPUTF8 was not asked for"
+INTERNAL = "451 4.3.0 Internal error, try again later"
+
+_TEXTS = {
+    "4.3.1": STORAGE_FULL,
+    "4.2.0": "451 4.2.0 Mailbox is not available, try again later",
+    "4.2.2": "452 4.2.2 Mailbox is full, try again later",
+    "5.4.6": "554 5.4.6 Mail loop: this mailbox has had the message before",
+}
+
+# What aiosmtpd's own replies lack, by their basic code.
+_ENHANCED = {
+    "220": "2.0.0",
+    "221": "2.0.0",
+    "250": "2.0.0",
+    "252": "2.5.2",
+    "454": "4.7.0",
+    "500": "5.5.2",
+    "501": "5.5.4",
+    "502": "5.5.1",
+    "503": "5.5.1",
+    "504": "5.5.4",
+    "530": "5.7.0",
+    "554": "5.7.0",
+}
+
+
+class Refused(Exception):
+    """A command or a message is answered with `reply` instead of being taken.
+
+    Attributes:
+        reply: one complete reply line without its CRLF.
+    """
+
+    def __init__(self, reply: str) -> None:
+        super().__init__(reply)
+        self.reply = reply
+
+
+def for_error(error: BaseException) -> str:
+    """The reply for an error that delivering raised.
+
+    Args:
+        error: anything. What this package did not raise on purpose is a temporary failure: the
+            client keeps the message.
+
+    Returns:
+        452 or 451 for a `TemporaryError`, 554 for a `PermanentError`, 451 otherwise.
+    """
+    if isinstance(error, TemporaryError):
+        return _TEXTS.get(error.status, STORAGE_FAULT)
+    if isinstance(error, PermanentError):
+        return _TEXTS.get(error.status, f"554 {error.status} Message refused")
+    return INTERNAL
+
+
+def with_enhanced_code(reply: str) -> str:
+    """The reply with an enhanced status code, if its basic code calls for one and it has none."""
+    code, text = reply[:3], reply[4:]
+    enhanced = _ENHANCED.get(code)
+    if enhanced is None or text[:2] == enhanced[:2] or reply[3:4] == "-":
+        return reply
+    return f"{code} {enhanced} {text}"
+
+
+def worst(lines: list[str]) -> str:
+    """The one reply that stands for several: permanent before temporary before success.
+
+    A permanent refusal of one recipient outweighs what is stored for others: the sender is told,
+    where a temporary answer would have it send to all of them again and again.
+    """
+    return max(lines, key=lambda line: line[0])

@@ -1,0 +1,68 @@
+"""The server of one process: listeners, their doors, and an orderly end."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import signal
+
+from maildir_safe.smtp.lmtp import LmtpSession
+from maildir_safe.smtp.session import SmtpSession
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import socket
+
+    from maildir_safe.smtp.door import Door
+
+
+class Server:
+    """Serves listening sockets until it is told to stop. Usable as an async context manager.
+
+    Args:
+        door: the rules, and what all connections share.
+        smtp: listening sockets that speak SMTP.
+        lmtp: listening sockets that speak LMTP.
+        grace: seconds that stopping waits for messages that are being received or stored.
+    """
+
+    def __init__(
+        self, door: Door, smtp: list[socket.socket], lmtp: list[socket.socket], grace: float = 30.0
+    ) -> None:
+        self._door = door
+        self._sockets = [(sock, SmtpSession) for sock in smtp] + [(sock, LmtpSession) for sock in lmtp]
+        self._grace = grace
+        self._servers: list[asyncio.Server] = []
+        # aiosmtpd logs every command, in INFO; we have a log of our own
+        logging.getLogger("mail.log").setLevel(logging.ERROR)
+
+    async def start(self) -> None:
+        """Begin to accept connections."""
+        loop = asyncio.get_running_loop()
+        for sock, session in self._sockets:
+            connect = functools.partial(session, self._door, loop)
+            self._servers.append(await loop.create_server(connect, sock=sock, backlog=512))
+
+    async def stop(self) -> None:
+        """Accept nothing more, finish what is being received, and hang up."""
+        for server in self._servers:
+            server.close()
+        await self._door.close(self._grace)
+
+    async def __aenter__(self) -> Server:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.stop()
+
+
+async def serve(server: Server) -> None:
+    """Run `server` until SIGTERM or SIGINT."""
+    loop = asyncio.get_running_loop()
+    told = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, told.set)
+    async with server:
+        await told.wait()

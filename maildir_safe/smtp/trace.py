@@ -1,0 +1,63 @@
+"""The headers this server puts on top of a message (RFC 5321 4.4, RFC 3848, RFC 6531). Pure.
+
+What a client says of itself is shown, but never as it came: only characters of a host name, a
+literal or a number pass.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+
+_NOT_A_NAME = re.compile(r"[^A-Za-z0-9._:\[\]-]")
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+def client_name(name: str) -> str:
+    """A HELO, EHLO or LHLO name, at most 255 characters, everything else a ``?``."""
+    return _NOT_A_NAME.sub("?", name[:255])
+
+
+def date(seconds: float) -> str:
+    """A date for a header (RFC 5322 3.3), in UTC and in English whatever the locale."""
+    t = time.gmtime(seconds)
+    return (
+        f"{_DAYS[t.tm_wday]}, {t.tm_mday} {_MONTHS[t.tm_mon - 1]} {t.tm_year} "
+        f"{t.tm_hour:02}:{t.tm_min:02}:{t.tm_sec:02} +0000"
+    )
+
+
+def protocol(lmtp: bool, extended: bool, tls: bool, authenticated: bool, utf8: bool) -> str:
+    """The name behind ``with``: SMTP, ESMTPSA, LMTPS, UTF8SMTP ... (RFC 3848, RFC 6531)."""
+    if lmtp:
+        base = "UTF8LMTP" if utf8 else "LMTP"
+    elif utf8:
+        base = "UTF8SMTP"
+    else:
+        base = "ESMTP" if extended else "SMTP"
+    if base == "SMTP":
+        return base
+    return base + "S" * tls + "A" * authenticated
+
+
+def received(client: str, peer: str, host: str, via: str, recipient: str | None, when: float) -> bytes:
+    """A ``Received`` header with its final line end.
+
+    Args:
+        client: the name the client gave, cleaned by `client_name`.
+        peer: its IP address; ``""`` on a unix socket.
+        host: our own name.
+        via: from `protocol`.
+        recipient: named only where it is the only one, so that nobody learns of the others.
+        when: seconds since 1970.
+    """
+    literal = f" ([{'IPv6:' if ':' in peer else ''}{peer}])" if peer else " (local)"
+    target = f"\n\tfor <{recipient}>" if recipient else ""
+    source = (client or "unknown") + literal
+    return f"Received: from {source}\n\tby {host} with {via}{target}; {date(when)}\n".encode()
+
+
+def delivered_to(recipients: list[str]) -> bytes:
+    """One ``Delivered-To`` line for each recipient."""
+    return b"".join(b"Delivered-To: " + address.encode() + b"\n" for address in recipients)
