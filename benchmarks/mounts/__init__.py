@@ -14,6 +14,16 @@ from benchmarks.mounts.packages import install, kernel_knows, missing, packages
 from benchmarks.mounts.stage import MountError
 
 __all__ = [
-    "DEFAULT_BASE", "KINDS", "Kind", "Mount", "MountError", "install", "kernel_knows", "missing", "mounted",
-    "packages", "running", "up",
+    "DEFAULT_BASE",
+    "KINDS",
+    "Kind",
+    "Mount",
+    "MountError",
+    "install",
+    "kernel_knows",
+    "missing",
+    "mounted",
+    "packages",
+    "running",
+    "up",
 ]

@@ -82,8 +82,18 @@ def _mount(stage: Stage, client: str, servers: list[str]) -> Path:
 
 KINDS = (
     Kind("gluster", "GlusterFS, one server", _PACKAGES, _gluster(1), restart=_serve),
-    Kind("gluster-replica2", "GlusterFS, two copies (two servers can disagree)", _PACKAGES,
-         _gluster(2, "replica", "2"), restart=_serve),
-    Kind("gluster-arbiter", "GlusterFS, two copies and an arbiter", _PACKAGES,
-         _gluster(3, "replica", "2", "arbiter", "1"), restart=_serve),
+    Kind(
+        "gluster-replica2",
+        "GlusterFS, two copies (two servers can disagree)",
+        _PACKAGES,
+        _gluster(2, "replica", "2"),
+        restart=_serve,
+    ),
+    Kind(
+        "gluster-arbiter",
+        "GlusterFS, two copies and an arbiter",
+        _PACKAGES,
+        _gluster(3, "replica", "2", "arbiter", "1"),
+        restart=_serve,
+    ),
 )

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from benchmarks.mounts import gluster, layers, local, ssh
+from benchmarks.mounts import ceph, gluster, http, layers, local, moosefs, smb, ssh
 from benchmarks.mounts.kind import Kind
 from benchmarks.mounts.stage import MountError, Stage
 
-_FAMILIES = (local, layers, ssh, gluster)
+_FAMILIES = (local, layers, ssh, http, smb, gluster, moosefs, ceph)
 KINDS: dict[str, Kind] = {kind.name: kind for family in _FAMILIES for kind in family.KINDS}
 DEFAULT_BASE = Path("/tmp/maildir-safe-mounts")
 
@@ -102,6 +102,7 @@ def mounted(name: str, base: Path | None = None, size: int = 512) -> Iterator[Mo
         size: MiB of disk images and of file systems in memory.
     """
     with tempfile.TemporaryDirectory(prefix="mounts.", dir=base) as own:
+        os.chmod(own, 0o755)  # servers have users of their own
         mount = up(name, Path(own), size)
         try:
             yield mount

@@ -15,13 +15,13 @@ def connect(stage: Stage, hosts: dict[str, str]) -> None:
         hosts: name (at most 15 characters) and IPv4 address of each; all share one /24 network.
     """
     stage.namespace(_SWITCH)
-    stage.run("ip", "link", "add", "bridge", "type", "bridge", host=_SWITCH)
+    stage.run("ip", "link", "add", "name", "bridge", "type", "bridge", host=_SWITCH)
     stage.run("ip", "link", "set", "bridge", "up", host=_SWITCH)
     for name, address in hosts.items():
         there = stage.namespace(name)
         # the other end is named in the switch's own namespace, and moved to the host
-        stage.run("ip", "link", "add", name, "type", "veth", "peer", "name", "lan", host=_SWITCH)
+        stage.run("ip", "link", "add", "name", name, "type", "veth", "peer", "name", "lan", host=_SWITCH)
         stage.run("ip", "link", "set", "lan", "netns", str(there), host=_SWITCH)
-        stage.run("ip", "link", "set", name, "master", "bridge", "up", host=_SWITCH)
+        stage.run("ip", "link", "set", "dev", name, "master", "bridge", "up", host=_SWITCH)
         stage.run("ip", "address", "add", f"{address}/24", "dev", "lan", host=name)
         stage.run("ip", "link", "set", "lan", "up", host=name)

@@ -1,8 +1,9 @@
-"""What a kind needs of the machine: root, a kernel that knows it, Debian packages."""
+"""What a kind needs of the machine: root, a kernel that knows it, packages."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
@@ -20,20 +21,41 @@ def missing(kind: Kind) -> str:
     if os.getuid():
         return "needs root"
     wanted = [package for package in kind.packages if not _installed(package)]
-    return f"needs the Debian packages {' '.join(wanted)}" if wanted else ""
+    wanted += [package for package in kind.python if not environment(package).is_dir()]
+    return f"needs the packages {' '.join(wanted)}" if wanted else ""
 
 
 def install(kinds: Iterable[Kind]) -> None:
     """Install what is missing, without questions.
 
     Raises:
-        subprocess.CalledProcessError: apt-get failed; it has said why.
+        subprocess.CalledProcessError: apt-get or pip failed; it has said why.
     """
+    kinds = list(kinds)
     wanted = [package for package in packages(kinds) if not _installed(package)]
     if wanted:
         quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
         for command in (["update"], ["install", "-y", "--no-install-recommends", *wanted]):
             subprocess.run(["apt-get", "-q", *command], check=True, env=quiet)
+    for package in {package for kind in kinds for package in kind.python}:
+        _make(environment(package), package)
+
+
+def environment(package: str) -> Path:
+    """Where the virtual environment of a Python package is, or would be: Debian lacks these packages."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return cache / "maildir-safe" / "".join(letter for letter in package if letter.isalnum())
+
+
+def _make(place: Path, package: str) -> None:
+    if place.is_dir():
+        return
+    try:
+        subprocess.run(["python3", "-m", "venv", place], check=True)
+        subprocess.run([place / "bin" / "pip", "install", "-q", package], check=True)
+    except BaseException:
+        shutil.rmtree(place, ignore_errors=True)
+        raise
 
 
 def kernel_knows(fstype: str) -> bool:

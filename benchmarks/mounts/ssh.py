@@ -27,8 +27,13 @@ def _sshfs(*options: str) -> Callable[[Stage], list[Path]]:
         for key in ("hostkey", "id"):
             stage.run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", stage.base / key)
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # sshd has this path compiled in
-        stage.spawn("/usr/sbin/sshd", "-De", "-f", stage.write("sshd_config", _SSHD.format(base=stage.base)),
-                    host="lan")
+        stage.spawn(
+            "/usr/sbin/sshd",
+            "-De",
+            "-f",
+            stage.write("sshd_config", _SSHD.format(base=stage.base)),
+            host="lan",
+        )
         stage.listening(22, "lan")
         login = f"IdentityFile={stage.base}/id,StrictHostKeyChecking=no,UserKnownHostsFile=/dev/null"
         source = f"root@127.0.0.1:{stage.folder('export')}"

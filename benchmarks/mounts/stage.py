@@ -123,7 +123,11 @@ class Stage:
         return path
 
     def run(
-        self, *command: str | Path, host: str = "", stdin: str = "", env: dict[str, str] | None = None,
+        self,
+        *command: str | Path,
+        host: str = "",
+        stdin: str = "",
+        env: dict[str, str] | None = None,
         timeout: float = 90.0,
     ) -> str:
         """Run a command to its end; what it forks stays in the stage's control group.
@@ -144,8 +148,12 @@ class Stage:
         with tempfile.TemporaryFile() as out:  # not a pipe: a daemon may keep it open for ever
             try:
                 status = subprocess.run(
-                    self._inside(command, host), input=stdin.encode(), stdout=out, stderr=out,
-                    env=_environment(env), timeout=timeout,
+                    self._inside(command, host),
+                    input=stdin.encode(),
+                    stdout=out,
+                    stderr=out,
+                    env=_environment(env),
+                    timeout=timeout,
                 ).returncode
             except subprocess.TimeoutExpired:
                 raise MountError(f"{command[0]}: no end after {timeout:.0f} s") from None
@@ -160,8 +168,12 @@ class Stage:
         log = self.folder("log") / f"{Path(command[0]).name}.log"
         with log.open("ab") as out:
             child = subprocess.Popen(
-                self._inside(command, host), stdin=subprocess.DEVNULL, stdout=out, stderr=out,
-                env=_environment(env), start_new_session=True,
+                self._inside(command, host),
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                env=_environment(env),
+                start_new_session=True,
             )
         self._children.append(child)
 
@@ -239,5 +251,3 @@ def _umount(point: Path, *options: str) -> None:
         subprocess.run(["umount", "-i", *options, str(point)], capture_output=True, timeout=30)
     except subprocess.TimeoutExpired:
         pass  # its server is away: the lazy one follows, after the end of the daemon
-
-

@@ -1,8 +1,8 @@
 """Tests on real mounts: a decorator that runs a test on several kinds of `benchmarks.mounts`.
 
-    @on_mounts("ext4", "sshfs-nolink")
-    def test_something(mount):
-        directory = mount.folder()        # new and empty; mount.paths: the mount points, two if shared
+@on_mounts("ext4", "sshfs-nolink")
+def test_something(mount):
+    directory = mount.folder()        # new and empty; mount.paths: the mount points, two if shared
 """
 
 from __future__ import annotations
@@ -24,6 +24,10 @@ CI_KINDS = (
 )  # fmt: skip
 
 
+# kinds for the promises that hold on every mount: MOUNTS="all", or names, chooses others (`make lab`)
+EVERY = tuple(os.environ.get("MOUNTS", "").replace("all", " ".join(KINDS)).split()) or CI_KINDS
+
+
 def on_mounts(*kinds: str) -> Callable[[Any], Any]:
     """Run a test that takes the fixture `mount` on each of these kinds."""
 
@@ -38,6 +42,7 @@ class Mounts:
 
     def __init__(self) -> None:
         self._base = Path(tempfile.mkdtemp(prefix="maildir-safe-mounts."))
+        self._base.chmod(0o755)  # servers have users of their own
         self._up: dict[str, Mount] = {}
         self._broken: dict[str, str] = {}
 

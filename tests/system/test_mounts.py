@@ -6,16 +6,18 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from mounts import CI_KINDS, Mounts, on_mounts
+from mounts import EVERY, Mounts, on_mounts
 
 from benchmarks.mounts import KINDS, Mount, MountError, mounted, packages, running
 from benchmarks.mounts.kind import Kind
 from benchmarks.mounts.stage import Stage, loops_below, mounts_below
+from maildir_safe.fs import OsFileSystem
 
 REFUSE_LINKS = ("sshfs-nolink", "exfat", "encfs-paranoia")
 
@@ -26,6 +28,14 @@ def soon(true: Callable[[], bool], seconds: float = 60.0) -> bool:
     while not true() and time.monotonic() < deadline:
         time.sleep(0.1)
     return true()
+
+
+def reads(file: Path) -> bytes | OSError:
+    """What a file holds, or why it cannot be read."""
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        return error
 
 
 def processes(stage: Path) -> list[str]:
@@ -40,9 +50,14 @@ def can_mount(mounts: Mounts) -> None:
     mounts.get("ext4")
 
 
-@on_mounts(*CI_KINDS)
+@on_mounts(*EVERY)
 def test_renames_across_directories_for_every_client(mount: Mount) -> None:
-    assert all(path.is_mount() for path in mount.paths)
+    fs = OsFileSystem()
+    for client in mount.paths:
+        fd = fs.open_dir(str(client))
+        assert fs.mount(fd).fstype.startswith(mount.kind.fstype)
+        fs.close(fd)
+        assert client.stat().st_dev != Path(tempfile.gettempdir()).stat().st_dev
     directory = mount.folder()
     (directory / "tmp").mkdir()
     (directory / "new").mkdir()
@@ -62,6 +77,17 @@ def test_refuses_hard_links_across_directories(mount: Mount) -> None:
     (directory / "tmp" / "a").write_bytes(b"hello")
     with pytest.raises(PermissionError):
         os.link(directory / "tmp" / "a", directory / "b")
+
+
+@on_mounts("gluster")
+def test_a_server_crashes_and_comes_back(mount: Mount) -> None:
+    file = mount.folder() / "a"
+    file.write_bytes(b"hello")
+    mount.stop("s1")
+    with pytest.raises(OSError, match="not connected"):
+        file.with_name("b").write_bytes(b"hello")
+    mount.start("s1")
+    assert soon(lambda: reads(file) == b"hello")
 
 
 @pytest.mark.mounts
