@@ -13,9 +13,7 @@ from __future__ import annotations
 import sys
 
 if not sys.platform.startswith("linux"):
-    raise ImportError(
-        f"maildir_safe runs on Linux only, not on {sys.platform}: it needs Linux's directory fsync"
-    )
+    raise ImportError(f"maildir_safe runs on Linux only, not on {sys.platform}: it needs directory fsync")
 
 __version__ = "0.1.0"
 

@@ -39,9 +39,7 @@ class PartialDelivery(TemporaryError):
 
     def __init__(self, results: list[Receipt | BaseException]) -> None:
         failed = [result for result in results if isinstance(result, BaseException)]
-        super().__init__(
-            f"{len(failed)} of {len(results)} messages were not delivered; the first: {failed[0]}"
-        )
+        super().__init__(f"{len(failed)} of {len(results)} messages not delivered; the first: {failed[0]}")
         self.results = results
 
 
@@ -386,9 +384,7 @@ def _check_durability(dirs: Directories, required: str, path: str) -> None:
     except OSError as error:
         raise storage_error(f"fsync {path}/new", error) from error
     if LEVELS.index(level) < LEVELS.index(required):
-        raise TemporaryError(
-            f"{path}: {dirs.fstype or 'the mount'} can do durability {level!r}, {required!r} is required"
-        )
+        raise TemporaryError(f"{path}: the mount ({dirs.fstype}) can do {level!r}, required is {required!r}")
 
 
 def _search(fs: FileSystem, dirs: Directories, hashed_id: str) -> tuple[str, str] | None:

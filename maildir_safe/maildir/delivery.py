@@ -271,8 +271,9 @@ class Delivery:
             try:
                 level = "full" if dirs.sync[subdir].sync() else "file"
             except OSError as error:
+                failed = storage_error(f"fsync {self._path}/{subdir}", error)
                 for letter in mine:
-                    text = f"{storage_error(f'fsync {self._path}/{subdir}', error)}; {letter.path} is there, perhaps not durable"
+                    text = f"{failed}; {letter.path} is there, perhaps not durable"
                     letter.error = UnknownOutcome(text, letter.path)
                 continue
             for letter in mine:
@@ -308,7 +309,7 @@ def _write_fully(fs: FileSystem, fd: int, data: bytes) -> int:
 
 
 def _worth_a_new_file(step: str, error: OSError) -> bool:
-    """Whether a new file may succeed: after a failed fsync, a taken name, or directories that were replaced."""
+    """Whether a new file may succeed: after a failed fsync, a taken name, or in directories opened anew."""
     if step == "fsync":
         return error.errno not in _FULL
     return step == "create" and error.errno in (errno.EEXIST, errno.ENOENT, errno.ESTALE)

@@ -73,10 +73,10 @@ def _complaint(fs: FileSystem, where: str, name: str, root: int | None, error: O
         except OSError:
             target = ""
         if target.startswith("@"):
-            return f"{where} is in conflict (it shows as a link to {target}); repair it with the file system's tools"
+            return f"{where} is in conflict (a link to {target}); repair it with the file system's tools"
     reason = f"{error.strerror} [{errno.errorcode.get(error.errno or 0, '?')}]"
     if error.errno == errno.ENOENT and root is not None:
-        return f"{where}: {reason}; not made anew, since a conflict or a lost mount looks like this: see to it, then mkdir"
+        return f"{where}: {reason}; a conflict or a lost mount looks like this: see to it, then mkdir"
     if error.errno == errno.ENOENT:
         return f"{where}: there is no such Maildir, and it was not to be made"
     return f"{where}: {reason}; not a Maildir that can be used"

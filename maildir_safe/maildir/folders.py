@@ -15,7 +15,7 @@ def folder_directory(name: str) -> str:
     parts = name.split(".")
     if not all(parts) or "/" in name or any(ord(c) < 32 or ord(c) == 127 for c in name):
         raise ValueError(
-            f"{name!r} is no folder name: parts are separated by single dots, without '/' and control characters"
+            f"{name!r} is no folder name: parts with single dots between, no '/', no control characters"
         )
     directory = "." + _encode(name)
     if len(directory) > 200:

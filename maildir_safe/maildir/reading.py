@@ -106,7 +106,7 @@ class Reading:
             KeyError: there is no such message.
             TemporaryError: a directory cannot be listed.
         """
-        return self._on(key, lambda dirs, message: message, fresh=True)
+        return self._on(key, lambda _, message: message, fresh=True)
 
     def open(self, key: str) -> BinaryIO:
         """The message as a binary file, open for reading.
