@@ -43,6 +43,8 @@ def _gluster(servers: int, *layout: str) -> Callable[[Stage], list[Path]]:
 def _serve(stage: Stage, host: str) -> None:
     """glusterd, which starts this host's bricks and self-heal daemon too."""
     home = stage.folder(host)
+    for stale in home.rglob("*.pid"):  # a machine that crashed comes back with an empty /run
+        stale.unlink()
     options = {
         "working-directory": stage.folder(f"{host}/work"),
         "run-directory": stage.folder(f"{host}/run"),
