@@ -169,7 +169,7 @@ class Delivery:
             dirs = self._directories(batch[0].tries < _TRIES)
             if len(batch) >= _CROWD and _has_syncfs(dirs):
                 # private, and older than the first write: an error is reported once a descriptor
-                barrier = self._fs.open_dir(".", dirs.tmp)
+                barrier = self._fs.open_dir("tmp", dirs.root)
             written = _each(batch, lambda letter: self._write(dirs, letter, barrier is None))
             if barrier is not None:
                 written = self._sync_all(barrier, written)

@@ -1,0 +1,269 @@
+"""Delivery under faults: what is acknowledged is there once, what is refused leaves nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import io
+import threading
+
+import pytest
+
+from maildir_safe import Maildir, NotAMaildir, PartialDelivery, TemporaryError, UnknownOutcome
+from maildir_safe.testing.simfs import Fault, SimHost, SimServer
+
+MAIL = b"Subject: hello\n\nworld\n"
+LOST = [errno.ENOENT, errno.EEXIST, errno.EIO, errno.ETIMEDOUT, errno.ESTALE]
+
+
+class Lab:
+    """A Maildir /m on a simulated server; `faults` begin after it was made and opened."""
+
+    def __init__(self, *faults: Fault, profile: str = "nfs4", **options: object) -> None:
+        self.server = SimServer(profile)
+        maker = SimHost(self.server)
+        Maildir("/m", fs=maker)
+        maker.sleep(60)  # until other hosts see it, also on Coda
+        self.host = SimHost(self.server, faults=list(faults))
+        self.maildir = Maildir("/m", create=False, fs=self.host, **options)  # type: ignore[arg-type]
+
+    def found(self) -> list[bytes]:
+        """The messages as another host sees them later."""
+        self.host.sleep(300)
+        other = Maildir("/m", create=False, fs=SimHost(self.server))
+        return [other.open(message.key).read() for message in other.messages()]
+
+    def in_tmp(self) -> list[str]:
+        truth = SimHost(self.server)
+        return truth.listdir(truth.open_dir("/m/tmp"))
+
+
+@pytest.mark.parametrize("link_errno", [errno.EPERM, errno.EXDEV, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK])
+def test_a_mount_that_refuses_links_is_not_even_asked(link_errno: int) -> None:
+    lab = Lab(Fault("link", link_errno, times=1000))
+    lab.maildir.deliver(MAIL)
+    assert lab.found() == [MAIL]
+    assert not any(call.kind == "link" for call in lab.server.history)
+
+
+@pytest.mark.parametrize("error", LOST)
+def test_a_lost_reply_is_one_copy_and_reported_as_delivered(error: int) -> None:
+    lab = Lab(Fault("rename", error, "done"))
+    receipt = lab.maildir.deliver(MAIL)
+    assert receipt.durability == "full"
+    assert lab.found() == [MAIL]
+    assert lab.in_tmp() == []
+
+
+@pytest.mark.parametrize("error", [errno.EIO, errno.ETIMEDOUT, errno.ESTALE])
+def test_a_rename_that_did_not_happen_is_repeated(error: int) -> None:
+    lab = Lab(Fault("rename", error))
+    assert lab.maildir.deliver(MAIL).renames == 2
+    assert lab.found() == [MAIL]
+
+
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EDQUOT, errno.EACCES])
+def test_a_rename_that_is_refused_is_temporary_and_leaves_nothing(error: int) -> None:
+    lab = Lab(Fault("rename", error))
+    with pytest.raises(TemporaryError) as caught:
+        lab.maildir.deliver(MAIL)
+    assert not isinstance(caught.value, UnknownOutcome)
+    assert (lab.found(), lab.in_tmp()) == ([], [])
+
+
+@pytest.mark.parametrize("step", ["write", "fsync", "close"])
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
+def test_a_file_that_cannot_be_written_is_refused_and_leaves_nothing(step: str, error: int) -> None:
+    lab = Lab(Fault(step, error, times=9))  # type: ignore[arg-type]
+    with pytest.raises(TemporaryError, match=step) as caught:
+        lab.maildir.deliver(MAIL)
+    assert caught.value.status == ("4.3.0" if error == errno.EIO else "4.3.1")
+    assert not isinstance(caught.value, UnknownOutcome)
+    assert (lab.found(), lab.in_tmp()) == ([], [])
+
+
+def test_a_failed_fsync_is_answered_by_a_new_file_not_by_another_fsync() -> None:
+    lab = Lab(Fault("fsync", errno.EIO))
+    lab.maildir.deliver(MAIL)
+    synced = [call.names for call in lab.server.history if call.kind == "fsync"]
+    assert len(synced) == 2
+    assert synced[0] != synced[1]
+    assert lab.found() == [MAIL]
+    assert lab.in_tmp() == []
+
+
+def test_a_stream_cannot_be_written_anew() -> None:
+    lab = Lab(Fault("fsync", errno.EIO))
+    with pytest.raises(TemporaryError, match="fsync"):
+        lab.maildir.deliver(io.BytesIO(MAIL))
+    assert (lab.found(), lab.in_tmp()) == ([], [])
+
+
+def test_short_writes_are_completed() -> None:
+    lab = Lab(Fault("write", 0, times=5))
+    lab.maildir.deliver(MAIL)
+    assert lab.found() == [MAIL]
+
+
+def test_a_mount_without_directory_fsync_says_so_in_the_receipt() -> None:
+    assert Lab(profile="afs").maildir.deliver(MAIL).durability == "file"
+
+
+def test_a_mount_whose_fsync_promises_nothing_says_so_in_the_receipt() -> None:
+    assert Lab(profile="coda").maildir.deliver(MAIL).durability == "client"
+    assert Lab(profile="rclone").maildir.deliver(MAIL).durability == "client"
+
+
+@pytest.mark.parametrize("profile", ["afs", "coda", "rclone"])
+def test_required_durability_refuses_before_anything_is_written(profile: str) -> None:
+    server = SimServer(profile)
+    with pytest.raises(TemporaryError, match="required is 'full'"):
+        Maildir("/m", require="full", fs=SimHost(server))
+
+
+def test_a_failed_directory_fsync_is_unknown_and_the_message_stays() -> None:
+    lab = Lab(Fault("fsync_dir", errno.EIO))
+    with pytest.raises(UnknownOutcome) as caught:
+        lab.maildir.deliver(MAIL)
+    assert caught.value.path is not None
+    assert caught.value.path.startswith("/m/new/")
+    assert lab.found() == [MAIL]
+
+
+@pytest.mark.parametrize("reader_moves_it", [False, True])
+def test_after_an_unknown_outcome_the_same_id_makes_no_second_copy(reader_moves_it: bool) -> None:
+    lab = Lab(Fault("fsync_dir", errno.EIO))
+    with pytest.raises(UnknownOutcome):
+        lab.maildir.deliver(MAIL, delivery_id="3F2A1 user@example.org")
+    if reader_moves_it:
+        reader = Maildir("/m", create=False, fs=SimHost(lab.server))
+        for message in list(reader.messages()):
+            reader.set_flags(message.key, "S")
+    receipt = lab.maildir.deliver(MAIL, delivery_id="3F2A1 user@example.org")
+    assert receipt.repeated
+    assert lab.found() == [MAIL]
+
+
+def test_another_id_is_another_message() -> None:
+    lab = Lab()
+    assert not lab.maildir.deliver(MAIL, delivery_id="a").repeated
+    assert not lab.maildir.deliver(MAIL, delivery_id="b").repeated
+    assert lab.found() == [MAIL, MAIL]
+
+
+def test_tmp_and_new_on_two_file_systems_deliver_all_the_same() -> None:
+    """mergerfs with tmp/ and new/ on different branches: rename gives EXDEV (FACTS.md)."""
+    lab = Lab(Fault("rename", errno.EXDEV, match="/m/new/", times=1))
+    receipt = lab.maildir.deliver(MAIL)
+    assert receipt.durability == "full"
+    assert lab.found() == [MAIL]
+    assert lab.in_tmp() == []
+
+
+def test_staging_in_new_shows_nothing_before_it_is_complete() -> None:
+    lab = Lab(staging="new")
+    lab.maildir.deliver(MAIL)
+    created = [call.names for call in lab.server.history if call.kind == "create"][-1]
+    assert "/m/new/." in str(created)
+    assert lab.found() == [MAIL]
+
+
+# Batches
+
+
+def test_a_batch_on_a_local_file_system_takes_one_syncfs_and_one_directory_fsync() -> None:
+    lab = Lab(profile="local")
+    mails = [b"%d\n" % n for n in range(20)]
+    receipts = lab.maildir.deliver_many(mails)
+    kinds = [call.kind for call in lab.server.history]
+    assert (kinds.count("syncfs"), kinds.count("fsync")) == (1, 0)
+    assert len(receipts) == 20
+    assert sorted(lab.found()) == sorted(mails)
+
+
+@pytest.mark.parametrize("profile", ["nfs3", "nfs4", "gluster", "smb", "coda"])
+def test_syncfs_is_never_called_on_network_mounts(profile: str) -> None:
+    lab = Lab(profile=profile)
+    lab.maildir.deliver_many([b"%d\n" % n for n in range(20)])
+    assert not any(call.kind == "syncfs" for call in lab.server.history)
+    assert len(lab.found()) == 20
+
+
+def test_a_failed_syncfs_falls_back_to_an_fsync_each() -> None:
+    lab = Lab(Fault("syncfs", errno.EIO), profile="local")
+    lab.maildir.deliver_many([b"%d\n" % n for n in range(20)])
+    assert sum(call.kind == "fsync" for call in lab.server.history) == 20
+    assert len(lab.found()) == 20
+    assert lab.in_tmp() == []
+
+
+def test_only_the_message_at_fault_is_refused() -> None:
+    lab = Lab(Fault("write", errno.ENOSPC, nth=8), profile="local")
+    mails = [b"%d\n" % n for n in range(20)]
+    with pytest.raises(PartialDelivery) as caught:
+        lab.maildir.deliver_many(mails)
+    failed = [n for n, result in enumerate(caught.value.results) if isinstance(result, Exception)]
+    assert failed == [7]
+    assert sorted(lab.found()) == sorted(mails[:7] + mails[8:])
+    assert lab.in_tmp() == []
+
+
+def test_a_failed_directory_fsync_fails_every_sharer_as_unknown() -> None:
+    lab = Lab(Fault("fsync_dir", errno.EIO), profile="local")
+    with pytest.raises(PartialDelivery) as caught:
+        lab.maildir.deliver_many([b"%d\n" % n for n in range(10)])
+    assert all(isinstance(result, UnknownOutcome) for result in caught.value.results)
+    assert len(lab.found()) == 10
+
+
+def test_many_threads_and_many_coroutines_lose_and_double_nothing(tmp_path: object) -> None:
+    maildir = Maildir(f"{tmp_path}/m")
+    mails = [b"%d\n" % n for n in range(400)]
+
+    def deliver(part: list[bytes]) -> None:
+        for mail in part:
+            maildir.deliver(mail)
+
+    threads = [threading.Thread(target=deliver, args=(mails[n:200:20],)) for n in range(20)]
+    for thread in threads:
+        thread.start()
+
+    async def gather() -> list[object]:
+        return list(await asyncio.gather(*(maildir.deliver_async(mail) for mail in mails[200:])))
+
+    receipts = asyncio.run(gather())
+    for thread in threads:
+        thread.join()
+    assert len(receipts) == 200
+    assert sorted(maildir.open(m.key).read() for m in maildir.messages()) == sorted(mails)
+
+
+# The Maildir itself
+
+
+@pytest.mark.parametrize("subdir", ["tmp", "new", "cur"])
+def test_a_maildir_that_lacks_a_part_is_temporary_and_not_repaired(subdir: str) -> None:
+    server = SimServer("nfs4")
+    host = SimHost(server)
+    Maildir("/m", fs=host)
+    host.rmdir(subdir, host.open_dir("/m"))
+    with pytest.raises(NotAMaildir, match=f"/m/{subdir}"):
+        Maildir("/m", fs=SimHost(server))
+    assert subdir not in host.listdir(host.open_dir("/m"))
+
+
+def test_no_maildir_is_made_under_a_directory_that_is_not_there() -> None:
+    with pytest.raises(NotAMaildir, match="/mnt/mail"):
+        Maildir("/mnt/mail/Maildir", fs=SimHost(SimServer("local")))
+
+
+def test_a_maildir_that_is_replaced_while_in_use_is_found_again() -> None:
+    lab = Lab(profile="local")
+    lab.maildir.deliver(b"old\n")
+    admin = SimHost(lab.server)
+    root = admin.open_dir("/")
+    admin.rename("m", "m.old", root, root)
+    Maildir("/m", fs=admin)
+    admin.sleep(6)
+    lab.maildir.deliver(b"new\n")
+    assert lab.found() == [b"new\n"]

@@ -1,0 +1,112 @@
+"""Names: unique, within limits, taken apart and put together again."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, strategies as st
+
+from maildir_safe.fs import OsFileSystem
+from maildir_safe.names import (
+    UniqueNames,
+    carries,
+    flags_of,
+    host_token,
+    id_hash,
+    is_unique,
+    may_be_message,
+    size_of,
+    split,
+    with_flags,
+)
+
+
+def test_a_name_has_the_fields_that_the_design_gives_it() -> None:
+    name = UniqueNames(OsFileSystem(), 4711, "mx1").new()
+    seconds, middle, host = name.split(".", 2)
+    assert seconds.isdecimal()
+    assert middle.startswith("M")
+    assert "P4711Q1R" in middle
+    assert host == "mx1"
+
+
+def test_names_do_not_recur() -> None:
+    names = UniqueNames(OsFileSystem(), 1, "h")
+    assert len({names.new() for _ in range(10_000)}) == 10_000
+
+
+@given(st.text(max_size=300))
+def test_a_host_token_is_short_printable_and_harmless(hostname: str) -> None:
+    token = host_token(hostname)
+    assert 0 < len(token) <= 40
+    assert not set(token) & set("/:;@,\n\0 ")
+    assert not token.startswith(".")
+
+
+def test_the_longest_name_fits_the_shortest_limit_measured() -> None:
+    name = UniqueNames(OsFileSystem(), 4_194_304, host_token("x" * 300)).new(id_hash("some id"))
+    assert len(with_flags(f"{name},S=1073741824", "DFPRSTabcd", ":")) <= 143  # securefs, FACTS.md
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "info"),
+    [
+        ("1.M2P3Q4.h,S=5:2,RS", "1.M2P3Q4.h,S=5", ":2,RS"),
+        ("1.M2P3Q4.h,S=5;2,RS", "1.M2P3Q4.h,S=5", ";2,RS"),
+        ("1.M2P3Q4.h:1,experimental", "1.M2P3Q4.h", ":1,experimental"),
+        ("1.M2P3Q4.h", "1.M2P3Q4.h", ""),
+        ("odd:name", "odd:name", ""),
+        ("1.2.h:2,", "1.2.h", ":2,"),
+    ],
+)
+def test_key_and_info_part_at_either_separator(name: str, key: str, info: str) -> None:
+    assert split(name) == (key, info)
+
+
+@given(st.text("DFPRSTabcxyz"), st.sampled_from(":;"))
+def test_flags_come_back_sorted_and_once(flags: str, separator: str) -> None:
+    key, info = split(with_flags("1.M1P1Q1.h,S=3", flags, separator))
+    assert key == "1.M1P1Q1.h,S=3"
+    assert flags_of(info) == "".join(sorted(set(flags)))
+
+
+@pytest.mark.parametrize("flags", ["/", "1", "é", "S,", "\n"])
+def test_what_is_no_flag_is_refused(flags: str) -> None:
+    with pytest.raises(ValueError, match="ASCII letters"):
+        with_flags("1.2.h", flags, ":")
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [
+        ("1.2.h,S=17:2,S", 17),
+        ("1.2.h,S=17,W=18", 17),
+        ("1.2.h", None),
+        ("1.2.h,S=", None),
+        ("1.2.h,S=1x", None),
+        ("1.2.h,S=-1", None),
+        ("1.2.h,S=٣", None),
+    ],
+)
+def test_size_is_read_from_the_name(name: str, size: int | None) -> None:
+    assert size_of(name) == size
+
+
+def test_a_delivery_id_is_found_in_the_name_whatever_the_flags() -> None:
+    hashed = id_hash("3F2A1/user@example.org")
+    name = with_flags(UniqueNames(OsFileSystem(), 1, "h").new(hashed) + ",S=3", "S", ":")
+    assert carries(name, hashed)
+    assert not carries(name, id_hash("3F2A1/other@example.org"))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [(".nfs0001", False), (".fuse_hidden1", False), ("lost+found", False), ("maildirfolder", False), ("1.2.h", True)],
+)
+def test_strays_are_no_messages(name: str, message: bool) -> None:
+    assert may_be_message(name) is message
+
+
+def test_only_names_of_the_usual_shape_are_taken_unseen() -> None:
+    assert is_unique("1763853884.M1P2Q3.host")
+    assert not is_unique("Archive")
+    assert not is_unique("notes.txt")
