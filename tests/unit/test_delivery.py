@@ -38,7 +38,9 @@ class Lab:
         return truth.listdir(truth.open_dir("/m/tmp"))
 
 
-@pytest.mark.parametrize("link_errno", [errno.EPERM, errno.EXDEV, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK])
+@pytest.mark.parametrize(
+    "link_errno", [errno.EPERM, errno.EXDEV, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK]
+)
 def test_a_mount_that_refuses_links_is_not_even_asked(link_errno: int) -> None:
     lab = Lab(Fault("link", link_errno, times=1000))
     lab.maildir.deliver(MAIL)

@@ -12,7 +12,13 @@ from maildir_safe.testing.simfs import Fault, SimHost, SimServer
 
 FAR = float("inf")
 LOST = [errno.ENOENT, errno.EEXIST, errno.EIO, errno.ETIMEDOUT, errno.ESTALE]
-ROWS: dict[str, set[str]] = {"- / yes": set(), "yes / -": set(), "- / -": set(), "yes / yes": set(), "no look": set()}
+ROWS: dict[str, set[str]] = {
+    "- / yes": set(),
+    "yes / -": set(),
+    "- / -": set(),
+    "yes / yes": set(),
+    "no look": set(),
+}
 
 
 class Scene:
@@ -91,7 +97,8 @@ def test_what_is_executed_after_its_error_happens_once_or_never() -> None:
         assert outcome.kind == DONE
         assert scene.names() == ([], ["dst"])
         scene = Scene(
-            Fault("rename", errno.EIO, "late", delay=delay), Fault("rename", errno.EIO, "none", nth=2, times=3)
+            Fault("rename", errno.EIO, "late", delay=delay),
+            Fault("rename", errno.EIO, "none", nth=2, times=3),
         )
         outcome = scene.publish()
         scene.host.sleep(100)
@@ -146,7 +153,9 @@ def test_both_there_is_decided_by_their_bytes(data: bytes, kind: str) -> None:
 
 
 def test_when_looking_fails_the_outcome_is_unknown_and_nothing_is_touched() -> None:
-    scene = Scene(Fault("rename", errno.EIO, "none", times=99), Fault("listdir", errno.EIO, "none", times=999))
+    scene = Scene(
+        Fault("rename", errno.EIO, "none", times=99), Fault("listdir", errno.EIO, "none", times=999)
+    )
     before = scene.host.boottime()
     assert scene.publish().kind == UNKNOWN
     assert scene.host.boottime() - before >= 30  # longer than any client cache was seen to last

@@ -54,7 +54,9 @@ def test_imports_point_down_only(path: Path) -> None:
         return  # the front door names things of every floor, and loads them when asked
     assert part in FLOORS, f"{path}: a part that ARCHITECTURE.md does not know"
     higher = {
-        other for other in imports_of(ast.parse(path.read_text())) if other != part and FLOORS[other] > FLOORS[part]
+        other
+        for other in imports_of(ast.parse(path.read_text()))
+        if other != part and FLOORS[other] > FLOORS[part]
     }
     # testing/ stands beside the house: it may be used by check/ and cli/, never by floors 0-3
     if FLOORS[part] == 4:

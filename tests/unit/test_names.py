@@ -100,7 +100,13 @@ def test_a_delivery_id_is_found_in_the_name_whatever_the_flags() -> None:
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [(".nfs0001", False), (".fuse_hidden1", False), ("lost+found", False), ("maildirfolder", False), ("1.2.h", True)],
+    [
+        (".nfs0001", False),
+        (".fuse_hidden1", False),
+        ("lost+found", False),
+        ("maildirfolder", False),
+        ("1.2.h", True),
+    ],
 )
 def test_strays_are_no_messages(name: str, message: bool) -> None:
     assert may_be_message(name) is message

@@ -1,0 +1,46 @@
+# Everything a newcomer needs: `make serve` and `make test`. Each makes .venv first.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# where the mail goes and where the server listens: make serve MAILDIR=/mnt/mail/inbox
+MAILDIR ?= Maildir
+SERVE ?=
+
+.PHONY: help serve test test-mounts lint bench compare prove lab clean
+
+help:  ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.server: $(BIN)/python pyproject.toml
+	$(BIN)/pip install -q -e '.[server]'
+	@touch $@
+
+$(VENV)/.dev: $(BIN)/python pyproject.toml
+	$(BIN)/pip install -q -e '.[server,relay,cli,bench,dev]'
+	@touch $@ $(VENV)/.server
+
+serve: $(VENV)/.server  ## SMTP in, Maildir out, with an inbox page
+	$(BIN)/maildir-safe serve $(SERVE) $(MAILDIR)
+
+test: $(VENV)/.dev  ## all tests that this user can run here, and what was left out
+	$(BIN)/python -m tests.run
+
+test-mounts: $(VENV)/.dev  ## tests on real mounts, MTAs and mail readers (root, Debian: installs packages)
+	$(BIN)/python -m tests.run --mounts
+
+lint: $(VENV)/.dev  ## ruff and mypy --strict
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/.dev  ## how fast is a durable delivery, here and by others (root: makes ext4 and xfs images)
+	$(BIN)/python -m benchmarks.deliver
+
+prove: $(VENV)/.dev  ## the long run of the explorer, the state machines and the replayed disks: 30 minutes
+	$(BIN)/python -m tests.run --prove
+
+clean:  ## remove what the targets above made, but no mail
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,7 @@
+"""`python -m maildir_safe`: the command, where the script is not on the PATH."""
+
+import sys
+
+from maildir_safe.cli import main
+
+sys.exit(main())

@@ -1,0 +1,35 @@
+"""A progress bar on standard error, where that is a terminal; else nothing."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def progress_bar(title: str) -> Iterator[Callable[[float, str], None]]:
+    """Gives a function to call with the share done (0 to 1) and a few words.
+
+    With `rich` (extra ``cli``) it is a bar with the time left, without it a line that is
+    written over.
+    """
+    if not sys.stderr.isatty():
+        yield lambda share, words: None  # noqa: ARG005
+        return
+    try:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+    except ImportError:
+        yield lambda share, words: print(f"\r{title}: {share:4.0%} {words}\033[K", end="", file=sys.stderr)
+        print(file=sys.stderr)
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[words]}"),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(title, total=1.0, words="")
+        yield lambda share, words: bar.update(task, completed=share, words=words)

@@ -1,0 +1,73 @@
+"""Torture: a short real run, and proof that it would notice."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from maildir_safe import Maildir
+from maildir_safe.check.torture import TortureReport, _compare, message, torture, upper_bound
+
+
+def test_writers_that_are_killed_lose_and_double_nothing(tmp_path: Path) -> None:
+    report = torture(str(tmp_path), 4, 3, seed=1, progress=lambda share, words: None)  # noqa: ARG005
+    assert report.passed, report.as_dict()
+    assert report.acknowledged > 50
+    assert report.kills > 3
+    assert list(tmp_path.iterdir()) == []  # it cleans up after itself
+
+
+def compared(box: Path, begun: set[str], acknowledged: set[str]) -> TortureReport:
+    report = TortureReport()
+    report.acknowledged = len(acknowledged)
+    _compare(str(box), begun, acknowledged, report)
+    return report
+
+
+def test_it_notices_what_is_lost_doubled_partial_or_strange(tmp_path: Path) -> None:
+    maildir = Maildir(tmp_path / "m")
+    for key in ("good", "twice", "twice"):
+        maildir.deliver(message(key))
+    maildir.deliver(message("torn")[:-5])
+    maildir.deliver(b"Subject: stranger\n\n")
+    report = compared(tmp_path / "m", {"good", "twice", "torn", "gone"}, {"good", "twice", "torn", "gone"})
+    assert report.lost == ["gone", "torn"]
+    assert report.doubled == ["twice"]
+    assert report.partial == ["torn"]
+    assert len(report.unknown) == 1
+    assert not report.passed
+
+
+def test_a_run_that_delivered_nothing_has_not_passed() -> None:
+    assert not TortureReport().passed
+
+
+@pytest.mark.parametrize(
+    ("bad", "count", "bound"), [(0, 1000, 0.003), (0, 0, 1.0), (1, 1000, 0.00474), (5, 5, 1.0)]
+)
+def test_the_bound_is_that_of_the_rule_of_three(bad: int, count: int, bound: float) -> None:
+    assert upper_bound(bad, count) == pytest.approx(bound, rel=0.01)
+
+
+def test_the_command_prints_json_and_fails_on_a_bad_directory(tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "maildir_safe",
+        "torture",
+        "--json",
+        "--minutes",
+        "0.03",
+        "--writers",
+        "2",
+    ]
+    result = subprocess.run([*command, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)["lost"] == []
+    result = subprocess.run([*command, str(tmp_path / "absent")], capture_output=True, text=True, check=False)
+    assert result.returncode == 75
+    assert "absent" in result.stderr
