@@ -1,0 +1,48 @@
+"""`maildir-safe clean`: the janitor of a Maildir and its folders."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from maildir_safe.cli.output import bytes_text, print_json, visible
+from maildir_safe.cli.reader import open_maildir
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.description = (
+        "Remove what interrupted deliveries left behind 36 hours ago or earlier, by the file server's own "
+        "clock, in a Maildir and all its folders. Messages in new/ and cur/ are never touched."
+    )
+    parser.add_argument("maildir", metavar="MAILDIR")
+    parser.add_argument("--dry-run", action="store_true", help="only tell what would be removed")
+    parser.add_argument("--json", action="store_true", help="print JSON: removed, kept, failed, bytes")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Clean; 1 if something could not be removed."""
+    maildir = open_maildir(args.maildir, None)
+    removed: list[str] = []
+    failed: list[tuple[str, str]] = []
+    kept = size = 0
+    for one in [maildir, *(maildir.folder(name, create=False) for name in maildir.folders())]:
+        report = one.clean(args.dry_run)
+        removed += [f"{one.path}/{name}" for name in report.removed]
+        failed += [(f"{one.path}/{name}", why) for name, why in report.failed]
+        kept += report.kept
+        size += report.bytes
+    if args.json:
+        print_json(
+            {"removed": removed, "kept": kept, "failed": failed, "bytes": size, "dry_run": args.dry_run}
+        )
+        return 1 if failed else 0
+    for path in removed:
+        print(visible(path))
+    for path, why in failed:
+        print(f"{visible(path)}: {visible(why)}", file=sys.stderr)
+    verb = "would be removed" if args.dry_run else "removed"
+    print(
+        f"{len(removed)} {verb} ({bytes_text(size)}), {kept} too young, {len(failed)} failed", file=sys.stderr
+    )
+    return 1 if failed else 0

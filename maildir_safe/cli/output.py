@@ -1,0 +1,35 @@
+"""What all verbs print: text that a stranger wrote must not steer the terminal."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+
+def visible(text: str, keep: str = "") -> str:
+    r"""Text with everything that does not print shown as an escape such as ``\x1b``.
+
+    That is control characters, the marks that reverse the writing direction, and bytes that are no
+    valid text.
+
+    Args:
+        keep: characters to leave as they are, such as ``"\n\t"``.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in keep else ascii(c)[1:-1] for c in text)
+
+
+def print_json(value: Any) -> None:
+    """One JSON object, on a line of its own, in ASCII."""
+    print(json.dumps(value))
+
+
+def bytes_text(size: int) -> str:
+    """A number of bytes for people: ``"4.2 MiB"``."""
+    number = float(size)
+    for unit in ("B", "KiB", "MiB"):
+        if number < 1024:
+            return f"{number:.0f} B" if unit == "B" else f"{number:.1f} {unit}"
+        number /= 1024
+    return f"{number:.1f} GiB"
