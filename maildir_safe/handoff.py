@@ -14,6 +14,7 @@ After an error from rename, look (both directories opened afresh and listed), th
      -  | yes | done, the reply was lost                   | DONE
     yes |  -  | not done so far                            | repeat; in the end withdraw
      -  |  -  | moved on by a reader; or another's claim   | GONE, once rename says ENOENT too
+    yes | no directory any more                    | NOT_DONE: the file cannot have been in it
     yes | yes | a file system that copies                  | repeat; same bytes: drop src, DONE
     looking fails or keeps changing                        | wait out the caches, UNKNOWN
 
@@ -207,15 +208,20 @@ class Handoff:
         for share in (0.1, 0.2, 0.3, 0.4, 0.0):
             yield share * self._patience
 
-    def _look(self, src_dir: int, src: str, dst_dir: int, dst: str) -> tuple[bool, bool] | None:
-        """Whether source and destination are there; None if looking fails.
+    def _look(self, src_dir: int, src: str, dst_dir: int, dst: str) -> tuple[bool, bool | None] | None:
+        """Whether source and destination are there; None if looking fails, or its directory is gone.
 
         The source's directory first: on Coda tmp/ must be resolved before new/ (FACTS.md, "Coda").
         """
         try:
-            return self._present(src_dir, src), self._present(dst_dir, dst)
+            there = self._present(src_dir, src)
         except OSError:
             return None
+        try:
+            return there, self._present(dst_dir, dst)
+        except OSError as error:
+            removed = error.errno in (errno.ENOENT, errno.ESTALE)
+            return (there, None) if removed else None
 
     def _present(self, dir_fd: int, name: str) -> bool:
         if name in self._fs.listdir(dir_fd):
@@ -243,7 +249,9 @@ class Handoff:
                 close_quietly(fs, fd)
 
 
-def _judge(seen: tuple[bool, bool] | None, error: OSError, enough: bool, private: bool) -> str | None:
+def _judge(
+    seen: tuple[bool, bool | None] | None, error: OSError, enough: bool, private: bool
+) -> str | None:
     """One look, read by the table at the top of this file; None: repeat and look again."""
     absent = error.errno == errno.ENOENT  # so says the server of the source
     if seen == (False, True) or (seen == (True, True) and absent and private):
@@ -251,6 +259,8 @@ def _judge(seen: tuple[bool, bool] | None, error: OSError, enough: bool, private
     if seen == (False, False) and absent:
         return GONE
     if seen == (True, False) and not absent and (enough or error.errno in _FINAL):
+        return NOT_DONE
+    if seen == (True, None) and enough:  # a removed directory was empty, and nothing enters it any more
         return NOT_DONE
     return None
 

@@ -11,6 +11,8 @@ from maildir_safe.handoff import close_quietly, remove_quietly
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from maildir_safe.fs import FileSystem
 
 SUBDIRS = ("tmp", "new", "cur")  # tmp/ first: see `Directories`
@@ -82,8 +84,10 @@ def _complaint(fs: FileSystem, where: str, name: str, root: int | None, error: O
     return f"{where}: {reason}; not a Maildir that can be used"
 
 
-def make(fs: FileSystem, path: str) -> None:
-    """Make a Maildir if there is nothing at `path`; a crash leaves all of it or nothing.
+def make(fs: FileSystem, path: str, subdirs: Sequence[str] = SUBDIRS) -> None:
+    """Make a Maildir, or another directory with `subdirs`, if there is nothing at `path`.
+
+    A crash leaves all of it or nothing.
 
     It is made under another name and then renamed. The directory above must exist: a share that
     is not mounted must not get a Maildir underneath.
@@ -97,22 +101,22 @@ def make(fs: FileSystem, path: str) -> None:
     except OSError as error:
         raise NotAMaildir(f"{path}: cannot be made, {parent}: {error.strerror}") from error
     try:
-        _make_in(fs, above, name)
+        _make_in(fs, above, name, subdirs)
     except OSError as error:
         raise NotAMaildir(f"{path}: cannot be made: {error.strerror}") from error
     finally:
         close_quietly(fs, above)
 
 
-def _make_in(fs: FileSystem, above: int, name: str) -> None:
+def _make_in(fs: FileSystem, above: int, name: str, subdirs: Sequence[str]) -> None:
     try:
         root = fs.open_dir(name, above)
     except FileNotFoundError:
         pass
     else:
         try:
-            if not any(subdir in fs.listdir(root) for subdir in SUBDIRS):
-                _fill(fs, root)  # an empty directory, or the root of a mount
+            if not any(subdir in fs.listdir(root) for subdir in subdirs):
+                _fill(fs, root, subdirs)  # an empty directory, or the root of a mount
         finally:
             close_quietly(fs, root)
         return
@@ -120,27 +124,27 @@ def _make_in(fs: FileSystem, above: int, name: str) -> None:
     fs.mkdir(aside, above)
     root = fs.open_dir(aside, above)
     try:
-        _fill(fs, root)
+        _fill(fs, root, subdirs)
     finally:
         close_quietly(fs, root)
     try:
         fs.rename(aside, name, above, above)
     except OSError as error:
-        _discard(fs, above, aside)
+        _discard(fs, above, aside, subdirs)
         if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):  # another made it at the same time
             raise
     DirectorySync(fs, above).sync()
 
 
-def _fill(fs: FileSystem, root: int) -> None:
-    for subdir in SUBDIRS:
+def _fill(fs: FileSystem, root: int, subdirs: Sequence[str]) -> None:
+    for subdir in subdirs:
         fs.mkdir(subdir, root)
     DirectorySync(fs, root).sync()
 
 
-def _discard(fs: FileSystem, above: int, aside: str) -> None:
+def _discard(fs: FileSystem, above: int, aside: str, subdirs: Sequence[str]) -> None:
     root = fs.open_dir(aside, above)
-    for subdir in SUBDIRS:
+    for subdir in subdirs:
         fs.rmdir(subdir, root)
     close_quietly(fs, root)
     fs.rmdir(aside, above)

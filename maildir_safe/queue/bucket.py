@@ -1,0 +1,63 @@
+"""Buckets: the directories in pending/, so that no listing grows with the queue. Pure.
+
+    <period>.<shard>.<seq>        now.mx1-3fa2b1c0.12        1763856000h.mx1-3fa2b1c0.13
+
+A period is ``now``, which needs no clock, or a start in seconds since 1970 with its width: a
+minute, an hour or a day; the further ahead, the wider, so that the whole future is a few buckets.
+An item in a wide bucket whose time has come is filed again into a narrower one. A shard is one
+writing process, which therefore knows the state of its buckets; a `seq` is never used twice.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+NOW = "now"
+LIMIT = 2000
+"""Entries after which a writer begins a new bucket (Coda and AFS hold some 4,000 a directory)."""
+
+_WIDTHS = {"m": 60, "h": 3600, "d": 86400}
+_HOUR_AHEAD = 3600
+_TWO_DAYS_AHEAD = 2 * 86400
+
+
+class Bucket(NamedTuple):
+    """The name of a bucket, taken apart."""
+
+    period: str
+    shard: str
+    seq: int
+
+    @property
+    def name(self) -> str:
+        """The directory's name."""
+        return f"{self.period}.{self.shard}.{self.seq}"
+
+    @property
+    def start(self) -> int:
+        """When its period begins, in seconds since 1970; 0 for ``now``."""
+        return 0 if self.period == NOW else int(self.period[:-1])
+
+
+def period(not_before: int, now: float) -> str:
+    """The period that an item belongs to.
+
+    Args:
+        not_before: when the item is due, in seconds since 1970.
+        now: the wall clock, in the same.
+    """
+    ahead = not_before - now
+    if ahead <= 0:
+        return NOW
+    letter = "m" if ahead < _HOUR_AHEAD else "h" if ahead < _TWO_DAYS_AHEAD else "d"
+    return f"{not_before - not_before % _WIDTHS[letter]}{letter}"
+
+
+def parse(name: str) -> Bucket | None:
+    """The bucket with this name; None if it is none."""
+    when, _, rest = name.partition(".")
+    shard, _, seq = rest.rpartition(".")
+    good = when == NOW or (when[:-1].isdecimal() and when[-1:] in _WIDTHS)
+    if not (good and shard and seq.isdecimal() and name.isascii()):
+        return None
+    return Bucket(when, shard, int(seq))
