@@ -48,6 +48,8 @@ class Letter:
 
     Attributes:
         receipt: set when it is delivered; else `error` says why not.
+        final: the name to publish under; by default a new unique name, its size and `info`.
+        mtime_ns: the file's date, nanoseconds since 1970; by default when it was written.
     """
 
     __slots__ = (
@@ -55,9 +57,11 @@ class Letter:
         "deadline",
         "durability",
         "error",
+        "final",
         "hashed_id",
         "info",
         "marks",
+        "mtime_ns",
         "name",
         "path",
         "receipt",
@@ -75,6 +79,8 @@ class Letter:
         self.info = info
         self.hashed_id = hashed_id
         self.tries = _TRIES
+        self.final = ""
+        self.mtime_ns: int | None = None
         self.receipt: Receipt | None = None
         self.reset()
 
@@ -200,6 +206,9 @@ class Delivery:
             step = "write"
             for chunk in letter.source.chunks():
                 letter.size += _write_fully(fs, fd, chunk)
+            if letter.mtime_ns is not None:
+                step = "date"
+                fs.utime(draft, letter.stage, letter.mtime_ns)
             mark(now())
             if fsync:
                 step = "fsync"
@@ -244,7 +253,7 @@ class Delivery:
         return letters
 
     def _publish(self, dirs: Directories, letter: Letter) -> None:
-        final = f"{letter.name.lstrip('.')},S={letter.size}{letter.info}"
+        final = letter.final or f"{letter.name.lstrip('.')},S={letter.size}{letter.info}"
         letter.path = f"{self._path}/{letter.subdir}/{final}"
         outcome = self._handoff.publish(
             letter.stage, letter.name, dirs.fd(letter.subdir), final, letter.deadline
@@ -260,7 +269,8 @@ class Delivery:
             if error.errno == errno.EXDEV and self._staging == "tmp":
                 self._staging = "new"  # two file systems: from now on write where the message goes
                 letter.again = True
-            letter.again |= outcome.renames == 0  # too old to be published
+            # too old to be published, or the directory was replaced (a queue's bucket: removed)
+            letter.again |= outcome.renames == 0 or error.errno in (errno.ENOENT, errno.ESTALE)
             raise storage_error(what, error)
         raise UnknownOutcome(f"{storage_error(what, error)}; it may be there, keep the message", letter.path)
 
