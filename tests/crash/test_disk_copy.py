@@ -1,0 +1,58 @@
+"""The simplest crash test: copy the disk right after the acknowledgement, mount the copy, count.
+
+What is only in the machine's memory is not in the copy, as after a power cut. (`test_disk_replay`
+looks at every moment; this looks at one, with more messages and without a recorder.)
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import disk_workloads
+import pytest
+from disk_mounts import SIZES, make_file_system, memory, mounted
+from disk_states import load_image, save_image
+from disk_verdict import judge
+
+pytestmark = pytest.mark.mounts
+
+MESSAGES = 100
+
+
+@pytest.fixture
+def scratch(tmp_path: Path) -> Iterator[Path]:
+    with memory(tmp_path / "memory") as directory:
+        yield directory
+
+
+def _survivors(kind: str, workload: str, scratch: Path) -> int:
+    image, marks = scratch / "image", scratch / "marks"
+    make_file_system(kind, image)
+    marks.touch()
+    with mounted(kind, image, scratch / "mounted") as directory:
+        command = [sys.executable, disk_workloads.__file__, workload, directory / "box", marks, str(MESSAGES)]
+        subprocess.run(command, check=True, timeout=120)
+        save_image(load_image(image), scratch / "copy", SIZES[kind])
+    with mounted(kind, scratch / "copy", scratch / "recovered") as root:
+        verdict = judge(root / "box", frozenset(range(MESSAGES)), MESSAGES)
+    assert not verdict.doubled
+    assert not verdict.incomplete
+    return MESSAGES - len(verdict.lost)
+
+
+@pytest.mark.parametrize("kind", SIZES)
+def test_acknowledged_messages_are_on_the_disk(
+    kind: str, scratch: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    survivors = {}
+    for workload in ("deliver", "deliver_many", "stdlib"):
+        (scratch / workload).mkdir()
+        survivors[workload] = _survivors(kind, workload, scratch / workload)
+    with capsys.disabled():
+        told = ", ".join(f"{workload} {number}" for workload, number in survivors.items())
+        print(f"\n  {kind:5} of {MESSAGES} acknowledged messages on the copied disk: {told}", end="")
+    assert survivors["deliver"] == survivors["deliver_many"] == MESSAGES
+    assert survivors["stdlib"] < MESSAGES
