@@ -1,0 +1,61 @@
+"""`maildir-safe probe MOUNT`: what does it do, and is it safe for mail?"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+from maildir_safe.probe import ProbeReport, probe
+
+_SIGNS = {"ok": ("ok  ", "32"), "note": ("note", "33"), "bad": ("BAD ", "31")}
+_COLOURS = {"SAFE": "32", "SAFE WITH OPTIONS": "32", "UNSAFE FOR SHARED QUEUES": "33", "UNSAFE": "31"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The verb's arguments."""
+    parser.add_argument(
+        "mount", metavar="MOUNT", help="a directory on it; a folder is made there and removed"
+    )
+    parser.add_argument("--second", metavar="MOUNT2", help="the same directory through a second mount")
+    parser.add_argument("--keep", action="store_true", help="leave the folder there, to look at")
+    parser.add_argument("--json", action="store_true", help="the result as one JSON object")
+
+
+def run(args: argparse.Namespace) -> int:
+    """0: safe; 1: not; 75: the directory cannot be used."""
+    try:
+        report = probe(args.mount, args.second, args.keep, _tell)
+    except OSError as error:
+        print(f"maildir-safe probe: {error.filename or args.mount}: {error.strerror}", file=sys.stderr)
+        return 75
+    finally:
+        _tell("")
+    print(json.dumps(report.as_dict()) if args.json else in_words(report))
+    return 1 if report.verdict.startswith("UNSAFE") else 0
+
+
+def _tell(words: str) -> None:
+    if sys.stderr.isatty():
+        print(f"\r{words and f'trying: {words}'}\033[K", end="", file=sys.stderr, flush=True)
+
+
+def in_words(report: ProbeReport) -> str:
+    """The verdict, the options to use, then a line a check."""
+    from maildir_safe.cli.output import paint
+
+    lines = [f"{report.path}: {paint(report.verdict, _COLOURS[report.verdict])}"]
+    if report.use:
+        words = ", ".join(f"{name}={value!r}" for name, value in report.use.items())
+        lines.append(f"  use: Maildir(path, {words})")
+    lines += [f"  because {reason}" for reason in report.reasons]
+    lines.append("")
+    for check in report.checks:
+        sign, colour = _SIGNS[check.result]
+        lines.append(f"{paint(sign, colour)}  {check.name:<32} {check.evidence}")
+        if check.remedy:
+            lines.append(f"      {'':<32} -> {check.remedy}")
+    lines.append(
+        "\nNo software can tell whether a disk or server keeps what it acknowledged when the power fails."
+    )
+    return "\n".join(lines)

@@ -1,0 +1,120 @@
+"""What does this mount do, and is it safe for mail? Facts first, then one verdict.
+
+Everything is tried in a folder of its own that is removed again. What software cannot find out is
+said, not guessed: whether a disk keeps what it acknowledged when the power fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from maildir_safe.fs import FileSystem, OsFileSystem
+from maildir_safe.probe.calls import check_exclusive, check_fsync, check_renames
+from maildir_safe.probe.names import check_names, check_space, check_stat
+from maildir_safe.probe.report import (
+    BAD,
+    NOTE,
+    SAFE,
+    SAFE_WITH_OPTIONS,
+    UNSAFE,
+    UNSAFE_SHARED,
+    Check,
+    ProbeReport,
+)
+from maildir_safe.probe.room import Room
+from maildir_safe.probe.traps import check_mount
+
+__all__ = ["Check", "ProbeReport", "probe"]
+
+_NOT_SHARED = {"coda", "fuse.s3fs"}  # both win, or rename copies: FACTS.md
+_WEAK = {"fuse.rclone"}  # every call succeeds and nothing is kept
+
+
+def probe(
+    path: str,
+    second: str | None = None,
+    keep: bool = False,
+    progress: Callable[[str], None] = lambda words: None,  # noqa: ARG005
+) -> ProbeReport:
+    """Probe a mount.
+
+    Args:
+        path: a directory on it; a folder is made there and removed.
+        second: the same directory through a second mount of the same export, as another host has it.
+        keep: leave the folder there, to look at.
+        progress: called with what is tried next.
+
+    Raises:
+        OSError: the directory cannot be used at all.
+    """
+    fs = OsFileSystem()
+    report = ProbeReport(path, second)
+    room = Room(fs, path, f"maildir-safe-probe-{fs.random(4).hex()}")
+    try:
+        _one(fs, room, path, report, progress)
+        if second is not None:
+            _two(fs, room, second, report, progress)
+    finally:
+        if keep:
+            room.leave()
+        else:
+            room.remove()
+    _judge(report)
+    return report
+
+
+def _one(fs: FileSystem, room: Room, path: str, report: ProbeReport, progress: Callable[[str], None]) -> None:
+    mount = fs.mount(room.root)
+    report.fstype, report.source, report.options = mount.fstype, mount.source, mount.options
+    report.checks += check_mount(mount)
+    for words, checks in (
+        ("rename and link", lambda: check_renames(room)),
+        ("O_EXCL", lambda: [check_exclusive(room)]),
+        ("fsync", lambda: check_fsync(room)),
+        ("names", lambda: check_names(room)),
+        ("what stat tells", lambda: check_stat(room)),
+        ("space", lambda: check_space(room, path)),
+    ):
+        progress(words)
+        try:
+            report.checks += checks()
+        except OSError as error:  # a check's preparation failed: that is a fact too
+            report.checks.append(Check(words, BAD, f"could not be tried: {error}", "see the mount's log"))
+        room.empty()
+
+
+def _two(
+    fs: FileSystem, room: Room, second: str, report: ProbeReport, progress: Callable[[str], None]
+) -> None:
+    from maildir_safe.probe.second import check_pair
+
+    other = Room(fs, second, room.name)
+    try:
+        report.checks += check_pair(room, other, progress)
+    except OSError as error:
+        report.checks.append(
+            Check("second mount", BAD, f"could not be tried: {error}", "is it the same export?")
+        )
+    finally:
+        other.leave()
+
+
+def _judge(report: ProbeReport) -> None:
+    """One verdict from all facts, and the options that follow from them."""
+    facts = report.facts
+    if facts.get("':' in a name", "ok") != "ok":
+        report.use["separator"] = ";"
+    if facts.get("rename across directories") == "EXDEV" or report.fstype == "coda":
+        report.use["staging"] = "new"
+    bad = [check for check in report.checks if check.result == BAD and check.name != "rename race"]
+    race = next((check for check in report.checks if check.name == "rename race"), None)
+    report.reasons = [f"{check.name}: {check.evidence}" for check in report.checks if check.result == BAD]
+    report.reasons += [
+        f"{check.name}: {check.evidence}" for check in report.checks if check.result == NOTE and check.remedy
+    ]
+    if bad or report.fstype in _WEAK:
+        report.verdict = UNSAFE
+    elif report.fstype in _NOT_SHARED or (race is not None and race.result == BAD):
+        report.verdict = UNSAFE_SHARED
+    else:
+        report.verdict = SAFE_WITH_OPTIONS if report.use else SAFE

@@ -1,0 +1,105 @@
+"""Checks of the calls that a handover is made of: rename, link, O_EXCL, fsync."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+
+from maildir_safe.probe.report import BAD, NOTE, OK, Check
+from maildir_safe.probe.room import Room, named, said
+
+_SYNCS = 20
+_FREE = 1.5  # an fsync that costs less than half of an unsynced write again did nothing
+
+
+def check_renames(room: Room) -> Iterator[Check]:
+    """rename across and within directories, onto a file, without replacing; and where links are refused."""
+    fs = room.fs
+    for name, target in (("rename across directories", room.b), ("rename within a directory", room.a)):
+        src, dst = room.put(room.a), room.fresh()
+        number = room.errno(lambda src=src, dst=dst, target=target: fs.rename(src, dst, room.a, target))  # type: ignore[misc]
+        moved = not number and room.has(target, dst) and not room.has(room.a, src)
+        remedy = "" if moved else _remedy_of_rename(number)
+        # one of the two is enough: staging="new" needs only the second
+        result = OK if moved else (NOTE if number == errno.EXDEV and target == room.b else BAD)
+        yield Check(
+            name, result, said(number) if moved or number else "both names there", remedy, named(number)
+        )
+    src, dst = room.put(room.a, data=b"new\n"), room.put(room.b, data=b"old\n")
+    number = room.errno(lambda: fs.rename(src, dst, room.a, room.b))
+    yield Check("rename onto a file", OK if not number else NOTE, said(number), value=named(number))
+    src, dst = room.put(room.a), room.fresh()
+    number = room.errno(lambda: fs.rename_noreplace(src, dst, room.a, room.b))
+    yield Check("RENAME_NOREPLACE", OK, f"{said(number)}; not used", value=named(number))
+    yield from _links(room)
+
+
+def _remedy_of_rename(number: int) -> str:
+    if number == errno.EXDEV:
+        return "two branches or bind mounts: maildir_safe writes where the message goes (staging='new')"
+    return "mail cannot be handed over here: use another file system"
+
+
+def _links(room: Room) -> Iterator[Check]:
+    fs = room.fs
+    for name, target in (("link within a directory", room.a), ("link across directories", room.b)):
+        src, dst = room.put(room.a), room.fresh()
+        number = room.errno(lambda src=src, dst=dst, target=target: fs.link(src, dst, room.a, target))  # type: ignore[misc]
+        text = said(number) + (
+            "; programs that link mail into place fail here, maildir_safe does not link" if number else ""
+        )
+        yield Check(name, OK if not number else NOTE, text, value=named(number))
+
+
+def check_exclusive(room: Room) -> Check:
+    """Whether a second O_EXCL of one name fails."""
+    name = room.put(room.a)
+    number = room.errno(lambda: room.fs.close(room.fs.create(name, room.a)))
+    good = number == errno.EEXIST
+    text = "a second one fails" if good else f"a second one: {said(number)}"
+    return Check("O_EXCL on this mount", OK if good else NOTE, text, value=named(number))
+
+
+def check_fsync(room: Room) -> Iterator[Check]:
+    """What fsync says, and what it costs against not calling it."""
+    unsynced, synced = _timed(room, sync=False), _timed(room, sync=True)
+    numbers = {
+        "fsync of a file": room.errno(lambda: _write(room, sync=True)),
+        "fsync of a directory": room.errno(lambda: room.fs.fsync(room.b)),
+    }
+    for name, number in numbers.items():
+        if not number:
+            yield Check(name, OK, "works", value="ok")
+        elif number in (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF):
+            level = "file" if "directory" in name else "none"
+            yield Check(name, NOTE, said(number), f"receipts say durability {level!r}", named(number))
+        else:
+            yield Check(name, BAD, said(number), "the mount is failing: see its log", named(number))
+    ratio = synced / unsynced
+    text = f"{synced * 1e6:.0f} µs a file, {unsynced * 1e6:.0f} µs without ({ratio:.1f} times)"
+    if ratio < _FREE:
+        remedy = "it may do nothing: harmless on tmpfs, and loses mail in a crash elsewhere"
+        yield Check("cost of fsync", NOTE, text + ": suspiciously cheap", remedy, round(ratio, 2))
+    else:
+        yield Check("cost of fsync", OK, text, value=round(ratio, 2))
+
+
+def _write(room: Room, sync: bool) -> None:
+    fd = room.fs.create(room.fresh(), room.a)
+    try:
+        room.fs.write(fd, b"x" * 4096)
+        if sync:
+            room.fs.fsync(fd)
+    finally:
+        room.fs.close(fd)
+
+
+def _timed(room: Room, sync: bool) -> float:
+    """Seconds a file, the median of `_SYNCS`."""
+    times = []
+    for _ in range(_SYNCS):
+        start = room.fs.monotonic()
+        if room.errno(lambda: _write(room, sync)):
+            return 1.0
+        times.append(room.fs.monotonic() - start)
+    return max(sorted(times)[_SYNCS // 2], 1e-7)

@@ -1,0 +1,97 @@
+"""A probe's own folder on a mount: made, used by the checks, and removed."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from typing import Any
+
+from maildir_safe.fs import FileSystem
+from maildir_safe.handoff import close_quietly
+
+Call = Callable[[], object]
+
+
+class Room:
+    """A folder with two directories, ``a`` and ``b``, and short ways to try things in it.
+
+    Args:
+        fs: the file system's calls.
+        path: the directory in which the folder is made, or has been made by another probe.
+        name: the folder's name.
+    """
+
+    def __init__(self, fs: FileSystem, path: str, name: str) -> None:
+        self.fs = fs
+        self.name = name
+        self._above = fs.open_dir(path)
+        for make in (lambda: fs.mkdir(name, self._above),):
+            self.errno(make)
+        self.root = fs.open_dir(name, self._above)
+        self.errno(lambda: fs.mkdir("a", self.root))
+        self.errno(lambda: fs.mkdir("b", self.root))
+        self.a, self.b = fs.open_dir("a", self.root), fs.open_dir("b", self.root)
+        self._count = 0
+
+    def fresh(self) -> str:
+        """A name that was not used before."""
+        self._count += 1
+        return f"p{self._count}.{self.fs.random(4).hex()}"
+
+    def put(self, directory: int, name: str | None = None, data: bytes = b"probe\n") -> str:
+        """A new file with these contents; its name."""
+        name = name or self.fresh()
+        fd = self.fs.create(name, directory)
+        try:
+            self.fs.write(fd, data)
+        finally:
+            self.fs.close(fd)
+        return name
+
+    @staticmethod
+    def errno(call: Call) -> int:
+        """0 if the call succeeds, else the errno that it raised."""
+        try:
+            call()
+        except OSError as error:
+            return error.errno or errno.EIO
+        return 0
+
+    def has(self, directory: int, name: str) -> bool:
+        """Whether a fresh listing shows the name."""
+        return name in self.fs.listdir(directory)
+
+    def empty(self) -> None:
+        """Remove all files in ``a`` and ``b``, what resists excepted."""
+        for directory in (self.a, self.b):
+            for name in self.fs.listdir(directory):
+                self.errno(lambda name=name, directory=directory: self.fs.unlink(name, directory))  # type: ignore[misc]
+
+    def leave(self) -> None:
+        """Close the descriptors, and leave the folder there."""
+        for fd in (self.a, self.b, self.root, self._above):
+            close_quietly(self.fs, fd)
+
+    def remove(self) -> None:
+        """Remove the folder and all in it; what resists is left behind."""
+        self.empty()
+        for directory in ("a", "b"):
+            self.errno(lambda directory=directory: self.fs.rmdir(directory, self.root))  # type: ignore[misc]
+        self.errno(lambda: self.fs.rmdir(self.name, self._above))
+        self.leave()
+
+
+def said(number: int) -> str:
+    """An errno as people read it: ``EXDEV (Invalid cross-device link)``; 0 is ``works``."""
+    return f"{errno.errorcode.get(number, str(number))} ({os.strerror(number)})" if number else "works"
+
+
+def named(number: int) -> str:
+    """An errno as programs read it: ``EXDEV``; 0 is ``ok``."""
+    return errno.errorcode.get(number, str(number)) if number else "ok"
+
+
+def plain(value: Any) -> str:
+    """A yes or no."""
+    return "yes" if value else "no"

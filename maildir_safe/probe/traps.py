@@ -1,0 +1,77 @@
+"""What is known of a kind of mount, beyond what software can find out (FACTS.md section 1).
+
+A probe cannot pull the plug. Where experience says that a mount type or option breaks a promise
+although every call succeeds, it is named here, with the remedy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from maildir_safe.fs import Mount
+from maildir_safe.probe.report import BAD, NOTE, OK, Check
+
+_OPTIONS = {
+    "nfs": {
+        "soft": "a request given up here may be executed later: mount with 'hard'",
+        "nolock": "fcntl locks do not reach other hosts: maildir_safe needs none, other programs may",
+        "lookupcache=all": "other hosts' new names may stay unseen for 30 s: lookupcache=positive",
+        "async": "the export, not the mount, decides: see exports(5), 'sync'",
+    },
+    "cifs": {
+        "cache=loose": "other hosts' writes may stay unseen: cache=strict",
+        "nobrl": "locks do not reach other hosts: maildir_safe needs none, other programs may",
+    },
+    "ext4": {
+        "nobarrier": "a power failure may lose acknowledged mail: mount with 'barrier'",
+        "data=writeback": "after a crash files may hold old blocks, unless fsynced: messages are",
+    },
+}
+_NO_JOURNAL = (
+    NOTE,
+    "no journal: a crash may lose a rename",
+    "for mail that matters, a journaling file system",
+)
+_TYPES = {
+    "fuse.rclone": (
+        BAD,
+        "fsync ends in a private cache: 20 of 20 acknowledged messages went down with the process",
+        "deliver elsewhere and let rclone copy it",
+    ),
+    "coda": (
+        NOTE,
+        "fsync promises nothing beyond this client; two clients may both win a rename",
+        "receipts say 'client'; staging='new' avoids conflicts; queues: one host for each spool",
+    ),
+    "fuse.s3fs": (NOTE, "rename copies and deletes: it is not atomic", "one writer; no shared queue"),
+    "ext2": _NO_JOURNAL,
+    "vfat": _NO_JOURNAL,
+    "exfat": _NO_JOURNAL,
+    "fuseblk": _NO_JOURNAL,
+    "fuse.fusefat": _NO_JOURNAL,
+    "tmpfs": (NOTE, "in memory: a crash loses all", "only for tests and spools that may be lost"),
+    "fuse.glusterfs": (
+        NOTE,
+        "replica 2 can split its brain and then read mail as empty",
+        "use an arbiter or replica 3; network.ping-timeout below 42 s",
+    ),
+}
+
+
+def check_mount(mount: Mount) -> Iterator[Check]:
+    """What the mount's type and options are known for."""
+    where = f"{mount.fstype or 'unknown'} from {mount.source or '?'} on {mount.point or '?'}"
+    yield Check("mount", OK, where, value=mount.fstype)
+    if mount.fstype in _TYPES:
+        result, evidence, remedy = _TYPES[mount.fstype]
+        yield Check("known of this type", result, evidence, remedy, mount.fstype)
+    options = set(mount.options.split(","))
+    family = "nfs" if mount.fstype.startswith("nfs") else mount.fstype
+    for option, remedy in _OPTIONS.get(family, {}).items():
+        if option in options:
+            yield Check(f"option {option}", NOTE, f"mounted with {option}", remedy, option)
+    slow = [option for option in options if option.startswith(("acdirmax=", "acregmax="))]
+    for option in slow if family == "nfs" else []:
+        if float(option.partition("=")[2]) > 60:
+            text = "changes of other hosts are seen later: lower it on shared queues"
+            yield Check(f"option {option}", NOTE, f"mounted with {option}", text, option)
