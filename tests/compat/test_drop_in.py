@@ -1,0 +1,230 @@
+"""What the drop-in promises beyond CPython's tests (those are in test_cpython_mailbox.py)."""
+
+from __future__ import annotations
+
+import email
+import email.message
+import errno
+import mailbox
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from maildir_safe import NotAMaildir, TemporaryError, maildir
+from maildir_safe.fs import OsFileSystem
+from maildir_safe.mailbox import Maildir
+
+MAIL = b"Subject: hello\n\nworld\n"
+LATER = b"Subject: hello again\n\nworld\n"
+
+
+class Watched:
+    """The file system, its calls noted, and those refused that are asked for."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self.refuse: dict[str, OSError] = {}
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        def call(*args: Any) -> Any:
+            self.calls.append(name)
+            if name in self.refuse:
+                raise self.refuse[name]
+            return getattr(OsFileSystem(), name)(*args)
+
+        return call
+
+
+@pytest.fixture
+def fs(monkeypatch: pytest.MonkeyPatch) -> Watched:
+    watched = Watched()
+    monkeypatch.setattr(maildir, "OsFileSystem", lambda: watched)
+    return watched
+
+
+@pytest.fixture
+def box(tmp_path: Path) -> Maildir:
+    return Maildir(tmp_path / "box")
+
+
+def names(box: Maildir) -> list[str]:
+    """Everything in it, tmp/ too."""
+    return sorted(
+        f"{sub}/{name}" for sub in ("tmp", "new", "cur") for name in os.listdir(f"{box._path}/{sub}")
+    )
+
+
+def test_is_one_of_theirs(box: Maildir) -> None:
+    assert isinstance(box, mailbox.Maildir)
+    assert isinstance(box.add_folder("a"), Maildir)
+    box.add(MAIL)
+    assert [type(message) for message in box] == [mailbox.MaildirMessage]
+
+
+def test_a_subclass_with_a_factory_and_a_colon(tmp_path: Path) -> None:
+    class Exclaiming(Maildir):
+        colon = "!"
+
+    box = Exclaiming(tmp_path / "box", factory=email.message_from_binary_file)
+    key = box.add(MAIL)
+    box.set_flags(key, "S")
+    assert names(box) == [f"new/{key}!2,S"]
+    assert box[key]["Subject"] == "hello"
+    assert type(box[key]) is email.message.Message
+    assert box.get_flags(key) == "S"
+
+
+def test_is_durable_before_it_returns_and_never_links(fs: Watched, tmp_path: Path) -> None:
+    box = Maildir(tmp_path / "box")
+    fs.calls.clear()
+    key = box.add(MAIL)
+    steps = [call for call in fs.calls if call in ("write", "fsync", "close", "rename", "link")]
+    assert steps == ["write", "fsync", "close", "rename", "fsync"]
+    fs.calls.clear()
+    box.set_flags(key, "S")
+    assert fs.calls[-2:] == ["rename", "fsync"]
+
+
+@pytest.mark.parametrize("step", ["create", "write", "fsync"])
+def test_what_is_refused_leaves_nothing(fs: Watched, step: str, tmp_path: Path) -> None:
+    box = Maildir(tmp_path / "box")
+    key = box.add(MAIL)
+    fs.refuse = {step: OSError(errno.ENOSPC, "no space")}
+    with pytest.raises(TemporaryError) as refused:
+        box.add(LATER)
+    assert refused.value.status == "4.3.1"
+    with pytest.raises(TemporaryError):
+        box[key] = LATER
+    fs.refuse = {}
+    assert names(box) == [f"new/{key}"]
+    assert box.get_bytes(key) == MAIL
+
+
+def test_the_date_of_a_message_is_kept(box: Maildir) -> None:
+    message = mailbox.MaildirMessage(MAIL)
+    message.set_date(1_000_000_000.5)
+    key = box.add(message)
+    assert box[key].get_date() == 1_000_000_000.5
+    box[key] = message
+    assert box[key].get_date() == 1_000_000_000.5
+
+
+def test_a_mount_that_refuses_colons(fs: Watched, tmp_path: Path) -> None:
+    create = fs.create
+
+    def picky(name: str, dir_fd: int) -> int:
+        if ":" in name:
+            raise OSError(errno.EINVAL, "invalid argument")
+        return create(name, dir_fd)  # type: ignore[no-any-return]
+
+    fs.create = picky  # type: ignore[method-assign]
+    box = Maildir(tmp_path / "box")
+    key = box.add(MAIL)
+    box.add_flag(key, "SF")
+    assert box.colon == ";"
+    assert names(box) == [f"new/{key};2,FS"]
+    assert Maildir(tmp_path / "box").get_flags(key) == "FS"  # read by one that does not know yet
+
+
+def test_replacing_is_seen_as_one_step(box: Maildir) -> None:
+    """Another reader sees the old message or the new one, never both and never none."""
+    key = box.add(MAIL)
+    other = Maildir(box._path)
+    seen: list[object] = []
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.is_set():
+            seen.append((len(os.listdir(f"{box._path}/new")), other.get_bytes(key)))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    for _ in range(50):
+        box[key] = LATER
+        box[key] = MAIL
+    done.set()
+    watcher.join()
+    assert set(seen) <= {(1, MAIL), (1, LATER)}
+    assert seen
+
+
+def test_a_message_that_another_moves_is_followed(box: Maildir) -> None:
+    key = box.add(MAIL)
+    assert key in box
+    os.rename(f"{box._path}/new/{key}", f"{box._path}/cur/{key}:2,S")
+    assert box.get_bytes(key) == MAIL
+    assert box.get_flags(key) == "S"
+    os.rename(f"{box._path}/cur/{key}:2,S", f"{box._path}/cur/{key}:2,RS")
+    box.add_flag(key, "T")
+    assert names(box) == [f"cur/{key}:2,RST"]
+    os.rename(f"{box._path}/cur/{key}:2,RST", f"{box._path}/cur/{key}:2,")
+    box.remove(key)
+    assert names(box) == []
+
+
+def test_both_readers_agree(box: Maildir) -> None:
+    """What one of our two Maildirs does, the other sees."""
+    ours = maildir.Maildir(box._path)
+    key = ours.deliver(MAIL, flags="F").key
+    assert box.get_flags(key) == "F"
+    box.add_flag(key, "S")
+    assert [(message.key, message.flags) for message in ours.messages()] == [(key, "FS")]
+
+
+def test_an_info_cannot_leave_the_directory(box: Maildir) -> None:
+    key = box.add(MAIL)
+    with pytest.raises(ValueError, match="no slash"):
+        box.set_info(key, "2,S/../../../x")
+    assert names(box) == [f"new/{key}"]
+
+
+def test_what_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(mailbox.NoSuchMailboxError):
+        Maildir(tmp_path / "none", create=False)
+    with pytest.raises(mailbox.NoSuchMailboxError):
+        Maildir(tmp_path / "box").get_folder("none")
+    with pytest.raises(NotAMaildir):
+        Maildir(tmp_path / "none" / "box")
+    (tmp_path / "box" / "new").rmdir()
+    with pytest.raises(NotAMaildir):
+        Maildir(tmp_path / "box")
+
+
+def test_a_folder_that_is_being_delivered_to_is_not_removed(box: Maildir) -> None:
+    folder = box.add_folder("a")
+    arriving = Path(folder._path, "tmp", "1.x")
+    arriving.write_bytes(MAIL)
+    with pytest.raises(mailbox.NotEmptyError):
+        box.remove_folder("a")
+    arriving.rename(f"{folder._path}/new/1.x")
+    with pytest.raises(mailbox.NotEmptyError):
+        box.remove_folder("a")
+    assert folder.get_bytes("1.x") == MAIL
+    folder.clear()
+    box.remove_folder("a")
+    assert box.list_folders() == []
+    assert sorted(os.listdir(box._path)) == ["cur", "new", "tmp"]
+
+
+def test_folder_names_as_they_are(box: Maildir) -> None:
+    box.add_folder("Entwürfe").add(MAIL)
+    assert os.path.isdir(f"{box._path}/.Entwürfe/new")
+    assert box.list_folders() == mailbox.Maildir(box._path).list_folders() == ["Entwürfe"]
+
+
+def test_threads_add_at_once(box: Maildir) -> None:
+    keys: list[str] = []
+    threads = [
+        threading.Thread(target=lambda: keys.extend(box.add(MAIL) for _ in range(20))) for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(keys)) == 160
+    assert sorted(box.keys()) == sorted(keys)
+    assert {box.get_bytes(key) for key in keys} == {MAIL}
