@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
+_S = 10**9
 _LOCAL = {"link": "ok", "across": "ok", "noreplace": "ok", "colon": "ok", "longest": 255, "verdict": "SAFE"}
-_SHARED_SAFE = {"rename race": 0, "verdict": "SAFE"}
+_CLUSTER = {"link": "ok", "noreplace": "EINVAL", "O_EXCL": False, "rename race": 0, "verdict": "SAFE"}
+_FOLDS = {"link": "EPERM", "case": False, "verdict": "SAFE WITH OPTIONS"}
 
 FACTS: dict[str, dict[str, Any]] = {
     "ext4": {**_LOCAL, "fstype": "ext4", "mtime": 1},
@@ -16,37 +18,34 @@ FACTS: dict[str, dict[str, Any]] = {
     "btrfs": {**_LOCAL, "fstype": "btrfs", "mtime": 1},
     "tmpfs": {**_LOCAL, "fstype": "tmpfs", "mtime": 1},
     "overlay": {**_LOCAL, "fstype": "overlay", "mtime": 1},
-    "gluster": {"fstype": "fuse.glusterfs", "link": "ok", "noreplace": "EINVAL", "O_EXCL": False, **_SHARED_SAFE},
-    "moosefs": {"fstype": "fuse", "link": "ok", "noreplace": "EINVAL", "mtime": 10**9, "O_EXCL": False, **_SHARED_SAFE},
-    "cephfs": {"fstype": "fuse.ceph-fuse", "link": "ok", "noreplace": "EINVAL", "O_EXCL": False, **_SHARED_SAFE},
-    "sshfs": {
-        "fstype": "fuse.sshfs", "link": "ok", "noreplace": "EINVAL", "mtime": 10**9, "O_EXCL": False, **_SHARED_SAFE,
-    },
-    "sshfs-nolink": {"fstype": "fuse.sshfs", "link": "EPERM", "mtime": 10**9, "O_EXCL": False, **_SHARED_SAFE},
+    "gluster": {**_CLUSTER, "fstype": "fuse.glusterfs"},
+    "moosefs": {**_CLUSTER, "fstype": "fuse", "mtime": _S},
+    "cephfs": {**_CLUSTER, "fstype": "fuse.ceph-fuse"},
+    "sshfs": {**_CLUSTER, "fstype": "fuse.sshfs", "mtime": _S},
+    "sshfs-nolink": {**_CLUSTER, "fstype": "fuse.sshfs", "mtime": _S, "link": "EPERM"},
+    "davfs2": {**_CLUSTER, "fstype": "fuse", "link": "EPERM", "mtime": _S, "longest": 240, "O_EXCL": True},
     "rclone-webdav": {
-        "fstype": "fuse.rclone", "link": "EIO", "mtime": 10**9, "O_EXCL": True, "inode": False, "verdict": "UNSAFE",
+        "fstype": "fuse.rclone",
+        "link": "EIO",
+        "mtime": _S,
+        "O_EXCL": True,
+        "inode": False,
         "rename race": 0,
+        "verdict": "UNSAFE",
     },
-    "davfs2": {"fstype": "fuse", "link": "EPERM", "mtime": 10**9, "longest": 240, "O_EXCL": True, **_SHARED_SAFE},
     "s3fs": {
-        "fstype": "fuse.s3fs", "link": "EOPNOTSUPP", "mtime": 10**9, "O_EXCL": True,
+        "fstype": "fuse.s3fs",
+        "link": "EOPNOTSUPP",
+        "mtime": _S,
+        "O_EXCL": True,
         "verdict": "UNSAFE FOR SHARED QUEUES",
     },
-    "smbnetfs": {
-        "fstype": "fuse.smbnetfs", "link": "EPERM", "mtime": 100, "colon": "EIO", "case": False, "O_EXCL": True,
-        "rename race": 0, "verdict": "SAFE WITH OPTIONS",
-    },
-    "exfat": {
-        "fstype": "fuseblk", "link": "EPERM", "colon": "ENOENT", "case": False, "mtime": 10**9,
-        "verdict": "SAFE WITH OPTIONS",
-    },
-    "fusefat": {
-        "fstype": "fuse.fusefat", "link": "EPERM", "colon": "EPERM", "case": False, "verdict": "SAFE WITH OPTIONS",
-    },
+    "smbnetfs": {**_FOLDS, "fstype": "fuse.smbnetfs", "colon": "EIO", "O_EXCL": True, "rename race": 0},
+    "exfat": {**_FOLDS, "fstype": "fuseblk", "colon": "ENOENT", "mtime": _S},
+    "fusefat": {**_FOLDS, "fstype": "fuse.fusefat", "colon": "EPERM"},
     "encfs-paranoia": {"fstype": "fuse.encfs", "link": "EPERM", "longest": 175, "verdict": "SAFE"},
     "gocryptfs": {"fstype": "fuse.gocryptfs", "link": "ok", "noreplace": "ok", "verdict": "SAFE"},
-    "securefs": {"fstype": "fuse.securefs", "link": "ok", "longest": 143, "verdict": "SAFE"},
-}  # fmt: skip
+}
 
 _NAMES = {
     "link": "link within a directory",
