@@ -12,6 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from maildir_safe.smtp.run import Service
     from maildir_safe.smtp.settings import Settings
 
 DESCRIPTION = """\
@@ -38,6 +39,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     flag("--lmtp", action="append", metavar="ADDR", help="listen for LMTP: HOST:PORT or a socket's path")
     flag("--map", metavar="TEMPLATE", help="existing mailboxes instead of MAILDIR: '/mail/{domain}/{local}'")
     flag("--postmaster", metavar="ADDRESS", help="with --map: who gets mail for postmaster")
+    flag("--tls", nargs="?", const="made", metavar="PEM", help="STARTTLS; without a file, make a certificate")
+    flag("--auth", metavar="FILE", help="require AUTH with the names and passwords of this file")
+    flag("--faults", metavar="FILE", help="scripted faults (TOML), to see what a sender does")
+    flag("--keep", type=int, metavar="N", help="remove all but the newest N messages of MAILDIR")
+    flag("--keep-days", type=float, metavar="D", help="remove messages of MAILDIR older than D days")
+    flag("--workers", type=int, metavar="N", help="processes (default: 1)")
     flag("--hostname", metavar="NAME", help="our name in greetings and headers (default: this host's)")
     flag("--max-size", type=int, metavar="BYTES", help="largest message (default: 25 MiB)")
     flag("--max-recipients", type=int, metavar="N", help="of one message (default: 100)")
@@ -56,18 +63,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Serve until SIGTERM or SIGINT. 0 then; 1 if it cannot start, with the reason on stderr."""
     try:
-        from maildir_safe.smtp import run as smtp_run
         from maildir_safe.smtp.listen import CannotListen
+        from maildir_safe.smtp.run import Service
     except ImportError as error:
         print(f"serve needs the server extra: pip install 'maildir-safe[server]' ({error})", file=sys.stderr)
         return 1
     try:
-        service = smtp_run.prepare(settings(args))
+        service = Service(settings(args))
     except (CannotListen, MaildirSafeError, ValueError, OSError) as error:
         print(f"maildir-safe serve: {error}", file=sys.stderr)
         return 1
-    for line in banner(service):
-        print(line, flush=True)
+    print("\n".join(banner(service)), flush=True)
     return service.run()
 
 
@@ -82,11 +88,13 @@ def settings(args: argparse.Namespace) -> Settings:
     )
 
 
-def banner(service: Any) -> list[str]:
+def banner(service: Service) -> list[str]:
     """What the operator sees first: where mail goes in, where it comes out, and how to try it."""
     lines = [f"SMTP     {address}" for address in service.smtp_addresses]
     lines += [f"LMTP     {address}" for address in service.lmtp_addresses]
     lines += [f"Maildir  {service.destination}"]
+    if service.ca:
+        lines.append(f"CA       {service.ca}")
     if service.smtp_addresses:
         lines.append(f"Try      {sender(service.smtp_addresses[0])}")
     return lines

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from maildir_safe.smtp.auth import MECHANISMS
 from maildir_safe.smtp.limits import Budget, Hold
 
 TYPE_CHECKING = False
@@ -12,8 +13,10 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine
     from typing import Any
 
+    from maildir_safe.smtp.auth import Passwords
+    from maildir_safe.smtp.connection import Connection
+    from maildir_safe.smtp.faults import Faults
     from maildir_safe.smtp.log import MessageLog
-    from maildir_safe.smtp.session import SmtpSession
     from maildir_safe.smtp.store import Result, Store
 
 
@@ -29,8 +32,9 @@ class Door:
         max_recipients: of one message.
         timeout: seconds a client may be silent (RFC 5321 4.5.3.2: at least 300).
         tls: for STARTTLS, or None.
-        tls_required: whether mail is refused before STARTTLS.
-        auth_required: whether mail is refused before AUTH.
+        passwords: mail is refused before AUTH, and AUTH before STARTTLS where there is TLS. None: in
+            test mode any password is taken, otherwise AUTH is not offered.
+        faults: scripted faults, or None.
     """
 
     def __init__(
@@ -44,8 +48,8 @@ class Door:
         max_recipients: int,
         timeout: float,
         tls: ssl.SSLContext | None = None,
-        tls_required: bool = False,
-        auth_required: bool = False,
+        passwords: Passwords | None = None,
+        faults: Faults | None = None,
     ) -> None:
         self.store = store
         self.log = log
@@ -54,20 +58,20 @@ class Door:
         self.max_recipients = max_recipients
         self.timeout = timeout
         self.tls = tls
-        self.tls_required = tls_required
-        self.auth_required = auth_required
+        self.passwords = passwords
+        self.faults = faults
         self._budget = budget
-        self._sessions: set[SmtpSession] = set()
+        self._sessions: set[Connection] = set()
         self._deliveries: set[asyncio.Task[list[Result]]] = set()
 
-    def enter(self, session: SmtpSession) -> bool:
+    def enter(self, session: Connection) -> bool:
         """A connection was made; False if there are too many."""
         if not self._budget.connect():
             return False
         self._sessions.add(session)
         return True
 
-    def leave(self, session: SmtpSession) -> None:
+    def leave(self, session: Connection) -> None:
         """A connection that was let in is gone."""
         self._sessions.discard(session)
         self._budget.disconnect()
@@ -80,8 +84,19 @@ class Door:
         """Start a delivery that goes on when its connection ends."""
         task = asyncio.create_task(delivery)
         self._deliveries.add(task)
-        task.add_done_callback(self._deliveries.discard)
+        task.add_done_callback(self._delivered)
         return task
+
+    def _delivered(self, task: asyncio.Task[list[Result]]) -> None:
+        self._deliveries.discard(task)
+        if not task.cancelled():
+            task.exception()  # a session that is gone does not fetch it, and asyncio would complain
+
+    def offers_auth(self, tls: bool) -> bool:
+        """Whether a client may authenticate: passwords of people go over TLS, where there is TLS."""
+        if self.passwords is None:
+            return self.store.test_mode
+        return tls or self.tls is None
 
     def extensions(self, tls: bool) -> str:
         """The answer to EHLO or LHLO, several lines, without the last CRLF.
@@ -92,6 +107,8 @@ class Door:
         words = ["PIPELINING", f"SIZE {self.max_size}", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES"]
         if self.tls is not None and not tls:
             words.append("STARTTLS")
+        if self.offers_auth(tls):
+            words.append("AUTH " + " ".join(MECHANISMS))
         if self.store.test_mode:
             words.append("DSN")
         lines = [self.hostname, *words]

@@ -16,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, TextIO
 
-    from maildir_safe.smtp.session import SmtpSession
+    from maildir_safe.smtp.connection import Connection
     from maildir_safe.smtp.store import Delivery, Result
 
 
@@ -33,7 +33,7 @@ class MessageLog:
         self._json = as_json
 
     def message(
-        self, session: SmtpSession, delivery: Delivery, size: int, results: list[Result], seconds: float
+        self, session: Connection, delivery: Delivery, size: int, results: list[Result], seconds: float
     ) -> None:
         """A message was stored or refused.
 
@@ -60,15 +60,15 @@ class MessageLog:
             errors=sorted({result.error for result in results if result.error}),
         )
 
-    def refused(self, session: SmtpSession, command: str, reply: str) -> None:
+    def refused(self, session: Connection, command: str, reply: str) -> None:
         """A command was answered with an error."""
         self._write("refused", session, command=command, reply=reply)
 
-    def failure(self, session: SmtpSession, error: Exception) -> None:
+    def failure(self, session: Connection, error: Exception) -> None:
         """Something broke that should not."""
         self._write("error", session, errors=[f"{type(error).__name__}: {error}"])
 
-    def _write(self, event: str, session: SmtpSession, **facts: Any) -> None:
+    def _write(self, event: str, session: Connection, **facts: Any) -> None:
         if self._stream is None:
             return
         now = time.time()

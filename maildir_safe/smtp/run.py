@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import os.path
+import pathlib
 import sys
 
 from maildir_safe import Maildir
 from maildir_safe.fs import OsFileSystem
 from maildir_safe.maildir.directories import Directories
+from maildir_safe.smtp import retention, tls, workers
+from maildir_safe.smtp.auth import Passwords
 from maildir_safe.smtp.door import Door
+from maildir_safe.smtp.faults import Faults
+from maildir_safe.smtp.faultyfs import FaultyFileSystem
 from maildir_safe.smtp.limits import Budget
-from maildir_safe.smtp.listen import address_of, listen
+from maildir_safe.smtp.listen import address_of, is_local, listen
 from maildir_safe.smtp.log import MessageLog
 from maildir_safe.smtp.routing import CatchAll, MailboxMap
 from maildir_safe.smtp.server import Server, serve
@@ -20,60 +25,106 @@ from maildir_safe.smtp.store import MaildirStore
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
+    import ssl
+    from collections.abc import Coroutine
+    from typing import Any
 
+    from maildir_safe.fs import FileSystem
     from maildir_safe.smtp.routing import Routing
     from maildir_safe.smtp.settings import Settings
 
+_DAY = 86400.0
+
 
 class Service:
-    """Sockets that are bound and a destination that is there.
+    """All that serving needs, opened: the sockets are bound, the destination is there.
+
+    Args:
+        settings: what to do.
+        faults: scripted faults, in place of a file of them.
+        log: where messages are logged; by default on standard error.
 
     Attributes:
         destination: where mail goes and how durable that is, for the operator.
+        smtp_addresses, lmtp_addresses: what is listened on, port 0 resolved.
+        budget: what is taken at once, of all processes together.
+        ca: the file of the CA whose certificate was made for this run, or None.
+
+    Raises:
+        CannotListen, NotAMaildir, ValueError, OSError: what is wrong, for the operator.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(
+        self, settings: Settings, faults: Faults | None = None, log: MessageLog | None = None
+    ) -> None:
+        settings.check()
         self._settings = settings
+        self._log = log or MessageLog(sys.stderr, settings.log_json)
+        self._faults = Faults.read(settings.faults) if settings.faults else faults
+        self._passwords = Passwords.read(settings.auth) if settings.auth else None
+        self._fs: FileSystem = FaultyFileSystem(self._faults) if self._faults else OsFileSystem()
         self._routing, self.destination = _routing(settings)
-        self._smtp: list[socket.socket] = [listen(address) for address in settings.smtp]
-        self._lmtp: list[socket.socket] = [listen(address) for address in settings.lmtp]
-
-    @property
-    def smtp_addresses(self) -> list[str]:
-        """What is listened on for SMTP."""
-        return [address_of(sock) for sock in self._smtp]
-
-    @property
-    def lmtp_addresses(self) -> list[str]:
-        """What is listened on for LMTP."""
-        return [address_of(sock) for sock in self._lmtp]
+        self._tls: ssl.SSLContext | None = None
+        self.ca: str | None = None
+        if settings.tls:
+            self._tls, self.ca = tls.server_context(settings.tls, settings.hostname)
+        self.budget = Budget(settings.max_connections, settings.max_in_flight, settings.workers)
+        self._smtp = [listen(address) for address in settings.smtp]
+        self._lmtp = [listen(address) for address in settings.lmtp]
+        self.smtp_addresses = [address_of(sock) for sock in self._smtp]
+        self.lmtp_addresses = [address_of(sock) for sock in self._lmtp]
+        if self._passwords and not self._tls and not all(map(is_local, self._smtp + self._lmtp)):
+            raise ValueError("passwords would cross the network in clear text: --auth needs --tls")
 
     def run(self) -> int:
-        """Serve until told to stop; the exit status."""
-        asyncio.run(serve(self._server()))
-        return 0
+        """Serve until SIGTERM or SIGINT; the exit status."""
+        try:
+            if self._settings.workers > 1:
+                return workers.supervise(self._settings.workers, self._work)
+            self._work(0, None)
+            return 0
+        finally:
+            for address in self.lmtp_addresses + self.smtp_addresses:
+                if "/" in address:
+                    pathlib.Path(address).unlink(missing_ok=True)
 
-    def _server(self) -> Server:
+    def _work(self, number: int, parent: socket.socket | None) -> None:
+        self.budget.use_slot(number)
+        beside = self._upkeep() if number == 0 else []
+        asyncio.run(serve(self.server(), beside, parent))
+
+    def server(self) -> Server:
+        """The server of one process, not yet started."""
         settings = self._settings
+        store = MaildirStore(
+            self._routing, lambda path: Maildir(path, create=False, fs=self._fs), OsFileSystem()
+        )
         door = Door(
-            MaildirStore(self._routing),
-            MessageLog(sys.stderr, settings.log_json),
-            Budget(settings.max_connections, settings.max_in_flight),
+            store,
+            self._log,
+            self.budget,
             hostname=settings.hostname,
             max_size=settings.max_size,
             max_recipients=settings.max_recipients,
             timeout=settings.timeout,
+            tls=self._tls,
+            passwords=self._passwords,
+            faults=self._faults,
         )
         return Server(door, self._smtp, self._lmtp, settings.grace)
 
-
-def prepare(settings: Settings) -> Service:
-    """Open what serving needs.
-
-    Raises:
-        CannotListen, NotAMaildir, ValueError: what is wrong, for the operator.
-    """
-    return Service(settings)
+    def _upkeep(self) -> list[Coroutine[Any, Any, None]]:
+        """What one process does for all: here a web page would be served, a queue be worked."""
+        settings = self._settings
+        if settings.keep is None and settings.keep_days is None:
+            return []
+        seconds = None if settings.keep_days is None else settings.keep_days * _DAY
+        maildir = Maildir(settings.maildir, create=False)
+        return [
+            retention.keep_sweeping(
+                maildir, settings.keep, seconds, lambda text: print(text, file=sys.stderr)
+            )
+        ]
 
 
 def _routing(settings: Settings) -> tuple[Routing, str]:

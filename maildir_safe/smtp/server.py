@@ -1,4 +1,4 @@
-"""The server of one process: listeners, their doors, and an orderly end."""
+"""The server of one process: its listeners, and an orderly end."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from maildir_safe.smtp.session import SmtpSession
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Coroutine
+    from typing import Any
 
     from maildir_safe.smtp.door import Door
 
@@ -58,11 +60,26 @@ class Server:
         await self.stop()
 
 
-async def serve(server: Server) -> None:
-    """Run `server` until SIGTERM or SIGINT."""
+async def serve(
+    server: Server, beside: list[Coroutine[Any, Any, None]], parent: socket.socket | None = None
+) -> None:
+    """Run `server` until SIGTERM or SIGINT.
+
+    Args:
+        server: not yet started.
+        beside: what else runs as long as it does; cancelled at the end.
+        parent: its becoming readable is an order to stop too (see `workers`).
+    """
     loop = asyncio.get_running_loop()
     told = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told.set)
+    if parent is not None:
+        loop.add_reader(parent, told.set)
+    tasks = [loop.create_task(other) for other in beside]
     async with server:
         await told.wait()
+        if parent is not None:
+            loop.remove_reader(parent)
+    for task in tasks:
+        task.cancel()

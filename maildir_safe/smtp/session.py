@@ -1,39 +1,32 @@
-"""One SMTP connection: aiosmtpd's command loop, STARTTLS and timeouts, with our own rules for mail.
+"""The commands of SMTP that carry mail.
 
-aiosmtpd reads commands and knows their order. What is replaced here, and why: MAIL and RCPT (its
-address parser takes control characters, and no DSN parameters), DATA (it reads line by line and
-refuses long lines), EHLO (one write for each line), replies (no enhanced codes), the end of input
-(it drops a message whose client has closed its sending side and waits for the answer), AUTH (it
-checks passwords inside the event loop).
+In place of aiosmtpd's own, and why: MAIL and RCPT (its address parser lets control characters pass
+and knows no DSN parameters), DATA (it reads line by line and refuses long lines), EHLO (it writes
+each line by itself), AUTH (it checks passwords inside the event loop).
 """
 
 from __future__ import annotations
 
 import asyncio
-import collections
 import time
 
-from aiosmtpd.smtp import SMTP, TLSSetupException
+from aiosmtpd.smtp import syntax
 
-from maildir_safe.smtp import replies, trace
+from maildir_safe.smtp import auth, replies, trace
 from maildir_safe.smtp.address import (
     check_recipient_parameters,
     check_sender_parameters,
     parse_recipient,
     parse_sender,
 )
+from maildir_safe.smtp.connection import Connection
 from maildir_safe.smtp.data import read_data
 from maildir_safe.smtp.replies import Refused
 from maildir_safe.smtp.store import Delivery, Recipient, Result
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, AnyStr
-
-    from maildir_safe.smtp.door import Door
     from maildir_safe.smtp.limits import Hold
-
-_MAX_COMMAND = 2048  # RFC 5321 asks for 512, SMTPUTF8, DSN and AUTH for more
 
 
 class Transaction:
@@ -52,121 +45,32 @@ class Transaction:
         self.utf8 = False
         self.envelope_id: str | None = None
 
+    @property
+    def addresses(self) -> list[str]:
+        """Of the recipients."""
+        return [recipient.address for recipient in self.recipients]
 
-class SmtpSession(SMTP):
-    """A connection. `door` holds what all connections share."""
+
+class SmtpSession(Connection):
+    """A connection that speaks SMTP."""
 
     envelope: Transaction  # type: ignore[assignment]
-    session: Any
-    transport: Any
-    lmtp = False
-    # aiosmtpd makes its reader with this: bigger pieces, fewer turns of the event loop
-    line_length_limit = 64 * 1024
-    command_size_limit = _MAX_COMMAND
-    command_size_limits = collections.defaultdict(lambda: _MAX_COMMAND)
-
-    def __init__(self, door: Door, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(
-            None,
-            data_size_limit=door.max_size,
-            enable_SMTPUTF8=True,
-            hostname=door.hostname,
-            ident=("LMTP" if self.lmtp else "ESMTP") + " maildir_safe",
-            tls_context=door.tls,
-            require_starttls=door.tls_required,
-            timeout=door.timeout,
-            auth_required=door.auth_required,
-            auth_require_tls=False,
-            loop=loop,
-        )
-        self._door = door
-        self._admitted = False
-        self._busy = False  # from DATA to its answer
-        self._storing = False
-        self._leaving = False
-
-    # -- the connection
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Called again after STARTTLS, which is the same connection."""
-        if self._original_transport is None:
-            self._admitted = self._door.enter(self)
-        super().connection_made(transport)
-
-    def connection_lost(self, error: Exception | None) -> None:
-        """May be called twice by aiosmtpd when a TLS handshake fails."""
-        if self._admitted:
-            self._admitted = False
-            self._door.leave(self)
-        super().connection_lost(error)
-
-    def eof_received(self) -> bool:
-        """Let what has arrived be worked off and answered: a client may close its sending side."""
-        self._reader.feed_eof()
-        return self.session.ssl is None
+    _failures = 0
 
     def _create_envelope(self) -> Transaction:  # type: ignore[override]
         return Transaction()
-
-    async def _handle_client(self) -> None:
-        if not self._admitted:
-            await self.push(replies.TOO_MANY_CONNECTIONS)
-            self.transport.close()
-            return
-        try:
-            await super()._handle_client()
-        except ConnectionError:
-            pass
-
-    def say_goodbye(self) -> None:
-        """The server shuts down: leave now, or after the message that is being received or stored."""
-        self._leaving = True
-        if not self._busy and self.transport is not None and not self.transport.is_closing():
-            self._writer.write(replies.SHUTTING_DOWN.encode() + b"\r\n")
-            self.transport.close()
-
-    def _timeout_cb(self) -> None:
-        """Say so if the client still listens, and hang up whether it does or not."""
-        if self._storing:  # the client's patience ends this wait, not ours: it waits for our answer
-            self._reset_timeout()
-        elif self.transport is not None:
-            if not self.transport.is_closing():
-                self._writer.write(replies.TIMEOUT.encode() + b"\r\n")
-            self.transport.abort()
-
-    async def push(self, status: AnyStr | None) -> None:
-        """Send a reply, with an enhanced code where it lacks one; nothing to a connection that is gone."""
-        if status is None or self.transport is None or self.transport.is_closing():
-            return
-        if (
-            isinstance(status, str) and self.session.host_name is not None
-        ):  # the greeting bears no code (RFC 2034)
-            await super().push(replies.with_enhanced_code(status))
-        else:
-            await super().push(status)
-
-    async def handle_exception(self, error: Exception) -> str:
-        """The end of input is a hang-up; anything else is our own fault, and temporary."""
-        if isinstance(error, asyncio.IncompleteReadError):
-            self.transport.close()
-            await asyncio.Future()  # until connection_lost cancels this task
-        if not isinstance(error, TLSSetupException):
-            self._door.log.failure(self, error)
-        return replies.INTERNAL
-
-    # -- commands
 
     async def smtp_HELO(self, arg: str | None) -> None:
         """HELO: no extensions."""
         if await self._greeted(arg, "HELO"):
             self.session.extended_smtp = False
-            await super().push(f"250 {self.hostname}")
+            await self.push(f"250 {self.hostname}".encode())
 
     async def smtp_EHLO(self, arg: str | None) -> None:
         """EHLO: what this server can do, in one write."""
         if await self._greeted(arg, "EHLO"):
             self.session.extended_smtp = True
-            await super().push(self._door.extensions(tls=self._tls_protocol is not None))
+            await self.push(self._door.extensions(self.encrypted).encode())
 
     async def _greeted(self, arg: str | None, verb: str) -> bool:
         if not arg or not arg.isprintable():
@@ -176,15 +80,51 @@ class SmtpSession(SMTP):
         self.session.host_name = trace.client_name(arg)
         return True
 
+    @syntax("AUTH mechanism")
+    async def smtp_AUTH(self, arg: str | None) -> None:
+        """AUTH PLAIN or LOGIN; any password does in test mode, where no file of them was given."""
+        try:
+            await self._auth(arg or "")
+        except Refused as refused:
+            await self._refuse("AUTH", refused)
+        else:
+            await self.push("235 2.7.0 Authentication successful")
+
+    async def _auth(self, arg: str) -> None:
+        if not self._door.offers_auth(self.encrypted):
+            raise Refused(
+                "538 5.7.11 Encryption required" if self._door.passwords else "502 5.5.1 No AUTH here"
+            )
+        if self.session.authenticated or self.envelope.sender is not None or self.session.host_name is None:
+            raise Refused("503 5.5.1 AUTH comes once, after EHLO and before MAIL")
+        mechanism, _, initial = arg.partition(" ")
+        name, password = await auth.credentials(mechanism.upper(), initial.strip(), self._ask)
+        passwords = self._door.passwords
+        if passwords is not None and not await asyncio.to_thread(passwords.check, name, password):
+            self._failures += 1
+            enough = self._failures >= auth.MAX_FAILURES
+            raise Refused(
+                "421 4.7.0 Too many wrong passwords"
+                if enough
+                else "535 5.7.8 Authentication credentials invalid"
+            )
+        self.session.authenticated = True
+
+    async def _ask(self, challenge: bytes) -> bytes:
+        await self.push(b"334 " + challenge)
+        try:
+            return (await self._reader.readuntil(b"\n")).strip()
+        except asyncio.LimitOverrunError:
+            raise Refused("421 4.7.0 Line too long") from None
+
     async def smtp_MAIL(self, arg: str | None) -> None:
         """MAIL FROM:<sender>."""
-        if await self.check_helo_needed() or await self.check_auth_needed("MAIL"):
+        if await self.check_helo_needed() or await self._auth_is_missing():
             return
         try:
             await self._mail(arg)
         except Refused as refused:
-            self._door.log.refused(self, f"MAIL {arg}", refused.reply)
-            await self.push(refused.reply)
+            await self._refuse(f"MAIL {arg}", refused)
         else:
             await self.push("250 2.1.0 OK")
 
@@ -193,19 +133,19 @@ class SmtpSession(SMTP):
             raise Refused("503 5.5.1 Sender already given")
         path = parse_sender(arg)
         check_sender_parameters(path.parameters, self._door.max_size)
+        await self._fault("mail", path.address)
         self.envelope.sender = path.address
         self.envelope.utf8 = "SMTPUTF8" in path.parameters
         self.envelope.envelope_id = path.parameters.get("ENVID")
 
     async def smtp_RCPT(self, arg: str | None) -> None:
         """RCPT TO:<recipient>."""
-        if await self.check_helo_needed() or await self.check_auth_needed("RCPT"):
+        if await self.check_helo_needed() or await self._auth_is_missing():
             return
         try:
             await self._rcpt(arg)
         except Refused as refused:
-            self._door.log.refused(self, f"RCPT {arg}", refused.reply)
-            await self.push(refused.reply)
+            await self._refuse(f"RCPT {arg}", refused)
         else:
             await self.push("250 2.1.5 OK")
 
@@ -217,30 +157,42 @@ class SmtpSession(SMTP):
         if len(self.envelope.recipients) >= self._door.max_recipients:
             raise Refused(replies.TOO_MANY_RECIPIENTS)
         mailbox = await self._door.store.locate(path.address)
+        await self._fault("rcpt", path.address, key=(self.peer, self.envelope.sender, path.address))
         self.envelope.recipients.append(Recipient(path.address, mailbox, original))
+
+    async def _auth_is_missing(self) -> bool:
+        if self._door.passwords is None or self.session.authenticated:
+            return False
+        await self.push("530 5.7.0 Authentication required")
+        return True
+
+    async def _refuse(self, command: str, refused: Refused) -> None:
+        self._door.log.refused(self, command, refused.reply)
+        await self.push(refused.reply)
 
     async def smtp_DATA(self, arg: str | None) -> None:
         """DATA, the message, and the answer to it."""
-        if await self.check_helo_needed() or await self.check_auth_needed("DATA"):
-            return
-        if arg:
-            await self.push("501 5.5.4 Syntax: DATA")
-            return
-        if not self.envelope.recipients:
-            await self.push("503 5.5.1 No valid recipients")
+        if await self.check_helo_needed():
             return
         self._busy = True
         try:
+            if arg:
+                raise Refused("501 5.5.4 Syntax: DATA")
+            if not self.envelope.recipients:
+                raise Refused("503 5.5.1 No valid recipients")
+            await self._fault("data", *self.envelope.addresses)
             await self.push("354 End data with <CR><LF>.<CR><LF>")
-            results = await self._receive_and_store()
+            results = await self._receive()
             self.envelope = self._create_envelope()
             await self._answer(results)
+        except Refused as refused:
+            await self._refuse("DATA", refused)
         finally:
             self._busy = False
             if self._leaving:
                 self.say_goodbye()
 
-    async def _receive_and_store(self) -> list[Result]:
+    async def _receive(self) -> list[Result]:
         start = time.monotonic()
         held = self._door.hold()
         try:
@@ -248,17 +200,12 @@ class SmtpSession(SMTP):
         except BaseException:
             held.release()
             raise
-        if body is None:
-            held.release()
-            results = [Result(held.refusal)] * len(self.envelope.recipients)
-            self._door.log.message(
-                self, self._delivery(b""), held.received, results, time.monotonic() - start
-            )
-            return results
         self._storing = True
         try:
-            # A hang-up does not stop the delivery: it is finished, logged and its memory given back.
-            return await asyncio.shield(self._door.spawn(self._store(self._delivery(body), held, start)))
+            # A hang-up does not stop the delivery: it is finished, logged, and its memory given back.
+            return await asyncio.shield(
+                self._door.spawn(self._store(self._delivery(body or b""), held, start))
+            )
         finally:
             self._storing = False
 
@@ -267,11 +214,21 @@ class SmtpSession(SMTP):
         return keep
 
     async def _store(self, delivery: Delivery, held: Hold, start: float) -> list[Result]:
+        addresses = [recipient.address for recipient in delivery.recipients]
         try:
+            if held.refusal:
+                raise Refused(held.refusal)
+            await self._fault("received", *addresses)
             results = await self._door.store.store(delivery)
+        except Refused as refused:
+            results = [Result(refused.reply)] * len(addresses)
         finally:
             held.release()
-        self._door.log.message(self, delivery, len(delivery.body), results, time.monotonic() - start)
+        self._door.log.message(self, delivery, held.received, results, time.monotonic() - start)
+        try:
+            await self._fault("stored", *addresses)
+        except Refused as refused:
+            return [Result(refused.reply)] * len(addresses)
         return results
 
     async def _answer(self, results: list[Result]) -> None:
@@ -284,7 +241,7 @@ class SmtpSession(SMTP):
         via = trace.protocol(
             self.lmtp,
             self.session.extended_smtp,
-            self._tls_protocol is not None,
+            self.encrypted,
             bool(self.session.authenticated),
             self.envelope.utf8,
         )
@@ -292,14 +249,12 @@ class SmtpSession(SMTP):
         header = trace.received(self.session.host_name, self.peer, self.hostname, via, only, time.time())
         return Delivery(sender, recipients, header, body, self.envelope.envelope_id)
 
-    @property
-    def peer(self) -> str:
-        """The client's IP address; ``""`` on a unix socket."""
-        peer = self.session.peer
-        return str(peer[0]) if isinstance(peer, tuple) else ""
-
     async def smtp_VRFY(self, arg: str | None) -> None:
         """VRFY: neither confirmed nor denied (RFC 5321 7.3)."""
         await self.push(
             "252 2.5.2 Send some mail, I will try my best" if arg else "501 5.5.4 Syntax: VRFY address"
         )
+
+    async def smtp_HELP(self, arg: str | None) -> None:  # noqa: ARG002
+        """HELP: nothing to learn."""
+        await self.push("214 2.0.0 https://www.rfc-editor.org/rfc/rfc5321")

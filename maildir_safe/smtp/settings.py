@@ -23,6 +23,12 @@ class Settings:
         lmtp: addresses for LMTP.
         map: template of existing Maildirs; set, it replaces `maildir`.
         postmaster: who gets mail for postmaster, with `map`.
+        tls: a PEM file with chain and key for STARTTLS; ``"made"`` makes a certificate for this run.
+        auth: file of names and passwords (see `auth`); mail is then refused before AUTH.
+        faults: file of scripted faults (see `faults`).
+        keep: the newest so many messages stay in `maildir`.
+        keep_days: messages of the last so many days stay.
+        workers: processes.
         hostname: our name in greetings and Received headers.
         max_size: bytes of one message.
         max_recipients: of one message.
@@ -38,6 +44,12 @@ class Settings:
     lmtp: list[str] = field(default_factory=list)
     map: str | None = None
     postmaster: str | None = None
+    tls: str | None = None
+    auth: str | None = None
+    faults: str | None = None
+    keep: int | None = None
+    keep_days: float | None = None
+    workers: int = 1
     hostname: str = field(default_factory=socket.gethostname)
     max_size: int = 25 * MIB
     max_recipients: int = 100
@@ -46,6 +58,22 @@ class Settings:
     timeout: float = 300.0
     grace: float = 30.0
     log_json: bool = False
+
+    def check(self) -> None:
+        """Refuse what does not go together. Raises ValueError."""
+        for name in ("max_size", "max_recipients", "max_connections", "max_in_flight", "timeout", "workers"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} is {getattr(self, name)}, and must be more than 0")
+        if self.map is None and self.postmaster is not None:
+            raise ValueError("postmaster goes with map: without it one Maildir takes all mail")
+        if self.map is not None and (self.keep is not None or self.keep_days is not None):
+            raise ValueError("keep and keep_days are for one Maildir: nobody's own mailbox is swept")
+        if min(self.keep or 0, self.keep_days or 0) < 0:
+            raise ValueError("keep and keep_days cannot be less than 0")
+        if self.faults and self.workers > 1:
+            raise ValueError("faults are counted in one process: use one worker")
+        if not self.smtp and not self.lmtp:
+            raise ValueError("nothing to listen on")
 
 
 def read(path: str) -> dict[str, Any]:
@@ -64,4 +92,14 @@ def read(path: str) -> dict[str, Any]:
     unknown = sorted(found.keys() - {known.name for known in fields(Settings)})
     if unknown:
         raise ValueError(f"{path}: no such setting: {', '.join(unknown)}")
+    for known in fields(Settings):
+        if known.name in found and not _fits(found[known.name], str(known.type)):
+            raise ValueError(f"{path}: {known.name} = {found[known.name]!r} is not {known.type}")
     return found
+
+
+def _fits(value: Any, annotation: str) -> bool:
+    if annotation == "list[str]":
+        return isinstance(value, list) and all(isinstance(item, str) for item in value)
+    allowed = annotation.split(" | ")
+    return type(value).__name__ in allowed or (type(value) is int and "float" in allowed)

@@ -1,0 +1,91 @@
+"""Several processes on the same listening sockets.
+
+The parent makes the sockets and serves nobody: it starts the workers, and starts one anew that has
+died. A worker ends when it reads the end of a connection that only the parent keeps open: so it
+ends when the parent wants it to, and when the parent was killed.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+RESTART_DELAY = 1.0
+"""Seconds before a worker that died is started anew: one that dies at once must not take the CPU."""
+
+
+def supervise(count: int, work: Callable[[int, socket.socket], None]) -> int:
+    """Run `work` in `count` processes until SIGTERM or SIGINT.
+
+    Call it before any thread is started: the processes are forked.
+
+    Args:
+        count: number of processes.
+        work: called in each with its number and a socket; it returns when that becomes readable.
+
+    Returns:
+        The exit status: 0, or 1 if a worker had to be killed by somebody or failed while ending.
+    """
+    ours, theirs = socket.socketpair()
+    stopping = False
+
+    def stop(_number: int, _frame: object) -> None:
+        nonlocal stopping
+        stopping = True
+
+    previous = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    workers = {_start(number, work, ours, theirs): number for number in range(count)}
+    try:
+        while not stopping:
+            _restart_dead(workers, work, ours, theirs)
+            time.sleep(0.1)
+        ours.close()
+        statuses = [os.waitpid(pid, 0)[1] for pid in workers]
+        return int(any(statuses))
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+        ours.close()
+        theirs.close()
+
+
+def _restart_dead(
+    workers: dict[int, int],
+    work: Callable[[int, socket.socket], None],
+    ours: socket.socket,
+    theirs: socket.socket,
+) -> None:
+    for pid in [pid for pid in workers if os.waitpid(pid, os.WNOHANG)[0]]:
+        number = workers.pop(pid)
+        print(f"worker {number} (process {pid}) died; starting it anew", file=sys.stderr, flush=True)
+        time.sleep(RESTART_DELAY)
+        workers[_start(number, work, ours, theirs)] = number
+
+
+def _start(
+    number: int, work: Callable[[int, socket.socket], None], ours: socket.socket, theirs: socket.socket
+) -> int:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    pid = os.fork()
+    if pid:
+        return pid
+    status = 1
+    try:
+        ours.close()
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all: the parent decides
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # until `work` sets its own
+        work(number, theirs)
+        status = 0
+    except BaseException:  # noqa: BLE001 - nothing may run on into the parent's code
+        sys.excepthook(*sys.exc_info())
+    finally:
+        sys.stderr.flush()
+        os._exit(status)

@@ -1,0 +1,87 @@
+"""What the SMTP tests share: a server in the background, and a client that says exactly what it is told."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from maildir_safe import Maildir
+from maildir_safe.smtp.background import BackgroundServer
+from maildir_safe.smtp.faults import Faults
+from maildir_safe.smtp.log import MessageLog
+from maildir_safe.smtp.settings import Settings
+
+
+class Wire:
+    """A raw connection: bytes out, reply lines in."""
+
+    def __init__(self, address: str, greeting: str = "220") -> None:
+        if "/" in address:
+            self.sock = socket.socket(socket.AF_UNIX)
+            self.sock.connect(address)
+        else:
+            host, _, port = address.rpartition(":")
+            self.sock = socket.create_connection((host, int(port)))
+        self.sock.settimeout(20)
+        self._file = self.sock.makefile("rb")
+        self.banner = self.reply()
+        assert self.banner.startswith(greeting), self.banner
+
+    def send(self, data: bytes) -> None:
+        self.sock.sendall(data)
+
+    def reply(self) -> str:
+        """One whole reply; its lines joined by LF; "" at the end of the connection."""
+        lines = []
+        while True:
+            line = self._file.readline().decode()
+            lines.append(line.rstrip("\r\n"))
+            if not line or line[3:4] != "-":
+                return "\n".join(lines)
+
+    def ask(self, line: str | bytes) -> str:
+        self.send((line.encode() if isinstance(line, str) else line) + b"\r\n")
+        return self.reply()
+
+    def ready_for_data(self, sender: str = "a@example.com", *recipients: str) -> None:
+        """From the greeting to 354."""
+        assert self.ask("EHLO client.example").startswith("250")
+        assert self.ask(f"MAIL FROM:<{sender}>").startswith("250")
+        for recipient in recipients or ("b@example.com",):
+            assert self.ask(f"RCPT TO:<{recipient}>").startswith("250")
+        assert self.ask("DATA").startswith("354")
+
+    def close(self) -> None:
+        self._file.close()
+        self.sock.close()
+
+
+@contextlib.contextmanager
+def serving(tmp_path: Path, faults: Faults | None = None, **settings: Any) -> Iterator[BackgroundServer]:
+    """A server on a free port, into `tmp_path`/M; its log is its attribute `text`."""
+    text = io.StringIO()
+    settings = {"maildir": str(tmp_path / "M"), "smtp": ["127.0.0.1:0"], "hostname": "mx.example", **settings}
+    log = MessageLog(text, bool(settings.get("log_json")))
+    with BackgroundServer(Settings(**settings), faults, log) as server:
+        server.text = text  # type: ignore[attr-defined]
+        yield server
+
+
+def stored(path: Path) -> list[bytes]:
+    """The messages of a Maildir, sorted by their bytes; none may be left in tmp/."""
+    maildir = Maildir(path, create=False)
+    found = []
+    for message in maildir.messages():
+        with maildir.open(message.key) as file:
+            found.append(file.read())
+    assert list((path / "tmp").iterdir()) == []
+    return sorted(found)
+
+
+def body(message: bytes) -> bytes:
+    """A stored message without the headers that delivery put on top: up to the end of Received."""
+    return message.split(b" +0000\n", 1)[1]

@@ -1,0 +1,215 @@
+"""Hostile input over real sockets: nothing is smuggled, nothing grows without bound, nothing leaks."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given, strategies as st
+from smtp_support import Wire, body, serving, stored
+
+from maildir_safe.smtp.background import BackgroundServer
+from maildir_safe.smtp.data import read_data
+from maildir_safe.smtp.trace import client_name, received
+
+NOT_THE_END = [
+    b"\n.\n", b"\n.\r\n", b"\r\n.\n", b"\r.\r", b"\r.\r\n", b"\r\n.\r", b"\r\n\x00.\r\n", b"\r\n.\x00\r\n",
+    b"\n.\r", b"\r\r\n.\r\r\n", b"\r\n.\r\r\n", b"\r\n..\r\n", b"\r\n. \r\n",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("almost", NOT_THE_END)
+def test_only_crlf_dot_crlf_ends_a_message(tmp_path: Path, almost: bytes) -> None:
+    """SMTP smuggling: what looks like an end to a careless server stays one message here."""
+    smuggled = b"MAIL FROM:<ceo@example.com>\r\nRCPT TO:<b@example.com>\r\nDATA\r\nevil\r\n"
+    with serving(tmp_path) as server:
+        wire = Wire(server.service.smtp_addresses[0])
+        wire.ready_for_data()
+        assert wire.ask(b"first" + almost + smuggled + b".").startswith("250")
+        assert wire.ask("NOOP").startswith("250")
+    (message,) = stored(tmp_path / "M")
+    assert b"Return-Path: <a@example.com>" in message
+    assert b"MAIL FROM:<ceo@example.com>\nRCPT TO" in message
+
+
+def wire_form(lines: list[bytes]) -> bytes:
+    """What a correct client sends for a message of these lines (RFC 5321 4.5.2)."""
+    return b"".join((b"." if line.startswith(b".") else b"") + line + b"\r\n" for line in lines) + b".\r\n"
+
+
+async def _read(data: bytes, piece: int, limit: int) -> tuple[bytes | None, bytes]:
+    reader = asyncio.StreamReader(limit=limit)
+
+    async def feed() -> None:
+        for start in range(0, len(data), piece):
+            reader.feed_data(data[start : start + piece])
+            await asyncio.sleep(0)
+        reader.feed_eof()
+
+    feeding = asyncio.create_task(feed())
+    result = await read_data(reader, lambda _: True)
+    await feeding
+    return result, await reader.read()
+
+
+@given(
+    st.lists(st.binary(max_size=30).filter(lambda line: b"\r\n" not in line), max_size=8),
+    st.integers(1, 40),
+    st.integers(6, 200),
+)
+@example([], 1, 6)
+@example([b".", b"..", b""], 1, 6)
+@example([b"\n.", b"\n.", b""], 2, 6)
+def test_any_lines_come_back_however_the_wire_cuts_them(lines: list[bytes], piece: int, limit: int) -> None:
+    """Framing is exact for any bytes, any segmentation, any buffer size, and takes no byte too many."""
+    after = b"MAIL FROM:<next@example.com>\r\n"
+    message, rest = asyncio.run(_read(wire_form(lines) + after, piece, limit))
+    assert message == b"".join(line + b"\n" for line in lines)
+    assert rest == after
+
+
+def test_lines_of_any_length_and_nul_bytes(tmp_path: Path) -> None:
+    long = b"x" * 1_000_000 + b"\0" + b"y" * 100_000
+    with serving(tmp_path) as server:
+        wire = Wire(server.service.smtp_addresses[0])
+        wire.ready_for_data()
+        assert wire.ask(b"Subject: long\r\n\r\n" + long + b"\r\n.").startswith("250")
+    (message,) = stored(tmp_path / "M")
+    assert body(message) == b"Subject: long\n\n" + long + b"\n"
+
+
+def test_bare_newlines_as_documented(tmp_path: Path) -> None:
+    with serving(tmp_path) as server:
+        wire = Wire(server.service.smtp_addresses[0])
+        wire.ready_for_data()
+        assert wire.ask(b"a\nb\rc\r\n.\nd\r\n.").startswith("250")
+    (message,) = stored(tmp_path / "M")
+    assert body(message) == b"a\nb\rc\n\nd\n"
+
+
+def test_command_lines_that_are_too_long(tmp_path: Path) -> None:
+    with serving(tmp_path) as server:
+        wire = Wire(server.service.smtp_addresses[0])
+        assert wire.ask(b"EHLO " + b"x" * 3000).startswith("500")
+        assert wire.ask(b"EHLO " + b"x" * 2_000_000).startswith("500")
+        assert wire.ask("EHLO x").startswith("250")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        b"MAIL FROM:<a\rX-Evil: yes@b>",
+        b"MAIL FROM:<a\x00@b>",
+        b"MAIL FROM:<a@b\x7f>",
+        b"MAIL FROM:<a@b>\xff=1",
+    ],
+)
+def test_control_characters_in_commands(tmp_path: Path, command: bytes) -> None:
+    with serving(tmp_path) as server:
+        wire = Wire(server.service.smtp_addresses[0])
+        wire.ask("EHLO x")
+        assert wire.ask(command)[:3] in ("501", "553")
+        log = server.text.getvalue()  # type: ignore[attr-defined]
+    assert log.count("\n") == 1
+    assert log[:-1].isprintable()
+    assert log.isascii()
+
+
+def test_a_greeting_cannot_forge_headers(tmp_path: Path) -> None:
+    with serving(tmp_path) as server:
+        wire = Wire(server.service.smtp_addresses[0])
+        assert wire.ask(b"EHLO x\rX-Evil: yes").startswith("501")
+        assert wire.ask(b"EHLO x\x1b[2J").startswith("501")
+        assert wire.ask("EHLO <script>(a) by trusted with ESMTPS; now").startswith("250")
+        wire.ask("MAIL FROM:<>")
+        wire.ask("RCPT TO:<b@c>")
+        wire.ask("DATA")
+        assert wire.ask(".").startswith("250")
+    (message,) = stored(tmp_path / "M")
+    assert b"from ?script??a??by?trusted?with?ESMTPS??now ([127.0.0.1])" in message
+
+
+@given(st.text(), st.text())
+def test_received_is_three_lines_whatever_the_client_says(name: str, address: str) -> None:
+    cleaned = client_name(name)
+    header = received(cleaned, "::1", "mx.example", "ESMTP", address if address.isprintable() else None, 0)
+    assert header.count(b"\n") <= 3
+    assert header.startswith(b"Received: from ")
+    assert len(cleaned) <= 255
+
+
+def test_ten_thousand_recipients(tmp_path: Path) -> None:
+    with serving(tmp_path) as server:
+        wire = Wire(server.service.smtp_addresses[0])
+        wire.ask("EHLO x")
+        wire.ask("MAIL FROM:<a@b>")
+        codes = []
+        for start in range(0, 10_000, 500):
+            wire.send(b"".join(b"RCPT TO:<%d@b>\r\n" % n for n in range(start, start + 500)))
+            codes += [wire.reply()[:9] for _ in range(500)]
+        assert codes == ["250 2.1.5"] * 100 + ["452 4.5.3"] * 9900
+
+
+def test_a_slow_sender_holds_a_connection_no_longer_than_the_timeout(tmp_path: Path) -> None:
+    """Slow loris: a byte now and then does not count as progress."""
+    with serving(tmp_path, timeout=1.0) as server:
+        wire = Wire(server.service.smtp_addresses[0])
+        wire.ready_for_data()
+        with pytest.raises(OSError, match=r"reset|Broken pipe"):
+            _dribble(wire)
+    assert stored(tmp_path / "M") == []
+
+
+def _dribble(wire: Wire) -> None:
+    for _ in range(400):  # 20 s at most: then nobody has cut us off
+        wire.send(b"x")
+        time.sleep(0.05)
+
+
+def test_garbage_instead_of_commands(tmp_path: Path) -> None:
+    with serving(tmp_path) as server:
+        wire = Wire(server.service.smtp_addresses[0])
+        replies = []
+        for _ in range(20):
+            try:
+                wire.send(b"\x16\x03\x01\xff\xfe\r\n")
+            except OSError:
+                break
+            replies.append(wire.reply())
+        assert all(reply[:1] in ("5", "") for reply in replies)
+        assert Wire(server.service.smtp_addresses[0]).ask("NOOP").startswith("250")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BackgroundServer]:
+    with serving(tmp_path_factory.mktemp("fuzz")) as server:
+        yield server
+
+
+@given(lines=st.lists(st.binary(max_size=60), max_size=8))
+@example(lines=[b"AUTH PLAIN " + b"=" * 5000])
+@example(lines=[b"AUTH LOGIN", b"*", b"AUTH LOGIN", b"=", b"\xff"])
+def test_no_bytes_make_the_server_fail(server: BackgroundServer, lines: list[bytes]) -> None:
+    """Random commands: every answer is a reply, and never our own internal error."""
+    address = server.service.smtp_addresses[0]
+    wire = Wire(address)
+    with contextlib.suppress(OSError):  # five unknown commands end a connection
+        for reply in _talk(wire, lines):
+            assert reply[:3].isdigit()
+            assert "Internal" not in reply
+    wire.close()
+    assert Wire(address).ask("NOOP") == "250 OK"
+    assert "error" not in server.text.getvalue()  # type: ignore[attr-defined]
+
+
+def _talk(wire: Wire, lines: list[bytes]) -> Iterator[str]:
+    wire.send(b"EHLO x\r\n" + b"\r\n".join(lines) + b"\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n")
+    wire.send(b"\r\n".join(lines) + b"\r\n.\r\nQUIT\r\n")
+    wire.sock.shutdown(socket.SHUT_WR)
+    while reply := wire.reply():
+        yield reply
