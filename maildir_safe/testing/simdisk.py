@@ -82,10 +82,14 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What one crash keeps: numbers of `Change`s, and the contents of each unsynced file."""
+    """What one crash keeps: numbers of `Change`s, and the contents of each unsynced file.
+
+    `names` is what comes of it: two choices with equal names and contents are one outcome.
+    """
 
     kept: frozenset[int] = frozenset()
     contents: tuple[tuple[int, bytes], ...] = ()
+    names: frozenset[tuple[tuple[int, str], int]] = frozenset()
 
 
 @dataclass
@@ -274,21 +278,25 @@ class Disk:
     # -- crash ----------------------------------------------------------------------------
 
     def choices(self) -> Iterator[Choice]:
-        """Every outcome that a crash now may have, by the disk's mode."""
-        dirty = [node for node in self.nodes.values() if node.chunks]
-        for kept in self._subsets(0, frozenset()):
-            for contents in itertools.product(*(self._contents(node) for node in dirty)):
-                yield Choice(kept, tuple(zip((node.ino for node in dirty), contents, strict=True)))
-
-    def _subsets(self, index: int, kept: frozenset[int]) -> Iterator[frozenset[int]]:
-        if index == len(self.pending):
-            yield kept
-            return
-        change = self.pending[index]
-        settled = {earlier.number for earlier in self.pending[:index]}
-        if change.needs & settled <= kept:
-            yield from self._subsets(index + 1, kept | {change.number})
-        yield from self._subsets(index + 1, kept)
+        """Every outcome that a crash now may have, by the disk's mode; each outcome once."""
+        unsynced = {node.ino: self._contents(node) for node in self.nodes.values() if node.chunks}
+        stable = {
+            (node.ino, name): ino for node in self.nodes.values() for name, ino in node.disk_entries.items()
+        }
+        fates = [list(_fates(group).items()) for group in _groups(self.pending)]
+        for fate in itertools.product(*fates):
+            entries = stable.copy()
+            for effects, _ in fate:
+                for name, ino in effects:
+                    if ino is None:
+                        entries.pop(name, None)
+                    else:
+                        entries[name] = ino
+            names = frozenset(entries.items())
+            kept = frozenset(number for _, numbers in fate for number in numbers)
+            dirty = sorted({ino for ino in entries.values() if ino in unsynced}) if unsynced else []
+            for contents in itertools.product(*(unsynced[ino] for ino in dirty)):
+                yield Choice(kept, tuple(zip(dirty, contents, strict=True)), names)
 
     def _contents(self, node: Node) -> list[bytes]:
         if self.mode != "weak":
@@ -335,3 +343,32 @@ class Disk:
 
 def _patched(old: bytes, offset: int, data: bytes) -> bytes:
     return old[:offset].ljust(offset, b"\0") + data + old[offset + len(data) :]
+
+
+Fate = frozenset[tuple[tuple[int, str], int | None]]
+
+
+def _groups(pending: list[Change]) -> list[list[Change]]:
+    """Changes that have to do with each other, by need or by name; groups are independent."""
+    groups: list[tuple[set[object], list[Change]]] = []
+    for change in pending:
+        marks: set[object] = {change.number, *change.needs, *((p, n) for p, n, _ in change.effects)}
+        joined = [change]
+        for group in [group for group in groups if group[0] & marks]:
+            groups.remove(group)
+            marks |= group[0]
+            joined = group[1] + joined
+        groups.append((marks, joined))
+    return [sorted(changes, key=lambda change: change.number) for _, changes in groups]
+
+
+def _fates(group: list[Change]) -> dict[Fate, frozenset[int]]:
+    """What may become of a group in a crash -> one way to get there."""
+    here = frozenset(change.number for change in group)
+    ways: list[tuple[frozenset[int], dict[tuple[int, str], int | None]]] = [(frozenset(), {})]
+    for change in group:
+        effects = {(parent, name): ino for parent, name, ino in change.effects}
+        ways += [
+            (kept | {change.number}, before | effects) for kept, before in ways if change.needs & here <= kept
+        ]
+    return {frozenset(effects.items()): kept for kept, effects in reversed(ways)}

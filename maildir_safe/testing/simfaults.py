@@ -14,7 +14,7 @@ Effect = Literal["none", "done", "late"]
 Kind = Literal[
     "open_dir", "create", "open", "read", "write", "fsync", "fsync_dir", "syncfs", "close", "rename",
     "rename_noreplace", "link", "unlink", "mkdir", "rmdir", "listdir", "stat", "fstat", "readlink", "chmod",
-    "utime",
+    "utime", "any",
 ]  # fmt: skip
 
 
@@ -106,9 +106,10 @@ class Fault:
     """The `nth` call of `kind` goes wrong.
 
     Attributes:
-        kind: which call; ``fsync`` is of a file, ``fsync_dir`` of a directory.
+        kind: which call; ``fsync`` is of a file, ``fsync_dir`` of a directory, ``any`` is every call.
         error: the errno that is raised; 0 for a call that succeeds oddly: a ``write`` takes
-            half, a ``listdir`` leaves out the names that contain `hides`.
+            half, a ``listdir`` leaves out the names that contain `hides`, as a listing may that
+            is made while they are being renamed; the directory's time changes.
         effect: ``none``: the call was not executed; ``done``: it was, only its reply was
             lost; ``late``: it will be executed `delay` simulated seconds after the error.
         nth: 1 is the first such call of this host.
@@ -145,7 +146,7 @@ class FaultPlan:
         """The fault of this call, if it has one."""
         found = None
         for index, fault in enumerate(self.faults):
-            if fault.kind == kind and fault.match in names:
+            if fault.kind in (kind, "any") and fault.match in names:
                 seen = self._seen[index] = self._seen.get(index, 0) + 1
                 if found is None and fault.nth <= seen < fault.nth + fault.times:
                     found = fault

@@ -206,7 +206,11 @@ class SimHost(SimClient):
             cached = self._listings.get(ino)
             if cached and cached[1] > self.server.now:
                 return cached[0]
-            names = list(disk.directory(self._into(disk, ino)).entries)
+            directory = disk.directory(self._into(disk, ino))
+            if self._odd:
+                directory.mtime = self._stamp()  # what is missed is being renamed just now
+            self._attributes.pop(ino, None)
+            names = list(directory.entries)
             if self.profile.listing:
                 self._listings[ino] = (names, self.server.now + self.profile.listing)
             for key in [key for key, (child, _) in self._names.items() if key[0] == ino and child is None]:

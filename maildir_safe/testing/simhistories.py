@@ -1,0 +1,88 @@
+"""The histories that are explored: what mail programs do, small enough to try everything."""
+
+from __future__ import annotations
+
+import contextlib
+
+from maildir_safe.errors import TemporaryError
+from maildir_safe.maildir.delivery import JANITOR_AGE
+from maildir_safe.testing.simworld import World
+
+
+def deliver_one(world: World) -> None:
+    """One message."""
+    world.deliver("one")
+
+
+def deliver_two(world: World) -> None:
+    """Two messages, one after the other."""
+    world.deliver("one")
+    world.deliver("two")
+
+
+def deliver_again(world: World) -> None:
+    """One message with an id, tried again if it is not acknowledged, as an MTA does."""
+    for _ in range(2):
+        if world.deliver("one", with_id=True) == "acked":
+            break
+
+
+def read_flag_move(world: World) -> None:
+    """Delivered by one host; read, flagged, moved and removed by the one with the faults."""
+    world.deliver("one", "b")
+    world.deliver("two", "b")
+    world.server.advance(30.0)
+    world.read("a")
+    world.flag("one", "S", "a")
+    world.flag("one", "RS", "a")
+    world.move("one", "a")
+    world.discard("two", "a")
+
+
+def janitor(world: World) -> None:
+    """The janitor sweeps while messages are delivered; its host's clock is two days ahead."""
+    if world.server.profile.network:
+        world.host("a", clock_offset=2 * 86400.0)
+    old = world.litter("1.old", JANITOR_AGE + 3600)
+    world.litter("2.young", JANITOR_AGE / 2)
+    world.together([("b", lambda: world.deliver("one", "b")), ("a", lambda: world.clean("a"))])
+    swept = world.clean("a")
+    struck = world.host("a").plan.hits
+    if swept and not struck:
+        assert old not in world.server.files(), "the janitor left what is old"
+
+
+def two_writers(world: World) -> None:
+    """Two hosts deliver at the same time; what they share is the directory alone."""
+    world.together([("a", lambda: world.deliver("one", "a")), ("b", lambda: world.deliver("two", "b"))])
+
+
+def writer_and_reader(world: World) -> None:
+    """One host delivers while another reads, flags and moves what it sees."""
+    world.deliver("old", "b")
+
+    def reads() -> None:
+        world.read("b")
+        world.flag("old", "S", "b")
+        world.move("old", "b")
+        world.read("b")
+
+    world.together([("a", lambda: world.deliver("one", "a")), ("b", reads)])
+
+
+def two_readers(world: World) -> None:
+    """Two hosts move the same message at the same time; the first answer counts for the ledger."""
+    world.deliver("old", "a")
+    world.server.advance(30.0)
+    entry = world.ledger.entries["old"]
+    entry.places = {("/mail", ""), ("/mail", "S"), ("/other", ""), ("/other", "S")}
+
+    def flags() -> None:
+        with contextlib.suppress(TemporaryError, KeyError):
+            world.box("a").set_flags(entry.key, "S")
+
+    def moves() -> None:
+        with contextlib.suppress(TemporaryError, KeyError):
+            world.box("b").move(entry.key, world.box("b", "/other"))
+
+    world.together([("a", flags), ("b", moves)])

@@ -1,0 +1,252 @@
+"""A small world for histories: a server with Maildirs, hosts, a ledger, and a check at every call.
+
+A history is a function that is given a `World` and delivers, reads and cleans by its methods. The
+same history runs without faults, with every fault, on every profile, and is crashed everywhere.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Iterable, Sequence
+
+from maildir_safe.errors import TemporaryError, UnknownOutcome
+from maildir_safe.maildir import Maildir
+from maildir_safe.maildir.delivery import JANITOR_AGE
+from maildir_safe.testing.invariants import Ledger, Violation
+from maildir_safe.testing.simdisk import ROOT, Choice, Mode
+from maildir_safe.testing.simfaults import Fault, Profile
+from maildir_safe.testing.simhost import SimHost
+from maildir_safe.testing.simsched import Choose, interleave
+from maildir_safe.testing.simserver import EPOCH, Call, SimServer
+
+MAIL = "/mail"
+OTHER = "/other"
+_TREE = [*(f"{box}{sub}" for box in (MAIL, OTHER) for sub in ("", "/tmp", "/new", "/cur"))]
+
+
+def body_of(token: str) -> bytes:
+    """The message that is known by this token: every message differs from every other."""
+    return f"Subject: {token}\n\n{token * 8}\n".encode()
+
+
+class World:
+    """What a history acts on.
+
+    Args:
+        profile, mode: see `SimServer`.
+        faults: what goes wrong, on the host named `faulty`.
+        server, ledger: go on from these instead (recovery after a crash).
+        choose: who goes on at each call in `together` (`simsched.interleave`).
+
+    Attributes:
+        make: how a Maildir is opened: ``make(path, host)``; mutants replace it.
+        observer: called at every file call and every answer.
+        violation: the first invariant that did not hold.
+    """
+
+    def __init__(
+        self, profile: str | Profile = "local", mode: Mode = "atomic", faults: Iterable[Fault] = (), *,
+        faulty: str = "a", seed: int = 0, server: SimServer | None = None, ledger: Ledger | None = None,
+        choose: Choose = lambda step, count: 0,  # noqa: ARG005
+    ) -> None:  # fmt: skip
+        if server is None:
+            server = SimServer(profile, mode)
+            server.put_tree(*_TREE)
+        self.server = server
+        self.ledger = ledger or Ledger()
+        self.choose = choose
+        self.steps = 0
+        self.violation: Violation | None = None
+        self.observer: Callable[[World], None] | None = None
+        self.make: Callable[[str, SimHost], Maildir] = lambda path, host: Maildir(path, create=False, fs=host)
+        self._faults = {faulty: tuple(faults)}
+        self._seed = seed
+        self._hosts: dict[str, SimHost] = {}
+        self._boxes: dict[tuple[str, str], Maildir] = {}
+        server.after_call = self._called
+
+    def host(self, name: str = "a", clock_offset: float = 0.0) -> SimHost:
+        """The host of this name, made when first asked for."""
+        if name not in self._hosts:
+            faults = self._faults.get(name, ())
+            self._hosts[name] = SimHost(
+                self.server, name, clock_offset=clock_offset, seed=self._seed, faults=faults
+            )
+        return self._hosts[name]
+
+    def box(self, host: str = "a", path: str = MAIL) -> Maildir:
+        """A Maildir as a host has it open."""
+        if (host, path) not in self._boxes:
+            self._boxes[host, path] = self.make(path, self.host(host))
+        return self._boxes[host, path]
+
+    # -- observation ----------------------------------------------------------------------
+
+    def _called(self, _: Call) -> None:
+        self.observe()
+
+    def observe(self) -> None:
+        """Check now; the first violation is kept, since the code under test would swallow it."""
+        if self.observer and not self.violation:
+            try:
+                self.observer(self)
+            except Violation as violation:
+                self._found(violation)
+
+    def check(self, *, present: bool | None = None) -> None:
+        """Raise `Violation` unless the invariants hold of the files as they are."""
+        if present is None:
+            present = not self.server.profile.write_back
+        self.ledger.check(self.server.files(), present=present)
+
+    def files_after(self, choice: Choice) -> dict[str, bytes]:
+        """The files that are found after a crash now; nothing happens to those that are there."""
+        disk = self.server.disk.copy()
+        disk.crash(choice)
+        return dict(disk.files())
+
+    def after_crash(self, choice: Choice) -> World:
+        """The world that is found after a crash now; this one runs on."""
+        ledger = self.ledger.copy()
+        ledger.crashed()
+        world = World(server=self.server.crashed(choice), ledger=ledger)
+        world.make = self.make
+        return world
+
+    # -- what histories do ----------------------------------------------------------------
+
+    def deliver(self, token: str, host: str = "a", *, with_id: bool = False, path: str = MAIL) -> str:
+        """Deliver the message of a token; ``"acked"``, ``"refused"`` or ``"unknown"``."""
+        entry = self.ledger.begin(token, body_of(token), with_id)
+        plan = self.host(host).plan
+        struck = len(plan.hits)
+        try:
+            receipt = self.box(host, path).deliver(entry.body, delivery_id=token if with_id else None)
+        except UnknownOutcome:
+            entry.unknown += 1
+            answer = "unknown"
+        except TemporaryError:
+            entry.refused += 1
+            answer = "refused"
+        except Exception as error:  # noqa: BLE001 - a caller cannot tell who owns the message
+            self._found(Violation("I5", f"deliver raised {error!r}"))
+            answer = "unknown"
+            entry.unknown += 1
+        else:
+            entry.acked += 1
+            entry.durability = receipt.durability
+            entry.key = receipt.key
+            answer = "acked"
+        if answer == "unknown":
+            entry.strays += any(fault.effect == "late" for fault in plan.hits[struck:])
+        entry.under_way = False
+        self.observe()
+        return answer
+
+    def flag(self, token: str, flags: str, host: str = "b") -> str:
+        """Set a message's flags; ``"done"``, ``"failed"`` or ``"unknown"``."""
+        return self._change(token, {(MAIL, flags)}, lambda box, key: box.set_flags(key, flags), host)
+
+    def move(self, token: str, host: str = "b") -> str:
+        """Move a message from `MAIL` to `OTHER`, its flags kept; as `flag`."""
+        target = {(OTHER, flags) for _, flags in self._places(token)}
+        return self._change(token, target, lambda box, key: box.move(key, self.box(host, OTHER)), host)
+
+    def _places(self, token: str) -> set[tuple[str, str]]:
+        entry = self.ledger.entries[token]
+        if entry.places is None:
+            entry.places = {(MAIL, "")}
+        return entry.places
+
+    def _change(
+        self, token: str, target: set[tuple[str, str]], act: Callable[[Maildir, str], object], host: str
+    ) -> str:
+        entry, before = self.ledger.entries[token], self._places(token).copy()
+        entry.places = before | target
+        try:
+            act(self.box(host), entry.key)
+        except UnknownOutcome:
+            answer = "unknown"
+        except (TemporaryError, KeyError):
+            answer = "failed"
+            if not any(fault.effect == "late" for fault in self.host(host).plan.hits):
+                entry.places = before
+        else:
+            answer = "done"
+            entry.places = target
+            if self._no_directory_fsync(host):
+                entry.durability = "file"
+        self.observe()
+        return answer
+
+    def _no_directory_fsync(self, host: str) -> bool:
+        hits = self.host(host).plan.hits
+        return self.server.profile.fsync_dir != 0 or any(
+            fault.kind == "fsync_dir" and fault.error == errno.EINVAL for fault in hits
+        )
+
+    def discard(self, token: str, host: str = "b") -> str:
+        """Remove a message; ``"done"`` or ``"failed"``."""
+        entry = self.ledger.entries[token]
+        entry.removed = True
+        try:
+            entry.gone = self.box(host).discard(entry.key)
+        except TemporaryError:
+            pass
+        self.observe()
+        return "done" if entry.gone else "failed"
+
+    def read(self, host: str = "b", path: str = MAIL) -> int:
+        """Open and read every message that this host sees; how many could be read."""
+        bodies = {entry.body for entry in self.ledger.entries.values()}
+        count = 0
+        try:
+            box = self.box(host, path)
+            for message in list(box.messages()):
+                try:
+                    with box.open(message.key) as file:
+                        data = file.read()
+                except (KeyError, OSError, TemporaryError):
+                    continue  # another was faster, or a fault
+                count += 1
+                if data not in bodies:
+                    self._found(Violation("I3", f"{host} read {data[:60]!r} from {message}"))
+        except TemporaryError:
+            pass
+        return count
+
+    def clean(self, host: str = "b") -> bool:
+        """Let the janitor sweep; whether it could."""
+        try:
+            self.box(host).clean()
+        except TemporaryError:
+            return False
+        self.observe()
+        return True
+
+    def litter(self, name: str, age: float) -> str:
+        """A file in tmp/, this many seconds old by the server's clock; its path."""
+        path = f"{MAIL}/tmp/{name}"
+        disk = self.server.disk
+        parent = disk.lookup(disk.lookup(ROOT, MAIL[1:]).ino, "tmp").ino
+        node = disk.create(parent, name, self.server.new_ino())
+        node.mtime = node.atime = int((EPOCH + self.server.now - age) * 1e9)
+        disk.sync_all()
+        self.server.version += 1
+        if age < JANITOR_AGE:
+            self.ledger.young.add(path)
+        return path
+
+    def _found(self, violation: Violation) -> None:
+        self.violation = self.violation or violation
+
+    def together(self, tasks: Sequence[tuple[str, Callable[[], object]]]) -> None:
+        """Run tasks on several hosts at once; `choose` says who goes on at each call."""
+
+        def choose(step: int, count: int) -> int:
+            self.steps = step
+            return self.choose(step, count)
+
+        for _, error in interleave(self.server, [(self.host(name), task) for name, task in tasks], choose):
+            if error is not None:
+                raise error
