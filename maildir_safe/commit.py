@@ -104,20 +104,23 @@ class Combiner:
     """Takes jobs that come at the same time together: one caller works for all who wait.
 
     Args:
-        work: does a batch. It leaves each job's result in the job and raises nothing; a job
-            that it did not reach must say of itself that it failed.
         limit: most jobs in a batch.
     """
 
-    def __init__(self, work: Callable[[list[Any]], None], limit: int) -> None:
-        self._work = work
+    def __init__(self, limit: int) -> None:
         self._limit = limit
         self._state = Lock()
         self._waiting: list[_Waiter] = []
         self._busy = False
 
-    def run(self, job: Any) -> None:
-        """Return when `job` has been through `work`, in this thread or in another's."""
+    def run(self, job: Any, work: Callable[[list[Any]], None]) -> None:
+        """Return when `job` has been through `work`, in this thread or in another's.
+
+        Args:
+            job: what is to be done.
+            work: does a batch, the same for all callers. It leaves each job's result in the job
+                and raises nothing; a job that it did not reach must say of itself that it failed.
+        """
         mine = _Waiter(job)
         with self._state:
             self._waiting.append(mine)
@@ -126,14 +129,14 @@ class Combiner:
         if not mine.leads:
             mine.gate.acquire()  # until the job is done, or it is this thread's turn to lead
         if mine.leads:
-            self._lead()
+            self._lead(work)
 
-    def _lead(self) -> None:
+    def _lead(self, work: Callable[[list[Any]], None]) -> None:
         with self._state:  # the leader itself is the first of those who wait
             batch = self._waiting[: self._limit]
             del self._waiting[: self._limit]
         try:
-            self._work([waiter.job for waiter in batch])
+            work([waiter.job for waiter in batch])
         finally:
             with self._state:
                 heir = self._waiting[0] if self._waiting else None

@@ -156,6 +156,10 @@ class Maildir(mailbox.Maildir):
         """Remove what interrupted deliveries left in tmp/ 36 hours ago or earlier."""
         self._store.clean()
 
+    def close(self) -> None:
+        """Let go of the directories, so that the mount can be taken down; the next call opens them anew."""
+        self._store.close()
+
     # Reading
 
     def get_message(self, key: str) -> Any:
@@ -299,7 +303,7 @@ class _Store(maildir.Maildir):
 
     def separator(self) -> str:
         """What this mount takes between a name and its info."""
-        return self._find_separator()
+        return self._open.separator()
 
     def unlink(self, found: Message) -> None:
         """Remove; FileNotFoundError if it has moved."""

@@ -8,8 +8,9 @@ from maildir_safe.errors import TemporaryError, storage_error
 from maildir_safe.fs import OsFileSystem
 from maildir_safe.handoff import PATIENCE, Handoff
 from maildir_safe.maildir.delivery import JANITOR_AGE, Delivery, Letter
-from maildir_safe.maildir.directories import Directories, find_separator, make
+from maildir_safe.maildir.directories import make
 from maildir_safe.maildir.folders import folder_directory, folder_name
+from maildir_safe.maildir.opening import Opening
 from maildir_safe.maildir.reading import Message, Reading
 from maildir_safe.maildir.receipt import LEVELS, Receipt
 from maildir_safe.maildir.source import Source, trace_headers
@@ -22,10 +23,9 @@ if TYPE_CHECKING:
 
     from maildir_safe.fs import FileSystem
     from maildir_safe.maildir.asynchronous import AsyncCombiner
+    from maildir_safe.maildir.directories import Directories
     from maildir_safe.maildir.janitor import CleanReport
     from maildir_safe.maildir.source import Content
-
-_REOPEN = 5.0  # seconds after which the path is looked up anew: it may have been moved or remounted
 
 
 class PartialDelivery(TemporaryError):
@@ -87,12 +87,12 @@ class Maildir:
         self._staging = staging
         self._patience = patience
         self._async: AsyncCombiner | None = None
-        self._dirs: Directories | None = None
         self._folders: dict[str, Maildir] = {}
+        self._open = Opening(self._fs, self.path, require, separator)
         names = UniqueNames(self._fs, os.getpid(), host_token(os.uname().nodename))
         self._delivery = Delivery(self._fs, self.path, self._open, names, staging, require, patience)
         self._reading = Reading(
-            self._fs, self.path, self._open, Handoff(self._fs, patience), self._find_separator
+            self._fs, self.path, self._open, Handoff(self._fs, patience), self._open.separator
         )
         if create:
             make(self._fs, self.path)
@@ -306,25 +306,22 @@ class Maildir:
 
         return clean(self._fs, self.path, self._open(), JANITOR_AGE, dry_run)
 
+    def close(self) -> None:
+        """Let go of the directories, so that the mount can be taken down; the next call opens them anew."""
+        self._open.close()
+        for folder in list(self._folders.values()):
+            folder.close()
+
     def __repr__(self) -> str:
         return f"Maildir({self.path!r})"
 
     # Inside
 
-    def _open(self, anew: bool = False) -> Directories:
-        dirs = self._dirs
-        if anew or dirs is None or self._fs.monotonic() - dirs.opened > _REOPEN:
-            dirs = Directories(self._fs, self.path)
-            if self._require is not None:
-                _check_durability(dirs, self._require, self.path)
-            self._dirs = dirs  # who still works with the old ones keeps them open until done
-        return dirs
-
     def _letter(self, message: Content, head: bytes = b"", flags: str = "") -> Letter:
         source = Source(message, head)
         if not flags:
             return Letter(source)
-        return Letter(source, "cur", with_flags("", flags, self._find_separator()))
+        return Letter(source, "cur", with_flags("", flags, self._open.separator()))
 
     def _delivered(self, hashed_id: str) -> Receipt | None:
         """The receipt of an earlier delivery with this id, if its message is still in new/ or cur/."""
@@ -342,14 +339,6 @@ class Maildir:
         return Receipt(
             path, split(name)[0], min(level, dirs.durability, key=LEVELS.index), size, repeated=True
         )
-
-    def _find_separator(self) -> str:
-        if self._separator is None:
-            try:
-                self._separator = find_separator(self._fs, self._open().tmp)
-            except OSError as error:
-                raise storage_error(f"{self.path}/tmp: a name with ':' and one with ';'", error) from error
-        return self._separator
 
     def _stat_size(self, message: Message) -> int:
         try:
@@ -374,17 +363,6 @@ def _headers(
 def _one_of(what: str, value: str | None, allowed: tuple[str | None, ...]) -> None:
     if value not in allowed:
         raise ValueError(f"{what} is one of {', '.join(map(repr, allowed))}, not {value!r}")
-
-
-def _check_durability(dirs: Directories, required: str, path: str) -> None:
-    level = dirs.durability
-    try:
-        if level == "full" and required == "full" and not dirs.sync["new"].sync():
-            level = "file"
-    except OSError as error:
-        raise storage_error(f"fsync {path}/new", error) from error
-    if LEVELS.index(level) < LEVELS.index(required):
-        raise TemporaryError(f"{path}: the mount ({dirs.fstype}) can do {level!r}, required is {required!r}")
 
 
 def _search(fs: FileSystem, dirs: Directories, hashed_id: str) -> tuple[str, str] | None:

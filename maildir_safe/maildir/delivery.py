@@ -134,7 +134,7 @@ class Delivery:
         self._staging = staging
         self._require = require
         self._handoff = Handoff(fs, patience)
-        self._combiner = Combiner(self.commit, _BATCH)
+        self._combiner = Combiner(_BATCH)
         self._lock = Lock()
         self._outstanding = 0
 
@@ -150,7 +150,7 @@ class Delivery:
             crowded = self._outstanding >= _CROWD
         try:
             if crowded and _has_syncfs(self._directories(False)):
-                self._combiner.run(letter)
+                self._combiner.run(letter, self.commit)
             else:
                 self.commit([letter])
         finally:

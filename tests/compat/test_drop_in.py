@@ -228,3 +228,16 @@ def test_threads_add_at_once(box: Maildir) -> None:
     assert len(set(keys)) == 160
     assert sorted(box.keys()) == sorted(keys)
     assert {box.get_bytes(key) for key in keys} == {MAIL}
+
+
+@pytest.mark.parametrize("kind", [Maildir, maildir.Maildir])
+def test_descriptors_are_given_back_at_once(kind: type[Any], tmp_path: Path) -> None:
+    """With the last reference, or by close(): a mount could be taken down."""
+    before = set(os.listdir("/proc/self/fd"))
+    box = kind(tmp_path / "box")
+    assert len(os.listdir("/proc/self/fd")) > len(before)
+    box.close()
+    assert set(os.listdir("/proc/self/fd")) == before
+    maildir.Maildir(tmp_path / "box").deliver(MAIL, flags="S")
+    Maildir(tmp_path / "box").add(MAIL)
+    assert set(os.listdir("/proc/self/fd")) == before

@@ -128,10 +128,10 @@ def test_jobs_that_wait_are_taken_together() -> None:
         started.set()
         assert go_on.wait(20)
 
-    combiner = Combiner(work, limit=4)
-    first, _ = in_threads(1, lambda: combiner.run(0))
+    combiner = Combiner(limit=4)
+    first, _ = in_threads(1, lambda: combiner.run(0, work))
     assert started.wait(20)
-    others = [threading.Thread(target=combiner.run, args=(n,)) for n in range(1, 10)]
+    others = [threading.Thread(target=combiner.run, args=(n, work)) for n in range(1, 10)]
     for thread in others:
         thread.start()
     while len(combiner._waiting) < 9:
@@ -151,8 +151,8 @@ def test_a_batch_that_dies_hands_the_lead_on() -> None:
         if "bad" in jobs:
             raise MemoryError
 
-    combiner = Combiner(work, limit=1)
+    combiner = Combiner(limit=1)
     with pytest.raises(MemoryError):
-        combiner.run("bad")
-    combiner.run("good")
+        combiner.run("bad", work)
+    combiner.run("good", work)
     assert seen == [["bad"], ["good"]]
