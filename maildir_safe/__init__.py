@@ -22,9 +22,11 @@ _HOMES = {
     "Message": "maildir_safe.maildir.reading",
     "PartialDelivery": "maildir_safe.maildir",
     "Receipt": "maildir_safe.maildir.receipt",
+    "LeaseLost": "maildir_safe.errors",
     "MaildirSafeError": "maildir_safe.errors",
     "NotAMaildir": "maildir_safe.errors",
     "PermanentError": "maildir_safe.errors",
+    "Queue": "maildir_safe.queue",
     "QuotaExceeded": "maildir_safe.errors",
     "TemporaryError": "maildir_safe.errors",
     "UnknownOutcome": "maildir_safe.errors",
@@ -33,6 +35,7 @@ _HOMES = {
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from maildir_safe.errors import (
+        LeaseLost as LeaseLost,
         MaildirSafeError as MaildirSafeError,
         NotAMaildir as NotAMaildir,
         PermanentError as PermanentError,
@@ -43,6 +46,7 @@ if TYPE_CHECKING:
     from maildir_safe.maildir import Maildir as Maildir, PartialDelivery as PartialDelivery
     from maildir_safe.maildir.reading import Message as Message
     from maildir_safe.maildir.receipt import Receipt as Receipt
+    from maildir_safe.queue import Queue as Queue
 
 
 def __getattr__(name: str) -> object:

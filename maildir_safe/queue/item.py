@@ -69,9 +69,7 @@ class Item:
         """When it was put, in seconds since 1970 on the putter's clock."""
         return int(self.id.partition(".")[0])
 
-    def returned(
-        self, states: str | None = None, not_before: int | None = None, tried: bool = False
-    ) -> Item:
+    def returned(self, states: str | None = None, not_before: int | None = None, tried: bool = False) -> Item:
         """The item as it goes back: a `gen` that it never had, and what else changes."""
         return replace(
             self,
@@ -109,9 +107,9 @@ class ItemIds:
 
     def __init__(self, fs: FileSystem, hostname: str) -> None:
         self._fs = fs
-        self._host = host_token(hostname)[:_HOST_LIMIT]
+        self.host = host_token(hostname)[:_HOST_LIMIT]
 
     def new(self, hashed_id: str = "") -> str:
         """A fresh id; see `maildir_safe.names.UniqueNames.new`, in whose place it is used."""
         seconds, nanoseconds = divmod(self._fs.time_ns(), 1_000_000_000)
-        return f"{seconds}.M{nanoseconds // 1000:06d}R{self._fs.random(8).hex()}{hashed_id}.{self._host}"
+        return f"{seconds}.M{nanoseconds // 1000:06d}R{self._fs.random(8).hex()}{hashed_id}.{self.host}"

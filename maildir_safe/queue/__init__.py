@@ -1,0 +1,374 @@
+"""A durable mail queue on any mount, for any number of processes and hosts: `Queue`."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import weakref
+
+from maildir_safe.errors import LeaseLost, TemporaryError, storage_error
+from maildir_safe.fs import OsFileSystem
+from maildir_safe.handoff import PATIENCE
+from maildir_safe.maildir.delivery import Letter
+from maildir_safe.maildir.source import Source
+from maildir_safe.queue import envelope
+from maildir_safe.queue.bucket import NOW, period
+from maildir_safe.queue.claim import Claim
+from maildir_safe.queue.item import OWED, ItemIds, suffix
+from maildir_safe.queue.layout import Layout
+from maildir_safe.queue.lease import Lease
+from maildir_safe.queue.notes import Notes
+from maildir_safe.queue.operating import Listed, Operating
+from maildir_safe.queue.scanner import Scanner
+from maildir_safe.queue.spool import Spool
+from maildir_safe.queue.watch import Watch
+from maildir_safe.queue.writer import Writer
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from typing import Any
+
+    from maildir_safe.fs import FileSystem
+    from maildir_safe.maildir.receipt import Receipt
+    from maildir_safe.maildir.source import Content
+
+__all__ = ["Claim", "Listed", "PartialPut", "Queue"]
+
+log = logging.getLogger("maildir_safe.queue")
+
+LEASE = 300
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
+
+
+class PartialPut(TemporaryError):
+    """Some messages of a `Queue.put_many` were not taken; the caller still owns those.
+
+    Attributes:
+        results: for each message in order, its item id or its error.
+    """
+
+    def __init__(self, results: list[str | BaseException]) -> None:
+        failed = [result for result in results if isinstance(result, BaseException)]
+        super().__init__(f"{len(failed)} of {len(results)} messages were not put; the first: {failed[0]}")
+        self.results = results
+
+
+class Queue:
+    """A spool directory that any number of processes and hosts put into and claim from.
+
+    No message that was accepted is lost. Into a Maildir on the same file system each is delivered
+    exactly once; by copy or by SMTP at least once (ARCHITECTURE.md, "The queue"). Thread-safe. A
+    process that forks makes a new one in the child.
+
+    Args:
+        path: the spool.
+        create: make it if nothing is there; the directory above it must exist.
+        lease: seconds after which a worker that stands still loses what it holds. At least three
+            times as long as the mount hides changes of other hosts (FACTS.md: up to 30 s).
+        shared: False: claim only what this host has put, as mounts need on which two hosts may
+            both win a rename (Coda, s3fs).
+        heartbeat: renew the lease from a thread. False: the caller calls `tend` often enough.
+        require: refuse puts that would be less durable than this level; see
+            `maildir_safe.maildir.receipt.LEVELS`.
+        patience: seconds to wait for caches and servers before an outcome is called unknown.
+        fs: the file system's calls; `maildir_safe.testing` has simulated ones.
+
+    Raises:
+        TemporaryError: it is not a spool, cannot be made, or hosts cannot share it on this mount.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        create: bool = True,
+        *,
+        lease: int = LEASE,
+        shared: bool = True,
+        heartbeat: bool = True,
+        require: str | None = None,
+        patience: float = PATIENCE,
+        fs: FileSystem | None = None,
+    ) -> None:
+        self.path = os.fspath(path)
+        self._fs = fs = fs or OsFileSystem()
+        self._lease_seconds = lease
+        self._patience = patience
+        self._heartbeat = heartbeat
+        self._lock = threading.Lock()
+        self._tending = threading.Lock()
+        self._stop: threading.Event | None = None
+        self._lease: Lease | None = None
+        self._look_at = 0.0
+        self._layout = Layout(fs, self.path, create)
+        if shared:
+            self._layout.check_shared()
+        ids = ItemIds(fs, os.uname().nodename)
+        shard = f"{ids.host}-{fs.random(4).hex()}"
+        self._writer = Writer(fs, self._layout, shard, ids, require, patience)
+        self._spool = Spool(fs, self._layout, self._writer, patience)
+        self._notes = Notes(fs, self._layout)
+        start = int.from_bytes(fs.random(4), "big")
+        self._scanner = Scanner(fs, self._layout, start, "" if shared else f"{ids.host}-")
+        self._watch = Watch(fs, self._layout, patience)
+        self._operating = Operating(fs, self._layout, self._spool, self._notes)
+
+    # Putting
+
+    def put(
+        self,
+        message: Content,
+        sender: str,
+        recipients: Sequence[str],
+        *,
+        not_before: float | None = None,
+    ) -> str:
+        """Put a message in; when this returns, the queue has it, complete and durable.
+
+        Args:
+            message: bytes, str, an `email.message.Message`, or a binary stream (constant memory).
+            sender: envelope sender; ``""`` for the null sender of bounces.
+            recipients: 1 to 50 envelope recipients, who become one item. Several items, one a
+                domain for instance, are what `maildir_safe.queue.envelope.groups` is for.
+            not_before: seconds since 1970 before which it is not to be claimed.
+
+        Returns:
+            The item's id.
+
+        Raises:
+            TemporaryError: not taken, and nothing is left of it; try again later.
+            UnknownOutcome: perhaps taken; putting it again is safe against loss.
+            PermanentError: an address that would break the envelope.
+            ValueError, TypeError: no recipient or too many; a message that is none.
+        """
+        letter, due = _letter(message, sender, recipients, not_before), self._period(not_before)
+        return _id(self._writer.put(letter, due))
+
+    def put_many(
+        self,
+        messages: Iterable[tuple[Content, str, Sequence[str]]],
+        *,
+        not_before: float | None = None,
+    ) -> list[str]:
+        """Put messages in with few fsyncs: several times faster than one by one.
+
+        Args:
+            messages: for each its message, sender and recipients, as for `put`.
+
+        Returns:
+            An item id for each, in order; all are durable.
+
+        Raises:
+            PartialPut: some were refused; its `results` tell which, the others are in the queue.
+        """
+        letters = [_letter(*message, not_before) for message in messages]
+        self._writer.put_many(letters, self._period(not_before))
+        results = [_id(letter.receipt) if letter.receipt else letter.error for letter in letters]
+        if any(letter.receipt is None for letter in letters):
+            raise PartialPut(results)
+        return [str(result) for result in results]
+
+    # Claiming
+
+    def claim(self, limit: int = 1, wait: float | None = None, *, bounces: bool = False) -> list[Claim]:
+        """Take items that are due; nobody else gets them while this worker renews its lease.
+
+        Args:
+            limit: most items to take.
+            wait: seconds to wait for the first; None: do not wait.
+            bounces: also items that are owed to nobody any more but whose sender must be told of a
+                failure, as `maildir_safe.queue.worker.Worker` does.
+
+        Returns:
+            Claims, none if nothing is due. Each ends with one of its methods; a claim that is
+            dropped returns to the queue.
+
+        Raises:
+            TemporaryError: the storage does not answer, and nothing was claimed.
+        """
+        started, pause = self._fs.monotonic(), _FIRST_PAUSE
+        while True:
+            claims = self._claim_now(limit, bounces)
+            left = 0.0 if wait is None else wait - (self._fs.monotonic() - started)
+            if claims or left <= 0:
+                return claims
+            self._fs.sleep(min(pause, left))
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+    def ack_many(self, claims: Iterable[Claim]) -> None:
+        """`Claim.ack` for several, which share one fsync.
+
+        Raises:
+            LeaseLost, TemporaryError: as `Claim.ack` does, for the first that failed; those before
+            it are removed, those after it are still held.
+        """
+        removed: list[Claim] = []
+        try:
+            for claim in claims:
+                claim._ack_later()
+                removed.append(claim)
+        finally:
+            for lease in {claim._lease for claim in removed}:
+                lease.synced(f"{len(removed)} items")
+
+    def tend(self) -> None:
+        """Renew the lease, give back what was claimed without knowing, watch others, sweep the fenced.
+
+        Cheap when nothing is due. `claim` calls it, and so does the heartbeat's thread.
+
+        Raises:
+            TemporaryError: the storage does not answer.
+        """
+        if not self._tending.acquire(blocking=False):
+            return
+        try:
+            self._renew()
+            now = self._fs.monotonic()
+            if now >= self._look_at:
+                self._watch.look(self._lease.worker if self._lease else "")
+                for worker in self._fs.listdir(self._layout.fd["fenced"]):
+                    count = self._spool.sweep(worker)
+                    log.warning("worker %s was fenced: %d items returned", worker, count)
+                self._look_at = now + self._lease_seconds / 3
+        except OSError as error:
+            raise storage_error(f"look after {self.path}", error) from error
+        finally:
+            self._tending.release()
+
+    def close(self) -> None:
+        """Leave: what is still claimed returns to the queue at once. A process that ends need not."""
+        with self._lock:
+            lease, self._lease = self._lease, None
+            stop, self._stop = self._stop, None
+        if stop is not None:
+            stop.set()
+        if lease is None:
+            return
+        lease.give_up()
+        try:
+            if lease.worker in self._fs.listdir(self._layout.fd["fenced"]):
+                self._spool.sweep(lease.worker)
+        except (OSError, TemporaryError) as error:
+            log.warning("worker %s is left to others to sweep: %s", lease.worker, error)
+
+    def __enter__(self) -> Queue:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # Operating
+
+    def items(self, state: str | None = None) -> Iterator[Listed]:
+        """Every item, or those in one state: pending, claimed, hold, failed or corrupt.
+
+        What moves meanwhile is given once, twice or not at all. Raises TemporaryError, ValueError.
+        """
+        return self._operating.items(state)
+
+    def stats(self) -> dict[str, int]:
+        """How many items are in each state, and ``oldest_age`` in seconds of those not finished."""
+        return self._operating.stats()
+
+    def hold(self, ident: str) -> None:
+        """Pause a waiting item. Raises KeyError: no such; TemporaryError: a worker has it."""
+        self._operating.hold(ident)
+
+    def unhold(self, ident: str) -> None:
+        """Let a paused item go on. Raises KeyError, TemporaryError."""
+        self._operating.unhold(ident)
+
+    def retry(self, ident: str) -> None:
+        """Make a waiting, paused or failed item due now. Raises KeyError, TemporaryError."""
+        self._operating.retry(ident)
+
+    def remove(self, ident: str) -> None:
+        """Remove an item for good and tell nobody. Raises KeyError, TemporaryError: a worker has it."""
+        self._operating.remove(ident)
+
+    def why(self, ident: str) -> list[dict[str, Any]]:
+        """What couriers answered for an item, oldest first. Raises KeyError."""
+        return self._operating.why(ident)
+
+    def __repr__(self) -> str:
+        return f"Queue({self.path!r})"
+
+    # Inside
+
+    def _claim_now(self, limit: int, bounces: bool) -> list[Claim]:
+        self._registered()
+        self.tend()
+        lease = self._registered()  # another one, if that was fenced
+        claims: list[Claim] = []
+        ended = 0  # the pass under way may be at its end: then one more
+        try:
+            while len(claims) < limit and ended < 2:
+                candidate = self._scanner.next(bounces)
+                if candidate is None:
+                    ended += 1
+                elif self._spool.claim(lease, candidate.bucket.dir_fd, candidate.item):
+                    if candidate.ready:
+                        claims.append(Claim(self._fs, self._spool, self._notes, lease, candidate.item))
+                    else:
+                        self._spool.give_back(lease, candidate.item, candidate.item.returned())
+        except LeaseLost:
+            self._forget(lease)
+            return []
+        except (OSError, TemporaryError) as error:
+            if not claims:
+                raise _temporary(f"claim from {self.path}", error) from error
+        return claims
+
+    def _registered(self) -> Lease:
+        with self._lock:
+            if self._lease is None:
+                self._lease = Lease(self._fs, self._layout, self._lease_seconds, self._patience)
+                if self._heartbeat and self._stop is None:
+                    self._stop = threading.Event()
+                    _start_heartbeat(weakref.ref(self), self._stop, self._lease_seconds / 12)
+            return self._lease
+
+    def _renew(self) -> None:
+        lease = self._lease
+        try:
+            if lease is not None and lease.keep():
+                self._spool.tidy(lease)
+        except LeaseLost:
+            self._forget(lease)
+
+    def _forget(self, lease: Lease | None) -> None:
+        log.warning("LeaseLost: worker %s was fenced; going on as a new one", lease and lease.worker)
+        with self._lock:
+            if self._lease is lease:
+                self._lease = None
+
+    def _period(self, not_before: float | None) -> str:
+        return NOW if not_before is None else period(int(not_before), self._fs.time_ns() / 1e9)
+
+
+def _letter(message: Content, sender: str, recipients: Sequence[str], not_before: float | None) -> Letter:
+    source = Source(message, envelope.head(sender, recipients))
+    return Letter(source, "pending", suffix(OWED * len(recipients), int(not_before or 0)))
+
+
+def _temporary(what: str, error: OSError | TemporaryError) -> TemporaryError:
+    return error if isinstance(error, TemporaryError) else storage_error(what, error)
+
+
+def _id(receipt: Receipt) -> str:
+    return receipt.key.partition(",")[0]
+
+
+def _start_heartbeat(queue: weakref.ref[Queue], stop: threading.Event, seconds: float) -> None:
+    """Look after a queue from a thread, until it is closed or nobody uses it any more."""
+
+    def beat() -> None:
+        while not stop.wait(seconds) and (alive := queue()) is not None:
+            try:
+                alive.tend()
+            except TemporaryError as error:
+                log.warning("%s", error)
+            del alive
+
+    threading.Thread(target=beat, name="maildir-safe-heartbeat", daemon=True).start()

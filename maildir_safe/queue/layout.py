@@ -1,0 +1,67 @@
+"""The directories of a spool, made and held open."""
+
+from __future__ import annotations
+
+from maildir_safe.commit import DirectorySync
+from maildir_safe.errors import TemporaryError, storage_error
+from maildir_safe.handoff import close_quietly
+from maildir_safe.maildir.directories import make
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from maildir_safe.fs import FileSystem
+
+DIRECTORIES = ("tmp", "pending", "claimed", "alive", "fenced", "notes", "hold", "failed", "corrupt")
+
+NOT_SHARED = {"coda", "fuse.s3fs"}
+"""Where two hosts may both win a rename of the same file (FACTS.md section 1; s3fs copies)."""
+
+
+class Layout:
+    """Descriptors of a spool's directories, closed when the last user lets go.
+
+    Args:
+        fs: the file system's calls.
+        path: the spool.
+        create: make it if nothing is there; the directory above it must exist.
+
+    Attributes:
+        root: a descriptor of the spool itself.
+        fd: a descriptor for each of `DIRECTORIES`, by name.
+        sync: the shared fsync of each, by name.
+        fstype: the mount's type, as /proc/self/mountinfo names it.
+
+    Raises:
+        TemporaryError: it is not there, cannot be made, or is not a spool.
+    """
+
+    def __init__(self, fs: FileSystem, path: str, create: bool) -> None:
+        self._fs = fs
+        self.path = path
+        self.fd: dict[str, int] = {}
+        if create:
+            make(fs, path, DIRECTORIES)
+        try:
+            self.root = self.fd[""] = fs.open_dir(path)
+            for name in DIRECTORIES:
+                self.fd[name] = fs.open_dir(name, self.root)
+        except OSError as error:
+            raise storage_error(f"{path}: not a spool that can be used", error) from error
+        self.sync = {name: DirectorySync(fs, fd) for name, fd in self.fd.items()}
+        self.fstype = fs.mount(self.fd["pending"]).fstype
+
+    def __del__(self) -> None:
+        for fd in self.fd.values():
+            close_quietly(self._fs, fd)
+
+    def check_shared(self) -> None:
+        """Refuse a mount on which several hosts cannot share a spool.
+
+        Raises:
+            TemporaryError: two hosts could both win the same item.
+        """
+        if self.fstype in NOT_SHARED:
+            raise TemporaryError(
+                f"{self.path}: on {self.fstype} two hosts can win the same rename, so they must not share a "
+                "spool's items. Run every host with shared=False (--alone): each works what it put itself"
+            )

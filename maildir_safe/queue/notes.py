@@ -1,0 +1,91 @@
+"""Notes: what couriers answered, for `queue why` and for bounces. A JSON object a file.
+
+notes/<id>.<gen> is written before the rename that it explains, by whoever holds the item at that
+`gen`; so nobody else writes the same. Without its notes an item is handled all the same.
+"""
+
+from __future__ import annotations
+
+import json
+
+from maildir_safe.errors import storage_error
+from maildir_safe.handoff import close_quietly, remove_quietly
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from maildir_safe.fs import FileSystem
+    from maildir_safe.queue.item import Item
+    from maildir_safe.queue.layout import Layout
+
+_LONGEST = 1 << 20
+
+
+class Notes:
+    """The notes of a spool's items.
+
+    Args:
+        fs: the file system's calls.
+        layout: the spool.
+    """
+
+    def __init__(self, fs: FileSystem, layout: Layout) -> None:
+        self._fs = fs
+        self._layout = layout
+
+    def write(self, item: Item, note: dict[str, Any], durable: bool) -> None:
+        """Keep a note about this `gen` of an item.
+
+        Args:
+            durable: it must survive a crash, or the error is raised; else it is best effort.
+
+        Raises:
+            TemporaryError: a durable note could not be kept.
+        """
+        try:
+            self._write(_name(item, item.gen), json.dumps(note).encode(), durable)
+        except OSError as error:
+            if durable:
+                raise storage_error(f"note for {item.id}", error) from error
+
+    def _write(self, name: str, data: bytes, durable: bool) -> None:
+        fs, dir_fd = self._fs, self._layout.fd["notes"]
+        remove_quietly(fs, dir_fd, name)  # one that was begun before a crash
+        fd = fs.create(name, dir_fd)
+        try:
+            while data:
+                data = data[fs.write(fd, data) :]
+            if durable:
+                fs.fsync(fd)
+        finally:
+            fs.close(fd)
+        if durable:
+            self._layout.sync["notes"].sync()
+
+    def read(self, item: Item) -> list[dict[str, Any]]:
+        """The notes of an item, oldest first; those that cannot be read are left out."""
+        notes = []
+        for gen in range(item.gen + 1):
+            try:
+                fd = self._fs.open(_name(item, gen), self._layout.fd["notes"])
+            except OSError:
+                continue
+            try:
+                note = json.loads(self._fs.read(fd, _LONGEST))
+            except (OSError, ValueError):
+                continue
+            finally:
+                close_quietly(self._fs, fd)
+            if isinstance(note, dict):
+                notes.append(note)
+        return notes
+
+    def remove(self, item: Item) -> None:
+        """Forget the notes of an item that is done. Most items were never in trouble and have none."""
+        for gen in range(item.gen + 1) if item.gen else ():
+            remove_quietly(self._fs, self._layout.fd["notes"], _name(item, gen))
+
+
+def _name(item: Item, gen: int) -> str:
+    return f"{item.id}.{gen}"

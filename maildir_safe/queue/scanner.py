@@ -1,0 +1,144 @@
+"""Finding what is due, without ever listing the whole queue.
+
+A pass lists pending/ once and then the buckets that are due, one at a time, each worker starting
+elsewhere so that many workers rarely want the same item. A pass ends; the next begins with a fresh
+listing, so that no bucket is passed over for ever. Nothing here changes an item.
+"""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import dataclass
+from threading import Lock
+
+from maildir_safe.handoff import close_quietly
+from maildir_safe.queue.bucket import NOW, Bucket, parse as parse_bucket, period
+from maildir_safe.queue.item import FAILED, OWED, Item, parse
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import TypeVar
+
+    from maildir_safe.fs import FileSystem
+    from maildir_safe.queue.layout import Layout
+
+    T = TypeVar("T")
+
+_CLOSED_EMPTY = 10.0  # seconds that a bucket which its writer has left is seen empty before it is removed
+_EMPTY = 900.0  # the same for any bucket: its writer leaves it after `writer.RETIRED_AFTER`
+
+
+class OpenBucket:
+    """A bucket's descriptor, closed when the last candidate from it is let go."""
+
+    def __init__(self, fs: FileSystem, dir_fd: int) -> None:
+        self._fs = fs
+        self.dir_fd = dir_fd
+
+    def __del__(self) -> None:
+        close_quietly(self._fs, self.dir_fd)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An item as a listing showed it.
+
+    Attributes:
+        item: what its name says.
+        bucket: where it was.
+        ready: it may be tried now; else it only lies in too wide a bucket and is to be filed again.
+    """
+
+    item: Item
+    bucket: OpenBucket
+    ready: bool
+
+
+class Scanner:
+    """Gives candidates one after the other. Thread-safe.
+
+    Args:
+        fs: the file system's calls.
+        layout: the spool.
+        start: any number; workers with different numbers begin at different places.
+        shards: only buckets whose shard begins with this.
+    """
+
+    def __init__(self, fs: FileSystem, layout: Layout, start: int, shards: str = "") -> None:
+        self._fs = fs
+        self._layout = layout
+        self._start = start
+        self._shards = shards
+        self._lock = Lock()
+        self._passing: Iterator[Candidate] = iter(())
+        self._empty_since: dict[str, float] = {}
+
+    def next(self, bounces: bool) -> Candidate | None:
+        """The next candidate; None at the end of a pass, and then the next call begins another.
+
+        Args:
+            bounces: also items that are owed to nobody but whose sender must be told of a failure.
+
+        Raises:
+            OSError: pending/ or a bucket cannot be listed.
+        """
+        with self._lock:
+            try:
+                for candidate in self._passing:
+                    if bounces or OWED in candidate.item.states:
+                        return candidate
+            except BaseException:
+                self._passing = self._pass()
+                raise
+            self._passing = self._pass()
+            return None
+
+    def _pass(self) -> Iterator[Candidate]:
+        now = self._fs.time_ns() / 1e9
+        names = self._fs.listdir(self._layout.fd["pending"])
+        found = [bucket for name in names if (bucket := parse_bucket(name))]
+        due = [b for b in found if b.start <= now and b.shard.startswith(self._shards)]
+        last: dict[tuple[str, str], int] = {}
+        for bucket in due:
+            key = bucket.period, bucket.shard
+            last[key] = max(bucket.seq, last.get(key, 0))
+        self._empty_since = {name: since for name, since in self._empty_since.items() if name in names}
+        for bucket in _rotated(sorted(due), self._start):
+            closed = bucket.seq < last[bucket.period, bucket.shard]
+            yield from self._bucket(bucket, now, closed)
+
+    def _bucket(self, bucket: Bucket, now: float, closed: bool) -> Iterator[Candidate]:
+        try:
+            opened = OpenBucket(self._fs, self._fs.open_dir(bucket.name, self._layout.fd["pending"]))
+            names = self._fs.listdir(opened.dir_fd)
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ESTALE):
+                return  # removed since pending/ was listed
+            raise
+        if not names:
+            self._note_empty(bucket.name, closed)
+            return
+        self._empty_since.pop(bucket.name, None)
+        for name in _rotated(sorted(names), self._start):
+            item = parse(name)
+            if item is None:
+                continue
+            ready = item.not_before <= now or (FAILED in item.states and bucket.period == NOW)
+            if ready or period(item.not_before, now) != bucket.period:
+                yield Candidate(item, opened, ready)
+
+    def _note_empty(self, name: str, closed: bool) -> None:
+        """Remove a bucket that has been seen empty for long enough; whoever still wants it makes another."""
+        now = self._fs.monotonic()
+        since = self._empty_since.setdefault(name, now)
+        if now - since >= (_CLOSED_EMPTY if closed else _EMPTY):
+            try:
+                self._fs.rmdir(name, self._layout.fd["pending"])
+            except OSError:
+                pass  # not empty after all, or another was faster
+
+
+def _rotated(things: list[T], start: int) -> list[T]:
+    at = start % len(things) if things else 0
+    return things[at:] + things[:at]

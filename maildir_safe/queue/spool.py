@@ -1,0 +1,328 @@
+"""Every move that an item can make, each one rename (or, at the end, one unlink).
+
+State is where the file is and what its name says. The path is the fencing token: no path is ever
+used twice, so that who comes late finds nothing. (ARCHITECTURE.md, "The queue".)
+
+    move                               who               fsync owed            a crash may undo
+    ---------------------------------+-----------------+---------------------+-------------------------
+    mkdir bucket                       put (Writer)      pending/ once, before nothing: else loss
+                                                         its first "accepted"
+    tmp -> pending/<bucket>            put (Writer)      file, bucket          after "accepted": nothing
+    mkdir claimed/<W>                  W (Lease)         claimed/, before W's  nothing: else loss
+                                                         first claim
+    pending -> claimed/<W>             W                 none                  back in pending
+    claimed/<W> -> gone (ack)          W                 claimed/<W>, shared   SMTP duplicate, no loss
+    claimed/<W> -> Maildir new/        W, same mount     new/, before          it returns, and comes
+                                                         reporting delivered   under the same name
+    claimed/<W> -> pending             W or a sweeper    bucket, if a state    done recipients are sent
+      (release, retry, states)                           changed               again, a bounce too
+    claimed/<W> -> failed, corrupt     W                 that directory        finished again
+    pending -> hold -> pending         an operator       hold/                 held, or not
+    hold, failed, corrupt -> gone      an operator       that directory        back again
+    alive/<W>.<n> -> fenced/<W>        an observer       none                  fenced again
+    fenced/<W> -> gone, after a sweep  a sweeper         buckets and claimed/, swept again
+                                                         before
+
+Several may want what lies in pending/, and what lies in claimed/<W> is wanted by W and, once it is
+fenced, by sweepers. Their destinations differ, so one of them wins and the losers find the source
+gone. When W finds it gone, its own call may have done it and the reply been lost, or W was fenced:
+renewing the lease decides, since who can renew was never fenced.
+"""
+
+from __future__ import annotations
+
+import errno
+
+from maildir_safe.errors import TemporaryError, UnknownOutcome, storage_error
+from maildir_safe.handoff import DONE, GONE, UNKNOWN, Handoff, close_quietly
+from maildir_safe.queue.bucket import NOW, period
+from maildir_safe.queue.item import FAILED, Item, parse
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from maildir_safe.fs import FileSystem
+    from maildir_safe.handoff import Outcome
+    from maildir_safe.maildir.directories import Directories
+    from maildir_safe.queue.layout import Layout
+    from maildir_safe.queue.lease import Lease
+    from maildir_safe.queue.writer import Target, Writer
+
+_TRIES = 4
+_PAUSES = (0.01, 0.1, 1.0, 0.0)
+
+
+class Spool:
+    """The moves. Thread-safe.
+
+    Args:
+        fs: the file system's calls.
+        layout: the spool's directories.
+        writer: this process's buckets.
+        patience: see `maildir_safe.handoff.Handoff`.
+    """
+
+    def __init__(self, fs: FileSystem, layout: Layout, writer: Writer, patience: float) -> None:
+        self._fs = fs
+        self._layout = layout
+        self._writer = writer
+        self._handoff = Handoff(fs, patience)
+
+    # pending -> claimed/<W>
+
+    def claim(self, lease: Lease, bucket: int, item: Item) -> bool:
+        """Take an item; False if another has it.
+
+        Raises:
+            LeaseLost: this worker was fenced. TemporaryError: the storage does not answer; if the
+            claim is executed late, the next renewal gives the item back.
+        """
+        lease.known.add(item.name)  # before the rename: a renewal meanwhile must not give it back
+        outcome = self._handoff.claim(bucket, item.name, lease.dir_fd, item.name)
+        if outcome.kind == DONE:
+            return True
+        lease.known.discard(item.name)
+        if outcome.kind == GONE:
+            return False
+        lease.renew()
+        raise _failure(f"claim {item.id}", outcome)
+
+    # claimed/<W> -> gone
+
+    def ack(self, lease: Lease, item: Item) -> None:
+        """Remove an item that is done. The fsync is owed: `Lease.sync`, once for many.
+
+        Raises:
+            LeaseLost: fenced; somebody else has it. TemporaryError: it is still there.
+        """
+        for pause in _PAUSES:
+            try:
+                self._fs.unlink(item.name, lease.dir_fd)
+                break
+            except OSError as error:
+                if error.errno == errno.ENOENT and self._was_mine(lease, item):
+                    break
+                failure = error
+            self._fs.sleep(pause)
+        else:
+            lease.renew()
+            raise storage_error(f"remove {item.id}, which is done", failure)
+        lease.known.discard(item.name)
+
+    # claimed/<W> -> Maildir/new
+
+    def deliver(self, lease: Lease, item: Item, maildir: Directories) -> bool:
+        """Move an item into a Maildir under the name that it has whoever delivers it.
+
+        Returns:
+            False if the Maildir is on another file system: it must be copied.
+
+        Raises:
+            LeaseLost: fenced; somebody else delivers it. UnknownOutcome: it is there or not, or not
+            durable. TemporaryError: not delivered. Call again after either of the latter.
+        """
+        outcome = self._take_away(lease, item, maildir.new, item.maildir_name)
+        if outcome.kind != DONE:
+            if outcome.error and outcome.error.errno == errno.EXDEV:
+                return False
+            raise _failure(f"deliver {item.id}", outcome)
+        try:
+            maildir.sync["new"].sync()
+        except OSError as error:
+            raise UnknownOutcome(str(storage_error(f"fsync new/ for {item.id}", error))) from error
+        lease.known.discard(item.name)
+        return True
+
+    # claimed/<W> -> pending
+
+    def give_back(self, lease: Lease, item: Item, after: Item) -> None:
+        """Return an item to pending/.
+
+        Args:
+            after: what it then is (`Item.returned`). Changed letters are made durable.
+
+        Raises:
+            LeaseLost: fenced; it was returned as it had been. UnknownOutcome: returned or not.
+            TemporaryError: not returned. Call again after either of the latter.
+        """
+        outcome, targets = self._refile(lease, lease.dir_fd, item, after)
+        if outcome.kind != DONE:
+            lease.renew()
+            raise _failure(f"return {item.id}", outcome)
+        if after.states != item.states:
+            # after several tries nobody knows which bucket it is in, but either directory will do
+            sync = targets[0].sync["pending"] if len(targets) == 1 else lease.sync
+            try:
+                sync.sync()
+            except OSError as error:
+                raise UnknownOutcome(str(storage_error(f"fsync the bucket of {item.id}", error))) from error
+        lease.known.discard(item.name)
+
+    # claimed/<W> -> failed, corrupt
+
+    def put_away(self, lease: Lease, item: Item, after: Item, where: str) -> None:
+        """Move an item to failed/ or corrupt/, durably. Raises as `give_back`."""
+        outcome = self._take_away(lease, item, self._layout.fd[where], after.name)
+        if outcome.kind != DONE:
+            raise _failure(f"move {item.id} to {where}/", outcome)
+        self._sync(where)
+        lease.known.discard(item.name)
+
+    # What a worker's directory holds and nobody answers for: claims that were executed late
+
+    def tidy(self, lease: Lease) -> None:
+        """Give back what is in claimed/<W> without anybody knowing. Raises OSError, TemporaryError."""
+        for name in self._fs.listdir(lease.dir_fd):
+            item = parse(name)
+            if item is not None and name not in lease.known:
+                self._refile(lease, lease.dir_fd, item, item.returned())
+
+    # Sweeping
+
+    def sweep(self, worker: str) -> int:
+        """Return everything that a fenced worker held; how many items that were.
+
+        Any number of sweepers may do this at once, and a crash at any point leaves it to be done
+        again. What cannot be done now is left to the next look.
+
+        Raises:
+            OSError, TemporaryError: not finished.
+        """
+        claimed = self._layout.fd["claimed"]
+        try:
+            dir_fd = self._fs.open_dir(worker, claimed)
+        except FileNotFoundError:
+            count = 0
+        else:
+            try:
+                count = self._empty(worker, dir_fd)
+            finally:
+                close_quietly(self._fs, dir_fd)
+        self._sync("claimed")  # before the marker goes, what it stands for is durable
+        try:
+            self._fs.unlink(worker, self._layout.fd["fenced"])
+        except FileNotFoundError:
+            pass
+        return count
+
+    def _empty(self, worker: str, dir_fd: int) -> int:
+        """Return items until the directory can be removed: a listing may miss some, rmdir does not."""
+        count, targets = 0, set()
+        for _ in range(_TRIES):
+            for name in self._fs.listdir(dir_fd):
+                item = parse(name)
+                if item is None:
+                    self._handoff.claim(dir_fd, name, self._layout.fd["corrupt"], f"{worker}.{name}")
+                    continue
+                outcome, tried = self._refile(None, dir_fd, item, item.returned())
+                count += outcome.kind == DONE
+                targets.update(tried)
+            for target in targets:
+                target.sync["pending"].sync()
+            try:
+                self._fs.rmdir(worker, self._layout.fd["claimed"])
+            except OSError as error:
+                if error.errno not in (errno.ENOENT, errno.ENOTEMPTY, errno.EEXIST):
+                    raise
+                if error.errno != errno.ENOENT:
+                    continue
+            return count
+        raise TemporaryError(f"claimed/{worker} does not become empty")
+
+    # Operators: pending -> hold -> pending, failed -> pending, and gone
+
+    def hold(self, bucket: int, item: Item) -> bool:
+        """Pause an item; False if it is not in that bucket any more. Raises TemporaryError."""
+        outcome = self._handoff.claim(bucket, item.name, self._layout.fd["hold"], item.name)
+        if outcome.kind not in (DONE, GONE):
+            raise _failure(f"hold {item.id}", outcome)
+        self._sync("hold")
+        return outcome.kind == DONE
+
+    def requeue(self, source: int, item: Item, after: Item) -> bool:
+        """Return an item from hold/, failed/ or another bucket; False if it is not there any more."""
+        outcome, targets = self._refile(None, source, item, after)
+        if outcome.kind not in (DONE, GONE):
+            raise _failure(f"requeue {item.id}", outcome)
+        for target in targets:
+            try:
+                target.sync["pending"].sync()
+            except OSError as error:
+                raise UnknownOutcome(str(storage_error(f"fsync the bucket of {item.id}", error))) from error
+        return outcome.kind == DONE
+
+    def remove(self, where: str, item: Item) -> bool:
+        """Remove an item for good from hold/, failed/ or corrupt/; False if it is not there."""
+        try:
+            self._fs.unlink(item.name, self._layout.fd[where])
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise storage_error(f"remove {item.id}", error) from error
+        self._sync(where)
+        return True
+
+    # Inside
+
+    def _take_away(self, lease: Lease, item: Item, dst_dir: int, dst: str) -> Outcome:
+        """Rename out of claimed/<W>; DONE also when it was done and the file has since moved on."""
+        outcome = self._handoff.claim(lease.dir_fd, item.name, dst_dir, dst)
+        while outcome.kind == GONE:
+            if self._was_mine(lease, item):
+                outcome.kind = DONE
+            else:
+                outcome = self._handoff.claim(lease.dir_fd, item.name, dst_dir, dst)
+        return outcome
+
+    def _was_mine(self, lease: Lease, item: Item) -> bool:
+        """Whether an item that is said to be gone went by this worker's own call.
+
+        False if a fresh listing shows it: a look-up was answered from a cache.
+
+        Raises:
+            LeaseLost: no, this worker was fenced. UnknownOutcome: the storage does not answer.
+        """
+        try:
+            if item.name in self._fs.listdir(lease.dir_fd):
+                return False
+        except OSError:
+            pass  # swept: the renewal says so
+        lease.renew()
+        return True
+
+    def _refile(
+        self, lease: Lease | None, source: int, item: Item, after: Item
+    ) -> tuple[Outcome, list[Target]]:
+        """Rename into a bucket of this process, and the buckets that were tried.
+
+        A bucket may have been removed because it was empty for long: then into a new one.
+        """
+        when = NOW if FAILED in after.states else period(after.not_before, self._fs.time_ns() / 1e9)
+        targets: list[Target] = []
+        for attempt in range(_TRIES):
+            target = self._writer.target(when, 1, anew=attempt > 0)
+            targets.append(target)
+            outcome = self._handoff.claim(source, item.name, target.dir_fd, after.name)
+            if outcome.kind == GONE and lease is not None:
+                if not self._was_mine(lease, item):
+                    continue
+                outcome.kind = DONE
+            if outcome.kind in (DONE, GONE) or not _has_vanished(outcome):
+                break
+        return outcome, targets
+
+    def _sync(self, where: str) -> None:
+        try:
+            self._layout.sync[where].sync()
+        except OSError as error:
+            raise UnknownOutcome(str(storage_error(f"fsync {self._layout.path}/{where}", error))) from error
+
+
+def _has_vanished(outcome: Outcome) -> bool:
+    """Whether the destination may have been removed: the source was there, and rename found no way."""
+    return outcome.error is not None and outcome.error.errno in (errno.ENOENT, errno.ESTALE)
+
+
+def _failure(what: str, outcome: Outcome) -> TemporaryError:
+    error = outcome.error or OSError(errno.EIO, "no error was given")
+    failure = storage_error(what, error)
+    return UnknownOutcome(str(failure)) if outcome.kind == UNKNOWN else failure

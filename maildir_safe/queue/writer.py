@@ -1,0 +1,168 @@
+"""One process's way into pending/: its own buckets, and the putting of new items.
+
+Putting is delivering (`maildir_safe.maildir.delivery`): write all, make durable, rename all, one
+fsync. Only the target differs: a bucket instead of new/. A bucket belongs to one writer, so that
+the writer knows how full it is without looking.
+"""
+
+from __future__ import annotations
+
+import itertools
+from threading import Lock
+from typing import cast
+
+from maildir_safe.commit import DirectorySync
+from maildir_safe.errors import TemporaryError, storage_error
+from maildir_safe.handoff import close_quietly
+from maildir_safe.maildir.delivery import Delivery, Letter
+from maildir_safe.maildir.directories import CLIENT_ONLY, Directories
+from maildir_safe.names import UniqueNames
+from maildir_safe.queue.bucket import LIMIT, NOW, Bucket
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from maildir_safe.fs import FileSystem
+    from maildir_safe.maildir.receipt import Receipt
+    from maildir_safe.queue.item import ItemIds
+    from maildir_safe.queue.layout import Layout
+
+RETIRED_AFTER = 600.0
+"""Seconds after which a writer leaves a bucket, so that others may remove it when it stays empty."""
+
+_BATCH = 256
+_SUBDIR = "pending"
+
+
+class Target:
+    """An open bucket; in the eyes of `Delivery`, the directories of a Maildir.
+
+    Attributes:
+        name: of the bucket.
+        count: how many items were put in.
+        made: when, on the MONOTONIC clock, in seconds.
+        dir_fd: its descriptor, closed when the last user lets go.
+    """
+
+    def __init__(self, fs: FileSystem, layout: Layout, name: str, dir_fd: int, durable: bool) -> None:
+        self._fs = fs
+        self._layout = layout  # whose descriptor of tmp/ stays open as long as this one is used
+        self.name = name
+        self.count = 0
+        self.made = fs.monotonic()
+        self.dir_fd = dir_fd
+        self.root = layout.root
+        self.tmp = layout.fd["tmp"]
+        self.fstype = layout.fstype
+        self.sync = {_SUBDIR: DirectorySync(fs, dir_fd)}
+        self.durability = "client" if layout.fstype in CLIENT_ONLY else "full" if durable else "file"
+
+    def __del__(self) -> None:
+        close_quietly(self._fs, self.dir_fd)
+
+    def fd(self, subdir: str) -> int:  # noqa: ARG002 - there is one
+        """The bucket's descriptor."""
+        return self.dir_fd
+
+
+class Writer:
+    """Makes buckets and puts items into them. Thread-safe.
+
+    Args:
+        fs: the file system's calls.
+        layout: the spool.
+        shard: this process's part of bucket names; no other process has it.
+        ids: makes item ids.
+        require: least durability of a put; see `maildir_safe.maildir.receipt.LEVELS`.
+        patience: see `maildir_safe.handoff.Handoff`.
+    """
+
+    def __init__(
+        self, fs: FileSystem, layout: Layout, shard: str, ids: ItemIds, require: str | None, patience: float
+    ) -> None:
+        self._fs = fs
+        self._layout = layout
+        self._shard = shard
+        self._ids = ids
+        self._require = require
+        self._patience = patience
+        self._lock = Lock()
+        self._seq = itertools.count()
+        self._targets: dict[str, Target] = {}
+        self._now = self._delivery(NOW)
+
+    def put(self, letter: Letter, period: str = NOW) -> Receipt:
+        """Put one message; concurrent callers share fsyncs. Raises as `Delivery.deliver` does.
+
+        Args:
+            period: see `maildir_safe.queue.bucket.period`.
+        """
+        self.target(period, 1)
+        return (self._now if period == NOW else self._delivery(period)).deliver(letter)
+
+    def put_many(self, letters: list[Letter], period: str = NOW) -> None:
+        """Put messages with few fsyncs; what became of each is in the letter."""
+        delivery = self._now if period == NOW else self._delivery(period)
+        for start in range(0, len(letters), _BATCH):
+            batch = letters[start : start + _BATCH]
+            try:
+                self.target(period, len(batch))
+            except TemporaryError as error:
+                for letter in batch:
+                    letter.error = error
+            else:
+                delivery.commit(batch)
+
+    def target(self, period: str, count: int = 0, anew: bool = False) -> Target:
+        """The open bucket of a period, made if need be.
+
+        Args:
+            count: how many items are about to be put in.
+            anew: the one handed out before has vanished.
+
+        Raises:
+            TemporaryError: it cannot be made.
+        """
+        with self._lock:
+            target = self._targets.get(period)
+            old = target and (target.count >= LIMIT or self._fs.monotonic() - target.made > RETIRED_AFTER)
+            if target is None or old or anew:
+                target = self._make(period)
+                self._forget_old()
+                self._targets[period] = target
+            target.count += count
+            return target
+
+    def _make(self, period: str) -> Target:
+        """A new bucket, durable before anything in it is acknowledged."""
+        name = Bucket(period, self._shard, next(self._seq)).name
+        pending = self._layout.fd["pending"]
+        try:
+            try:
+                self._fs.mkdir(name, pending)
+            except FileExistsError:
+                pass  # nobody else makes this name: it was made, and the reply was lost
+            dir_fd = self._fs.open_dir(name, pending)
+            try:
+                durable = self._layout.sync["pending"].sync()
+            except OSError:
+                close_quietly(self._fs, dir_fd)
+                raise
+        except OSError as error:
+            raise storage_error(f"make the bucket {self._layout.path}/pending/{name}", error) from error
+        return Target(self._fs, self._layout, name, dir_fd, durable)
+
+    def _forget_old(self) -> None:
+        now = self._fs.monotonic()
+        for period in [p for p, target in self._targets.items() if now - target.made > RETIRED_AFTER]:
+            del self._targets[period]
+
+    def _delivery(self, period: str) -> Delivery:
+        return Delivery(
+            self._fs,
+            self._layout.path,
+            lambda anew: cast(Directories, self.target(period, anew=anew)),
+            cast(UniqueNames, self._ids),
+            "tmp",
+            self._require,
+            self._patience,
+        )
