@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from maildir_safe.fs import FileSystem
 
 SUBDIRS = ("tmp", "new", "cur")  # tmp/ first: see `Directories`
-_CLIENT_ONLY = {"coda", "fuse.rclone"}  # their fsync promises nothing beyond this client (FACTS.md)
+CLIENT_ONLY = {"coda", "fuse.rclone"}  # their fsync promises nothing beyond this client (FACTS.md)
 
 
 class Directories:
@@ -64,7 +64,7 @@ class Directories:
     @property
     def durability(self) -> str:
         """The best that the mount can promise, as one of `receipt.LEVELS`."""
-        return "client" if self.fstype in _CLIENT_ONLY else "full"
+        return "client" if self.fstype in CLIENT_ONLY else "full"
 
 
 def _complaint(fs: FileSystem, where: str, name: str, root: int | None, error: OSError) -> str:
@@ -158,10 +158,20 @@ def find_separator(fs: FileSystem, tmp: int) -> str:
     """
     stem = ".separator." + fs.random(8).hex()
     try:
-        close_quietly(fs, fs.create(stem + ":2,", tmp))
-        remove_quietly(fs, tmp, stem + ":2,")
+        _touch(fs, tmp, stem + ":2,")
         return ":"
-    except OSError:
-        close_quietly(fs, fs.create(stem + ";2,", tmp))
-        remove_quietly(fs, tmp, stem + ";2,")
-        return ";"
+    except OSError as error:
+        refusal = error
+    for pause in (0.0, 1.0, 3.0, 6.0):  # at such a name smbnetfs loses its connection, for 3 s
+        fs.sleep(pause)
+        try:
+            _touch(fs, tmp, stem + ";2,")
+            return ";"
+        except OSError as error:
+            refusal = error
+    raise refusal
+
+
+def _touch(fs: FileSystem, tmp: int, name: str) -> None:
+    close_quietly(fs, fs.create(name, tmp))
+    remove_quietly(fs, tmp, name)

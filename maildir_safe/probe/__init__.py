@@ -80,23 +80,21 @@ def _one(fs: FileSystem, room: Room, path: str, report: ProbeReport, progress: C
             report.checks += checks()
         except OSError as error:  # a check's preparation failed: that is a fact too
             report.checks.append(Check(words, BAD, f"could not be tried: {error}", "see the mount's log"))
-        room.empty()
+        room.errno(room.empty)
 
 
 def _two(
     fs: FileSystem, room: Room, second: str, report: ProbeReport, progress: Callable[[str], None]
 ) -> None:
-    from maildir_safe.probe.second import check_pair
+    from maildir_safe.probe.second import check_pair, enter
 
-    other = Room(fs, second, room.name)
     try:
+        other = enter(fs, second, room.name)
         report.checks += check_pair(room, other, progress)
-    except OSError as error:
-        report.checks.append(
-            Check("second mount", BAD, f"could not be tried: {error}", "is it the same export?")
-        )
-    finally:
         other.leave()
+    except OSError as error:
+        text = f"could not be tried: {error}"
+        report.checks.append(Check("second mount", BAD, text, "is it the same export?"))
 
 
 def _judge(report: ProbeReport) -> None:

@@ -11,12 +11,31 @@ import errno
 import threading
 from collections.abc import Callable, Iterator
 
+from maildir_safe.fs import FileSystem
 from maildir_safe.probe.report import BAD, NOTE, OK, Check
 from maildir_safe.probe.room import Room, named, said
 
 RENAME_ROUNDS = 200
 EXCL_ROUNDS = 50
 _LONGEST_WAIT = 90.0  # seconds: twice the longest delay seen, NFS with its default caches
+
+
+def enter(fs: FileSystem, path: str, name: str) -> Room:
+    """The first mount's folder, as soon as the second mount shows it.
+
+    Raises:
+        OSError: it does not, for longer than any cache lasts.
+    """
+    start = fs.monotonic()
+    while True:
+        try:
+            room = Room(fs, path, name, make=False)
+            fs.listdir(room.a)
+            return room
+        except OSError:
+            if fs.monotonic() - start > _LONGEST_WAIT:
+                raise
+            fs.sleep(0.2)
 
 
 def check_pair(one: Room, two: Room, progress: Callable[[str], None]) -> Iterator[Check]:

@@ -23,7 +23,13 @@ FACTS: dict[str, dict[str, Any]] = {
     "cephfs": {**_CLUSTER, "fstype": "fuse.ceph-fuse"},
     "sshfs": {**_CLUSTER, "fstype": "fuse.sshfs", "mtime": _S},
     "sshfs-nolink": {**_CLUSTER, "fstype": "fuse.sshfs", "mtime": _S, "link": "EPERM"},
-    "davfs2": {**_CLUSTER, "fstype": "fuse", "link": "EPERM", "mtime": _S, "longest": 240, "O_EXCL": True},
+    "davfs2": {
+        **_CLUSTER,
+        "fstype": "fuse",
+        "link": "EPERM",
+        "mtime": _S,
+        "O_EXCL": True,
+    },  # longest: 240 to 254
     "rclone-webdav": {
         "fstype": "fuse.rclone",
         "link": "EIO",
@@ -35,7 +41,7 @@ FACTS: dict[str, dict[str, Any]] = {
     },
     "s3fs": {
         "fstype": "fuse.s3fs",
-        "link": "EOPNOTSUPP",
+        "link": "ENOTSUP",
         "mtime": _S,
         "O_EXCL": True,
         "verdict": "UNSAFE FOR SHARED QUEUES",
