@@ -68,9 +68,9 @@ class UniqueNames:
         """A fresh unique name, without size and info; `hashed_id` is from `id_hash`."""
         # two threads may take the same count: it is for people, the random bits are what counts
         self._count += 1
-        sec, nsec = divmod(self._fs.time_ns(), 1_000_000_000)
-        random = self._fs.random(8).hex()
-        return f"{sec}.M{nsec // 1000:06d}P{self._pid}Q{self._count}R{random}{hashed_id}.{self._host}"
+        micros = str(self._fs.time_ns() // 1000)
+        random = self._fs.random(8).hex()  # asked for each time: a forked child must not repeat its parent's
+        return f"{micros[:-6]}.M{micros[-6:]}P{self._pid}Q{self._count}R{random}{hashed_id}.{self._host}"
 
 
 def split(name: str) -> tuple[str, str]:

@@ -162,7 +162,7 @@ class Maildir:
         letters = [self._letter(message) for message in messages]
         self._delivery.commit(letters)
         if any(letter.receipt is None for letter in letters):
-            raise PartialDelivery([letter.receipt or letter.error for letter in letters])
+            raise PartialDelivery([letter.outcome() for letter in letters])
         return [letter.result() for letter in letters]
 
     async def deliver_async(self, message: Content, **options: Any) -> Receipt:

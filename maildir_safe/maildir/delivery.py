@@ -55,7 +55,6 @@ class Letter:
     __slots__ = (
         "again",
         "deadline",
-        "durability",
         "error",
         "final",
         "hashed_id",
@@ -70,6 +69,7 @@ class Letter:
         "source",
         "stage",
         "subdir",
+        "synced",
         "tries",
     )
 
@@ -87,21 +87,26 @@ class Letter:
     def reset(self) -> None:
         """Ready for an attempt."""
         self.again = False
-        self.error: BaseException = UnknownOutcome("the delivery was interrupted")
-        self.marks: list[float] = []
+        self.error: BaseException | None = None
+        self.marks: tuple[float, ...] = ()
         self.stage = -1
         self.name = ""
         self.path = ""
         self.size = 0
         self.renames = 0
-        self.durability = "full"
+        self.synced = True
         self.deadline = 0.0
+
+    def outcome(self) -> Receipt | BaseException:
+        """The receipt, or why there is none."""
+        return self.receipt or self.error or UnknownOutcome("the delivery was interrupted")
 
     def result(self) -> Receipt:
         """The receipt, or the error raised."""
-        if self.receipt is None:
-            raise self.error
-        return self.receipt
+        outcome = self.outcome()
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return outcome
 
 
 class Delivery:
@@ -176,10 +181,10 @@ class Delivery:
             if len(batch) >= _CROWD and _has_syncfs(dirs):
                 # private, and older than the first write: an error is reported once a descriptor
                 barrier = self._fs.open_dir("tmp", dirs.root)
-            written = _each(batch, lambda letter: self._write(dirs, letter, barrier is None))
+            written = _each(batch, self._write, dirs, barrier is None)
             if barrier is not None:
                 written = self._sync_all(barrier, written)
-            published = _each(written, lambda letter: self._publish(dirs, letter))
+            published = _each(written, self._publish, dirs)
             self._finish(dirs, published)
         except (OSError, TemporaryError) as error:  # the directories cannot be opened
             for letter in batch:
@@ -190,9 +195,9 @@ class Delivery:
             if barrier is not None:
                 close_quietly(self._fs, barrier)
 
-    def _write(self, dirs: Directories, letter: Letter, fsync: bool) -> None:
+    def _write(self, letter: Letter, dirs: Directories, fsync: bool) -> None:
         """Make the letter's file in tmp/, complete and closed."""
-        fs, mark, now = self._fs, letter.marks.append, self._fs.monotonic
+        fs, now = self._fs, self._fs.monotonic
         in_tmp = self._staging == "tmp"
         letter.stage = dirs.tmp if in_tmp else dirs.fd(letter.subdir)
         letter.name = self._names.new(letter.hashed_id)
@@ -200,23 +205,23 @@ class Delivery:
         draft = letter.name if in_tmp else "." + letter.name
         fd, step = -1, "create"
         try:
-            mark(now())
+            started = now()
             fd = fs.create(draft, letter.stage)
-            mark(now())
+            created = now()
             step = "write"
             for chunk in letter.source.chunks():
                 letter.size += _write_fully(fs, fd, chunk)
             if letter.mtime_ns is not None:
                 step = "date"
                 fs.utime(draft, letter.stage, letter.mtime_ns)
-            mark(now())
+            written = now()
             if fsync:
                 step = "fsync"
-                letter.durability = self._fsync(fd)
-            mark(now())
+                letter.synced = self._fsync(fd)
+            synced = now()
             step, closing, fd = "close", fd, -1
             fs.close(closing)
-            mark(now())
+            letter.marks = (started, created, written, synced, now())
         except BaseException as error:
             if fd >= 0:
                 close_quietly(fs, fd)
@@ -227,7 +232,8 @@ class Delivery:
             raise storage_error(f"{step} {self._path}/{self._staging}/{draft}", error) from error
         letter.name = draft
 
-    def _fsync(self, fd: int) -> str:
+    def _fsync(self, fd: int) -> bool:
+        """False where the mount has no fsync."""
         try:
             self._fs.fsync(fd)
         except OSError as error:
@@ -237,8 +243,8 @@ class Delivery:
                 raise TemporaryError(
                     f"{self._path}: the mount cannot fsync, and {self._require!r} is required"
                 ) from None
-            return "none"
-        return "full"
+            return False
+        return True
 
     def _sync_all(self, barrier: int, letters: list[Letter]) -> list[Letter]:
         """One syncfs for the batch; if it fails, nobody knows whose pages are lost: all start over."""
@@ -252,14 +258,14 @@ class Delivery:
             return []
         return letters
 
-    def _publish(self, dirs: Directories, letter: Letter) -> None:
+    def _publish(self, letter: Letter, dirs: Directories) -> None:
         final = letter.final or f"{letter.name.lstrip('.')},S={letter.size}{letter.info}"
         letter.path = f"{self._path}/{letter.subdir}/{final}"
         outcome = self._handoff.publish(
             letter.stage, letter.name, dirs.fd(letter.subdir), final, letter.deadline
         )
         letter.renames = outcome.renames
-        letter.marks.append(self._fs.monotonic())
+        letter.marks += (self._fs.monotonic(),)
         letter.name = final
         if outcome.kind == DONE:
             return
@@ -279,31 +285,31 @@ class Delivery:
         for subdir in {letter.subdir for letter in letters}:
             mine = [letter for letter in letters if letter.subdir == subdir]
             try:
-                level = "full" if dirs.sync[subdir].sync() else "file"
+                level = min("full" if dirs.sync[subdir].sync() else "file", dirs.durability, key=LEVELS.index)
             except OSError as error:
                 failed = storage_error(f"fsync {self._path}/{subdir}", error)
                 for letter in mine:
                     text = f"{failed}; {letter.path} is there, perhaps not durable"
                     letter.error = UnknownOutcome(text, letter.path)
                 continue
+            done = self._fs.monotonic()
             for letter in mine:
-                letter.marks.append(self._fs.monotonic())
                 letter.receipt = Receipt(
                     letter.path,
                     letter.name[: len(letter.name) - len(letter.info)],
-                    min(level, letter.durability, dirs.durability, key=LEVELS.index),
+                    level if letter.synced else "none",
                     letter.size,
                     letter.renames,
-                    letter.marks if len(letters) == 1 else [],
+                    (*letter.marks, done) if len(letters) == 1 else (),
                 )
 
 
-def _each(letters: list[Letter], step: Callable[[Letter], None]) -> list[Letter]:
+def _each(letters: list[Letter], step: Callable[..., None], *arguments: object) -> list[Letter]:
     """Those letters for which the step succeeded; the others have their error."""
     good = []
     for letter in letters:
         try:
-            step(letter)
+            step(letter, *arguments)
         except Exception as error:  # noqa: BLE001 - one letter's error must not become its neighbours'
             letter.error = error
         else:

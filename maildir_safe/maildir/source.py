@@ -6,7 +6,7 @@ from maildir_safe.errors import PermanentError, storage_error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from email.message import Message as EmailMessage
     from typing import Any, BinaryIO, TypeAlias
 
@@ -44,16 +44,19 @@ class Source:
             )
         self.repeatable = self._stream is None
 
-    def chunks(self) -> Iterator[bytes]:
+    def chunks(self) -> Iterable[bytes]:
         """The message in pieces, constant memory for a stream.
 
         Raises:
             TypeError: the stream gives text.
             TemporaryError: the stream could not be read.
         """
-        if self._data or self._stream is None:
+        return (self._data,) if self._stream is None else self._streamed(self._stream)
+
+    def _streamed(self, stream: BinaryIO) -> Iterator[bytes]:
+        if self._data:
             yield self._data
-        while self._stream is not None and (chunk := self._read(self._stream)):
+        while chunk := self._read(stream):
             if not isinstance(chunk, bytes):
                 raise TypeError("the stream of a message must be binary (open it with mode 'rb')")
             yield chunk
@@ -84,6 +87,8 @@ def trace_headers(sender: str | None, recipient: str | None, original: str | Non
     Raises:
         PermanentError: an address holds a control character, which would begin a header of its own.
     """
+    if sender is recipient is original is None:
+        return b""
     lines = []
     if sender is not None:
         lines.append(f"Return-Path: <{_address('sender', sender)}>\n")
