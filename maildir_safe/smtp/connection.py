@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 _MAX_COMMAND = 2048  # bytes; RFC 5321 asks for 512, and for more with SMTPUTF8, DSN and AUTH
 
+_ANSWER_AT_ONCE = (b"220", b"221", b"334", b"354", b"421")  # the client waits, or we leave
+
 
 class Connection(SMTP):
     """A connection that was made to one of our listeners.
@@ -37,6 +39,7 @@ class Connection(SMTP):
 
     session: Any
     transport: Any
+    _reader: Any
     lmtp = False
     # aiosmtpd makes its reader with this: bigger pieces, fewer turns of the event loop
     line_length_limit = 64 * 1024
@@ -59,6 +62,8 @@ class Connection(SMTP):
         self._leaving = False
         self._busy = False  # from DATA to its answer
         self._storing = False
+        self._unsent = b""
+        self._deadline = 0.0
         self._stages: collections.Counter[str] = collections.Counter()
 
     @property
@@ -126,15 +131,24 @@ class Connection(SMTP):
 
     def _hang_up(self, last_words: str) -> None:
         if self.transport is not None and not self.transport.is_closing():
-            self._writer.write(last_words.encode() + b"\r\n")
+            self._unsent += last_words.encode() + b"\r\n"
+            self._flush()
             self.transport.close()
 
     def _timeout_cb(self) -> None:
         if self._storing:  # the client's patience ends this wait, not ours: it waits for our answer
             self._reset_timeout()
+        if self.loop.time() < self._deadline:
+            self._timeout_handle = self.loop.call_at(self._deadline, self._timeout_cb)
         elif self.transport is not None:
             self._hang_up(replies.TIMEOUT)
             self.transport.abort()  # it may not read either
+
+    def _reset_timeout(self, duration: float | None = None) -> None:  # noqa: ARG002 - for PROXY, unused
+        """Called at each command: moves the end, and leaves the timer alone until it is reached."""
+        self._deadline = self.loop.time() + self._timeout_duration
+        if self._timeout_handle is None:
+            self._timeout_handle = self.loop.call_at(self._deadline, self._timeout_cb)
 
     async def push(self, status: AnyStr | None) -> None:
         """Send a reply, with an enhanced code where it lacks one; 421 is also the end (RFC 5321 3.8).
@@ -143,12 +157,23 @@ class Connection(SMTP):
         """
         if status is None or self.transport is None or self.transport.is_closing():
             return
-        if isinstance(status, str) and self.session.host_name is not None:  # the greeting bears none
-            await super().push(replies.with_enhanced_code(status))
-        else:
-            await super().push(status)
-        if status[:3] == "421":
+        line = status if isinstance(status, bytes) else self._encoded(status)
+        self._unsent += line + b"\r\n"
+        if b"\n" in self._reader._buffer and line[:3] not in _ANSWER_AT_ONCE:
+            return  # the next command is here already: answer them together (RFC 2920 3.2)
+        self._flush()
+        if line[:3] == b"421":
             self.transport.close()
+        await self._writer.drain()
+
+    def _encoded(self, reply: str) -> bytes:
+        if self.session.host_name is not None:  # the greeting bears no code
+            reply = replies.with_enhanced_code(reply)
+        return reply.encode()
+
+    def _flush(self) -> None:
+        self._writer.write(self._unsent)
+        self._unsent = b""
 
     async def handle_exception(self, error: Exception) -> str:
         """The end of input is a hang-up; anything else is our own fault, and temporary."""

@@ -56,8 +56,18 @@ def _listen_tcp(address: str) -> socket.socket:
         family, _, _, _, target = socket.getaddrinfo(
             host or None, int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        sock = socket.create_server(target[:2], family=family, backlog=512)
     except OSError as error:
+        raise CannotListen(_advice(address, int(port), error)) from error
+    # asyncio turns off Nagle's delay, 40 ms a reply, only where the protocol is named
+    sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind(target)
+        sock.listen(512)
+    except OSError as error:
+        sock.close()
         raise CannotListen(_advice(address, int(port), error)) from error
     sock.setblocking(False)
     return sock
