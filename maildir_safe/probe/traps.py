@@ -44,6 +44,11 @@ _TYPES = {
         "receipts say 'client'; staging='new' avoids conflicts; queues: one host for each spool",
     ),
     "fuse.s3fs": (NOTE, "rename copies and deletes: it is not atomic", "one writer; no shared queue"),
+    "fuse.smbnetfs": (
+        NOTE,
+        "of two mounts that rename one file both are told that they won, in about 1 of 100 races",
+        "no shared queue; or mount SMB with the kernel's cifs",
+    ),
     "ext2": _NO_JOURNAL,
     "vfat": _NO_JOURNAL,
     "exfat": _NO_JOURNAL,
