@@ -20,6 +20,7 @@ VERBS = {
     "ls": "list the messages of a Maildir",
     "show": "print a message",
     "clean": "remove what interrupted deliveries left in tmp/",
+    "probe": "what does this mount do, and is it safe for mail?",
     "torture": "kill writers at random on a mount, then count what is lost or doubled",
 }
 """What each verb does; its module in this package has the same name, `add_arguments` and `run`."""
