@@ -21,7 +21,7 @@ from _thread import allocate_lock as Lock
 from maildir_safe.commit import UNSUPPORTED, Combiner
 from maildir_safe.errors import TemporaryError, UnknownOutcome, storage_error
 from maildir_safe.handoff import DONE, NOT_DONE, Handoff, close_quietly, remove_quietly
-from maildir_safe.maildir.receipt import LEVELS, Receipt
+from maildir_safe.maildir.receipt import Receipt
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -284,8 +284,10 @@ class Delivery:
         """One fsync for each directory that was published into, then the receipts."""
         for subdir in {letter.subdir for letter in letters}:
             mine = [letter for letter in letters if letter.subdir == subdir]
+            level = dirs.durability
             try:
-                level = min("full" if dirs.sync[subdir].sync() else "file", dirs.durability, key=LEVELS.index)
+                if not dirs.sync[subdir].sync() and level == "full":
+                    level = "file"
             except OSError as error:
                 failed = storage_error(f"fsync {self._path}/{subdir}", error)
                 for letter in mine:
