@@ -44,6 +44,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ __all__ = ["FaultMount", "Fired"]
 
 
 class FaultMount:
-    """A pass-through mount over a directory, with faults; a context manager.
+    """A pass-through mount over a directory, with faults; a context manager. Thread-safe.
 
     Args:
         backing: an existing directory that holds the files. Looking there shows what really
@@ -73,6 +74,7 @@ class FaultMount:
         self.backing = Path(backing).resolve(strict=True)
         self._own_path = path is None
         self.path = Path(tempfile.mkdtemp(prefix="faultmount.") if path is None else path)
+        self._lock = threading.Lock()
         self._server = subprocess.Popen(
             [sys.executable, "-m", "maildir_safe.testing.faultfs", self.backing, self.path],
             stdin=subprocess.PIPE,
@@ -116,8 +118,9 @@ class FaultMount:
                 ``"late"``, nothing until `release`; ``"copy"``, a rename made the new name and
                 kept the old.
             delay: seconds that the answer takes longer.
-            held: the answer waits for `release`. Look at `backing` meanwhile, not at the mount:
-                the kernel has locked the directories of a rename.
+            held: the answer waits for `release`, at most `faultplan.LONGEST_HOLD` seconds. Look at
+                `backing` meanwhile, not at the mount: the kernel has locked the directories of
+                a rename.
             stale: for ``listdir`` of one directory (`name` without wildcards): it goes on
                 listing what is there now.
 
@@ -164,8 +167,9 @@ class FaultMount:
             self._end()
 
     def _ask(self, **command: Any) -> dict[str, Any]:
-        self._send(command)
-        answer = self._read()
+        with self._lock:
+            self._send(command)
+            answer = self._read()
         if answer is None:
             raise RuntimeError(f"the process that serves {self.path} is gone")
         if "error" in answer:

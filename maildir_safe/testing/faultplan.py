@@ -37,6 +37,9 @@ OPERATIONS = frozenset(
 )
 """The calls that can be made to fail. `close` is what close(2) waits for (FUSE's flush)."""
 
+LONGEST_HOLD = 60.0
+"""Seconds after which a held answer goes out by itself: who waits for it cannot even be killed."""
+
 Executed = bool | Literal["late", "copy"]
 Effect = Callable[[], Any]
 
@@ -149,7 +152,7 @@ class Plan:
             self._fired.append(Fired(fault.operation, path, fault.error, executed not in (False, "late")))
         time.sleep(fault.delay)
         if fault.held:
-            go.wait()
+            go.wait(LONGEST_HOLD)
         if fault.error is not None:
             raise Reported(fault.error, result)
         return result
