@@ -14,7 +14,9 @@ they stand for.
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import gc
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -142,9 +144,9 @@ class Explorer:
         if choose:
             world.choose = choose
         self.prepare(world)
-        watch = _Watch(self, self.crash)
-        world.observer = watch
-        self.history(world)
+        world.observer = _Watch(self, self.crash)
+        with _no_collector():
+            self.history(world)
         world.observer = None
         self.figures.runs += 1
         self.figures.calls += len(world.server.history)
@@ -202,6 +204,16 @@ class Explorer:
         """The figures in one line."""
         name = self.history.__name__
         return f"{name:24} {self.profile.name:8} {self.mode:8} {self.figures}"
+
+
+@contextlib.contextmanager
+def _no_collector() -> Iterator[None]:
+    """What closes descriptors when it is collected must not do so at any odd moment."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def _switch_at(*steps: int) -> Callable[[int, int], int]:
@@ -286,6 +298,8 @@ def settle(world: World) -> None:
     calls = len(server.history) - before
     if calls > SETTLE_CALLS * (len(again) + 1):
         raise Violation("I9", f"it took {calls} calls to settle")
+    if server.conflicts and not world.contested:
+        raise Violation("I1", f"mail is hidden by a conflict: {server.conflicts}")
     world.check(present=not server.conflicts)
 
 

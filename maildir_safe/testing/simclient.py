@@ -133,7 +133,11 @@ class SimClient:
             except OSError:
                 pass
         elif fault.effect == "late":
-            self.server.at(self.server.now + fault.delay, late)
+            when = self.server.now + fault.delay
+            if self.profile.write_back:  # a request that is late is late on this host's own copy
+                self.server.at(when, lambda _: self._execute(names, late, True))
+            else:
+                self.server.at(when, late)
         raise fail(fault.error, names)
 
     def _stamp(self) -> int:

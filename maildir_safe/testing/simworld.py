@@ -10,8 +10,9 @@ import errno
 from collections.abc import Callable, Iterable, Sequence
 
 from maildir_safe.errors import TemporaryError, UnknownOutcome
-from maildir_safe.maildir import Maildir
+from maildir_safe.maildir import Maildir, PartialDelivery
 from maildir_safe.maildir.delivery import JANITOR_AGE
+from maildir_safe.maildir.receipt import Receipt
 from maildir_safe.testing.invariants import Ledger, Violation
 from maildir_safe.testing.simdisk import ROOT, Choice, Mode
 from maildir_safe.testing.simfaults import Fault, Profile
@@ -42,6 +43,8 @@ class World:
         make: how a Maildir is opened: ``make(path, host)``; mutants replace it.
         observer: called at every file call and every answer.
         violation: the first invariant that did not hold.
+        contested: the history lets two hosts change one message, so that some file systems
+            end in a conflict.
     """
 
     def __init__(
@@ -57,6 +60,7 @@ class World:
         self.choose = choose
         self.steps = 0
         self.violation: Violation | None = None
+        self.contested = False
         self.observer: Callable[[World], None] | None = None
         self.make: Callable[[str, SimHost], Maildir] = lambda path, host: Maildir(path, create=False, fs=host)
         self._faults = {faulty: tuple(faults)}
@@ -111,6 +115,7 @@ class World:
         ledger.crashed()
         world = World(server=self.server.crashed(choice), ledger=ledger)
         world.make = self.make
+        world.contested = self.contested
         return world
 
     # -- what histories do ----------------------------------------------------------------
@@ -143,6 +148,27 @@ class World:
         self.observe()
         return answer
 
+    def deliver_many(self, *tokens: str, host: str = "a") -> None:
+        """Deliver the messages of these tokens as one group."""
+        entries = [self.ledger.begin(token, body_of(token), False) for token in tokens]
+        results: Sequence[Receipt | BaseException]
+        try:
+            results = self.box(host).deliver_many([entry.body for entry in entries])
+        except PartialDelivery as partial:
+            results = partial.results
+        except TemporaryError as error:
+            results = [error] * len(entries)
+        for entry, result in zip(entries, results, strict=True):
+            entry.under_way = False
+            if isinstance(result, Receipt):
+                entry.acked += 1
+                entry.durability = result.durability
+            elif isinstance(result, UnknownOutcome):
+                entry.unknown += 1
+            else:
+                entry.refused += 1
+        self.observe()
+
     def flag(self, token: str, flags: str, host: str = "b") -> str:
         """Set a message's flags; ``"done"``, ``"failed"`` or ``"unknown"``."""
         return self._change(token, {(MAIL, flags)}, lambda box, key: box.set_flags(key, flags), host)
@@ -169,7 +195,7 @@ class World:
             answer = "unknown"
         except (TemporaryError, KeyError):
             answer = "failed"
-            if not any(fault.effect == "late" for fault in self.host(host).plan.hits):
+            if not self._may_have_happened(host):
                 entry.places = before
         else:
             answer = "done"
@@ -178,6 +204,11 @@ class World:
                 entry.durability = "file"
         self.observe()
         return answer
+
+    def _may_have_happened(self, host: str) -> bool:
+        """Nobody can know: a request is still on its way, or was answered by an error and is cached away."""
+        unseen = ("late", "done") if self.server.profile.listing else ("late",)
+        return any(fault.effect in unseen for fault in self.host(host).plan.hits)
 
     def _no_directory_fsync(self, host: str) -> bool:
         hits = self.host(host).plan.hits
