@@ -1,4 +1,6 @@
-"""Controls: what other delivery programs do on a mount that misbehaves, as FACTS.md section 3 has it.
+"""What delivery programs do on a mount that misbehaves: ours, and others as controls.
+
+The others fail as FACTS.md section 3 has it: links refused, replies lost, errors at close.
 
 Each program gets one message through a mount with one fault, and, as an MTA would do, the same
 message again if it reported failure. What counts is the exit code and how many copies there are
@@ -34,6 +36,7 @@ def _maildrop_filter(box: Path) -> str:
 
 
 COMMANDS: dict[str, Callable[[Path], list[str]]] = {
+    "ours": lambda box: [sys.executable, "-m", "maildir_safe", "deliver", str(box)],
     "stdlib": lambda box: [sys.executable, "-c", STDLIB, str(box)],
     "safecat": lambda box: ["safecat", f"{box}/tmp", f"{box}/new"],
     "maildrop": lambda box: ["maildrop", _maildrop_filter(box)],
@@ -43,15 +46,19 @@ COMMANDS: dict[str, Callable[[Path], list[str]]] = {
     ],
     "procmail": lambda box: ["procmail", "-m", f"DEFAULT={box}/", f"ORGMAIL={box.parent}/mbox", "/dev/null"],
 }
-PROGRAM = {"stdlib": sys.executable, "getmail": "getmail_maildir"}
+PROGRAM = {"ours": sys.executable, "stdlib": sys.executable, "getmail": "getmail_maildir"}
 
 NO_LINK = ("link", errno.EXDEV, False, None)
 LINK_REPLY_LOST = ("link", errno.EIO, True, 1)
+RENAME_REPLY_LOST = ("rename", errno.EIO, True, 1)
 CLOSE_FAILS = ("close", errno.EIO, False, 1)
 FSYNC_FAILS = ("fsync", errno.EIO, False, 1)
 
 # program, fault, whether the first try reports success, copies in the end, files left in tmp/
 CASES = [
+    ("ours", RENAME_REPLY_LOST, True, 1, 0),
+    ("ours", FSYNC_FAILS, True, 1, 0),  # written anew
+    ("ours", CLOSE_FAILS, False, 1, 0),
     ("stdlib", NO_LINK, False, 0, 0),
     ("safecat", NO_LINK, False, 0, 0),
     ("getmail", NO_LINK, False, 0, 0),
@@ -112,7 +119,7 @@ def test_each_delivers_one_message_where_nothing_fails(program: str, mount: Faul
 
 
 @pytest.mark.parametrize(("program", "fault", "succeeds", "copies", "leftovers"), CASES, ids=_case_id)
-def test_controls(
+def test_what_becomes_of_the_message(
     program: str,
     fault: tuple[str, int, bool, int | None],
     succeeds: bool,
@@ -129,3 +136,10 @@ def test_controls(
         assert _deliver(program, mount.path / "box") is (copies > 0)
     assert len(os.listdir(mount.backing / "box/new")) == copies
     assert len(os.listdir(mount.backing / "box/tmp")) == leftovers
+
+
+def test_ours_asks_for_no_link(mount: FaultMount) -> None:
+    mount.inject("link", errno.EXDEV, times=None)
+    assert _deliver("ours", mount.path / "box")
+    assert len(os.listdir(mount.backing / "box/new")) == 1
+    assert mount.fired() == []
