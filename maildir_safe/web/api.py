@@ -1,0 +1,220 @@
+"""The JSON API: list, get, raw, attachment, delete, wait, health, metrics.
+
+GET    /api/messages?limit=50&offset=0&search=words
+GET    /api/messages/KEY            DELETE /api/messages/KEY
+GET    /api/messages/KEY/raw        DELETE /api/messages
+GET    /api/messages/KEY/attachments/NUMBER
+GET    /api/wait?to=…&subject=…&since=VERSION&timeout=10
+GET    /health  /ready  /metrics
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+from urllib.parse import quote
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from maildir_safe.errors import MaildirSafeError
+from maildir_safe.maildir.reading import Message
+from maildir_safe.web.inbox import Inbox, received
+from maildir_safe.web.mail import attachment, take_apart
+
+_MOST = 500
+_LONGEST_WAIT = 60.0
+
+
+def number(request: Request, name: str, default: float, most: float) -> float:
+    """A number from the query, within 0 and `most`; what is no number is the default."""
+    try:
+        value = float(request.query_params.get(name, default))
+    except ValueError:
+        return default
+    return min(max(value, 0.0), most) if value == value else default
+
+
+def line(inbox: Inbox, message: Message) -> dict[str, Any]:
+    """A message as the list has it. Opens its file."""
+    summary = inbox.summary(message)
+    return {
+        "key": message.key,
+        "flags": message.flags,
+        "unread": "S" not in message.flags,
+        "size": message.size,
+        "received": received(message),
+        "from": summary.sender,
+        "to": summary.to,
+        "subject": summary.subject,
+        "date": summary.date,
+        "envelope_to": summary.envelope,
+    }
+
+
+async def page_of(inbox: Inbox, request: Request, most: int) -> tuple[list[Message], int, bool]:
+    """The messages that a request asks for, of how many, and whether the search saw all."""
+    messages = await inbox.messages()
+    complete = True
+    words = request.query_params.get("search", "")
+    if words.strip():
+        messages, complete = await asyncio.to_thread(inbox.search, words, most)
+    offset = int(number(request, "offset", 0, 1e9))
+    return messages[offset : offset + most], len(messages), complete
+
+
+async def list_messages(request: Request) -> Response:
+    """The newest messages first."""
+    inbox: Inbox = request.app.state.inbox
+    most = int(number(request, "limit", 50, _MOST))
+    shown, total, complete = await page_of(inbox, request, most)
+    lines = await asyncio.to_thread(lambda: [line(inbox, message) for message in shown])
+    return JSONResponse(
+        {"total": total, "version": inbox.version, "search_complete": complete, "messages": lines}
+    )
+
+
+async def get_message(request: Request) -> Response:
+    """One message, taken apart."""
+    inbox: Inbox = request.app.state.inbox
+    message = await inbox.find(request.path_params["key"])
+    mail = take_apart(await asyncio.to_thread(inbox.read, message.key))
+    return JSONResponse(
+        {
+            **line(inbox, message),
+            "headers": mail.headers,
+            "text": mail.text,
+            "html": mail.html,
+            "attachments": [
+                {"number": part.number, "name": part.name, "type": part.content_type, "size": part.size}
+                for part in mail.attachments
+            ],
+            "broken": mail.broken,
+        }
+    )
+
+
+async def raw_message(request: Request) -> Response:
+    """One message as it lies in the Maildir, to download."""
+    inbox: Inbox = request.app.state.inbox
+    message = await inbox.find(request.path_params["key"])
+    raw = await asyncio.to_thread(inbox.read, message.key)
+    return download(raw, "message/rfc822", "message.eml")
+
+
+async def get_attachment(request: Request) -> Response:
+    """One part of a message, to download; never to be shown by the browser."""
+    inbox: Inbox = request.app.state.inbox
+    message = await inbox.find(request.path_params["key"])
+    raw = await asyncio.to_thread(inbox.read, message.key)
+    part, data = attachment(raw, request.path_params["number"])
+    return download(data, "application/octet-stream", part.name)
+
+
+def download(data: bytes, content_type: str, name: str) -> Response:
+    """An answer that a browser saves (RFC 6266); the name is the sender's and only offered."""
+    safe = "".join(c for c in name.replace("\\", "/").rpartition("/")[2] if c.isprintable()) or "attachment"
+    headers = {
+        "Content-Disposition": f"attachment; filename*=UTF-8''{quote(safe[:150], safe='')}",
+        "Content-Security-Policy": "sandbox; default-src 'none'",
+    }
+    return Response(data, media_type=content_type, headers=headers)
+
+
+async def delete_message(request: Request) -> Response:
+    """Remove one message."""
+    inbox: Inbox = request.app.state.inbox
+    removed = await asyncio.to_thread(inbox.maildir.discard, request.path_params["key"])
+    inbox.forget()
+    return JSONResponse({"removed": int(removed)}, 200 if removed else 404)
+
+
+async def delete_all(request: Request) -> Response:
+    """Remove all messages; the Maildir itself stays."""
+    inbox: Inbox = request.app.state.inbox
+
+    def remove() -> int:
+        return sum(inbox.maildir.discard(message.key) for message in list(inbox.maildir.messages()))
+
+    removed = await asyncio.to_thread(remove)
+    inbox.forget()
+    return JSONResponse({"removed": removed})
+
+
+async def wait(request: Request) -> Response:
+    """The newest message to somebody about something, as soon as there is one; 404 if none comes in time.
+
+    `to` and `subject` are contained in the envelope or header recipients and in the subject, in
+    any case; `timeout` is in seconds, at most 60. `after` is the key of a message that was had
+    before: only newer ones count.
+    """
+    inbox: Inbox = request.app.state.inbox
+    until = asyncio.get_running_loop().time() + number(request, "timeout", 10, _LONGEST_WAIT)
+    wanted = {name: request.query_params.get(name, "").casefold() for name in ("to", "subject")}
+    after = request.query_params.get("after")
+    while True:
+        found = await asyncio.to_thread(_match, inbox, await inbox.messages(), wanted, after)
+        if found is not None:
+            return JSONResponse(found)
+        left = until - asyncio.get_running_loop().time()
+        if left <= 0:
+            return JSONResponse({"error": "no such message came in time"}, 404)
+        try:
+            await asyncio.wait_for(inbox.changed(inbox.version), left)
+        except TimeoutError:
+            continue
+
+
+def _match(
+    inbox: Inbox, messages: list[Message], wanted: dict[str, str], after: str | None
+) -> dict[str, Any] | None:
+    for message in messages[:_MOST]:
+        if message.key == after:
+            return None
+        summary = inbox.summary(message)
+        recipients = " ".join([summary.to, *summary.envelope]).casefold()
+        if wanted["to"] in recipients and wanted["subject"] in summary.subject.casefold():
+            return line(inbox, message)
+    return None
+
+
+async def health(request: Request) -> Response:  # noqa: ARG001
+    """That this process answers."""
+    return PlainTextResponse("ok\n")
+
+
+async def ready(request: Request) -> Response:
+    """That the Maildir can be listed; 503 with the reason if not."""
+    try:
+        await asyncio.to_thread(request.app.state.inbox.refresh)
+    except MaildirSafeError as error:
+        return PlainTextResponse(f"{error}\n", 503)
+    return PlainTextResponse("ready\n")
+
+
+async def metrics(request: Request) -> Response:
+    """What Prometheus asks for."""
+    from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, Gauge, generate_latest
+
+    inbox: Inbox = request.app.state.inbox
+    gauge = request.app.state
+    if not hasattr(gauge, "messages_gauge"):
+        gauge.messages_gauge = Gauge("maildir_safe_messages", "Messages in the Maildir", registry=None)
+        REGISTRY.register(gauge.messages_gauge)
+    gauge.messages_gauge.set(len(await inbox.messages()))
+    return Response(generate_latest(REGISTRY), media_type=CONTENT_TYPE_LATEST)
+
+
+ROUTES = [
+    Route("/api/messages", list_messages),
+    Route("/api/messages", delete_all, methods=["DELETE"]),
+    Route("/api/messages/{key}", get_message),
+    Route("/api/messages/{key}", delete_message, methods=["DELETE"]),
+    Route("/api/messages/{key}/raw", raw_message),
+    Route("/api/messages/{key}/attachments/{number:int}", get_attachment),
+    Route("/api/wait", wait),
+    Route("/health", health),
+    Route("/ready", ready),
+    Route("/metrics", metrics),
+]

@@ -1,0 +1,135 @@
+"""What is in the Maildir now: kept fresh by polling, sorted by names alone.
+
+inotify sees nothing that another host does on a network mount, so the directories are polled. A
+listing gives all that the first page needs; only the messages that are shown are opened.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+
+from maildir_safe.errors import MaildirSafeError
+from maildir_safe.maildir import Maildir
+from maildir_safe.maildir.reading import Message
+from maildir_safe.web.mail import Summary, summarize
+
+_POLL = 1.0
+_REMEMBERED = 5000
+_SEARCH_SECONDS = 5.0
+_HEAD = 1 << 16
+
+
+class Inbox:
+    """The messages of one Maildir, newest first.
+
+    Args:
+        maildir: what is shown.
+
+    Attributes:
+        version: goes up whenever a listing differs from the one before.
+    """
+
+    def __init__(self, maildir: Maildir) -> None:
+        self.maildir = maildir
+        self.version = 0
+        self._names: list[tuple[str, str]] = []
+        self._newest: list[Message] = []
+        self._by_key: dict[str, Message] = {}
+        self._looked = float("-inf")
+        self._summaries: OrderedDict[str, Summary] = OrderedDict()
+        self._refreshing = asyncio.Lock()
+
+    async def messages(self) -> list[Message]:
+        """All messages, at most a second old."""
+        async with self._refreshing:
+            if time.monotonic() - self._looked >= _POLL:
+                await asyncio.to_thread(self.refresh)
+        return self._newest
+
+    async def changed(self, version: int) -> int:
+        """Wait until the Maildir differs from what it was at `version`; its version now."""
+        while True:
+            await self.messages()
+            if self.version != version:
+                return self.version
+            await asyncio.sleep(_POLL)
+
+    def refresh(self) -> None:
+        """List the Maildir.
+
+        Raises:
+            TemporaryError: it cannot be listed.
+        """
+        found = list(self.maildir.messages())
+        names = sorted((message.name, message.subdir) for message in found)
+        if names != self._names:
+            self._names = names
+            self._newest = sorted(found, key=_when, reverse=True)
+            self._by_key = {message.key: message for message in found}
+            self.version += 1
+        self._looked = time.monotonic()
+
+    def forget(self) -> None:
+        """List anew when next asked: something was changed through this page."""
+        self._looked = float("-inf")
+
+    async def find(self, key: str) -> Message:
+        """The message with this key; KeyError if there is none."""
+        await self.messages()
+        return self._by_key[key]
+
+    def read(self, key: str, limit: int = -1) -> bytes:
+        """A message, or its first `limit` bytes; KeyError if it has gone."""
+        with self.maildir.open(key) as file:
+            return file.read(limit)
+
+    def summary(self, message: Message) -> Summary:
+        """Who wrote to whom about what; read once, then remembered."""
+        known = self._summaries.get(message.key)
+        if known is None:
+            try:
+                known = summarize(self.read(message.key, _HEAD))
+            except (KeyError, MaildirSafeError):
+                known = Summary()  # it has gone since it was listed
+            self._summaries[message.key] = known
+            if len(self._summaries) > _REMEMBERED:
+                self._summaries.popitem(last=False)
+        return known
+
+    def search(self, words: str, most: int) -> tuple[list[Message], bool]:
+        """The newest messages that have all the words, and whether time sufficed to look at all.
+
+        Headers are looked through as a person reads them, the text as it stands in the file.
+        """
+        wanted = words.casefold().split()
+        found: list[Message] = []
+        until = time.monotonic() + _SEARCH_SECONDS
+        for message in self._newest:
+            if len(found) == most or time.monotonic() > until:
+                return found, False
+            try:
+                text = self.read(message.key, _HEAD)
+            except (KeyError, MaildirSafeError):
+                continue
+            hay = (" ".join(self.summary(message).texts()) + text.decode("utf-8", "replace")).casefold()
+            if all(word in hay for word in wanted):
+                found.append(message)
+        return found, True
+
+
+def _when(message: Message) -> tuple[float, str]:
+    """When it was delivered, as its name tells: ``<seconds>.M<microseconds>…``."""
+    return received(message), message.name
+
+
+def received(message: Message) -> float:
+    """Seconds since 1970 at which a message was delivered, from its name; 0 for a foreign name."""
+    seconds, _, rest = message.name.partition(".")
+    if not (seconds.isdecimal() and seconds.isascii()):
+        return 0.0
+    digits = ""
+    if rest.startswith("M"):
+        digits = rest[1:7] if rest[1:7].isdecimal() and rest[1:7].isascii() else ""
+    return float(seconds[:12]) + (int(digits) / 1e6 if digits else 0.0)

@@ -1,0 +1,156 @@
+"""What a person sees: the list, a message, and the events that keep the list fresh."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
+from starlette.routing import Route
+from starlette.templating import Jinja2Templates
+
+from maildir_safe.errors import MaildirSafeError
+from maildir_safe.web.api import line, number, page_of
+from maildir_safe.web.inbox import Inbox
+from maildir_safe.web.mail import Mail, take_apart
+
+_PAGE = 50
+_MOST_SOURCE = 1 << 20
+_templates = Jinja2Templates(Path(__file__).parent / "templates")
+
+
+def when(seconds: float) -> str:
+    """A time for people, UTC: the page has no other."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M") if seconds else ""
+
+
+def size(count: int | None) -> str:
+    """A number of bytes for people."""
+    if count is None:
+        return ""
+    return (
+        f"{count} B"
+        if count < 1024
+        else f"{count / 1024:.1f} KiB"
+        if count < 1 << 20
+        else f"{count / (1 << 20):.1f} MiB"
+    )
+
+
+_templates.env.filters.update(when=when, size=size)
+
+
+async def show_list(request: Request) -> Response:
+    """The list; with `rows` in the query only its rows, for the script that keeps it fresh."""
+    inbox: Inbox = request.app.state.inbox
+    shown, total, complete = await page_of(inbox, request, _PAGE)
+    lines = await asyncio.to_thread(lambda: [line(inbox, message) for message in shown])
+    offset = int(number(request, "offset", 0, 1e9))
+    context: dict[str, Any] = {
+        "lines": lines,
+        "total": total,
+        "complete": complete,
+        "search": request.query_params.get("search", ""),
+        "offset": offset,
+        "older": offset + _PAGE if offset + _PAGE < total else None,
+        "newer": max(offset - _PAGE, 0) if offset else None,
+        "path": inbox.maildir.path,
+        "version": inbox.version,
+        "addresses": request.app.state.addresses,
+    }
+    name = "rows.html" if "rows" in request.query_params else "list.html"
+    return _templates.TemplateResponse(request, name, context)
+
+
+async def show_message(request: Request) -> Response:
+    """A message; opening it marks it as read."""
+    inbox: Inbox = request.app.state.inbox
+    message = await inbox.find(request.path_params["key"])
+    raw = await asyncio.to_thread(inbox.read, message.key)
+    if "S" not in message.flags:
+        await asyncio.to_thread(inbox.maildir.set_flags, message.key, message.flags + "S")
+        inbox.forget()
+    mail = take_apart(raw)
+    views = [view for view, there in _views(mail) if there]
+    wanted = request.query_params.get("view", "")
+    messages = await inbox.messages()
+    at = next((n for n, other in enumerate(messages) if other.key == message.key), 0)
+    context = {
+        **line(inbox, message),
+        "mail": mail,
+        "views": views,
+        "view": wanted if wanted in views else views[0],
+        "remote": "remote" in request.query_params,
+        "source": raw[:_MOST_SOURCE].decode("utf-8", "replace"),
+        "cut": len(raw) > _MOST_SOURCE,
+        "newer": messages[at - 1].key if at else None,
+        "older": messages[at + 1].key if at + 1 < len(messages) else None,
+        "size": len(raw),
+    }
+    return _templates.TemplateResponse(request, "message.html", context)
+
+
+def _views(mail: Mail) -> list[tuple[str, bool]]:
+    return [
+        ("html", mail.html is not None),
+        ("text", mail.text is not None),
+        ("headers", True),
+        ("source", True),
+    ]
+
+
+async def show_html(request: Request) -> Response:
+    """The HTML of a message, for a sandboxed frame: no scripts, no forms, nothing loaded unless asked."""
+    inbox: Inbox = request.app.state.inbox
+    message = await inbox.find(request.path_params["key"])
+    mail = take_apart(await asyncio.to_thread(inbox.read, message.key))
+    remote = " https: http:" if "remote" in request.query_params else ""
+    policy = (
+        f"sandbox; default-src 'none'; img-src data:{remote}; style-src 'unsafe-inline'{remote};"
+        f" font-src data:{remote}; form-action 'none'; base-uri 'none'; frame-ancestors 'self'"
+    )
+    return HTMLResponse(mail.html or "", headers={"Content-Security-Policy": policy})
+
+
+async def delete(request: Request) -> Response:
+    """Remove a message, or all of them, from the page's buttons."""
+    inbox: Inbox = request.app.state.inbox
+    key = request.path_params.get("key")
+    keys = [key] if key else [message.key for message in await inbox.messages()]
+    await asyncio.to_thread(lambda: [inbox.maildir.discard(each) for each in keys])
+    inbox.forget()
+    return RedirectResponse("/", 303)
+
+
+async def events(request: Request) -> Response:
+    """A line whenever the Maildir has changed (server-sent events)."""
+    inbox: Inbox = request.app.state.inbox
+
+    async def stream() -> AsyncIterator[str]:
+        version = int(number(request, "version", 0, 1e15))
+        while True:
+            try:
+                version = await asyncio.wait_for(inbox.changed(version), 15)
+            except TimeoutError:
+                yield ": still here\n\n"
+            except MaildirSafeError as error:
+                yield f"event: trouble\ndata: {' '.join(str(error).split())}\n\n"
+                await asyncio.sleep(5)
+            else:
+                yield f"data: {version}\n\n"
+
+    return StreamingResponse(stream(), media_type="text/event-stream")
+
+
+ROUTES = [
+    Route("/", show_list),
+    Route("/events", events),
+    Route("/delete", delete, methods=["POST"]),
+    Route("/message/{key}", show_message),
+    Route("/message/{key}/html", show_html),
+    Route("/message/{key}/delete", delete, methods=["POST"]),
+]
