@@ -3,11 +3,12 @@
 Mail servers run `deliver`, and bounce mail at any exit code but 0 and 75. So whatever goes wrong
 with it, up to a verb that is misspelt in a server's configuration, ends here as exit 75 and one
 line that begins with a status code (RFC 3463), which Postfix takes over; only what is wrong with
-the message itself is 65. Nothing but `sys` is imported before that guard stands.
+the message itself is 65. Nothing that could fail is imported before that guard stands.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 
 TYPE_CHECKING = False
@@ -43,10 +44,11 @@ def main(words: list[str] | None = None) -> int:
     """
     if words is not None:
         return _run(words)
-    try:
-        return _run(sys.argv[1:])
-    finally:
-        _close_stdout()
+    code = _run(sys.argv[1:])
+    _close_stdout()
+    if sys.argv[1:2] == ["deliver"]:
+        os._exit(code)  # taking the interpreter down step by step costs a delivery a tenth of its time
+    return code
 
 
 def _run(words: list[str]) -> int:
@@ -141,7 +143,7 @@ def _module(verb: str) -> ModuleType:
 
 
 def _close_stdout() -> None:
-    """Before the interpreter does: an error there would turn exit 0 into 120."""
+    """Before the interpreter does: an error there would turn the exit code into 120."""
     try:
         if sys.stdout is not None:
             sys.stdout.close()

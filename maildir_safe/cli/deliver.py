@@ -1,7 +1,7 @@
 """`maildir-safe deliver`: the mail delivery agent that Postfix, Exim, qmail and others run.
 
 It starts once a message, so that it reads its own few options: argparse would cost half as much
-again as all the rest, and cannot be made to take a sender that begins with ``-``, which anyone may send.
+again as all the rest, and cannot be made to take a sender that begins with ``-``, which strangers choose.
 """
 
 from __future__ import annotations
@@ -62,11 +62,20 @@ def main(words: list[str]) -> int:
     if words in (["--help"], ["-h"]):
         print(HELP, end="")
         return 0
-    _interrupt_on_signals()
+    import _signal  # type: ignore[import-not-found]  # `signal` costs a tenth of the start-up
+
     options, json, path = parse(words)
     if sys.stdin is None:
         raise Misconfigured("standard input is closed: the message is read from there")
-    receipt = deliver(path, options, Incoming(sys.stdin.buffer.raw))  # type: ignore[union-attr]
+    # a shutdown must end in 75, too: Exim bounces mail when the command dies of a signal
+    signals = _signal.SIGTERM, _signal.SIGHUP, _signal.SIGINT
+    for number in signals:
+        _signal.signal(number, _signal.default_int_handler)
+    try:
+        receipt = deliver(path, options, Incoming(sys.stdin.buffer.raw))  # type: ignore[union-attr]
+    finally:  # what has been decided is told
+        for number in signals:
+            _signal.signal(number, _signal.SIG_IGN)
     if json:
         _print(receipt)
     return 0
@@ -128,14 +137,6 @@ def deliver(path: str, options: dict[str, str], message: Incoming) -> Receipt:
         )
     except ValueError as error:  # the folder's name
         raise Misconfigured(str(error)) from error
-
-
-def _interrupt_on_signals() -> None:
-    """A shutdown must end in 75: Exim bounces mail when the command dies of a signal."""
-    import _signal  # type: ignore[import-not-found]  # `signal` costs a tenth of the start-up
-
-    for number in (_signal.SIGTERM, _signal.SIGHUP):
-        _signal.signal(number, _signal.default_int_handler)
 
 
 def _print(receipt: Receipt) -> None:

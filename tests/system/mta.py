@@ -61,11 +61,11 @@ def scratch() -> Iterator[Path]:
         shutil.rmtree(path)
 
 
-def owned(path: Path, user: str = MAIL_USER) -> Path:
-    """A new directory that belongs to a user."""
+def owned(path: Path, user: str | int = MAIL_USER) -> Path:
+    """A new directory that belongs to a user, by name or number."""
     path.mkdir(mode=0o700)
-    entry = pwd.getpwnam(user)
-    os.chown(path, entry.pw_uid, entry.pw_gid)
+    uid = user if isinstance(user, int) else pwd.getpwnam(user).pw_uid
+    os.chown(path, uid, -1)
     return path
 
 
