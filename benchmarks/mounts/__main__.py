@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
+import signal
+import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
-from benchmarks.mounts import DEFAULT_BASE, KINDS, Mount, MountError, install, packages, running, up
+from benchmarks.mounts import DEFAULT_BASE, KINDS, Mount, MountError, install, mounted, packages, running, up
+from benchmarks.mounts.guest import build, run_in_guest
+
+_ALSO_IN_GUEST = ("ext4", "tmpfs", "vfat")
 
 
 def _up(args: argparse.Namespace) -> None:
@@ -42,6 +50,29 @@ def _install(args: argparse.Namespace) -> None:
     install(KINDS[name] for name in args.kinds)
 
 
+def _run(args: argparse.Namespace) -> int:
+    with contextlib.ExitStack() as stack:
+        base = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mounts.")))
+        base.chmod(0o755)  # servers have users of their own
+        for name in args.fs:
+            stack.enter_context(mounted(name, base))
+        return subprocess.run(args.command, env={**os.environ, "MOUNTS_BASE": str(base)}).returncode
+
+
+def _guest(args: argparse.Namespace) -> int:
+    image = build(packages(kind for kind in KINDS.values() if kind.guest or kind.name in _ALSO_IN_GUEST))
+    inside = ["python3", "-m", "benchmarks.mounts", "run", "--fs", ",".join(args.fs), "--", *args.command]
+    return run_in_guest(image, inside, args.timeout)
+
+
+def _kinds(text: str) -> list[str]:
+    names = text.split(",")
+    unknown = [name for name in names if name not in KINDS]
+    if unknown:
+        raise argparse.ArgumentTypeError(f"unknown: {' '.join(unknown)}; known: {' '.join(KINDS)}")
+    return names
+
+
 def _running(base: Path, name: str) -> Mount:
     now = running(base)
     if name not in now:
@@ -75,18 +106,28 @@ def _parser() -> argparse.ArgumentParser:
         sub = verb(name, run, about)
         sub.add_argument("kind", metavar="KIND", choices=KINDS)
         sub.add_argument("server", help="its host, such as s2")
+    for name, job, about in (
+        ("run", _run, "run a command with mounts at $MOUNTS_BASE/KIND/A (and B), then take them down"),
+        ("guest", _guest, "the same in an emulated Debian machine, for what this kernel lacks"),
+    ):
+        sub = verbs.add_parser(name, help=about, description=about)
+        sub.set_defaults(run=job)
+        sub.add_argument("--fs", type=_kinds, required=True, metavar="KIND,KIND", help="the mounts")
+        sub.add_argument("command", nargs="+", metavar="-- COMMAND", help="program and arguments")
+    sub.add_argument("--timeout", type=float, default=900, help="seconds for all of it (%(default)s)")
     return parser
 
 
 def main() -> int:
     """Run one verb; the exit status."""
     args = _parser().parse_args()
+    for end in (signal.SIGTERM, signal.SIGHUP):  # as ^C does: what is up is taken down
+        signal.signal(end, lambda number, _: sys.exit(128 + number))
     try:
-        args.run(args)
+        return args.run(args) or 0
     except MountError as error:
         print(f"mounts: {error}", file=sys.stderr)
         return 1
-    return 0
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ class Kind:
         start: brings it up on an open stage; returns the mount points: one, or two clients of one export.
         fstype: what the kernel must know, as in /proc/filesystems.
         python: PyPI packages that Debian lacks; they get a virtual environment of their own.
+        guest: it needs the emulated guest (`benchmarks.mounts.guest`), because it changes its machine.
         restart: starts a server that `Stage.kill` ended, by its name; None if there is nothing to stop.
     """
 
@@ -29,4 +30,5 @@ class Kind:
     start: Callable[[Stage], list[Path]]
     fstype: str = "fuse"
     python: tuple[str, ...] = ()
+    guest: bool = False
     restart: Callable[[Stage, str], None] | None = None

@@ -1,4 +1,4 @@
-"""File systems of the kernel on this machine: disk images, memory, and one laid over another."""
+"""File systems of the kernel without a server: disk images, memory, one over another, a shared directory."""
 
 from __future__ import annotations
 
@@ -35,10 +35,20 @@ def _overlay(stage: Stage) -> list[Path]:
     return [point]
 
 
+def _9p(stage: Stage) -> list[Path]:
+    """A directory of the host that QEMU shares; each mount of it is a client of its own."""
+    points = [stage.folder("A"), stage.folder("B")]
+    for point in points:
+        stage.run("mount", "-t", "9p", "-o", "trans=virtio,version=9p2000.L,msize=512000", "shared", point)
+    return points
+
+
 KINDS = (
     Kind("ext4", "ext4 on a disk image", ("e2fsprogs",), _disk("ext4", "mkfs.ext4", "-q"), "ext4"),
     Kind("xfs", "XFS on a disk image", ("xfsprogs",), _disk("xfs", "mkfs.xfs", "-q"), "xfs"),
     Kind("btrfs", "Btrfs on a disk image", ("btrfs-progs",), _disk("btrfs", "mkfs.btrfs", "-q"), "btrfs"),
+    Kind("vfat", "FAT on a disk image", ("dosfstools",), _disk("vfat", "mkfs.vfat"), "vfat"),
     Kind("tmpfs", "memory", (), _tmpfs, "tmpfs"),
     Kind("overlay", "overlay, its upper layer in memory", (), _overlay, "overlay"),
+    Kind("9p", "9p, a directory shared by QEMU", (), _9p, "9p", guest=True),
 )

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from benchmarks.mounts import ceph, gluster, http, layers, local, moosefs, smb, ssh
+from benchmarks.mounts import afs, ceph, gluster, http, layers, local, moosefs, nfs, smb, ssh
 from benchmarks.mounts.kind import Kind
 from benchmarks.mounts.stage import MountError, Stage
 
-_FAMILIES = (local, layers, ssh, http, smb, gluster, moosefs, ceph)
+_FAMILIES = (local, layers, ssh, http, smb, nfs, afs, gluster, moosefs, ceph)
 KINDS: dict[str, Kind] = {kind.name: kind for family in _FAMILIES for kind in family.KINDS}
 DEFAULT_BASE = Path("/tmp/maildir-safe-mounts")
 
@@ -57,6 +57,11 @@ class Mount:
         self._stage.sweep()
 
 
+def in_guest() -> bool:
+    """Whether this machine is the emulated guest, which is thrown away after use."""
+    return Path("/run/maildir-safe-guest").exists()
+
+
 def up(name: str, base: Path = DEFAULT_BASE, size: int = 512) -> Mount:
     """Bring a mount up in `base`/`name`.
 
@@ -70,6 +75,8 @@ def up(name: str, base: Path = DEFAULT_BASE, size: int = 512) -> Mount:
     """
     if os.getuid():
         raise MountError("mounts need root")
+    if KINDS[name].guest and not in_guest():
+        raise MountError(f"{name} needs the guest: python -m benchmarks.mounts guest --fs {name} -- COMMAND")
     stage = Stage(base / name, size)
     stage.open()
     try:
@@ -92,19 +99,19 @@ def running(base: Path = DEFAULT_BASE) -> dict[str, Mount]:
     return found
 
 
-@contextmanager
+@contextlib.contextmanager
 def mounted(name: str, base: Path | None = None, size: int = 512) -> Iterator[Mount]:
-    """A mount for the length of a `with` block, in a directory of its own; see `up`.
+    """A mount for the length of a `with` block; see `up`.
 
     Args:
         name: a key of `KINDS`.
-        base: where that directory is made; by default, where temporary files are.
+        base: directory for the stages of mounts; by default a new one.
         size: MiB of disk images and of file systems in memory.
     """
-    with tempfile.TemporaryDirectory(prefix="mounts.", dir=base) as own:
-        os.chmod(own, 0o755)  # servers have users of their own
-        mount = up(name, Path(own), size)
-        try:
-            yield mount
-        finally:
-            mount.down()
+    with contextlib.ExitStack() as stack:
+        if base is None:
+            base = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mounts.")))
+            base.chmod(0o755)  # servers have users of their own
+        mount = up(name, base, size)
+        stack.callback(mount.down)
+        yield mount
