@@ -37,6 +37,7 @@ JANITOR_AGE = 36 * 3600.0
 
 _TRIES = 3
 _CROWD = 8  # fewer fsyncs in parallel are faster than one syncfs (FACTS.md section 4)
+_SYNCFS_FROM = 3  # but one syncfs is faster than so many fsyncs one after the other, as in a batch
 _BATCH = 256
 _SYNCFS_TYPES = {"ext4", "xfs", "btrfs", "f2fs", "tmpfs"}  # local, and their syncfs reports errors
 _SYNCFS_KERNEL = (5, 17)
@@ -178,7 +179,7 @@ class Delivery:
         barrier = None
         try:
             dirs = self._directories(batch[0].tries < _TRIES)
-            if len(batch) >= _CROWD and _has_syncfs(dirs):
+            if len(batch) >= _SYNCFS_FROM and _has_syncfs(dirs):
                 # private, and older than the first write: an error is reported once a descriptor
                 barrier = self._fs.open_dir("tmp", dirs.root)
             written = _each(batch, self._write, dirs, barrier is None)
