@@ -92,7 +92,8 @@ def _for_mail_servers(verb: str, words: list[str]) -> int:
 def _explain(error: BaseException) -> int:
     status = getattr(error, "status", None)
     if isinstance(status, str):  # one of our own errors
-        return _refuse(status, str(error))
+        who = f" (this runs as uid {os.geteuid()})" if isinstance(error.__cause__, PermissionError) else ""
+        return _refuse(status, f"{error}{who}")
     if isinstance(error, KeyboardInterrupt):
         return _refuse("4.3.0", "interrupted; the message stays with the mail server")
     if isinstance(error, MemoryError):

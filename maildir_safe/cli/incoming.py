@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from typing import Any
 
 IN_MEMORY = 4 << 20
-"""Bytes up to which a message is read whole; the header is looked at as far as that, too."""
+"""Bytes up to which a message is read whole."""
+
+HEADER = 128 << 10
+"""Bytes up to which a header is looked at: what deliveries add stands on top."""
 
 _CHUNK = 1 << 18
 
@@ -96,7 +99,7 @@ class TraceHeader:
     """
 
     def __init__(self, start: bytes) -> None:
-        header = b"" if start.startswith(b"\n") else start.partition(b"\n\n")[0]
+        header = b"" if start.startswith(b"\n") else start[:HEADER].partition(b"\n\n")[0]
         fields = [_field(line) for line in header.split(b"\n")]
         names = [name for name, _ in fields]
         first_hop = names.index(b"received") if b"received" in names else 0

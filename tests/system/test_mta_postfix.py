@@ -6,6 +6,7 @@ import errno
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from pwd import getpwnam
 
 import pytest
 from mta import MAIL_USER, Postfix, command, delivered, documented, owned, scratch, wait_for
@@ -108,6 +109,16 @@ def test_wrong_option_defers_and_names_it(base: Path) -> None:
         assert "dsn=4.3.5" in line
         assert "--nonsense" in line
         assert len(postfix.queue()) == 1
+
+
+def test_forbidden_directory_defers_and_names_who_tried(base: Path) -> None:
+    owned(base / "example.org", "root")
+    with transport(base, base) as postfix:
+        postfix.send(BOB, MESSAGE)
+        line = postfix.outcome("deferred")
+        assert "dsn=4.2.0" in line
+        assert f"{base}/example.org" in line
+        assert f"this runs as uid {getpwnam(MAIL_USER).pw_uid}" in line
 
 
 def test_unclear_outcome_and_postfixs_own_retry_make_one_copy(base: Path) -> None:
