@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator
 
 from maildir_safe.cli.output import bytes_text, print_json, visible
 from maildir_safe.cli.reader import open_maildir
+from maildir_safe.errors import MaildirSafeError
+from maildir_safe.maildir import Maildir
+from maildir_safe.maildir.janitor import CleanReport
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,15 +25,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Clean; 1 if something could not be removed."""
+    """Clean; 1 if something could not be."""
     maildir = open_maildir(args.maildir, None)
     removed: list[str] = []
     failed: list[tuple[str, str]] = []
     kept = size = 0
-    for one in [maildir, *(maildir.folder(name, create=False) for name in maildir.folders())]:
-        report = one.clean(args.dry_run)
-        removed += [f"{one.path}/{name}" for name in report.removed]
-        failed += [(f"{one.path}/{name}", why) for name, why in report.failed]
+    for path, report in _each(maildir, args.dry_run, failed):
+        removed += [f"{path}/{name}" for name in report.removed]
+        failed += [(f"{path}/{name}", why) for name, why in report.failed]
         kept += report.kept
         size += report.bytes
     if args.json:
@@ -41,8 +44,19 @@ def run(args: argparse.Namespace) -> int:
         print(visible(path))
     for path, why in failed:
         print(f"{visible(path)}: {visible(why)}", file=sys.stderr)
-    verb = "would be removed" if args.dry_run else "removed"
-    print(
-        f"{len(removed)} {verb} ({bytes_text(size)}), {kept} too young, {len(failed)} failed", file=sys.stderr
-    )
+    done = f"{len(removed)} {'would be removed' if args.dry_run else 'removed'} ({bytes_text(size)})"
+    print(f"{done}, {kept} too young, {len(failed)} failed", file=sys.stderr)
     return 1 if failed else 0
+
+
+def _each(
+    maildir: Maildir, dry_run: bool, failed: list[tuple[str, str]]
+) -> Iterator[tuple[str, CleanReport]]:
+    """Clean the Maildir, then its folders; one that cannot be is no reason to leave out the others."""
+    yield maildir.path, maildir.clean(dry_run)
+    for name in maildir.folders():
+        try:
+            folder = maildir.folder(name, create=False)
+            yield folder.path, folder.clean(dry_run)
+        except (MaildirSafeError, ValueError) as error:
+            failed.append((f"{maildir.path}: folder {name}", str(error)))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import Any
 
 from maildir_safe.cli.output import print_json, visible
 from maildir_safe.cli.reader import add_place, header, open_maildir, read_header
+from maildir_safe.errors import MaildirSafeError
 from maildir_safe.maildir import Maildir
 from maildir_safe.maildir.reading import Message
 
@@ -21,19 +23,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print a line a message."""
+    """Print a line a message; 1 if one could not be read."""
     maildir = open_maildir(args.maildir, args.folder)
+    code = 0
     for message in sorted(maildir.messages(), key=_age):
-        facts = _facts(maildir, message)
-        if facts is None:
+        try:
+            facts = _facts(maildir, message)
+        except KeyError:
             continue  # removed since it was listed
+        except (MaildirSafeError, OSError) as error:
+            print(f"maildir-safe ls: {visible(str(error))}", file=sys.stderr)
+            code = 1
+            continue
         if args.json:
             print_json(facts)
         else:
             flags = "new" if message.subdir == "new" else message.flags or "-"
             words = (visible(str(facts[name])) for name in ("from", "subject"))
             print(f"{visible(message.key)}  {flags:<4} {facts['size']:>8}  {'  '.join(words)}")
-    return 0
+    return code
 
 
 def _age(message: Message) -> tuple[int, str]:
@@ -41,13 +49,10 @@ def _age(message: Message) -> tuple[int, str]:
     return (int(seconds) if seconds.isdecimal() and seconds.isascii() else 0, message.key)
 
 
-def _facts(maildir: Maildir, message: Message) -> dict[str, Any] | None:
-    try:
-        with maildir.open(message.key) as file:
-            head = read_header(file)
-            size = file.seek(0, 2)
-    except KeyError:
-        return None
+def _facts(maildir: Maildir, message: Message) -> dict[str, Any]:
+    with maildir.open(message.key) as file:
+        head = read_header(file)
+        size = file.seek(0, 2)
     return {
         "key": message.key,
         "subdir": message.subdir,

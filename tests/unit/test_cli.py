@@ -181,6 +181,16 @@ def test_ls_of_nothing(words: list[str], box: Maildir, capsys: pytest.CaptureFix
     assert sorted(os.listdir(box.path)) == ["cur", "new", "tmp"]
 
 
+def test_ls_goes_on_after_what_cannot_be_read(box: Maildir, capsys: pytest.CaptureFixture[str]) -> None:
+    os.symlink("/nowhere", f"{box.path}/new/1.link")
+    key = box.deliver(b"Subject: s\n\n").key
+    code, out, err = run(capsys, "ls", box.path)
+    assert code == 1
+    assert out.startswith(key)
+    assert err.startswith("maildir-safe ls: ")
+    assert "1.link" in err
+
+
 # show
 
 
@@ -274,6 +284,16 @@ def test_clean_json(box: Maildir, abandoned: list[str], capsys: pytest.CaptureFi
     assert json.loads(out) == {
         "removed": abandoned[:2], "kept": 1, "failed": [], "bytes": 200, "dry_run": False
     }  # fmt: skip
+
+
+def test_clean_goes_on_after_a_folder_that_is_none(
+    box: Maildir, abandoned: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    os.mkdir(f"{box.path}/.AAA")
+    code, out, err = run(capsys, "clean", box.path)
+    assert (code, out.splitlines()) == (1, abandoned[:2])
+    assert "AAA" in err
+    assert "1 failed" in err
 
 
 # streams
