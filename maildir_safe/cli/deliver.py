@@ -107,6 +107,8 @@ def parse(words: list[str]) -> tuple[dict[str, str], bool, str]:
             raise Misconfigured(f"{word!r} is no option of deliver; {USAGE} ...")
         else:
             places.append(word)
+    if options.get("delivery_id") == "":  # a variable that is not set; all mail would have the same id
+        raise Misconfigured("--delivery-id is empty; what should have filled it in?")
     if len(places) != 1 or not places[0]:
         raise Misconfigured(f"one Maildir is needed, not {places}; {USAGE} ... MAILDIR")
     return options, json, places[0].rstrip("/") or "/"

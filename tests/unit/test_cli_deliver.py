@@ -234,6 +234,8 @@ def test_control_characters_never_reach_a_header(box: Path, name: str, evil: str
         (["deliver", "--no-such-option", "BOX"], "--no-such-option"),
         (["deliver", "-f"], "-f"),
         (["deliver", "BOX", "--delivery-id"], "--delivery-id"),
+        (["deliver", "--delivery-id", "", "BOX"], "--delivery-id is empty"),
+        (["deliver", "--delivery-id=", "BOX"], "--delivery-id is empty"),
         (["deliver", "-m", "../../etc", "BOX"], "../../etc"),
         (["deliver", "--json=1", "BOX"], "--json=1"),
     ],
