@@ -196,6 +196,17 @@ class Maildir:
         """
         return self._reading.messages()
 
+    def stamp(self) -> tuple[int, int]:
+        """When new/ and cur/ were last changed, in nanoseconds since 1970 on the server's clock.
+
+        Cheaper than a listing. A change within the file system's step of time (2 s on vfat) after
+        another may leave it as it is.
+
+        Raises:
+            TemporaryError: the directories cannot be reached.
+        """
+        return self._reading.stamp()
+
     def find(self, key: str) -> Message:
         """The message with this key, as a fresh listing shows it. Raises KeyError if there is none."""
         return self._reading.find(key)

@@ -99,6 +99,14 @@ class Reading:
                 yield message
         self._known = known
 
+    def stamp(self) -> tuple[int, int]:
+        """When new/ and cur/ were last changed; see `Maildir.stamp`."""
+        dirs = self._directories(False)
+        try:
+            return self._fs.fstat(dirs.new).st_mtime_ns, self._fs.fstat(dirs.cur).st_mtime_ns
+        except OSError as error:
+            raise storage_error(f"stat {self._path}", error) from error
+
     def find(self, key: str) -> Message:
         """Where a message is now.
 

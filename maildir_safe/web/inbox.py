@@ -16,6 +16,7 @@ from maildir_safe.maildir.reading import Message
 from maildir_safe.web.mail import Summary, summarize
 
 _POLL = 1.0
+_COARSEST = 2.5  # seconds; vfat keeps times in steps of 2
 _REMEMBERED = 5000
 _SEARCH_SECONDS = 5.0
 _HEAD = 1 << 16
@@ -34,18 +35,19 @@ class Inbox:
     def __init__(self, maildir: Maildir) -> None:
         self.maildir = maildir
         self.version = 0
-        self._names: list[tuple[str, str]] = []
         self._newest: list[Message] = []
+        self._by_name: dict[str, Message] = {}
         self._by_key: dict[str, Message] = {}
-        self._looked = float("-inf")
+        self._stamp = (-1, -1)
+        self._stamped = 0.0
+        self._settled = False
         self._summaries: OrderedDict[str, Summary] = OrderedDict()
         self._refreshing = asyncio.Lock()
 
     async def messages(self) -> list[Message]:
-        """All messages, at most a second old."""
+        """All messages, as a look at the Maildir shows them now."""
         async with self._refreshing:
-            if time.monotonic() - self._looked >= _POLL:
-                await asyncio.to_thread(self.refresh)
+            await asyncio.to_thread(self.refresh)
         return self._newest
 
     async def changed(self, version: int) -> int:
@@ -57,23 +59,33 @@ class Inbox:
             await asyncio.sleep(_POLL)
 
     def refresh(self) -> None:
-        """List the Maildir.
+        """List the Maildir, if it may have changed.
+
+        Its directories' times alone tell that it has not, but only when they were seen unchanged for
+        longer than the coarsest step of time that a file system has.
 
         Raises:
             TemporaryError: it cannot be listed.
         """
-        found = list(self.maildir.messages())
-        names = sorted((message.name, message.subdir) for message in found)
-        if names != self._names:
-            self._names = names
-            self._newest = sorted(found, key=_when, reverse=True)
-            self._by_key = {message.key: message for message in found}
+        now, stamp = time.monotonic(), self.maildir.stamp()
+        if stamp != self._stamp:
+            self._stamp, self._stamped, self._settled = stamp, now, False
+        if self._settled:
+            return
+        self._list()
+        self._settled = now - self._stamped > _COARSEST
+
+    def _list(self) -> None:
+        found = {f"{message.subdir}/{message.name}": message for message in self.maildir.messages()}
+        if found.keys() != self._by_name.keys():
+            self._by_name = found
+            self._by_key = {message.key: message for message in found.values()}
+            self._newest = sorted(found.values(), key=_when, reverse=True)
             self.version += 1
-        self._looked = time.monotonic()
 
     def forget(self) -> None:
         """List anew when next asked: something was changed through this page."""
-        self._looked = float("-inf")
+        self._settled = False
 
     async def find(self, key: str) -> Message:
         """The message with this key; KeyError if there is none."""
