@@ -27,6 +27,7 @@ default_internal_group = nogroup
 default_login_user = nobody
 first_valid_uid = {nobody}
 mail_location = maildir:{box}
+mail_fsync = always
 passdb {{
   driver = static
   args = nopassword=yes
@@ -51,6 +52,13 @@ service stats {{
 @contextmanager
 def _lmtp(box: Path) -> Iterator[Deliver]:
     """One connection, one message after the other."""
+    with serving(box) as socket, smtplib.LMTP(str(socket)) as session:
+        yield lambda messages: _send(session, messages)
+
+
+@contextmanager
+def serving(box: Path) -> Iterator[Path]:
+    """The socket of a Dovecot that delivers to `box` by LMTP."""
     for directory in (box, *box.iterdir()):
         os.chown(directory, _NOBODY, _NOBODY)
     for above in box.parents:  # the server is not root when it delivers
@@ -64,18 +72,19 @@ def _lmtp(box: Path) -> Iterator[Deliver]:
         configuration.write_text(_CONFIGURATION.format(place=place, box=box, nobody=_NOBODY))
         server = subprocess.Popen(["/usr/sbin/dovecot", "-F", "-c", configuration], stderr=subprocess.DEVNULL)
         try:
-            with _connected(place / "socket", server) as session:
-                yield lambda messages: _send(session, messages)
+            _wait_for(place / "socket", server)
+            yield place / "socket"
         finally:
             server.terminate()
             server.wait(20)
 
 
-def _connected(socket: Path, server: subprocess.Popen[bytes]) -> smtplib.LMTP:
+def _wait_for(socket: Path, server: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + 20
     while True:
         try:
-            return smtplib.LMTP(str(socket))
+            smtplib.LMTP(str(socket)).close()
+            return
         except OSError:
             if server.poll() is not None or time.monotonic() > deadline:
                 raise

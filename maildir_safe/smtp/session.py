@@ -113,9 +113,10 @@ class SmtpSession(Connection):
     async def _ask(self, challenge: bytes) -> bytes:
         await self.push(b"334 " + challenge)
         try:
-            return (await self._reader.readuntil(b"\n")).strip()
+            line: bytes = await self._reader.readuntil(b"\n")
         except asyncio.LimitOverrunError:
             raise Refused("421 4.7.0 Line too long") from None
+        return line.strip()
 
     async def smtp_MAIL(self, arg: str | None) -> None:
         """MAIL FROM:<sender>."""

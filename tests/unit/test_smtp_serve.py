@@ -6,55 +6,20 @@ import os
 import re
 import shlex
 import signal
-import smtplib
 import socket
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
-from smtp_support import Wire, stored
+from smtp_support import COMMAND, Serve, Wire, stored
 
 from maildir_safe import Maildir
 from maildir_safe.smtp import retention
 from maildir_safe.smtp.limits import Budget, Hold
 from maildir_safe.smtp.settings import Settings
 
-COMMAND = [sys.executable, "-m", "maildir_safe", "serve"]
 MESSAGE = b"Subject: hello\r\n\r\nworld\r\n"
-
-
-class Serve:
-    """The command, running in a directory of its own; what it printed first is `banner`."""
-
-    def __init__(self, cwd: Path, *flags: str) -> None:
-        self.process = subprocess.Popen(
-            [*COMMAND, "--smtp", "127.0.0.1:0", *flags],
-            cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
-        assert self.process.stdout
-        self.banner = ""
-        while "Try " not in self.banner:
-            line = self.process.stdout.readline()
-            assert line, self.process.communicate()
-            self.banner += line
-
-    @property
-    def address(self) -> str:
-        match = re.search(r"^SMTP +(\S+)", self.banner, re.MULTILINE)
-        assert match
-        return match[1]
-
-    def client(self) -> smtplib.SMTP:
-        host, _, port = self.address.rpartition(":")
-        return smtplib.SMTP(host, int(port), timeout=20)
-
-    def end(self, number: int = signal.SIGTERM) -> tuple[int, str]:
-        """Exit code and log."""
-        self.process.send_signal(number)
-        _, log = self.process.communicate(timeout=20)
-        return self.process.returncode, log
 
 
 def test_without_any_argument_but_a_port(tmp_path: Path) -> None:

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
+import signal
+import smtplib
 import socket
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +20,8 @@ from maildir_safe.smtp.background import BackgroundServer
 from maildir_safe.smtp.faults import Faults
 from maildir_safe.smtp.log import MessageLog
 from maildir_safe.smtp.settings import Settings
+
+COMMAND = [sys.executable, "-m", "maildir_safe", "serve"]
 
 
 class Wire:
@@ -58,6 +66,43 @@ class Wire:
     def close(self) -> None:
         self._file.close()
         self.sock.close()
+
+
+class Serve:
+    """The command, running in a directory of its own; what it printed first is `banner`."""
+
+    def __init__(self, cwd: Path, *flags: str) -> None:
+        self.log = cwd / f"log.{time.monotonic_ns()}"
+        with self.log.open("w") as log:  # a pipe that nobody reads would stop the server
+            self.process = subprocess.Popen(
+                [*COMMAND, "--smtp", "127.0.0.1:0", *flags],
+                cwd=cwd,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
+        assert self.process.stdout
+        self.banner = ""
+        while "Try " not in self.banner:
+            line = self.process.stdout.readline()
+            assert line, self.log.read_text()
+            self.banner += line
+
+    @property
+    def address(self) -> str:
+        match = re.search(r"^SMTP +(\S+)", self.banner, re.MULTILINE)
+        assert match
+        return match[1]
+
+    def client(self) -> smtplib.SMTP:
+        host, _, port = self.address.rpartition(":")
+        return smtplib.SMTP(host, int(port), timeout=20)
+
+    def end(self, number: int = signal.SIGTERM) -> tuple[int, str]:
+        """Exit code and log."""
+        self.process.send_signal(number)
+        self.process.communicate(timeout=60)
+        return self.process.returncode, self.log.read_text()
 
 
 @contextlib.contextmanager

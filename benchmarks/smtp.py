@@ -1,0 +1,229 @@
+"""How fast does mail come in by SMTP and LMTP? ``python -m benchmarks.smtp``.
+
+Makes its own ext4 (root). Every server runs on a fresh Maildir there, with the same client
+(`smtp_client`), 8 and 32 connections that are kept, messages of 4 KiB; servers alternate, and two
+are compared by the median of their ratios, taken round by round. After each run every message
+that was acknowledged must be in the Maildir, once. Exit status 1 if a figure is not reached.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import shutil
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.deliver_figures import Figure
+from benchmarks.deliver_report import environment
+from benchmarks.deliver_rounds import SIZE, Series, message, ratio
+from benchmarks.mounts import KINDS, mounted
+from benchmarks.smtp_client import Load, send, wire_form
+from benchmarks.smtp_servers import (
+    DOVECOT,
+    LMTP,
+    MAILBOX,
+    NOOP,
+    SMTP,
+    Contender,
+    contenders,
+)
+
+CONNECTIONS = (8, 32)
+_IMAGE = 3072  # MiB
+_MOST = 20_000  # messages in a run
+
+# ours, the other, connections, ours is to be at least this many times as fast
+_RATIOS = (
+    (LMTP, DOVECOT, 8, 1.0),
+    (LMTP, DOVECOT, 32, 1.5),
+    (SMTP, MAILBOX, 8, 2.0),
+    (SMTP, MAILBOX, 32, 2.0),
+    (SMTP, NOOP, 32, 0.8),
+)
+
+Results = dict[tuple[str, int], Series]
+
+
+def main() -> int:
+    """The command."""
+    options = _arguments()
+    rounds, seconds = (3, 0.5) if options.quick else (options.rounds, options.seconds)
+    messages = [wire_form(message(number)) for number in range(_MOST)]
+    everyone = contenders()
+    with mounted(options.mount, size=_IMAGE) as mount:
+        folder = mount.folder()
+        results = run(everyone, folder, messages, rounds, seconds)
+        figures = _speed_figures(results)
+        if not options.quick:
+            figures.append(_memory(everyone, folder, messages))
+    about = {**environment(), "mount": options.mount, "rounds": rounds, "seconds": seconds}
+    print(text(everyone, results, figures, about))
+    if options.json:
+        options.json.write_text(json.dumps(as_json(results, figures, about), indent=1) + "\n")
+    failed = any(figure.verdict == "FAIL" for figure in figures)
+    return 1 if failed or any(series.problems for series in results.values()) else 0
+
+
+def run(
+    everyone: Sequence[Contender], folder: Path, messages: Sequence[bytes], rounds: int, seconds: float
+) -> Results:
+    """Run all contenders `rounds` times; each run takes about so many seconds, as a first one tells."""
+    results = {(one.name, n): Series(one.durable) for one in everyone for n in CONNECTIONS}
+    counts = {one.name: _multiple(_rate(one, folder, messages[:640]) * seconds) for one in everyone}
+    for turn in range(rounds):
+        for one in everyone if turn % 2 else list(reversed(everyone)):
+            _round(one, folder, messages[: counts[one.name]], results)
+            print(f"round {turn + 1} of {rounds}: {one.name}", file=sys.stderr)
+    return results
+
+
+def _multiple(wanted: float) -> int:
+    return max(64, min(_MOST, int(wanted)) // 32 * 32)
+
+
+def _rate(one: Contender, folder: Path, messages: Sequence[bytes]) -> float:
+    box = _fresh(folder)
+    with one.start(box) as running:
+        load = send(running.address, one.lmtp, messages, 8)
+    shutil.rmtree(box)
+    return len(load.acknowledged) / load.seconds
+
+
+def _round(one: Contender, folder: Path, messages: Sequence[bytes], results: Results) -> None:
+    """One server, started anew: a short run that does not count, then each number of connections."""
+    for connections in CONNECTIONS:
+        box = _fresh(folder)
+        series = results[one.name, connections]
+        with one.start(box) as running:
+            warm = send(running.address, one.lmtp, messages[:connections], connections)
+            load = send(running.address, one.lmtp, messages, connections)
+        problem = _problem(one, box, messages, [warm, load])
+        if problem:
+            series.problems.append(problem)
+        series.rates.append(len(load.acknowledged) / load.seconds if not problem else float("nan"))
+        shutil.rmtree(box)
+
+
+def _fresh(folder: Path) -> Path:
+    box = folder / "box"
+    for name in ("tmp", "new", "cur"):
+        (box / name).mkdir(parents=True)
+    return box
+
+
+def _problem(one: Contender, box: Path, messages: Sequence[bytes], loads: Sequence[Load]) -> str:
+    """What differs between what was acknowledged and what is there; "" if nothing does."""
+    refused = [reply for load in loads for reply in load.refused]
+    if refused:
+        return f"refused: {refused[0]}"
+    if not one.stores:
+        return ""
+    sent = {_number(text): text.replace(b"\r\n", b"\n").removesuffix(b".\n") for text in messages}
+    found: Counter[int] = Counter()
+    for file in (box / "new").iterdir():
+        content = file.read_bytes()
+        number = _number(content)
+        if one.exact and content[-SIZE:] != sent[number]:
+            return f"message {number} was changed"
+        found[number] += 1
+    wanted = Counter(number for load in loads for number in load.acknowledged)
+    if found == wanted:
+        return ""
+    return f"{(wanted - found).total()} acknowledged messages are lost, {(found - wanted).total()} doubled"
+
+
+def _number(content: bytes) -> int:
+    match = re.search(rb"^Subject: (\d+)\r?$", content, re.MULTILINE)
+    assert match
+    return int(match[1])
+
+
+def _speed_figures(results: Results) -> list[Figure]:
+    figures = []
+    for ours, other, connections, target in _RATIOS:
+        what = f"{ours} / {other}, {connections} connections"
+        mine, theirs = results[ours, connections], results.get((other, connections))
+        if theirs is None:
+            figures.append(Figure(what, target, None, "not installed"))
+        else:
+            figures.append(
+                Figure(what, target, ratio(mine, theirs), f"{mine.median:.0f}/s and {theirs.median:.0f}/s")
+            )
+    return figures
+
+
+def _memory(everyone: Sequence[Contender], folder: Path, messages: Sequence[bytes]) -> Figure:
+    """Resident memory after 100,000 messages, against that after 20,000."""
+    box = _fresh(folder)
+    sizes = []
+    ours = next(one for one in everyone if one.name == SMTP)
+    with ours.start(box) as running:
+        for _ in range(5):
+            send(running.address, False, messages, 32)
+            sizes.append(_resident(running.pid))
+            shutil.rmtree(box / "new")
+            (box / "new").mkdir()
+    shutil.rmtree(box)
+    detail = f"{sizes[0]} KiB after {len(messages)} messages, {sizes[-1]} KiB after {5 * len(messages)}"
+    return Figure(
+        "resident memory, 100,000 messages / 20,000", 1.05, sizes[-1] / sizes[0], detail, at_most=True
+    )
+
+
+def _resident(pid: int | None) -> int:
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.partition("VmRSS:")[2].split()[0])
+
+
+def text(
+    everyone: Sequence[Contender], results: Results, figures: Sequence[Figure], about: dict[str, object]
+) -> str:
+    """Tables in Markdown."""
+    lines = [f"## SMTP and LMTP in, {about['mount']}, {SIZE} bytes a message, messages a second", ""]
+    lines += ["", "| server | durable at 250 | " + " | ".join(f"{n} connections" for n in CONNECTIONS) + " |"]
+    lines += ["|---|---|" + "---:|" * len(CONNECTIONS)]
+    for one in everyone:
+        rates = " | ".join(f"{results[one.name, n].median:,.0f}" for n in CONNECTIONS)
+        lines.append(f"| {one.name} | {one.durable} | {rates} |")
+    lines += ["", "| figure | target | here | |", "|---|---|---|---|"]
+    for figure in figures:
+        sign = "at most" if figure.at_most else "at least"
+        value = "-" if figure.value is None else f"{figure.value:.2f}"
+        lines.append(
+            f"| {figure.what} | {sign} {figure.target} | {value} | {figure.verdict}: {figure.detail} |"
+        )
+    problems = {
+        f"{name}, {n} connections: {p}" for (name, n), series in results.items() for p in series.problems
+    }
+    lines += ["", *(f"PROBLEM {problem}" for problem in sorted(problems))]
+    lines += [f"{name}: {value}" for name, value in about.items()]
+    return "\n".join(lines)
+
+
+def as_json(results: Results, figures: Sequence[Figure], about: dict[str, object]) -> dict[str, object]:
+    """Everything that was measured."""
+    return {
+        "about": about,
+        "rates": {f"{name}, {n}": series.rates for (name, n), series in results.items()},
+        "figures": [
+            {"what": f.what, "target": f.target, "value": f.value, "verdict": f.verdict} for f in figures
+        ],
+    }
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.smtp", description=__doc__.split("\n")[0])
+    parser.add_argument("--mount", default="ext4", choices=KINDS, metavar="KIND")
+    parser.add_argument("--rounds", type=int, default=5, help="how often each runs (default: 5)")
+    parser.add_argument("--seconds", type=float, default=1.5, help="about how long, each time (default: 1.5)")
+    parser.add_argument("--quick", action="store_true", help="3 rounds of 0.5 s: a look, not a measurement")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="save all that was measured")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,68 @@
+"""Servers that ours is measured against: ``python -m benchmarks.smtp_peers KIND ADDRESS BOX``.
+
+* ``noop``: aiosmtpd as it is, with a handler that stores nothing: what the protocol alone costs;
+* ``mailbox``: aiosmtpd with its own `handlers.Mailbox`, on the standard library's mailbox.Maildir;
+* ``front``: our front end, with a store that stores nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+from aiosmtpd.handlers import Mailbox
+from aiosmtpd.smtp import SMTP
+
+from maildir_safe.maildir.receipt import Receipt
+from maildir_safe.smtp.door import Door
+from maildir_safe.smtp.limits import Budget
+from maildir_safe.smtp.listen import listen
+from maildir_safe.smtp.log import MessageLog
+from maildir_safe.smtp.server import Server
+from maildir_safe.smtp.store import Delivery, Result
+
+
+class Noop:
+    """Answers 250 to everything."""
+
+    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: ARG002
+        """aiosmtpd's hook at the end of a message."""
+        return "250 OK"
+
+
+class Nowhere:
+    """A store of ours that keeps nothing."""
+
+    test_mode = True
+
+    async def locate(self, address: str) -> str:
+        """Everybody has a mailbox."""
+        return address
+
+    async def store(self, delivery: Delivery) -> list[Result]:
+        """As if it were stored."""
+        receipt = Receipt("/nowhere/new/key", "key", "none", len(delivery.body))
+        return [Result("250 2.0.0 Stored as key", receipt)] * len(delivery.recipients)
+
+
+async def _serve(kind: str, address: str, box: str) -> None:
+    loop = asyncio.get_running_loop()
+    sock = listen(address)
+    if kind == "front":
+        door = Door(
+            Nowhere(), MessageLog(sys.stderr), Budget(100, 2**28),
+            hostname="front", max_size=2**25, max_recipients=100, timeout=300,
+        )  # fmt: skip
+        await Server(door, [sock], []).start()
+    else:
+        handler: Any = Noop() if kind == "noop" else Mailbox(Path(box))
+        await loop.create_server(lambda: SMTP(handler, loop=loop, hostname="peer"), sock=sock, backlog=512)
+    await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    logging.getLogger("mail.log").setLevel(logging.ERROR)  # as in ours: it formats nothing below
+    asyncio.run(_serve(*sys.argv[1:]))

@@ -1,0 +1,142 @@
+"""How each server of the SMTP benchmark is started, on a Maildir of its own."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.peers import dovecot
+
+
+@dataclass(frozen=True)
+class Running:
+    """A server that answers.
+
+    Attributes:
+        address: for `smtp_client.send`.
+        pid: its process, whose memory is looked at; None where it is many.
+    """
+
+    address: str
+    pid: int | None
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One server.
+
+    Attributes:
+        name: what the tables call it.
+        durable: what is durable when it has answered 250.
+        start: given an empty Maildir, runs it.
+        lmtp: whether it speaks LMTP.
+        stores: whether the messages are to be found afterwards.
+        exact: whether they are stored byte for byte, below what is put on top.
+    """
+
+    name: str
+    durable: str
+    start: Callable[[Path], AbstractContextManager[Running]]
+    lmtp: bool = False
+    stores: bool = True
+    exact: bool = True
+
+
+@contextmanager
+def _process(command: list[str], address: str) -> Iterator[Running]:
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+        try:
+            _wait_until_it_answers(address, process)
+            yield Running(address, process.pid)
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+def _wait_until_it_answers(address: str, process: subprocess.Popen[bytes]) -> None:
+    end = time.monotonic() + 20
+    while True:
+        try:
+            if "/" in address:
+                with socket.socket(socket.AF_UNIX) as probe:
+                    probe.connect(address)
+            else:
+                host, _, port = address.rpartition(":")
+                socket.create_connection((host, int(port))).close()
+            return
+        except OSError:
+            if process.poll() is not None or time.monotonic() > end:
+                raise
+            time.sleep(0.02)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _ours(*flags: str) -> Callable[[Path], AbstractContextManager[Running]]:
+    def start(box: Path) -> AbstractContextManager[Running]:
+        address = f"127.0.0.1:{_free_port()}"
+        return _process(
+            [sys.executable, "-m", "maildir_safe", "serve", str(box), "--smtp", address, *flags], address
+        )
+
+    return start
+
+
+@contextmanager
+def _our_lmtp(box: Path) -> Iterator[Running]:
+    with tempfile.TemporaryDirectory(prefix="smtp.") as place:
+        address = f"{place}/socket"
+        command = [sys.executable, "-m", "maildir_safe", "serve", str(box), "--smtp", "127.0.0.1:0"]
+        with _process([*command, "--lmtp", address], address) as running:
+            yield running
+
+
+def _peer(kind: str) -> Callable[[Path], AbstractContextManager[Running]]:
+    def start(box: Path) -> AbstractContextManager[Running]:
+        address = f"127.0.0.1:{_free_port()}"
+        return _process([sys.executable, "-m", "benchmarks.smtp_peers", kind, address, str(box)], address)
+
+    return start
+
+
+@contextmanager
+def _dovecot(box: Path) -> Iterator[Running]:
+    with dovecot.serving(box) as path:
+        yield Running(str(path), None)
+
+
+SMTP = "maildir_safe SMTP"
+LMTP = "maildir_safe LMTP"
+WORKERS = "maildir_safe SMTP, 2 workers"
+FRONT = "maildir_safe SMTP, storing nothing"
+NOOP = "aiosmtpd, storing nothing"
+MAILBOX = "aiosmtpd, handlers.Mailbox"
+DOVECOT = "Dovecot LMTP"
+
+
+def contenders() -> list[Contender]:
+    """Ours, and those others that are installed."""
+    everyone = [
+        Contender(SMTP, "yes", _ours()),
+        Contender(LMTP, "yes", _our_lmtp, lmtp=True),
+        Contender(WORKERS, "yes", _ours("--workers", "2")),
+        Contender(FRONT, "nothing", _peer("front"), stores=False),
+        Contender(NOOP, "nothing", _peer("noop"), stores=False),
+        Contender(MAILBOX, "file only", _peer("mailbox"), exact=False),
+    ]
+    if dovecot.DOVECOT.installed and os.geteuid() == 0:
+        everyone.append(Contender(DOVECOT, "yes", _dovecot, lmtp=True))
+    return everyone
