@@ -26,7 +26,6 @@ _TEXTS = {
     "4.3.1": STORAGE_FULL,
     "4.2.0": "451 4.2.0 Mailbox is not available, try again later",
     "4.2.2": "452 4.2.2 Mailbox is full, try again later",
-    "5.4.6": "554 5.4.6 Mail loop: this mailbox has had the message before",
 }
 
 # What aiosmtpd's own replies lack, by their basic code.
@@ -71,7 +70,7 @@ def for_error(error: BaseException) -> str:
     if isinstance(error, TemporaryError):
         return _TEXTS.get(error.status, STORAGE_FAULT)
     if isinstance(error, PermanentError):
-        return _TEXTS.get(error.status, f"554 {error.status} Message refused")
+        return f"554 {error.status} Message refused"
     return INTERNAL
 
 

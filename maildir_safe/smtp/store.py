@@ -159,7 +159,8 @@ class MaildirStore:
         client send to all of them again. Where it gave an ENVID, a second try with the same
         envelope and the same bytes is recognised and stored nowhere twice; without one nothing
         tells a second try from a second message, and those that had it get it again. LMTP has a
-        reply for each recipient and no such gap.
+        reply for each recipient and no such gap. A Maildir++ quota is heeded where mailboxes are
+        people's own: 452 4.2.2.
         """
         groups: dict[str, list[Recipient]] = {}
         for recipient in delivery.recipients:
@@ -175,6 +176,8 @@ class MaildirStore:
         trace_headers = trace.delivered_to([recipient.address for recipient in others]) + delivery.received
         try:
             maildir = await self._maildir(path)
+            if not self.test_mode:
+                await asyncio.to_thread(maildir.check_quota, len(delivery.body))
             receipt = await maildir.deliver_async(
                 trace_headers + delivery.body,
                 sender=delivery.sender,

@@ -225,6 +225,47 @@ def test_smtp_says_the_worst_of_several_mailboxes(tmp_path: Path) -> None:
     assert len(stored(tmp_path / "alice")) == 1
 
 
+@pytest.mark.parametrize(("parameters", "copies"), [(" ENVID=stable", 1), ("", 2)])
+def test_another_try_after_a_partial_failure(tmp_path: Path, parameters: str, copies: int) -> None:
+    """With an ENVID those who had the message do not get it twice; without one, they do, as documented."""
+    for name in ("alice", "bob"):
+        Maildir(tmp_path / name)
+
+    def send() -> str:
+        assert wire.ask(f"MAIL FROM:<a@b>{parameters}").startswith("250")
+        for name in ("alice", "bob"):
+            assert wire.ask(f"RCPT TO:<{name}@x>").startswith("250")
+        assert wire.ask("DATA").startswith("354")
+        return wire.ask(MESSAGE + b".")[:3]
+
+    with serving(tmp_path, map=f"{tmp_path}/{{local}}") as server:
+        wire = Wire(server.service.smtp_addresses[0])
+        wire.ask("EHLO x")
+        (tmp_path / "bob" / "new").rename(tmp_path / "bob" / "elsewhere")
+        assert send() == "451"
+        (tmp_path / "bob" / "elsewhere").rename(tmp_path / "bob" / "new")
+        assert send() == "250"
+    assert len(stored(tmp_path / "alice")) == copies
+    assert len(stored(tmp_path / "bob")) == 1
+
+
+def test_a_full_mailbox_alone_is_refused(tmp_path: Path) -> None:
+    for name in ("alice", "bob"):
+        Maildir(tmp_path / name)
+    (tmp_path / "bob" / "maildirsize").write_text("10S\n0 0\n")
+    with serving(tmp_path, map=f"{tmp_path}/{{local}}", smtp=[], lmtp=[f"{tmp_path}/s"]) as server:
+        wire = Wire(server.service.lmtp_addresses[0])
+        wire.ask("LHLO x")
+        wire.ask("MAIL FROM:<a@b>")
+        for name in ("alice", "bob"):
+            assert wire.ask(f"RCPT TO:<{name}@x>").startswith("250")
+        assert wire.ask("DATA").startswith("354")
+        wire.send(MESSAGE + b".\r\n")
+        assert [wire.reply()[:9] for _ in range(2)] == ["250 2.0.0", "452 4.2.2"]
+    assert len(stored(tmp_path / "alice")) == 1
+    assert stored(tmp_path / "bob") == []
+
+
 def test_a_lost_mount_is_temporary(tmp_path: Path) -> None:
     (tmp_path / "share").mkdir()
     with serving(tmp_path, map=f"{tmp_path}/share/{{domain}}/{{local}}") as server:
