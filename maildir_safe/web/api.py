@@ -46,6 +46,7 @@ def line(inbox: Inbox, message: Message) -> dict[str, Any]:
         "size": message.size,
         "received": received(message),
         "from": summary.sender,
+        "from_name": summary.name,
         "to": summary.to,
         "subject": summary.subject,
         "date": summary.date,

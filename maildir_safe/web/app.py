@@ -31,6 +31,7 @@ def application(maildir: Maildir, host: str, addresses: list[str] | None = None)
     static = Mount("/static", StaticFiles(directory=Path(__file__).parent / "static"))
     handlers = {KeyError: _gone, MaildirSafeError: _trouble}
     app = Starlette(routes=[*pages.ROUTES, *api.ROUTES, static], exception_handlers=handlers)
+    app.router.redirect_slashes = False  # DELETE /api/messages/ must not become "delete all"
     app.state.inbox = Inbox(maildir)
     app.state.addresses = addresses or []
     return Guard(app, host)

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from email.header import decode_header
 from email.message import Message as EmailMessage
+from email.utils import parseaddr
 from urllib.parse import unquote
 
 _MOST_PARTS = 200
@@ -30,6 +31,12 @@ class Summary:
     subject: str = ""
     date: str = ""
     envelope: list[str] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """The sender's name, or the address where there is no name."""
+        name, address = parseaddr(self.sender)
+        return name or address or self.sender
 
     def texts(self) -> list[str]:
         """All of it, to search in."""

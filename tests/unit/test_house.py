@@ -15,7 +15,7 @@ FLOORS = {
     "maildir": 2,
     "mailbox": 3, "queue": 3,
     "check": 4, "smtp": 4, "web": 4, "bench": 4,
-    "cli": 5, "testing": 5,
+    "cli": 5, "__main__": 5, "testing": 5,
 }  # fmt: skip
 FILE_CALLS = {
     name
