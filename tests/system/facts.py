@@ -46,7 +46,7 @@ FACTS: dict[str, dict[str, Any]] = {
         "O_EXCL": True,
         "verdict": "UNSAFE FOR SHARED QUEUES",
     },
-    # FACTS.md saw one winner in each of 200 races; here both were told so in 3 of 200, the file being there once
+    # FACTS.md saw one winner in each of 200 races; here both were told so in 3, the file being there once
     "smbnetfs": {
         **_FOLDS,
         "fstype": "fuse.smbnetfs",

@@ -20,8 +20,8 @@ def test_killed_writers_lose_and_double_nothing(
     report = torture(str(mount.folder()), SECONDS, 4, seed=1, progress=lambda share, words: None)  # noqa: ARG005
     record_property(
         "note",
-        f"torture {mount.kind.name}: {report.acknowledged} acknowledged, {report.kills} kills, {report.retried} retried,"
-        f" lost {len(report.lost)}, doubled {len(report.doubled)}, partial {len(report.partial)}",
+        f"torture {mount.kind.name}: {report.acknowledged} acknowledged, {report.kills} kills,"
+        f" {report.retried} retried, lost {len(report.lost)}, doubled {len(report.doubled)}, partial {len(report.partial)}",
     )
     assert report.passed, report.as_dict()
     assert report.kills > 5

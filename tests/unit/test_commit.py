@@ -20,7 +20,7 @@ class Gate(OsFileSystem):
         self.errors: list[int] = []
         self.calls = 0
 
-    def fsync(self, fd: int) -> None:  # type: ignore[override]
+    def fsync(self, fd: int) -> None:  # type: ignore[override]  # noqa: ARG002
         self.calls += 1
         self.entered.release()
         assert self.let_go.acquire(timeout=20)
@@ -140,7 +140,7 @@ def test_jobs_that_wait_are_taken_together() -> None:
     for thread in first + others:
         thread.join()
     assert [len(batch) for batch in batches] == [1, 4, 4, 1]
-    assert sorted(sum(batches, [])) == list(range(10))
+    assert sorted(job for batch in batches for job in batch) == list(range(10))
 
 
 def test_a_batch_that_dies_hands_the_lead_on() -> None:

@@ -17,15 +17,12 @@ FLOORS = {
     "check": 4, "smtp": 4, "web": 4, "bench": 4,
     "cli": 5, "__main__": 5, "testing": 5,
 }  # fmt: skip
-FILE_CALLS = {
-    name
-    for name in (
-        "open mkdir makedirs rename renames replace link symlink unlink remove rmdir removedirs listdir scandir"
-        " walk fwalk stat lstat fstat statvfs fstatvfs fsync fdatasync sync read write pread pwrite close dup"
-        " chmod fchmod chown utime truncate ftruncate readlink access fdopen copy_file_range sendfile"
-    ).split()
-    if hasattr(os, name)
-}
+NAMES = """
+    open mkdir makedirs rename renames replace link symlink unlink remove rmdir removedirs listdir scandir walk
+    fwalk stat lstat fstat statvfs fstatvfs fsync fdatasync sync read write pread pwrite close dup chmod fchmod
+    chown utime truncate ftruncate readlink access fdopen copy_file_range sendfile
+"""
+FILE_CALLS = {name for name in NAMES.split() if hasattr(os, name)}
 MAY_TOUCH_FILES = {"fs", "probe", "bench", "testing"}
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
