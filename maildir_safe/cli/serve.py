@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--smtp",
         action="append",
         metavar="ADDR",
-        help="listen for SMTP (default: 127.0.0.1:1025); may be repeated",
+        help="listen for SMTP; may be repeated (default: 127.0.0.1:1025, unless --lmtp is given)",
     )
     flag("--lmtp", action="append", metavar="ADDR", help="listen for LMTP: HOST:PORT or a socket's path")
     flag("--map", metavar="TEMPLATE", help="existing mailboxes instead of MAILDIR: '/mail/{domain}/{local}'")
@@ -73,8 +73,7 @@ def run(args: argparse.Namespace) -> int:
     except (CannotListen, MaildirSafeError, ValueError, OSError) as error:
         print(f"maildir-safe serve: {error}", file=sys.stderr)
         return 1
-    print("\n".join(banner(service)), flush=True)
-    return service.run()
+    return service.run(ready=lambda: print("\n".join(banner(service)), flush=True))
 
 
 def settings(args: argparse.Namespace) -> Settings:
@@ -95,19 +94,19 @@ def banner(service: Service) -> list[str]:
     lines += [f"Maildir  {service.destination}"]
     if service.ca:
         lines.append(f"CA       {service.ca}")
-    if service.smtp_addresses:
-        lines.append(f"Try      {sender(service.smtp_addresses[0])}")
-    return lines
+    first = (service.smtp_addresses + service.lmtp_addresses)[0]
+    return [*lines, f"Try      {sender(first, lmtp=not service.smtp_addresses)}"]
 
 
-def sender(address: str) -> str:
+def sender(address: str, lmtp: bool = False) -> str:
     """A line to paste into a shell that sends a message to `address`."""
     host, _, port = address.rpartition(":")
-    host = host.strip("[]")
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    host = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host)
     if shutil.which("swaks"):
-        return f"swaks --server {host} --port {port} --from me@example.com --to you@example.com"
+        where = f"--socket {address}" if "/" in address else f"--server {host}:{port}"
+        return f"swaks {'--protocol LMTP ' * lmtp}{where} --from me@example.com --to you@example.com"
+    where = repr(address) if "/" in address else f"{host.strip('[]')!r}, {port}"
     return (
-        f'python3 -c "import smtplib; smtplib.SMTP({host!r}, {port}).sendmail('
+        f'python3 -c "import smtplib; smtplib.{"LMTP" if lmtp else "SMTP"}({where}).sendmail('
         "'me@example.com', 'you@example.com', 'Subject: Hello\\n\\nIt works.')\""
     )

@@ -26,7 +26,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
     import ssl
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
     from typing import Any
 
     from maildir_safe.fs import FileSystem
@@ -76,22 +76,24 @@ class Service:
         if self._passwords and not self._tls and not all(map(is_local, self._smtp + self._lmtp)):
             raise ValueError("passwords would cross the network in clear text: --auth needs --tls")
 
-    def run(self) -> int:
-        """Serve until SIGTERM or SIGINT; the exit status."""
+    def run(self, ready: Callable[[], None]) -> int:
+        """Serve until SIGTERM or SIGINT; the exit status. `ready` is called once signals are obeyed."""
         try:
             if self._settings.workers > 1:
-                return workers.supervise(self._settings.workers, self._work)
-            self._work(0, None)
+                return workers.supervise(self._settings.workers, self._work, ready)
+            self._work(0, None, ready)
             return 0
         finally:
             for address in self.lmtp_addresses + self.smtp_addresses:
                 if "/" in address:
                     pathlib.Path(address).unlink(missing_ok=True)
 
-    def _work(self, number: int, parent: socket.socket | None) -> None:
+    def _work(
+        self, number: int, parent: socket.socket | None, ready: Callable[[], None] = lambda: None
+    ) -> None:
         self.budget.use_slot(number)
         beside = self._upkeep() if number == 0 else []
-        asyncio.run(serve(self.server(), beside, parent))
+        asyncio.run(serve(self.server(), beside, parent, ready))
 
     def server(self) -> Server:
         """The server of one process, not yet started."""

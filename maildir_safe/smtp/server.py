@@ -13,7 +13,7 @@ from maildir_safe.smtp.session import SmtpSession
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
     from typing import Any
 
     from maildir_safe.smtp.door import Door
@@ -61,7 +61,10 @@ class Server:
 
 
 async def serve(
-    server: Server, beside: list[Coroutine[Any, Any, None]], parent: socket.socket | None = None
+    server: Server,
+    beside: list[Coroutine[Any, Any, None]],
+    parent: socket.socket | None = None,
+    ready: Callable[[], None] = lambda: None,
 ) -> None:
     """Run `server` until SIGTERM or SIGINT.
 
@@ -69,6 +72,7 @@ async def serve(
         server: not yet started.
         beside: what else runs as long as it does; cancelled at the end.
         parent: its becoming readable is an order to stop too (see `workers`).
+        ready: called once connections are accepted and signals obeyed.
     """
     loop = asyncio.get_running_loop()
     told = asyncio.Event()
@@ -78,6 +82,7 @@ async def serve(
         loop.add_reader(parent, told.set)
     tasks = [loop.create_task(other) for other in beside]
     async with server:
+        ready()
         await told.wait()
         if parent is not None:
             loop.remove_reader(parent)

@@ -19,7 +19,7 @@ class Settings:
 
     Attributes:
         maildir: where mail goes in test mode; made if it is not there.
-        smtp: addresses for SMTP (see `listen.listen`).
+        smtp: addresses for SMTP (see `listen.listen`); 127.0.0.1:1025 if there is no `lmtp` either.
         lmtp: addresses for LMTP.
         map: template of existing Maildirs; set, it replaces `maildir`.
         postmaster: who gets mail for postmaster, with `map`.
@@ -40,7 +40,7 @@ class Settings:
     """
 
     maildir: str = "Maildir"
-    smtp: list[str] = field(default_factory=lambda: ["127.0.0.1:1025"])
+    smtp: list[str] = field(default_factory=list)
     lmtp: list[str] = field(default_factory=list)
     map: str | None = None
     postmaster: str | None = None
@@ -59,6 +59,10 @@ class Settings:
     grace: float = 30.0
     log_json: bool = False
 
+    def __post_init__(self) -> None:
+        if not self.smtp and not self.lmtp:
+            self.smtp = ["127.0.0.1:1025"]
+
     def check(self) -> None:
         """Refuse what does not go together. Raises ValueError."""
         for name in ("max_size", "max_recipients", "max_connections", "max_in_flight", "timeout", "workers"):
@@ -72,8 +76,6 @@ class Settings:
             raise ValueError("keep and keep_days cannot be less than 0")
         if self.faults and self.workers > 1:
             raise ValueError("faults are counted in one process: use one worker")
-        if not self.smtp and not self.lmtp:
-            raise ValueError("nothing to listen on")
 
 
 def read(path: str) -> dict[str, Any]:

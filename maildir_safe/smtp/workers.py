@@ -21,7 +21,9 @@ RESTART_DELAY = 1.0
 """Seconds before a worker that died is started anew: one that dies at once must not take the CPU."""
 
 
-def supervise(count: int, work: Callable[[int, socket.socket], None]) -> int:
+def supervise(
+    count: int, work: Callable[[int, socket.socket], None], ready: Callable[[], None] = lambda: None
+) -> int:
     """Run `work` in `count` processes until SIGTERM or SIGINT.
 
     Call it before any thread is started: the processes are forked.
@@ -29,6 +31,7 @@ def supervise(count: int, work: Callable[[int, socket.socket], None]) -> int:
     Args:
         count: number of processes.
         work: called in each with its number and a socket; it returns when that becomes readable.
+        ready: called once they are started.
 
     Returns:
         The exit status: 0, or 1 if a worker had to be killed by somebody or failed while ending.
@@ -43,6 +46,7 @@ def supervise(count: int, work: Callable[[int, socket.socket], None]) -> int:
     previous = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
     workers = {_start(number, work, ours, theirs): number for number in range(count)}
     try:
+        ready()
         while not stopping:
             _restart_dead(workers, work, ours, theirs)
             time.sleep(0.1)

@@ -15,6 +15,7 @@ import pytest
 from smtp_support import COMMAND, Serve, Wire, stored
 
 from maildir_safe import Maildir
+from maildir_safe.cli.serve import sender
 from maildir_safe.smtp import retention
 from maildir_safe.smtp.limits import Budget, Hold
 from maildir_safe.smtp.settings import Settings
@@ -42,14 +43,25 @@ def test_the_line_to_paste_works(tmp_path: Path) -> None:
 
 
 def test_the_python_line_works_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from maildir_safe.cli.serve import sender
-
-    serve = Serve(tmp_path)
+    serve = Serve(tmp_path, "--lmtp", f"{tmp_path}/l.sock")
     monkeypatch.setattr("shutil.which", lambda _: None)
-    subprocess.run(["sh", "-c", sender(serve.address)], check=True, timeout=30)
+    for line in (sender(serve.address), sender(f"{tmp_path}/l.sock", lmtp=True)):
+        assert line.startswith("python3 -c")
+        subprocess.run(["sh", "-c", line], check=True, timeout=30)
     serve.end()
-    (message,) = stored(tmp_path / "Maildir")
-    assert b"\nSubject: Hello\n\nIt works.\n" in message
+    messages = stored(tmp_path / "Maildir")
+    assert [b"\nSubject: Hello\n\nIt works.\n" in message for message in messages] == [True, True]
+
+
+def test_lmtp_alone(tmp_path: Path) -> None:
+    command = [*COMMAND, "--lmtp", f"{tmp_path}/l.sock"]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        banner = [process.stdout.readline() for _ in range(3)]
+        assert banner[0] == f"LMTP     {tmp_path}/l.sock\n"
+        assert "SMTP " not in banner[1] + banner[2].replace("--protocol LMTP", "")
+        process.terminate()
+    assert process.returncode == 0
 
 
 def test_sigterm_finishes_the_message_that_is_being_received(tmp_path: Path) -> None:
