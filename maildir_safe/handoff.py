@@ -14,7 +14,7 @@ After an error from rename, look (both directories opened afresh and listed), th
      -  | yes | done, the reply was lost                   | DONE
     yes |  -  | not done so far                            | repeat; in the end withdraw
      -  |  -  | moved on by a reader; or another's claim   | GONE, once rename says ENOENT too
-    yes | no directory any more                    | NOT_DONE: the file cannot have been in it
+    yes | its directory was removed                    | NOT_DONE: nothing can enter it any more
     yes | yes | a file system that copies                  | repeat; same bytes: drop src, DONE
     looking fails or keeps changing                        | wait out the caches, UNKNOWN
 

@@ -276,8 +276,9 @@ class Delivery:
             if error.errno == errno.EXDEV and self._staging == "tmp":
                 self._staging = "new"  # two file systems: from now on write where the message goes
                 letter.again = True
-            # too old to be published, or the directory was replaced (a queue's bucket: removed)
-            letter.again |= outcome.renames == 0 or error.errno in (errno.ENOENT, errno.ESTALE)
+            too_old = self._fs.boottime() > letter.deadline
+            # a directory that was replaced, or a queue's bucket that was removed, is opened anew
+            letter.again |= too_old or error.errno in (errno.ENOENT, errno.ESTALE)
             raise storage_error(what, error)
         raise UnknownOutcome(f"{storage_error(what, error)}; it may be there, keep the message", letter.path)
 

@@ -94,6 +94,23 @@ def test_a_failed_fsync_is_answered_by_a_new_file_not_by_another_fsync() -> None
     assert lab.in_tmp() == []
 
 
+def test_a_draft_that_a_janitor_may_have_taken_is_written_anew() -> None:
+    lab = Lab()
+    real, slept = lab.host.fsync, []
+
+    def fsync(fd: int) -> None:
+        real(fd)
+        if not slept:
+            slept.append(lab.host.sleep(20 * 3600))  # suspended for longer than half the janitor's age
+
+    lab.host.fsync = fsync  # type: ignore[method-assign]
+    lab.maildir.deliver(MAIL)
+    assert len(slept) == 1
+    assert sum("/m/tmp/1" in call.names for call in lab.server.history if call.kind == "create") == 2
+    assert lab.found() == [MAIL]
+    assert lab.in_tmp() == []
+
+
 def test_a_stream_cannot_be_written_anew() -> None:
     lab = Lab(Fault("fsync", errno.EIO))
     with pytest.raises(TemporaryError, match="fsync"):

@@ -18,9 +18,9 @@ FLOORS = {
     "cli": 5, "__main__": 5, "testing": 5,
 }  # fmt: skip
 NAMES = """
-    open mkdir makedirs rename renames replace link symlink unlink remove rmdir removedirs listdir scandir walk
-    fwalk stat lstat fstat statvfs fstatvfs fsync fdatasync sync read write pread pwrite close dup chmod fchmod
-    chown utime truncate ftruncate readlink access fdopen copy_file_range sendfile
+    open mkdir makedirs rename renames replace link symlink unlink remove rmdir removedirs listdir scandir
+    walk fwalk stat lstat fstat statvfs fstatvfs fsync fdatasync sync read write pread pwrite close dup chmod
+    fchmod chown utime truncate ftruncate readlink access fdopen copy_file_range sendfile
 """
 FILE_CALLS = {name for name in NAMES.split() if hasattr(os, name)}
 MAY_TOUCH_FILES = {"fs", "probe", "bench", "testing"}
