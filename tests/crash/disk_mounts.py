@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import ctypes
+import multiprocessing
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
 
 MEBI = 1 << 20
 SIZES = {"ext4": 48 * MEBI, "xfs": 300 * MEBI, "btrfs": 128 * MEBI}
@@ -17,7 +23,27 @@ _MKFS = {
     "xfs": ["mkfs.xfs", "-q", "-s", "size=4096"],
     "btrfs": ["mkfs.btrfs", "-q", "-m", "single", "-d", "single"],
 }
+_CLONE_NEWNS = 0x20000
 _HERE = Path(__file__).parent
+
+
+def isolated(function: Callable[..., T], *args: object) -> T:
+    """Call a function in a process that has its mounts for itself.
+
+    A mount namespace that somebody else makes meanwhile (`unshare`, containers) would keep a copy
+    of our mounts, so that they could not be taken down; and what a crash of the test leaves
+    behind, the kernel removes with the process.
+    """
+    context = multiprocessing.get_context("fork")
+    with ProcessPoolExecutor(1, mp_context=context, initializer=_own_mounts) as pool:
+        return pool.submit(function, *args).result()
+
+
+def _own_mounts() -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(_CLONE_NEWNS) != 0:
+        raise OSError(ctypes.get_errno(), "unshare")
+    run("mount", "--make-rprivate", "/")
 
 
 def run(*command: str | Path) -> str:

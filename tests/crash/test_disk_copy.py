@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import disk_workloads
 import pytest
-from disk_mounts import SIZES, make_file_system, memory, mounted
+from disk_mounts import SIZES, isolated, make_file_system, memory, mounted
 from disk_states import load_image, save_image
 from disk_verdict import judge
 
@@ -22,13 +21,12 @@ pytestmark = pytest.mark.mounts
 MESSAGES = 100
 
 
-@pytest.fixture
-def scratch(tmp_path: Path) -> Iterator[Path]:
-    with memory(tmp_path / "memory") as directory:
-        yield directory
+def _survivors(kind: str, workload: str, directory: Path) -> int:
+    with memory(directory / workload) as scratch:
+        return _survivors_in(kind, workload, scratch)
 
 
-def _survivors(kind: str, workload: str, scratch: Path) -> int:
+def _survivors_in(kind: str, workload: str, scratch: Path) -> int:
     image, marks = scratch / "image", scratch / "marks"
     make_file_system(kind, image)
     marks.touch()
@@ -45,12 +43,10 @@ def _survivors(kind: str, workload: str, scratch: Path) -> int:
 
 @pytest.mark.parametrize("kind", SIZES)
 def test_acknowledged_messages_are_on_the_disk(
-    kind: str, scratch: Path, capsys: pytest.CaptureFixture[str]
+    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    survivors = {}
-    for workload in ("deliver", "deliver_many", "stdlib"):
-        (scratch / workload).mkdir()
-        survivors[workload] = _survivors(kind, workload, scratch / workload)
+    workloads = ("deliver", "deliver_many", "stdlib")
+    survivors = {workload: isolated(_survivors, kind, workload, tmp_path) for workload in workloads}
     with capsys.disabled():
         told = ", ".join(f"{workload} {number}" for workload, number in survivors.items())
         print(f"\n  {kind:5} of {MESSAGES} acknowledged messages on the copied disk: {told}", end="")

@@ -12,13 +12,12 @@ import io
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import disk_workloads
 import pytest
-from disk_mounts import SIZES, make_file_system, memory, mounted, recorded
+from disk_mounts import SIZES, isolated, make_file_system, memory, mounted, recorded
 from disk_recorder import Record, read_log
 from disk_states import Image, crash_states, load_image, save_image
 from disk_verdict import Verdict, judge
@@ -45,12 +44,6 @@ class Result:
     broken: list[tuple[str, int, Verdict]]
 
 
-@pytest.fixture
-def scratch(tmp_path: Path) -> Iterator[Path]:
-    with memory(tmp_path / "memory") as directory:
-        yield directory
-
-
 def _record(kind: str, workload: str, scratch: Path) -> tuple[Image, list[Record]]:
     """The disk before, and everything that happened to it while the workload ran."""
     image, log = scratch / "image", scratch / "log"
@@ -64,7 +57,12 @@ def _record(kind: str, workload: str, scratch: Path) -> tuple[Image, list[Record
     return base, list(read_log(io.BytesIO(raw)))
 
 
-def _replay(kind: str, workload: str, scratch: Path) -> Result:
+def _replay(kind: str, workload: str, directory: Path) -> Result:
+    with memory(directory / "memory") as scratch:
+        return _replay_in(kind, workload, scratch)
+
+
+def _replay_in(kind: str, workload: str, scratch: Path) -> Result:
     states, losing, broken, most = 0, 0, [], 0
     for state in crash_states(*_record(kind, workload, scratch), seed=SEED):
         save_image(state.image, scratch / "crashed", SIZES[kind])
@@ -89,9 +87,9 @@ def _report(kind: str, who: str, workload: str, result: Result, capsys: pytest.C
 @pytest.mark.parametrize("workload", [one.__name__ for one in (*OURS, *MODELS)])
 @pytest.mark.parametrize("kind", SIZES)
 def test_no_crash_loses_what_was_acknowledged(
-    kind: str, workload: str, scratch: Path, capsys: pytest.CaptureFixture[str]
+    kind: str, workload: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    result = _replay(kind, workload, scratch)
+    result = isolated(_replay, kind, workload, tmp_path)
     who = "ours" if disk_workloads.WORKLOADS[workload] in OURS else "model"
     _report(kind, who, workload, result, capsys)
     assert result.broken == []
@@ -100,18 +98,18 @@ def test_no_crash_loses_what_was_acknowledged(
 @pytest.mark.parametrize("workload", [one.__name__ for one in CONTROLS])
 @pytest.mark.parametrize("kind", SIZES)
 def test_controls_lose_acknowledged_mail(
-    kind: str, workload: str, scratch: Path, capsys: pytest.CaptureFixture[str]
+    kind: str, workload: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    result = _replay(kind, workload, scratch)
+    result = isolated(_replay, kind, workload, tmp_path)
     _report(kind, "control", workload, result, capsys)
     assert result.losing > 0
 
 
 def test_on_btrfs_an_fsync_of_the_target_alone_leaves_both_names(
-    scratch: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The control for `move_fsync_both`: a name that was on the disk before the rename comes back."""
-    result = _replay("btrfs", "move_fsync_target", scratch)
+    result = isolated(_replay, "btrfs", "move_fsync_target", tmp_path)
     _report("btrfs", "control", "move_fsync_target", result, capsys)
     assert result.losing == 0
     assert any(verdict.doubled for _, _, verdict in result.broken)
