@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import smtplib
 import time
 from pathlib import Path
@@ -149,6 +150,22 @@ def test_a_script_from_a_file(tmp_path: Path) -> None:
     with serving(tmp_path, faults=Faults.read(str(script))) as server:
         assert send(server) == (450, "4.7.1 Later")
         assert send(server)[0] == 250
+
+
+def test_the_script_in_the_documentation(tmp_path: Path) -> None:
+    block = re.search(
+        r"```toml\n(seed.*?)```", (Path(__file__).parents[2] / "docs/serve.md").read_text(), re.DOTALL
+    )
+    assert block
+    script = tmp_path / "faults.toml"
+    script.write_text(block[1])
+    faults = Faults.read(str(script))
+    third = faults.at("rcpt", nth=3)
+    assert third
+    assert third.reply == "421 4.3.2 Busy"
+    lost = faults.at("rename")
+    assert lost
+    assert lost.executed
 
 
 @pytest.mark.parametrize(
