@@ -11,6 +11,7 @@ process that forks or ends.
 from __future__ import annotations
 
 import errno
+import time
 from _thread import allocate_lock as Lock  # `threading` costs a mail delivery agent a millisecond
 
 TYPE_CHECKING = False
@@ -132,17 +133,25 @@ class Combiner:
             self._lead(work)
 
     def _lead(self, work: Callable[[list[Any]], None]) -> None:
+        self._gather()
         with self._state:  # the leader itself is the first of those who wait
             batch = self._waiting[: self._limit]
             del self._waiting[: self._limit]
         try:
             work([waiter.job for waiter in batch])
         finally:
+            for waiter in batch[1:]:  # before the heir, who takes along whoever of them comes back
+                waiter.gate.release()
             with self._state:
                 heir = self._waiting[0] if self._waiting else None
                 self._busy = heir is not None
             if heir is not None:
                 heir.leads = True
                 heir.gate.release()
-            for waiter in batch[1:]:
-                waiter.gate.release()
+
+    def _gather(self) -> None:
+        """Let other threads run for as long as that brings more jobs: two half batches cost two commits."""
+        seen = 0
+        while seen < len(self._waiting) < self._limit:
+            seen = len(self._waiting)
+            time.sleep(0)
