@@ -9,7 +9,7 @@ On the command line: ``python -m benchmarks.mounts --help``.
 from __future__ import annotations
 
 from benchmarks.mounts.kind import Kind
-from benchmarks.mounts.mount import DEFAULT_BASE, KINDS, Mount, mounted, running, up
+from benchmarks.mounts.mount import DEFAULT_BASE, KINDS, Mount, in_guest, mounted, running, scratch, up
 from benchmarks.mounts.packages import install, kernel_knows, missing, packages
 from benchmarks.mounts.stage import MountError
 
@@ -19,11 +19,13 @@ __all__ = [
     "Kind",
     "Mount",
     "MountError",
+    "in_guest",
     "install",
     "kernel_knows",
     "missing",
     "mounted",
     "packages",
     "running",
+    "scratch",
     "up",
 ]

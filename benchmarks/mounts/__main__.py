@@ -8,10 +8,21 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
-from benchmarks.mounts import DEFAULT_BASE, KINDS, Mount, MountError, install, mounted, packages, running, up
+from benchmarks.mounts import (
+    DEFAULT_BASE,
+    KINDS,
+    Mount,
+    MountError,
+    in_guest,
+    install,
+    mounted,
+    packages,
+    running,
+    scratch,
+    up,
+)
 from benchmarks.mounts.guest import build, run_in_guest
 
 _ALSO_IN_GUEST = ("ext4", "tmpfs", "vfat")
@@ -52,10 +63,12 @@ def _install(args: argparse.Namespace) -> None:
 
 def _run(args: argparse.Namespace) -> int:
     with contextlib.ExitStack() as stack:
-        base = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mounts.")))
-        base.chmod(0o755)  # servers have users of their own
+        base = stack.enter_context(scratch())
         for name in args.fs:
-            stack.enter_context(mounted(name, base))
+            if in_guest():
+                up(name, base)  # the machine is thrown away
+            else:
+                stack.enter_context(mounted(name, base))
         return subprocess.run(args.command, env={**os.environ, "MOUNTS_BASE": str(base)}).returncode
 
 

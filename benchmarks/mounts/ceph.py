@@ -6,7 +6,7 @@ import uuid
 from pathlib import Path
 
 from benchmarks.mounts.kind import Kind
-from benchmarks.mounts.stage import MountError, Stage, wait_until
+from benchmarks.mounts.stage import Stage
 
 _PACKAGES = ("ceph-mon", "ceph-mgr", "ceph-osd", "ceph-mds", "ceph-fuse", "ceph-common")
 _ADDRESS = "v2:127.0.0.1:3300"
@@ -70,15 +70,8 @@ def _run(stage: Stage, *command: str | Path) -> str:
 
 def _client(stage: Stage, name: str) -> Path:
     point = stage.folder(name)
-
-    def mounts() -> bool:
-        try:
-            _run(stage, "ceph-fuse", point, "--client_mountpoint=/")
-        except MountError:
-            return False  # it gives up at once while no metadata server is active
-        return True
-
-    wait_until(mounts, "an active metadata server", 60.0)
+    # it gives up at once while no metadata server is active
+    stage.retry("ceph-fuse", point, "--client_mountpoint=/", host="lan", env=_environment(stage))
     return stage.mounted(point)
 
 

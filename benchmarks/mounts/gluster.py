@@ -7,7 +7,7 @@ from pathlib import Path
 
 from benchmarks.mounts.kind import Kind
 from benchmarks.mounts.network import connect
-from benchmarks.mounts.stage import MountError, Stage, wait_until
+from benchmarks.mounts.stage import Stage, wait_until
 
 _PACKAGES = ("glusterfs-server", "glusterfs-client", "iproute2")
 _VOLUME = "mail"
@@ -27,7 +27,7 @@ def _gluster(servers: int, *layout: str) -> Callable[[Stage], list[Path]]:
         for host in hosts:
             _serve(stage, host)
         for host in hosts:
-            wait_until(lambda host=host: _answers(stage, host), f"glusterd of {host}")  # type: ignore[misc]
+            stage.retry(*_question(stage, host, "pool", "list"), host=host)
         for host in hosts[1:]:
             _ask(stage, "s1", "peer", "probe", _address(host))
         wait_until(lambda: _connected(stage, hosts), "the servers to know each other")
@@ -56,17 +56,13 @@ def _serve(stage: Stage, host: str) -> None:
 
 
 def _ask(stage: Stage, host: str, *question: str) -> str:
+    return stage.run(*_question(stage, host, *question), host=host)
+
+
+def _question(stage: Stage, host: str, *question: str) -> list[str]:
     home = stage.base / host
     where = (f"--glusterd-sock={home}/socket", f"--log-file={home}/cli.log")
-    return stage.run("gluster", "--mode=script", "--wignore", *where, *question, host=host)
-
-
-def _answers(stage: Stage, host: str) -> bool:
-    try:
-        _ask(stage, host, "pool", "list")
-    except MountError:
-        return False
-    return True
+    return ["gluster", "--mode=script", "--wignore", *where, *question]
 
 
 def _connected(stage: Stage, hosts: list[str]) -> bool:

@@ -36,11 +36,11 @@ def _overlay(stage: Stage) -> list[Path]:
 
 
 def _9p(stage: Stage) -> list[Path]:
-    """A directory of the host that QEMU shares; each mount of it is a client of its own."""
-    points = [stage.folder("A"), stage.folder("B")]
-    for point in points:
-        stage.run("mount", "-t", "9p", "-o", "trans=virtio,version=9p2000.L,msize=512000", "shared", point)
-    return points
+    """A directory of the host that QEMU shares twice."""
+    options = "trans=virtio,version=9p2000.L,msize=512000"
+    for name in ("A", "B"):
+        stage.run("mount", "-t", "9p", "-o", options, f"shared{name}", stage.folder(name))
+    return [stage.base / "A", stage.base / "B"]
 
 
 KINDS = (

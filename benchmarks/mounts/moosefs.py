@@ -6,7 +6,7 @@ from pathlib import Path
 
 from benchmarks.mounts.kind import Kind
 from benchmarks.mounts.network import connect
-from benchmarks.mounts.stage import MountError, Stage, wait_until
+from benchmarks.mounts.stage import Stage, wait_until
 
 # a chunk server refuses to meet its master on 127.*, so these are hosts of a network
 _HOSTS = {"m": "10.78.0.1", "k1": "10.78.0.11", "k2": "10.78.0.12", "c1": "10.78.0.101", "c2": "10.78.0.102"}
@@ -56,15 +56,7 @@ def _serve(stage: Stage, host: str) -> None:
 
 def _client(stage: Stage, host: str, name: str) -> Path:
     point = stage.folder(name)
-
-    def mounts() -> bool:
-        try:
-            stage.run("mfsmount", point, "-H", _HOSTS["m"], host=host)
-        except MountError:
-            return False  # the master does not listen yet
-        return True
-
-    wait_until(mounts, "the master")
+    stage.retry("mfsmount", point, "-H", _HOSTS["m"], host=host)
     return stage.mounted(point)
 
 

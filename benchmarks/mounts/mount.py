@@ -100,6 +100,18 @@ def running(base: Path = DEFAULT_BASE) -> dict[str, Mount]:
 
 
 @contextlib.contextmanager
+def scratch() -> Iterator[Path]:
+    """A new base directory; gone afterwards, unless something is still mounted in it."""
+    base = Path(tempfile.mkdtemp(prefix="mounts."))
+    base.chmod(0o755)  # servers have users of their own
+    try:
+        yield base
+    finally:
+        with contextlib.suppress(OSError):
+            base.rmdir()  # never what is in it: that might be a mount which did not go away
+
+
+@contextlib.contextmanager
 def mounted(name: str, base: Path | None = None, size: int = 512) -> Iterator[Mount]:
     """A mount for the length of a `with` block; see `up`.
 
@@ -109,9 +121,6 @@ def mounted(name: str, base: Path | None = None, size: int = 512) -> Iterator[Mo
         size: MiB of disk images and of file systems in memory.
     """
     with contextlib.ExitStack() as stack:
-        if base is None:
-            base = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mounts.")))
-            base.chmod(0o755)  # servers have users of their own
-        mount = up(name, base, size)
+        mount = up(name, base or stack.enter_context(scratch()), size)
         stack.callback(mount.down)
         yield mount

@@ -163,6 +163,23 @@ class Stage:
             raise MountError(f"{' '.join(map(str, command))}: status {status}: {text.strip()[-2000:]}")
         return text
 
+    def retry(
+        self, *command: str | Path, host: str = "", env: dict[str, str] | None = None, seconds: float = 60.0
+    ) -> str:
+        """Run a command until it succeeds: its server is just starting. Else as `run`.
+
+        Raises:
+            MountError: it still fails after that many seconds; the text is its last one.
+        """
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                return self.run(*command, host=host, env=env)
+            except MountError:
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(0.2)
+
     def spawn(self, *command: str | Path, host: str = "", env: dict[str, str] | None = None) -> None:
         """Start a server that stays in the foreground; its output goes to `log/` of the stage."""
         log = self.folder("log") / f"{Path(command[0]).name}.log"

@@ -7,16 +7,18 @@ def test_something(mount):
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import os
-import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from benchmarks.mounts import KINDS, Mount, MountError, kernel_knows, missing, up
+from benchmarks.mounts import (
+    KINDS, Kind, Mount, MountError, in_guest, kernel_knows, missing, mounted, running, scratch,
+)  # fmt: skip
 
 # what `make test-mounts` runs: each refuses or bends something that a Maildir used to rely on
 CI_KINDS = (
@@ -24,8 +26,11 @@ CI_KINDS = (
 )  # fmt: skip
 
 
-# kinds for the promises that hold on every mount: MOUNTS="all", or names, chooses others (`make lab`)
-EVERY = tuple(os.environ.get("MOUNTS", "").replace("all", " ".join(KINDS)).split()) or CI_KINDS
+# mounts that `python -m benchmarks.mounts run` (or `guest`) brought up for us
+_GIVEN = running(Path(os.environ["MOUNTS_BASE"])) if "MOUNTS_BASE" in os.environ else {}
+# what the promises that hold on every mount are tested on: those, or MOUNTS="all", or MOUNTS="ext4 sshfs"
+_CHOSEN = [name for name, kind in KINDS.items() if not kind.guest] if os.environ.get("MOUNTS") == "all" else []
+EVERY = tuple(_GIVEN or _CHOSEN or os.environ.get("MOUNTS", "").split() or CI_KINDS)
 
 
 def on_mounts(*kinds: str) -> Callable[[Any], Any]:
@@ -41,43 +46,38 @@ class Mounts:
     """The mounts of one test session, each brought up at its first use."""
 
     def __init__(self) -> None:
-        self._base = Path(tempfile.mkdtemp(prefix="maildir-safe-mounts."))
-        self._base.chmod(0o755)  # servers have users of their own
-        self._up: dict[str, Mount] = {}
+        self._stack = contextlib.ExitStack()
+        self._base = self._stack.enter_context(scratch())
+        self._up = dict(_GIVEN)
         self._broken: dict[str, str] = {}
 
     def get(self, name: str) -> Mount:
         """A mount, up. Without it the test is skipped, but in CI (CI=true) it fails: only a kernel that
         lacks the file system excuses it there.
         """
-        kind = KINDS[name]
         if name not in self._up and name not in self._broken:
+            kind = KINDS[name]
+            if kind.guest and not in_guest():
+                pytest.skip(f"{name}: in the guest (python -m benchmarks.mounts guest --help)")
             if not kernel_knows(kind.fstype):
                 pytest.skip(f"{name}: this kernel has no {kind.fstype}")
-            self._try(name)
+            self._bring_up(kind)
         if name in self._broken:
             give_up = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
             give_up(f"{name}: {self._broken[name]}")
         return self._up[name]
 
-    def _try(self, name: str) -> None:
-        lacks = missing(KINDS[name])
+    def _bring_up(self, kind: Kind) -> None:
+        lacks = missing(kind)
         if lacks:
-            self._broken[name] = lacks
+            self._broken[kind.name] = lacks
             return
         try:
-            self._up[name] = up(name, self._base)
+            self._up[kind.name] = self._stack.enter_context(mounted(kind.name, self._base))
         except MountError as error:
-            self._broken[name] = str(error)
+            self._broken[kind.name] = str(error)
 
     def down(self) -> None:
-        """Take all of them down, also when one resists; then say which did."""
-        errors = []
-        for name, mount in self._up.items():
-            try:
-                mount.down()
-            except MountError as error:
-                errors.append(f"{name}: {error}")
-        if errors:
-            raise MountError("; ".join(errors))
-        shutil.rmtree(self._base)
+        """Take all of them down, also when one resists, which is an error."""
+        gc.collect()  # what tests have dropped may still have directories open
+        self._stack.close()

@@ -13,8 +13,10 @@ from pathlib import Path
 from benchmarks.mounts.stage import MountError
 
 TOOLS = ("qemu-system-x86", "mmdebstrap", "cpio", "kmod", "e2fsprogs")
-_BASE = ("linux-image-amd64", "busybox-static", "kmod", "mount", "iproute2", "procps", "python3", "python3-pytest",
-         "python3-pytest-timeout", "strace")  # fmt: skip
+_BASE = (
+    "linux-image-amd64", "busybox-static", "kmod", "mount", "iproute2", "procps", "strace",
+    "python3", "python3-pytest", "python3-pytest-timeout",
+)  # fmt: skip
 _EARLY = ("virtio_pci", "virtio_blk", "ext4", "crc32c_generic", "9p", "9pnet_virtio")
 _LEFT_OUT = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/lib/modules/*/kernel/drivers/*")
 _BUT_NOT = tuple(

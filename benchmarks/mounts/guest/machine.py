@@ -68,6 +68,8 @@ def _qemu(image: Image, job: Path, shared: Path, console: Path, memory: int) -> 
         "-chardev", "stdio,id=out,signal=off",
         "-device", "virtio-serial", "-device", "virtserialport,chardev=out,nr=1",
     ]  # fmt: skip
-    for tag, path, mode in (("project", _PROJECT, ",readonly=on"), ("job", job, ""), ("shared", shared, "")):
+    shares = [("project", _PROJECT, ",readonly=on"), ("job", job, "")]
+    shares += [("sharedA", shared, ""), ("sharedB", shared, "")]  # two clients for the kind 9p
+    for tag, path, mode in shares:
         command += ["-virtfs", f"local,path={path},mount_tag={tag},security_model=none,multidevs=remap{mode}"]
     return command
