@@ -143,6 +143,8 @@ class Reading:
         def change(dirs: Directories, message: Message) -> Message:
             if (message.subdir, message.name) != ("cur", name):
                 self.rename(dirs, message, dirs, name)
+            elif name not in self._fs.listdir(dirs.cur):  # it was there when it was last listed
+                raise FileNotFoundError(errno.ENOENT, "changed by another", name)
             return Message("cur", name)
 
         return self._on(key, change)
@@ -185,6 +187,9 @@ class Reading:
             raise kind(
                 str(storage_error(f"rename {self._path}/{message.subdir}/{message.name} to {name}", error))
             )
+        self._known.pop(message.key, None)
+        if target is dirs:
+            self._known[split(name)[0]] = Message(subdir, name)
         try:
             if dirs.fstype == "btrfs" and dirs.fd(message.subdir) != target.fd(subdir):
                 # else a crash may leave both names (tests/crash/test_disk_replay.py)

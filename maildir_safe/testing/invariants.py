@@ -52,6 +52,7 @@ class Entry:
         strays: requests that a file system may execute after everyone has given up.
         key: its name without flags, as the receipt told it.
         removed: its removal was asked for; `gone`: and acknowledged.
+        loose: a request that changes its place or flags may still be executed, at any time.
         places: directory and flags (``("/mail", "S")``) that it may have; None: any.
     """
 
@@ -67,6 +68,7 @@ class Entry:
     gone: bool = False
     key: str = ""
     places: set[tuple[str, str]] | None = None
+    loose: bool = False
 
     @property
     def most(self) -> int:
@@ -110,7 +112,7 @@ class Ledger:
             if entry.durability != "full":  # nor what the receipt said was not
                 entry.unknown += entry.acked
                 entry.acked = 0
-                entry.places = None
+                entry.loose = True
 
     def check(self, files: Mapping[str, bytes], *, crash: bool = False, present: bool = True) -> None:
         """Raise `Violation` unless I1 to I7 hold of these files.
@@ -138,11 +140,11 @@ class Ledger:
         if promised and present and not paths:
             raise Violation("I6" if moved else "I1", f"{token} was acknowledged and is not there")
         if len(paths) > entry.most:
-            name = "I6" if moved else "I4" if entry.unknown else "I2" if entry.acked else "I5"
+            name = "I6" if moved else "I4" if entry.unknown else "I2" if entry.most else "I5"
             raise Violation(name, f"{token} is there {len(paths)} times, {entry.most} explained: {paths}")
         if entry.gone and paths and not crash and present:
             raise Violation("I6", f"{token} was removed and is still there: {paths}")
-        for path in paths if present and (promised or not crash) else ():
+        for path in paths if present and not entry.loose and (promised or not crash) else ():
             if entry.places is not None and place(path) not in entry.places:
                 raise Violation("I6", f"{path} is none of {sorted(entry.places)}")
 

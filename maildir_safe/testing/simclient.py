@@ -6,6 +6,7 @@ import errno
 import os
 import random
 import stat
+import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -91,6 +92,9 @@ class SimClient:
         self.calls += 1
         self.server.advance(CALL_SECONDS)
         fault = self.plan.match(kind, names)
+        if fault and fault.effect == "slow":
+            self.sleep(fault.delay)
+            fault = None
         self._odd = fault if fault and not fault.error else None
         outcome = "odd (fault)" if self._odd else "ok"
         try:
@@ -165,6 +169,18 @@ class SimClient:
                 self.server.conflicts.append(f"{self.name}: {names}: {error.strerror}")
             else:
                 del self._log[0]
+
+    # -- time
+
+    def sleep(self, seconds: float) -> None:
+        """See `FileSystem.sleep`: simulated time passes, other hosts go on."""
+        if self.dead:
+            raise HostDied(self.name)
+        until = self.server.now + seconds
+        if self.server.turns:
+            self.server.turns.sleep(self, until)
+        if self.server.now < until:
+            self.server.advance(until - self.server.now)
 
     # -- names and caches -----------------------------------------------------------------
 
@@ -243,15 +259,16 @@ class SimClient:
         self._names.pop((parent, name), None)
         self._listings.pop(parent, None)
 
-    def _stat(self, node: Node) -> os.stat_result:
+    def _stat(self, node: Node, path: str) -> os.stat_result:
         cached = self._attributes.get(node.ino)
         if cached and cached[1] > self.server.now:
             return cached[0]
         mtime = node.mtime - node.mtime % self.profile.mtime_step
         atime = node.atime - node.atime % self.profile.atime_step
+        ino = node.ino if self.profile.stable_inodes else zlib.crc32(os.fsencode(path))
         seconds = (atime // 10**9, mtime // 10**9, mtime // 10**9)
         found = os.stat_result(
-            (node.kind | node.mode, node.ino, 1, node.links, 0, 0, len(node.data), *seconds),
+            (node.kind | node.mode, ino, 1, node.links, 0, 0, len(node.data), *seconds),
             {"st_atime": atime / 1e9, "st_mtime": mtime / 1e9, "st_atime_ns": atime, "st_mtime_ns": mtime},
         )
         if self.profile.attributes:

@@ -10,7 +10,7 @@ import errno
 from dataclasses import dataclass, field
 from typing import Literal
 
-Effect = Literal["none", "done", "late"]
+Effect = Literal["none", "done", "late", "slow"]
 Kind = Literal[
     "open_dir", "create", "open", "read", "write", "fsync", "fsync_dir", "syncfs", "close", "rename",
     "rename_noreplace", "link", "unlink", "mkdir", "rmdir", "listdir", "stat", "fstat", "readlink", "chmod",
@@ -37,6 +37,7 @@ class Profile:
         name_max: bytes in the longest name.
         mtime_step: nanoseconds between two times a file can have.
         atime_step: the same for the time of last access (vfat keeps only the day).
+        stable_inodes: a file keeps its inode number when it is renamed.
         replicated: servers that were down resolve a directory when it is next looked at.
     """
 
@@ -58,6 +59,7 @@ class Profile:
     name_max: int = 255
     mtime_step: int = 1
     atime_step: int = 1
+    stable_inodes: bool = True
     replicated: bool = False
 
 
@@ -85,7 +87,7 @@ PROFILES = {
         ),
         Profile(
             "rclone", "fuse.rclone", link_within=errno.EIO, link_across=errno.EIO, write_back=5,
-            mtime_step=_SECOND,
+            mtime_step=_SECOND, stable_inodes=False,
         ),
     )
 }  # fmt: skip
@@ -111,7 +113,8 @@ class Fault:
             half, a ``listdir`` leaves out the names that contain `hides`, as a listing may that
             is made while they are being renamed; the directory's time changes.
         effect: ``none``: the call was not executed; ``done``: it was, only its reply was
-            lost; ``late``: it will be executed `delay` simulated seconds after the error.
+            lost; ``late``: it will be executed `delay` simulated seconds after the error;
+            ``slow``: it takes `delay` seconds, and `error` is 0.
         nth: 1 is the first such call of this host.
         times: how many calls in a row go wrong.
         match: count only calls whose names contain this.

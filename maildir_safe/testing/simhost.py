@@ -12,7 +12,7 @@ from maildir_safe.fs import Mount
 from maildir_safe.testing.simclient import SimClient
 from maildir_safe.testing.simdisk import ROOT, Disk, fail
 from maildir_safe.testing.simfile import SimFile
-from maildir_safe.testing.simserver import EPOCH, HostDied
+from maildir_safe.testing.simserver import EPOCH
 
 
 class SimHost(SimClient):
@@ -224,12 +224,12 @@ class SimHost(SimClient):
     def stat(self, name: str, dir_fd: int) -> os.stat_result:
         """See `FileSystem.stat`."""
         parent, full = self._where(dir_fd, name)
-        return self._call("stat", full, lambda disk: self._stat(self._lookup(disk, parent, name)))
+        return self._call("stat", full, lambda disk: self._stat(self._lookup(disk, parent, name), full))
 
     def fstat(self, fd: int) -> os.stat_result:
         """See `FileSystem.fstat`."""
         handle = self._handle(fd)
-        return self._call("fstat", handle.path, lambda disk: self._stat(disk.nodes[handle.ino]))
+        return self._call("fstat", handle.path, lambda disk: self._stat(disk.nodes[handle.ino], handle.path))
 
     def readlink(self, name: str, dir_fd: int) -> str:
         """See `FileSystem.readlink`."""
@@ -280,16 +280,6 @@ class SimHost(SimClient):
     def boottime(self) -> float:
         """See `FileSystem.boottime`; these hosts never sleep."""
         return self.server.now - self._booted
-
-    def sleep(self, seconds: float) -> None:
-        """See `FileSystem.sleep`: simulated time passes, other hosts go on."""
-        if self.dead:
-            raise HostDied(self.name)
-        until = self.server.now + seconds
-        if self.server.turns:
-            self.server.turns.sleep(self, until)
-        if self.server.now < until:
-            self.server.advance(until - self.server.now)
 
     def random(self, size: int) -> bytes:
         """See `FileSystem.random`: from the seed and the host's name."""

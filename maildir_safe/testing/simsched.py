@@ -38,18 +38,20 @@ class _Baton:
 
     def sleep(self, host: SimClient, until: float) -> None:
         self.wake[host] = until
-        others = [other for other in self.waiting if other is not host]
-        if others:
-            self._give(min(others, key=lambda other: self.wake.get(other, 0.0)))
+        if self._next() is not host:
+            self._give(self._next())
             self.waiting[host].acquire()
-        self.wake.pop(host, None)
+        del self.wake[host]
 
     def leave(self, host: SimClient) -> None:
         del self.waiting[host]
         if self.waiting:
-            self._give(min(self.waiting, key=lambda other: self.wake.get(other, 0.0)))
+            self._give(self._next())
         else:
             self.finished.set()
+
+    def _next(self) -> SimClient:
+        return min(self.waiting, key=lambda host: self.wake.get(host, 0.0))
 
     def _give(self, host: SimClient) -> None:
         self.waiting[host].release()

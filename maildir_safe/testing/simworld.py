@@ -113,7 +113,7 @@ class World:
         """The world that is found after a crash now; this one runs on."""
         ledger = self.ledger.copy()
         ledger.crashed()
-        world = World(server=self.server.crashed(choice), ledger=ledger)
+        world = World(server=self.server.crashed(choice), ledger=ledger, seed=self._seed + 1)
         world.make = self.make
         world.contested = self.contested
         return world
@@ -127,9 +127,10 @@ class World:
         struck = len(plan.hits)
         try:
             receipt = self.box(host, path).deliver(entry.body, delivery_id=token if with_id else None)
-        except UnknownOutcome:
+        except UnknownOutcome as error:
             entry.unknown += 1
             answer = "unknown"
+            entry.key = (error.path or "").rpartition("/")[2]
         except TemporaryError:
             entry.refused += 1
             answer = "refused"
@@ -193,28 +194,42 @@ class World:
             act(self.box(host), entry.key)
         except UnknownOutcome:
             answer = "unknown"
-        except (TemporaryError, KeyError):
+        except (TemporaryError, KeyError) as error:
             answer = "failed"
-            if not self._may_have_happened(host):
-                entry.places = before
+            entry.places = before
+            if isinstance(error, KeyError) and not self._may_be_unseen(host):
+                self._found(Violation("I6", f"{token} is there and was not found"))
         else:
             answer = "done"
             entry.places = target
             if self._no_directory_fsync(host):
                 entry.durability = "file"
+        entry.loose = entry.loose or self._may_happen_later(host)
         self.observe()
         return answer
 
-    def _may_have_happened(self, host: str) -> bool:
+    def _may_happen_later(self, host: str) -> bool:
         """Nobody can know: a request is still on its way, or was answered by an error and is cached away."""
         unseen = ("late", "done") if self.server.profile.listing else ("late",)
         return any(fault.effect in unseen for fault in self.host(host).plan.hits)
+
+    def _may_be_unseen(self, host: str) -> bool:
+        """This host's caches may not show the message, or two listings have missed it."""
+        cached = self.server.profile.write_back or self.server.profile.listing
+        hits = self.host(host).plan.hits
+        return bool(cached) or sum(fault.kind == "listdir" and not fault.error for fault in hits) > 1
 
     def _no_directory_fsync(self, host: str) -> bool:
         hits = self.host(host).plan.hits
         return self.server.profile.fsync_dir != 0 or any(
             fault.kind == "fsync_dir" and fault.error == errno.EINVAL for fault in hits
         )
+
+    def may_try_again(self, token: str) -> bool:
+        """Whether a further try with the same id must end in one copy: none is promised once it was moved."""
+        entry = self.ledger.entries[token]
+        stayed = entry.places is None or all(box == MAIL for box, _ in entry.places)
+        return entry.has_id and not entry.acked and not entry.removed and stayed
 
     def discard(self, token: str, host: str = "b") -> str:
         """Remove a message; ``"done"`` or ``"failed"``."""
@@ -229,7 +244,6 @@ class World:
 
     def read(self, host: str = "b", path: str = MAIL) -> int:
         """Open and read every message that this host sees; how many could be read."""
-        bodies = {entry.body for entry in self.ledger.entries.values()}
         count = 0
         try:
             box = self.box(host, path)
@@ -240,7 +254,7 @@ class World:
                 except (KeyError, OSError, TemporaryError):
                     continue  # another was faster, or a fault
                 count += 1
-                if data not in bodies:
+                if all(data != entry.body for entry in self.ledger.entries.values()):
                     self._found(Violation("I3", f"{host} read {data[:60]!r} from {message}"))
         except TemporaryError:
             pass

@@ -85,7 +85,7 @@ def test_delivery_survives_every_kind_of_medium(history: History, mode: Mode) ->
 @pytest.mark.parametrize("profile", ["local", "nfs3", "coda"])
 @pytest.mark.parametrize("mode", MODES)
 def test_a_batch(profile: str, mode: Mode, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(delivery, "_CROWD", 2)  # so that two are a crowd, and go by syncfs
+    monkeypatch.setattr(delivery, "_SYNCFS_FROM", 2)  # so that two are enough for a syncfs
     explorer = Explorer(histories.deliver_batch, profile, mode)
     calls = {call.kind for call in explorer.run().server.history}
     assert ("syncfs" in calls) == (profile == "local")

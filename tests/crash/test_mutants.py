@@ -1,0 +1,33 @@
+"""Every mutant is killed by its scenario, which the real code passes. A survivor fails this."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from mutants import MUTANTS, Mutant, table
+
+from maildir_safe.testing.invariants import INVARIANTS, Violation
+
+PROOF = Path(__file__).parents[2] / "docs" / "proof.md"
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.breaks.__name__)
+def test_killed(mutant: Mutant, monkeypatch: pytest.MonkeyPatch) -> None:
+    mutant.run()  # the real code passes
+    mutant.breaks(monkeypatch)
+    with pytest.raises(Violation) as caught:
+        mutant.run()
+    assert caught.value.name == mutant.killed_by, str(caught.value)
+
+
+def test_every_invariant_has_killed_a_mutant() -> None:
+    assert {mutant.killed_by for mutant in MUTANTS} == set(INVARIANTS)
+
+
+def test_the_published_table_is_current(record_property: Callable[[str, object], None]) -> None:
+    assert table() in PROOF.read_text(), (
+        "docs/proof.md is old: print tests/crash/mutants.py table()"
+    )
+    record_property("note", f"mutants: {len(MUTANTS)} of {len(MUTANTS)} killed (docs/proof.md)")
