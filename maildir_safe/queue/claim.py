@@ -71,7 +71,7 @@ class Claim:
             TemporaryError: it cannot be read.
         """
         if self._envelope is None:
-            self.open().close()
+            close_reader(self.open())
         assert self._envelope is not None
         return self._envelope
 
@@ -81,21 +81,23 @@ class Claim:
         try:
             self._envelope = envelope.read(file, self.item.states)
         except OSError as error:
-            file.close()
+            close_reader(file)
             raise storage_error(f"read {self.id}", error) from error
         except envelope.Unreadable as reason:
-            file.close()
+            close_reader(file)
             self._end(self._spool.put_away, self._lease, self.item, self.item.returned(), "corrupt")
             raise PermanentError(f"{self.id} is unreadable ({reason}); it is in corrupt/") from None
         return file
 
     def read(self) -> bytes:
         """The message, without the envelope. Raises as `envelope`."""
-        with self.open() as file:
-            try:
-                return file.read()
-            except OSError as error:
-                raise storage_error(f"read {self.id}", error) from error
+        file = self.open()
+        try:
+            return file.read()
+        except OSError as error:
+            raise storage_error(f"read {self.id}", error) from error
+        finally:
+            close_reader(file)
 
     def confirm(self) -> None:
         """Return only while nobody else can have the item; costs nothing before the deadline.
@@ -120,10 +122,13 @@ class Claim:
         after = self.item.states.replace(OWED, DONE)
         if set(after) == {DONE} and self._end(self._into, maildir):
             return
-        with self._open() as file:
+        file = self._open()
+        try:
             letter = Letter(Source(file))
             letter.final = self.item.maildir_name
             maildir._delivery.deliver(letter)
+        finally:
+            close_reader(file)
         self.settle(after)
 
     def release(self) -> None:
@@ -213,3 +218,11 @@ class Claim:
 
     def _now(self) -> float:
         return self._fs.time_ns() / 1e9
+
+
+def close_reader(file: BinaryIO) -> None:
+    """Close a file that was only read: an error at that means nothing."""
+    try:
+        file.close()
+    except OSError:
+        pass

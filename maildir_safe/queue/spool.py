@@ -188,15 +188,18 @@ class Spool:
             OSError, TemporaryError: not finished.
         """
         claimed = self._layout.fd["claimed"]
+        count = 0
         try:
             dir_fd = self._fs.open_dir(worker, claimed)
         except FileNotFoundError:
-            count = 0
+            pass  # another has swept it, unless a fresh listing knows better
         else:
             try:
                 count = self._empty(worker, dir_fd)
             finally:
                 close_quietly(self._fs, dir_fd)
+        if worker in self._fs.listdir(claimed):
+            raise TemporaryError(f"claimed/{worker} does not go away")
         self._sync("claimed")  # before the marker goes, what it stands for is durable
         try:
             self._fs.unlink(worker, self._layout.fd["fenced"])
@@ -206,10 +209,13 @@ class Spool:
 
     def _empty(self, worker: str, dir_fd: int) -> int:
         """Return items until the directory can be removed: a listing may miss some, rmdir does not."""
-        count, targets = 0, set()
+        count = 0
+        targets: set[Target] = set()
         for _ in range(_TRIES):
             for name in self._fs.listdir(dir_fd):
                 item = parse(name)
+                if name.startswith("."):
+                    continue  # .nfs…: an item that was removed while somebody still reads it
                 if item is None:
                     self._handoff.claim(dir_fd, name, self._layout.fd["corrupt"], f"{worker}.{name}")
                     continue
@@ -220,13 +226,13 @@ class Spool:
                 target.sync["pending"].sync()
             try:
                 self._fs.rmdir(worker, self._layout.fd["claimed"])
+                break
             except OSError as error:
-                if error.errno not in (errno.ENOENT, errno.ENOTEMPTY, errno.EEXIST):
+                if error.errno == errno.ENOENT:
+                    break
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                     raise
-                if error.errno != errno.ENOENT:
-                    continue
-            return count
-        raise TemporaryError(f"claimed/{worker} does not become empty")
+        return count
 
     # Operators: pending -> hold -> pending, failed -> pending, and gone
 

@@ -1,0 +1,127 @@
+"""Every fault at every file call of a worker's life, on several kinds of file systems.
+
+Whatever went wrong: once the faults have stopped, every message that was accepted is in the
+Maildir exactly once, what was acknowledged or given up is nowhere else, and nothing is stuck.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+
+import pytest
+
+from maildir_safe.testing.simfs import Fault, SimServer
+from tests.model.queue_world import LEASE, Actor, Ledger, faults_of, new_server, reckon
+
+History = Callable[[Actor], None]
+
+
+def one_of_each(actor: Actor) -> None:
+    """Put three one by one, and end each claim another way."""
+    actor.put("one")
+    actor.put("two")
+    actor.put("three")
+    for how in ("ack", "deliver", "fail"):
+        for claim in actor.claim_surely():
+            actor.end(claim, how)
+    actor.put("four")  # so that there are crashes after the last answer
+
+
+def copy(actor: Actor) -> None:
+    """Deliver into a Maildir that is on another file system."""
+    elsewhere = Fault("rename", errno.EXDEV, times=10**6, match=",o -> /mail/new/")
+    actor.host.plan.faults = (*actor.host.plan.faults, elsewhere)
+    actor.put("one")
+    actor.put("two")
+    for claim in actor.claim_surely(2):
+        actor.end(claim, "deliver")
+
+
+def deliver_and_retry(actor: Actor) -> None:
+    """A batch; one is delivered, one retried and then delivered, one released."""
+    actor.put("one", "two", "three")
+    for claim, how in zip(actor.claim_surely(3), ("deliver", "retry", "release"), strict=False):
+        actor.end(claim, how)
+    actor.host.sleep(130.0)
+    for claim in actor.claim_surely(2):
+        actor.end(claim, "deliver")
+
+
+def renew_and_leave(actor: Actor) -> None:
+    """Hold a claim through three renewals, then leave with another one in hand."""
+    actor.put("one")
+    actor.put("two")
+    held = actor.claim_surely(2)
+    for _ in range(3):
+        actor.host.sleep(LEASE / 3)
+        actor.tend()
+    for claim in held[:1]:
+        actor.end(claim, "deliver")
+    actor.queue.close()
+
+
+def stay_away_and_return(actor: Actor) -> None:
+    """Stand still for longer than a lease, beside an observer, and then go on."""
+    actor.put("one")
+    actor.put("two")
+    held = actor.claim_surely(2)
+    observer = Actor(actor.server, actor.ledger, "observer")
+    observer.tend()
+    actor.server.advance(LEASE + 1.0)
+    observer.tend()
+    for claim, how in zip(held, ("deliver", "release"), strict=False):
+        actor.end(claim, how)
+
+
+def sweep_another(actor: Actor) -> None:
+    """Take over from a worker that died with two items in hand."""
+    dead = Actor(actor.server, actor.ledger, "dead")
+    dead.put("one", "two")
+    dead.claim(2)
+    dead.host.dead = True
+    actor.tend()
+    actor.server.advance(LEASE + 1.0)
+    actor.tend()
+    for claim in actor.claim_surely(2):
+        actor.end(claim, "deliver")
+
+
+HISTORIES = [one_of_each, copy, deliver_and_retry, renew_and_leave, stay_away_and_return, sweep_another]
+STANDS_STILL = [stay_away_and_return]
+PROFILES = ["local", "nfs4", "gluster"]
+
+
+def run(history: History, profile: str, *faults: Fault) -> tuple[SimServer, Actor]:
+    server = new_server(profile)
+    actor = Actor(server, Ledger(), "a", faults)
+    history(actor)
+    return server, actor
+
+
+@pytest.mark.parametrize("profile", ["local", "nfs3", "nfs4", "afs", "smb", "gluster", "vfat"])
+@pytest.mark.parametrize("history", HISTORIES)
+def test_without_faults(history: History, profile: str) -> None:
+    server, actor = run(history, profile)
+    reckon(server, actor.ledger)
+    assert all(entry.put == "accepted" for entry in actor.ledger.entries.values())
+    assert not [entry for entry in actor.ledger.entries.values() if entry.end.endswith("?")] or actor.lost
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("history", HISTORIES)
+def test_every_single_fault(history: History, profile: str) -> None:
+    server, _ = run(history, profile)
+    faults = list(faults_of(server, "a"))
+    struck = 0
+    for fault in faults:
+        server, actor = run(history, profile, fault)
+        struck += bool(actor.host.plan.hits)
+        try:
+            assert history in STANDS_STILL or not actor.lost, "told that it was fenced, and never was"
+            reckon(server, actor.ledger)
+        except AssertionError as error:
+            calls = "\n".join(map(str, server.history[-400:]))
+            raise AssertionError(f"{fault}: {error}\n{calls}") from None
+    assert struck == len(faults)
+    print(f"{history.__name__} on {profile}: {len(faults)} faults")

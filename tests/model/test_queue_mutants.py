@@ -1,0 +1,259 @@
+"""Deliberately broken queues, each caught by a check that the real one passes.
+
+A check that no mutant can fail is no check. Where a mutant would be harmless for a Maildir (which
+is safe by path alone), the check has a courier that sends things away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+
+from maildir_safe.commit import DirectorySync
+from maildir_safe.errors import LeaseLost
+from maildir_safe.handoff import close_quietly
+from maildir_safe.queue.item import Item
+from maildir_safe.queue.lease import Lease, lease_seconds
+from maildir_safe.queue.spool import Spool
+from maildir_safe.queue.watch import Watch, _heartbeats
+from maildir_safe.testing.simfs import Fault
+from tests.model import test_queue_crash as crash, test_queue_faults as faults, test_queue_hosts as hosts
+from tests.model.queue_world import LEASE, Actor, Ledger, new_server, reckon
+from tests.model.test_queue_hosts import Scene, StandsStill
+
+pytestmark = pytest.mark.usefixtures("collect_between_runs_only")
+collect_between_runs_only = hosts.collect_between_runs_only
+
+# -- checks ---------------------------------------------------------------------------------
+
+
+def crashes(history: faults.History) -> None:
+    crash.test_a_crash_anywhere(history, "atomic")
+
+
+def one_switch(kind: Callable[[str], Scene]) -> None:
+    for switches in hosts.schedules(lambda: kind("local"), 1):
+        hosts.check(lambda: kind("local"), switches)
+
+
+class Sending(hosts.BothWant):
+    """Two workers send the same items away; one of them is told, wrongly, that its claim failed."""
+
+    checks_holder = False
+
+    def __init__(self, profile: str) -> None:
+        super().__init__(profile)
+        self.a.host.plan.faults = (Fault("rename", 5, "none", match="/pending/"),)
+
+    def work(self, actor: Actor) -> None:
+        for claim in actor.claim(2):
+            self.send(actor, claim)
+
+    def run(self, switches: hosts.Switches) -> int:
+        steps = super().run(switches)
+        tokens = [token for _, token in self.sent]
+        assert len(tokens) == len(set(tokens)), f"sent twice, and no lease was lost: {self.sent}"
+        return steps
+
+
+class AckAfterSweep(StandsStill):
+    """Who stood still says that its item is done; the other only sweeps."""
+
+    how = "ack"
+
+    def task_b(self) -> None:
+        for _ in range(9):
+            self.b.tend()
+            self.server.advance(LEASE / 4)
+
+
+def renewing_in_time() -> None:
+    hosts.test_who_renews_in_time_is_never_fenced("-300.")
+
+
+def lost_replies() -> None:
+    """A reply that is lost is no lost lease."""
+    for kind, error in (("unlink", 2), ("unlink", 5), ("rename", 2), ("rename", 5)):
+        for nth in range(1, 10):
+            fault = Fault(kind, error, "done", nth=nth, match="/claimed/")  # type: ignore[arg-type]
+            server, actor = faults.run(faults.one_of_each, "nfs4", fault)
+            assert not actor.lost
+            reckon(server, actor.ledger)
+
+
+def release_executed_late() -> None:
+    """A release is refused, repeated, and executed once more when the item is back in the same hands."""
+    server, ledger = new_server("nfs4"), Ledger()
+    late = Fault("rename", 110, "late", match="/claimed/", times=8, delay=100.0)
+    worker = Actor(server, ledger, "worker")
+    worker.put("one")
+    [claim] = worker.claim()
+    worker.host.plan.faults = (late,)
+    assert worker.end(claim, "release") in ("failed", "unknown")
+    worker.host.plan.faults = ()
+    assert worker.end(claim, "release") == "done"
+    [again] = worker.claim()
+    server.advance(99.0)
+    again.confirm()
+    held = f"claimed/{again._lease.worker}/{again.item.name}"
+    assert any(path.endswith(held) for path in server.files()), "it is sent by who does not hold it"
+    assert worker.end(again, "ack") == "done"
+    reckon(server, ledger)
+
+
+def test_the_checks_pass_without_a_mutant() -> None:
+    for _, _, check in MUTANTS:
+        check()
+
+
+# -- mutants --------------------------------------------------------------------------------
+
+Patch = pytest.MonkeyPatch
+
+
+def shared_claim_target(patch: Patch) -> None:
+    original = Lease._register
+
+    def register(self: Lease) -> None:
+        original(self)
+        close_quietly(self._fs, self.dir_fd)
+        self.dir_fd = self._fs.open_dir(f"{self._layout.path}/claimed")
+
+    patch.setattr(Lease, "_register", register)
+    patch.setattr(Spool, "tidy", lambda *_: None)
+
+
+def no_fencing(patch: Patch) -> None:
+    """Who is dead is swept, but its heartbeat is left to it."""
+    patch.setattr(Watch, "_fence", _mark)
+
+
+def no_confirmation(patch: Patch) -> None:
+    patch.setattr(Lease, "confirm", lambda _: None)
+
+
+def absent_heartbeat_is_death(patch: Patch) -> None:
+    original = Watch.look
+
+    def look(self: Watch, myself: str) -> None:
+        original(self, myself)
+        alive = _heartbeats(self._fs.listdir(self._layout.fd["alive"]))
+        for worker in self._fs.listdir(self._layout.fd["claimed"]):
+            if worker not in alive and worker != myself:
+                _mark(self, worker, 0)
+
+    patch.setattr(Watch, "look", look)
+
+
+def marker_goes_first(patch: Patch) -> None:
+    """The fence marker lies in claimed/<W>, and so has to go before the directory can."""
+    original = Spool._empty
+
+    def empty(self: Spool, worker: str, dir_fd: int) -> int:
+        self._fs.unlink(worker, self._layout.fd["fenced"])
+        return original(self, worker, dir_fd)
+
+    patch.setattr(Spool, "_empty", empty)
+
+
+def absent_item_is_done(patch: Patch) -> None:
+    patch.setattr(Spool, "_was_mine", lambda *_: True)
+
+
+def absent_item_is_lost(patch: Patch) -> None:
+    def was_mine(*_: object) -> bool:
+        raise LeaseLost("it is not there")
+
+    patch.setattr(Spool, "_was_mine", was_mine)
+
+
+def gen_not_raised(patch: Patch) -> None:
+    original = Item.returned
+
+    def returned(self: Item, *args: object, **more: object) -> Item:
+        after = original(self, *args, **more)  # type: ignore[arg-type]
+        return Item(after.id, after.size, self.gen, after.tries, after.not_before, after.states)
+
+    patch.setattr(Item, "returned", returned)
+
+
+def gen_in_the_maildir(patch: Patch) -> None:
+    patch.setattr(Item, "maildir_name", property(lambda self: f"{self.id}g{self.gen},S={self.size}"))
+    patch.setattr(Item, "name", property(_name_of))
+
+
+def never_synced(part: str, patch: Patch) -> None:
+    """One directory, by the beginning of its path from the spool on, is never fsynced."""
+    original = DirectorySync.sync
+
+    def sync(self: DirectorySync) -> bool:
+        path = self._fs._handle(self._dir_fd).path.removeprefix("/spool/")  # type: ignore[attr-defined]
+        depth = path.count("/")
+        skipped = path.startswith(part.rstrip("/")) and depth == int(part.endswith("/"))
+        return True if skipped else original(self)
+
+    patch.setattr(DirectorySync, "sync", sync)
+
+
+def fenced_too_early(patch: Patch) -> None:
+    patch.setattr("maildir_safe.queue.watch.lease_seconds", lambda worker: lease_seconds(worker) / 2)
+
+
+def late_claims_stay(patch: Patch) -> None:
+    patch.setattr(Spool, "tidy", lambda *_: None)
+
+
+def _mark(self: Watch, worker: str, n: int) -> None:  # noqa: ARG001
+    try:
+        self._fs.close(self._fs.create(worker, self._layout.fd["fenced"]))
+    except OSError:
+        pass
+
+
+def _name_of(self: Item) -> str:
+    return f"{self.id},S={self.size},g{self.gen},t{self.tries},n{self.not_before},{self.states}"
+
+
+MUTANTS: list[tuple[str, Callable[[Patch], None], Callable[[], None]]] = [
+    ("shared claim target", shared_claim_target, partial(one_switch, Sending)),
+    ("no fencing", no_fencing, partial(one_switch, hosts.StandsStillSending)),
+    (
+        "act after the deadline without renewing",
+        no_confirmation,
+        partial(one_switch, hosts.StandsStillSending),
+    ),
+    ("absent heartbeat taken for death", absent_heartbeat_is_death, renewing_in_time),
+    ("fence marker inside claimed/<W>", marker_goes_first, partial(crashes, faults.sweep_another)),
+    ("ENOENT at ack taken for done", absent_item_is_done, partial(one_switch, AckAfterSweep)),
+    ("ENOENT at ack taken for lost", absent_item_is_lost, lost_replies),
+    ("bucket not fsynced", partial(never_synced, "pending/"), partial(crashes, faults.one_of_each)),
+    ("pending/ not fsynced", partial(never_synced, "pending"), partial(crashes, faults.one_of_each)),
+    ("claimed/ not fsynced", partial(never_synced, "claimed"), partial(crashes, faults.one_of_each)),
+    ("claimed/<W> not fsynced", partial(never_synced, "claimed/"), partial(crashes, faults.one_of_each)),
+    ("alive/ not fsynced", partial(never_synced, "alive"), partial(crashes, faults.deliver_and_retry)),
+    ("failed/ not fsynced", partial(never_synced, "failed"), partial(crashes, faults.one_of_each)),
+    ("gen not raised", gen_not_raised, release_executed_late),
+    ("gen in the Maildir's name", gen_in_the_maildir, partial(crashes, faults.copy)),
+    (
+        "fenced after half a lease",
+        fenced_too_early,
+        hosts.test_before_its_deadline_a_worker_holds_what_it_holds,
+    ),
+    (
+        "claims executed late are kept",
+        late_claims_stay,
+        hosts.test_a_claim_that_was_refused_and_executed_late_is_given_back,
+    ),
+]
+
+
+@pytest.mark.parametrize(("patch", "check"), [m[1:] for m in MUTANTS], ids=[m[0] for m in MUTANTS])
+def test_a_mutant_is_caught(
+    patch: Callable[[Patch], None], check: Callable[[], None], monkeypatch: Patch
+) -> None:
+    patch(monkeypatch)
+    with pytest.raises(AssertionError) as caught:
+        check()
+    print(str(caught.value).splitlines()[0])
