@@ -75,7 +75,7 @@ class Serve:
         self.log = cwd / f"log.{time.monotonic_ns()}"
         with self.log.open("w") as log:  # a pipe that nobody reads would stop the server
             self.process = subprocess.Popen(
-                [*COMMAND, "--smtp", "127.0.0.1:0", *flags],
+                [*COMMAND, "--smtp", "127.0.0.1:0", "--no-web", *flags],
                 cwd=cwd,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -90,8 +90,12 @@ class Serve:
 
     @property
     def address(self) -> str:
-        match = re.search(r"^SMTP +(\S+)", self.banner, re.MULTILINE)
-        assert match
+        return self.told("SMTP")
+
+    def told(self, what: str) -> str:
+        """What the banner says behind a word."""
+        match = re.search(rf"^{what} +(\S+)", self.banner, re.MULTILINE)
+        assert match, self.banner
         return match[1]
 
     def client(self) -> smtplib.SMTP:

@@ -37,6 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="listen for SMTP; may be repeated (default: 127.0.0.1:1025, unless --lmtp is given)",
     )
     flag("--lmtp", action="append", metavar="ADDR", help="listen for LMTP: HOST:PORT or a socket's path")
+    flag("--web", metavar="ADDR", help="address of the inbox page (default: 127.0.0.1:8025)")
+    flag("--no-web", dest="web", action="store_const", const="", help="no inbox page")
     flag("--map", metavar="TEMPLATE", help="existing mailboxes instead of MAILDIR: '/mail/{domain}/{local}'")
     flag("--postmaster", metavar="ADDRESS", help="with --map: who gets mail for postmaster")
     flag("--tls", nargs="?", const="made", metavar="PEM", help="STARTTLS; without a file, make a certificate")
@@ -70,6 +72,9 @@ def run(args: argparse.Namespace) -> int:
         return 1
     try:
         service = Service(settings(args))
+    except ImportError as error:
+        print(f"{error}: pip install 'maildir-safe[server]', or leave that out (--no-web)", file=sys.stderr)
+        return 1
     except (CannotListen, MaildirSafeError, ValueError, OSError) as error:
         print(f"maildir-safe serve: {error}", file=sys.stderr)
         return 1
@@ -82,15 +87,18 @@ def settings(args: argparse.Namespace) -> Settings:
 
     found = smtp_settings.read(args.config) if args.config else {}
     names = [name for name in vars(args) if name in smtp_settings.Settings.__dataclass_fields__]
-    return smtp_settings.Settings(
-        **{**found, **{name: v for name in names if (v := getattr(args, name)) is not None}}
-    )
+    found |= {name: v for name in names if (v := getattr(args, name)) is not None}
+    if "map" not in found:
+        found.setdefault("web", smtp_settings.DEFAULT_WEB)
+    return smtp_settings.Settings(**found)
 
 
 def banner(service: Service) -> list[str]:
     """What the operator sees first: where mail goes in, where it comes out, and how to try it."""
     lines = [f"SMTP     {address}" for address in service.smtp_addresses]
     lines += [f"LMTP     {address}" for address in service.lmtp_addresses]
+    if service.web_address:
+        lines.append(f"Inbox    http://{reachable(service.web_address)}/")
     lines += [f"Maildir  {service.destination}"]
     if service.ca:
         lines.append(f"CA       {service.ca}")
@@ -98,10 +106,16 @@ def banner(service: Service) -> list[str]:
     return [*lines, f"Try      {sender(first, lmtp=not service.smtp_addresses)}"]
 
 
+def reachable(address: str) -> str:
+    """An address that stands for all of this machine's, as one that a client can use."""
+    host, colon, port = address.rpartition(":")
+    host = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host)
+    return host + colon + port
+
+
 def sender(address: str, lmtp: bool = False) -> str:
     """A line to paste into a shell that sends a message to `address`."""
-    host, _, port = address.rpartition(":")
-    host = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host)
+    host, _, port = reachable(address).rpartition(":")
     if shutil.which("swaks"):
         where = f"--socket {address}" if "/" in address else f"--server {host}:{port}"
         return f"swaks {'--protocol LMTP ' * lmtp}{where} --from me@example.com --to you@example.com"

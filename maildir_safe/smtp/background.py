@@ -66,9 +66,13 @@ class BackgroundServer:
             runner.run(self._serve())
 
     async def _serve(self) -> None:
+        beside = [asyncio.create_task(work) for work in self.service.beside()]
         async with self.service.server():
             self._started.set()
             await self._stop.wait()
+        for task in beside:
+            task.cancel()
+        await asyncio.gather(*beside, return_exceptions=True)
 
     def __enter__(self) -> BackgroundServer:
         self.start()

@@ -47,11 +47,13 @@ class Service:
     Attributes:
         destination: where mail goes and how durable that is, for the operator.
         smtp_addresses, lmtp_addresses: what is listened on, port 0 resolved.
+        web_address: of the inbox page, likewise; ``""`` without one.
         budget: what is taken at once, of all processes together.
         ca: the file of the CA whose certificate was made for this run, or None.
 
     Raises:
         CannotListen, NotAMaildir, ValueError, OSError: what is wrong, for the operator.
+        ImportError: something of the `server` extra is missing.
     """
 
     def __init__(
@@ -73,6 +75,13 @@ class Service:
         self._lmtp = [listen(address) for address in settings.lmtp]
         self.smtp_addresses = [address_of(sock) for sock in self._smtp]
         self.lmtp_addresses = [address_of(sock) for sock in self._lmtp]
+        self._web: socket.socket | None = None
+        self.web_address = ""
+        if settings.web:
+            import maildir_safe.web.app  # noqa: F401 - fail here if its parts are missing
+
+            self._web = listen(settings.web)
+            self.web_address = address_of(self._web)
         if self._passwords and not self._tls and not all(map(is_local, self._smtp + self._lmtp)):
             raise ValueError("passwords would cross the network in clear text: --auth needs --tls")
 
@@ -84,7 +93,7 @@ class Service:
             self._work(0, None, ready)
             return 0
         finally:
-            for address in self.lmtp_addresses + self.smtp_addresses:
+            for address in [*self.lmtp_addresses, *self.smtp_addresses, self.web_address]:
                 if "/" in address:
                     pathlib.Path(address).unlink(missing_ok=True)
 
@@ -92,7 +101,7 @@ class Service:
         self, number: int, parent: socket.socket | None, ready: Callable[[], None] = lambda: None
     ) -> None:
         self.budget.use_slot(number)
-        beside = self._upkeep() if number == 0 else []
+        beside = self.beside() if number == 0 else []
         asyncio.run(serve(self.server(), beside, parent, ready))
 
     def server(self) -> Server:
@@ -115,18 +124,24 @@ class Service:
         )
         return Server(door, self._smtp, self._lmtp, settings.grace)
 
-    def _upkeep(self) -> list[Coroutine[Any, Any, None]]:
-        """What one process does for all: here a web page would be served, a queue be worked."""
+    def beside(self) -> list[Coroutine[Any, Any, None]]:
+        """What one process does for all: it serves the page, and removes what is not to be kept."""
         settings = self._settings
-        if settings.keep is None and settings.keep_days is None:
-            return []
-        seconds = None if settings.keep_days is None else settings.keep_days * _DAY
-        maildir = Maildir(settings.maildir, create=False)
-        return [
-            retention.keep_sweeping(
-                maildir, settings.keep, seconds, lambda text: print(text, file=sys.stderr)
-            )
-        ]
+        work: list[Coroutine[Any, Any, None]] = []
+        if self._web:
+            from maildir_safe.web.app import serve_page
+
+            addresses = [*self.smtp_addresses, *self.lmtp_addresses]
+            work.append(serve_page(Maildir(settings.maildir, create=False), self._web, addresses))
+        if settings.keep is not None or settings.keep_days is not None:
+            seconds = None if settings.keep_days is None else settings.keep_days * _DAY
+            maildir = Maildir(settings.maildir, create=False)
+            work.append(retention.keep_sweeping(maildir, settings.keep, seconds, _complain))
+        return work
+
+
+def _complain(text: str) -> None:
+    print(text, file=sys.stderr)
 
 
 def _routing(settings: Settings) -> tuple[Routing, str]:

@@ -88,3 +88,4 @@ async def serve(
             loop.remove_reader(parent)
     for task in tasks:
         task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

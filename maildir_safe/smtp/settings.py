@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 MIB = 1024 * 1024
+DEFAULT_WEB = "127.0.0.1:8025"
 
 
 @dataclass
@@ -22,6 +23,7 @@ class Settings:
         smtp: addresses for SMTP (see `listen.listen`); 127.0.0.1:1025 if there is no `lmtp` either.
         lmtp: addresses for LMTP.
         map: template of existing Maildirs; set, it replaces `maildir`.
+        web: address of the inbox page; empty for none. The command has one unless told otherwise.
         postmaster: who gets mail for postmaster, with `map`.
         tls: a PEM file with chain and key for STARTTLS; ``"made"`` makes a certificate for this run.
         auth: file of names and passwords (see `auth`); mail is then refused before AUTH.
@@ -43,6 +45,7 @@ class Settings:
     smtp: list[str] = field(default_factory=list)
     lmtp: list[str] = field(default_factory=list)
     map: str | None = None
+    web: str = ""
     postmaster: str | None = None
     tls: str | None = None
     auth: str | None = None
@@ -72,6 +75,8 @@ class Settings:
             raise ValueError("postmaster goes with map: without it one Maildir takes all mail")
         if self.map is not None and (self.keep is not None or self.keep_days is not None):
             raise ValueError("keep and keep_days are for one Maildir: nobody's own mailbox is swept")
+        if self.map is not None and self.web:
+            raise ValueError("web shows one Maildir: nobody's own mailbox is shown")
         if min(self.keep or 0, self.keep_days or 0) < 0:
             raise ValueError("keep and keep_days cannot be less than 0")
         if self.faults and self.workers > 1:

@@ -20,7 +20,7 @@ from starlette.routing import Route
 
 from maildir_safe.errors import MaildirSafeError
 from maildir_safe.maildir.reading import Message
-from maildir_safe.web.inbox import Inbox, received
+from maildir_safe.web.inbox import Closed, Inbox, received
 from maildir_safe.web.mail import attachment, take_apart
 
 _MOST = 500
@@ -165,6 +165,8 @@ async def wait(request: Request) -> Response:
             await asyncio.wait_for(inbox.changed(inbox.version), left)
         except TimeoutError:
             continue
+        except Closed:
+            return JSONResponse({"error": "the server ends"}, 503)
 
 
 def _match(

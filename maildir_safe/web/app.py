@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import uvicorn
@@ -11,7 +14,6 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
-from starlette.types import ASGIApp
 
 from maildir_safe.errors import MaildirSafeError
 from maildir_safe.maildir import Maildir
@@ -20,12 +22,11 @@ from maildir_safe.web.guard import Guard
 from maildir_safe.web.inbox import Inbox
 
 
-def application(maildir: Maildir, host: str, addresses: list[str] | None = None) -> ASGIApp:
-    """The inbox as an ASGI application.
+def application(maildir: Maildir, addresses: list[str] | None = None) -> Starlette:
+    """The inbox as an ASGI application, which answers anybody: put it behind a `Guard`.
 
     Args:
         maildir: what is shown.
-        host: the name or address it is served under; see `Guard`.
         addresses: where mail is taken, told on an empty page.
     """
     static = Mount("/static", StaticFiles(directory=Path(__file__).parent / "static"))
@@ -34,7 +35,7 @@ def application(maildir: Maildir, host: str, addresses: list[str] | None = None)
     app.router.redirect_slashes = False  # DELETE /api/messages/ must not become "delete all"
     app.state.inbox = Inbox(maildir)
     app.state.addresses = addresses or []
-    return Guard(app, host)
+    return app
 
 
 async def _gone(request: Request, error: Exception) -> Response:  # noqa: ARG001
@@ -50,17 +51,39 @@ async def _trouble(request: Request, error: Exception) -> Response:
     return PlainTextResponse(f"{error}\n", 503)
 
 
-class Page(uvicorn.Server):
-    """The inbox on a socket, run as a task among others; SIGTERM is theirs."""
+class _Server(uvicorn.Server):
+    """A server among others in one process, which has its own ideas of signals."""
 
-    def __init__(self, app: ASGIApp, sock: socket.socket) -> None:
-        config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1, lifespan="off")
-        super().__init__(config)
-        self._sockets = [sock]
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Capture none."""
+        yield
 
-    def install_signal_handlers(self) -> None:
-        """None: the process has its own."""
 
-    async def run_beside(self) -> None:
-        """Serve until cancelled."""
-        await self._serve(self._sockets)
+async def serve_page(maildir: Maildir, sock: socket.socket, addresses: list[str]) -> None:
+    """Serve the inbox until cancelled.
+
+    Args:
+        maildir: what is shown.
+        sock: a listening socket.
+        addresses: where mail is taken, told on an empty page.
+    """
+    app = application(maildir, addresses)
+    config = uvicorn.Config(
+        Guard(app),
+        lifespan="off",
+        ws="none",
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=2,
+    )
+    server = _Server(config)
+    serving = asyncio.create_task(server.serve([sock]))
+    try:
+        await asyncio.shield(serving)
+    finally:
+        app.state.inbox.close()
+        server.should_exit = True
+        await serving

@@ -1,71 +1,82 @@
-"""Who may ask: this machine's own pages and programs, not whatever page a browser has open.
+"""Who may ask: this server's own pages and programs, not whatever page a browser has open.
 
-A page elsewhere can make a browser send requests to 127.0.0.1. So the Host must be one that is
-meant (against DNS rebinding), and what changes something must not come from another origin.
+A page elsewhere can make a browser send requests to 127.0.0.1, and with a name of its own that it
+lets point there (DNS rebinding) even read the answers. Its requests carry that name as their Host,
+and where they come from as their Origin or Sec-Fetch-Site.
 """
 
 from __future__ import annotations
 
+import ipaddress
+import socket
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-_LOCAL = {"127.0.0.1", "localhost", "::1"}
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:;"
     " connect-src 'self'; frame-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
+    "X-DNS-Prefetch-Control": "off",
     "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
 """For every answer that does not bring its own."""
 
 
 class Guard:
-    """Refuses strange hosts and strange origins, and adds `HEADERS`.
+    """Refuses strange hosts and other sites' requests, and adds `HEADERS`.
 
     Args:
         app: what is guarded.
-        host: the address that is listened on; its name is allowed besides this machine's own. An
-            address that stands for all of them allows every host: whoever chose it has a proxy.
     """
 
-    def __init__(self, app: ASGIApp, host: str) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._hosts = None if host in ("0.0.0.0", "::") else _LOCAL | {host}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        request = Request(scope)
-        refusal = self._refusal(request)
+        refusal = _refusal(Request(scope)) if scope["type"] == "http" else ""
         if refusal:
-            await PlainTextResponse(refusal, 403, HEADERS)(scope, receive, send)
+            await PlainTextResponse(refusal + "\n", 403, HEADERS)(scope, receive, send)
             return
 
-        async def add_headers(message: dict[str, object]) -> None:
+        async def add_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = message["headers"]
-                assert isinstance(headers, list)
-                there = {name.lower() for name, _ in headers}
-                headers += [
-                    (name.lower().encode(), value.encode())
-                    for name, value in HEADERS.items()
-                    if name.lower().encode() not in there
-                ]
+                there = {name for name, _ in message["headers"]}
+                ours = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
+                message["headers"] += [header for header in ours if header[0] not in there]
             await send(message)
 
-        await self._app(scope, receive, add_headers)  # type: ignore[arg-type]
+        await self._app(scope, receive, add_headers)
 
-    def _refusal(self, request: Request) -> str:
-        host = request.url.hostname or ""
-        if self._hosts is not None and host not in self._hosts:
-            return f"The host {host!r} is not one that this page is served for.\n"
-        origin = request.headers.get("origin")
-        if request.method not in ("GET", "HEAD") and origin and urlsplit(origin).netloc != request.url.netloc:
-            return "This request comes from another site's page.\n"
-        return ""
+
+def _refusal(request: Request) -> str:
+    host = request.url.hostname or ""
+    if not _cannot_be_rebound(host):
+        return (
+            f"{host!r} is not a name of this machine: use its address, also as the Host that a proxy sends."
+        )
+    return "" if _from_here(request) else "This request comes from another site's page."
+
+
+def _cannot_be_rebound(host: str) -> bool:
+    """Whether no stranger can let this name point here: an address, a name without dots, or our own."""
+    if "." not in host or host == socket.gethostname().lower():
+        return True
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _from_here(request: Request) -> bool:
+    site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
+    if site:  # of a browser, and no page can change it; not sent to plain http beyond this machine
+        link = request.method == "GET" and request.headers.get("sec-fetch-mode") == "navigate"
+        return site in ("same-origin", "none") or link
+    return not origin or urlsplit(origin).netloc == request.url.netloc

@@ -7,6 +7,7 @@ listing gives all that the first page needs; only the messages that are shown ar
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import OrderedDict
 
@@ -20,6 +21,10 @@ _COARSEST = 2.5  # seconds; vfat keeps times in steps of 2
 _REMEMBERED = 5000
 _SEARCH_SECONDS = 5.0
 _HEAD = 1 << 16
+
+
+class Closed(Exception):
+    """The page is no longer served."""
 
 
 class Inbox:
@@ -43,20 +48,36 @@ class Inbox:
         self._settled = False
         self._summaries: OrderedDict[str, Summary] = OrderedDict()
         self._refreshing = asyncio.Lock()
+        self._looked = float("-inf")
+        self._closing = asyncio.Event()
 
-    async def messages(self) -> list[Message]:
-        """All messages, as a look at the Maildir shows them now."""
+    async def messages(self, age: float = 0.0) -> list[Message]:
+        """All messages, as a look at the Maildir shows them now, or showed them `age` seconds ago."""
         async with self._refreshing:
-            await asyncio.to_thread(self.refresh)
+            if time.monotonic() - self._looked >= age:
+                await asyncio.to_thread(self.refresh)
+                self._looked = time.monotonic()
         return self._newest
 
     async def changed(self, version: int) -> int:
-        """Wait until the Maildir differs from what it was at `version`; its version now."""
-        while True:
-            await self.messages()
+        """Wait until the Maildir differs from what it was at `version`; its version now.
+
+        However many wait, they look about once in `_POLL` seconds together.
+
+        Raises:
+            TemporaryError: it cannot be listed. Closed: by `close`, wait no longer.
+        """
+        while not self._closing.is_set():
+            await self.messages(_POLL * 0.9)
             if self.version != version:
                 return self.version
-            await asyncio.sleep(_POLL)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._closing.wait(), _POLL)
+        raise Closed
+
+    def close(self) -> None:
+        """End the waiting of all who wait for a change."""
+        self._closing.set()
 
     def refresh(self) -> None:
         """List the Maildir, if it may have changed.

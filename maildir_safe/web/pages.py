@@ -15,7 +15,7 @@ from starlette.templating import Jinja2Templates
 
 from maildir_safe.errors import MaildirSafeError
 from maildir_safe.web.api import line, number, page_of
-from maildir_safe.web.inbox import Inbox
+from maildir_safe.web.inbox import Closed, Inbox
 from maildir_safe.web.mail import Mail, take_apart
 
 _PAGE = 50
@@ -135,6 +135,8 @@ async def events(request: Request) -> Response:
         while True:
             try:
                 version = await asyncio.wait_for(inbox.changed(version), 15)
+            except Closed:
+                return
             except TimeoutError:
                 yield ": still here\n\n"
             except MaildirSafeError as error:

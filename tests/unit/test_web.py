@@ -13,6 +13,7 @@ from starlette.testclient import TestClient
 
 from maildir_safe import Maildir
 from maildir_safe.web.app import application
+from maildir_safe.web.guard import Guard
 from maildir_safe.web.mail import header_text, take_apart
 
 EVIL = '<script>alert("x")</script>'
@@ -25,7 +26,7 @@ def maildir(tmp_path: Path) -> Maildir:
 
 @pytest.fixture
 def client(maildir: Maildir) -> Iterator[TestClient]:
-    with TestClient(application(maildir, "127.0.0.1"), base_url="http://127.0.0.1") as client:
+    with TestClient(Guard(application(maildir)), base_url="http://127.0.0.1") as client:
         yield client
 
 
