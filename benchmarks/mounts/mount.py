@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import tempfile
 from collections.abc import Iterator
@@ -54,6 +55,7 @@ class Mount:
         Raises:
             MountError: something still holds on to it, such as an open file.
         """
+        gc.collect()  # what the caller has dropped may still have directories open
         self._stage.sweep()
 
 

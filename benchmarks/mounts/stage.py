@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+RELEASE = 20.0  # seconds that a loaded machine may take to write back and let go of a loop device
 _ENTER_GROUP = ["sh", "-c", 'echo $$ >"$0" && exec "$@"']
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -229,7 +230,7 @@ class Stage:
         for loop in loops_below(self.base):
             subprocess.run(["losetup", "-d", loop], capture_output=True)
         self._remove_groups()
-        wait_until(lambda: not loops_below(self.base), f"the release of {loops_below(self.base)}", 5.0)
+        wait_until(lambda: not loops_below(self.base), f"the release of {loops_below(self.base)}", RELEASE)
         left = mounts_below(self.base)
         if left:  # never remove files below a mount that is still there
             raise MountError(f"still mounted: {', '.join(map(str, left))}")

@@ -8,7 +8,6 @@ def test_something(mount):
 from __future__ import annotations
 
 import contextlib
-import gc
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +16,16 @@ from typing import Any
 import pytest
 
 from benchmarks.mounts import (
-    KINDS, Kind, Mount, MountError, in_guest, kernel_knows, missing, mounted, running, scratch,
+    KINDS,
+    Kind,
+    Mount,
+    MountError,
+    in_guest,
+    kernel_knows,
+    missing,
+    mounted,
+    running,
+    scratch,
 )  # fmt: skip
 
 # what `make test-mounts` runs: each refuses or bends something that a Maildir used to rely on
@@ -29,8 +37,9 @@ CI_KINDS = (
 # mounts that `python -m benchmarks.mounts run` (or `guest`) brought up for us
 _GIVEN = running(Path(os.environ["MOUNTS_BASE"])) if "MOUNTS_BASE" in os.environ else {}
 # what the promises that hold on every mount are tested on: those, or MOUNTS="all", or MOUNTS="ext4 sshfs"
-_CHOSEN = [name for name, kind in KINDS.items() if not kind.guest] if os.environ.get("MOUNTS") == "all" else []
-EVERY = tuple(_GIVEN or _CHOSEN or os.environ.get("MOUNTS", "").split() or CI_KINDS)
+_CHOICE = os.environ.get("MOUNTS", "").split()
+_ALL = [name for name, kind in KINDS.items() if not kind.guest]
+EVERY = tuple(_GIVEN or (_ALL if _CHOICE == ["all"] else _CHOICE) or CI_KINDS)
 
 
 def on_mounts(*kinds: str) -> Callable[[Any], Any]:
@@ -79,5 +88,4 @@ class Mounts:
 
     def down(self) -> None:
         """Take all of them down, also when one resists, which is an error."""
-        gc.collect()  # what tests have dropped may still have directories open
         self._stack.close()
