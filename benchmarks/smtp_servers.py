@@ -85,12 +85,13 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+_SERVE = [sys.executable, "-m", "maildir_safe", "serve", "--no-web"]
+
+
 def _ours(*flags: str) -> Callable[[Path], AbstractContextManager[Running]]:
     def start(box: Path) -> AbstractContextManager[Running]:
         address = f"127.0.0.1:{_free_port()}"
-        return _process(
-            [sys.executable, "-m", "maildir_safe", "serve", str(box), "--smtp", address, *flags], address
-        )
+        return _process([*_SERVE, str(box), "--smtp", address, *flags], address)
 
     return start
 
@@ -99,7 +100,7 @@ def _ours(*flags: str) -> Callable[[Path], AbstractContextManager[Running]]:
 def _our_lmtp(box: Path) -> Iterator[Running]:
     with tempfile.TemporaryDirectory(prefix="smtp.") as place:
         address = f"{place}/socket"
-        command = [sys.executable, "-m", "maildir_safe", "serve", str(box), "--smtp", "127.0.0.1:0"]
+        command = [*_SERVE, str(box), "--smtp", "127.0.0.1:0"]
         with _process([*command, "--lmtp", address], address) as running:
             yield running
 

@@ -54,7 +54,7 @@ def test_the_python_line_works_too(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_lmtp_alone(tmp_path: Path) -> None:
-    command = [*COMMAND, "--lmtp", f"{tmp_path}/l.sock"]
+    command = [*COMMAND, "--no-web", "--lmtp", f"{tmp_path}/l.sock"]
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
         banner = [process.stdout.readline() for _ in range(3)]
