@@ -8,38 +8,66 @@ import mailbox
 import os
 import subprocess
 import sys
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from mounts import EVERY, on_mounts
+from mounts import CI_KINDS, EVERY, on_mounts
 
 from benchmarks.mounts import Mount
-from maildir_safe import Maildir
+from maildir_safe import Maildir, TemporaryError, UnknownOutcome
 from maildir_safe.mailbox import Maildir as DropIn
 
-DURABILITY = {"rclone": "client", "rclone-nocache": "client"}  # all else: full
-SEPARATOR = {"exfat": ";", "fusefat": ";"}  # all else: ":"
+DURABILITY = {"rclone-webdav": "client"}  # all else: full
 PROCESSES, THREADS, EACH = 2, 8, 12
 
 WRITER = """
 import sys
-from test_mounts_delivery import letter
+from test_mounts_delivery import deliver_each
 from maildir_safe import Maildir
-box, who, count = Maildir(sys.argv[1], create=False), sys.argv[2], int(sys.argv[3])
+box, who, tries = Maildir(sys.argv[1], create=False), sys.argv[2], int(sys.argv[3])
 print("ready", flush=True)
 sys.stdin.readline()
-for n in range(count):
-    print(box.deliver(letter(who, n)).key, flush=True)
+print(*deliver_each(box, who, tries))
 """
 
 
-def letter(who: object, number: int) -> bytes:
+def deliver_each(box: Maildir, who: str, tries: int) -> list[str]:
+    """Deliver letters 0, 1, 2 ..., a refused one again at once; their keys."""
+    return [deliver_one(box, letter(who, n), tries) for n in range(EACH)]
+
+
+def deliver_one(box: Maildir, data: bytes, tries: int) -> str:
+    for left in reversed(range(tries)):
+        try:
+            return box.deliver(data).key
+        except UnknownOutcome:
+            raise
+        except TemporaryError:
+            if not left:
+                raise
+    raise AssertionError("not reached")
+
+
+def takes_colons(directory: Path) -> bool:
+    try:
+        (directory / "a:b").touch()
+    except OSError:
+        return False
+    return True
+
+
+def keeps_dates(directory: Path) -> bool:
+    file = directory / "dated"
+    file.touch()
+    os.utime(file, (1_000_000_000, 1_000_000_000))
+    return file.stat().st_mtime == 1_000_000_000
+
+
+def letter(who: str, number: int) -> bytes:
     """A message that there is once, of any size, its lines ended in any way."""
-    return b"Subject: %d\r\nFrom: %b\n\n" % (number, str(who).encode()) + b"\0\xff\r%d" % number * (
-        97 * number
-    )
+    return b"Subject: %d\r\nFrom: %b\n\n" % (number, who.encode()) + b"\0\xff\r%d" % number * (97 * number)
 
 
 def contents(box: Maildir) -> list[bytes]:
@@ -92,37 +120,32 @@ def test_every_way_in(mount: Mount) -> None:
 def test_threads_and_processes_at_once(mount: Mount) -> None:
     """While a reader lists, flags what it finds and cleans, and none is lost or doubled."""
     box = Maildir(mount.folder() / "box")
-    writers = [start_writer(box.path, f"process {n}") for n in range(PROCESSES)]
-    keys: list[str] = []
-    threads = [
-        threading.Thread(
-            target=lambda who=n: keys.extend(box.deliver(letter(who, m)).key for m in range(EACH))
-        )
-        for n in range(THREADS)
-    ]
-    for thread in threads:
-        thread.start()
-    reader = Maildir(box.path, create=False)
-    while any(thread.is_alive() for thread in threads) or any(writer.poll() is None for writer in writers):
-        for message in reader.messages():
-            if message.subdir == "new":
-                reader.set_flags(message.key, "S")
-        assert reader.clean().removed == []
-    for thread in threads:
-        thread.join()
+    tries = 1 if mount.kind.name in CI_KINDS else 5  # some of the others refuse when they are busy
+    writers = [start_writer(box.path, f"process {n}", tries) for n in range(PROCESSES)]
+    with ThreadPoolExecutor(THREADS) as pool:
+        threads = [pool.submit(deliver_each, box, f"thread {n}", tries) for n in range(THREADS)]
+        reader = Maildir(box.path, create=False)
+        while not all(thread.done() for thread in threads) or any(
+            writer.poll() is None for writer in writers
+        ):
+            for message in reader.messages():
+                if message.subdir == "new":
+                    reader.set_flags(message.key, "S")
+            assert reader.clean().removed == []
+    keys = [key for thread in threads for key in thread.result()]
     for writer in writers:
         assert writer.stdout is not None
         keys += writer.stdout.read().split()
         assert writer.wait() == 0
     wanted = [letter(f"process {n}", m) for n in range(PROCESSES) for m in range(EACH)]
-    wanted += [letter(n, m) for n in range(THREADS) for m in range(EACH)]
+    wanted += [letter(f"thread {n}", m) for n in range(THREADS) for m in range(EACH)]
     assert len(set(keys)) == len(keys) == len(wanted)
     assert sorted(message.key for message in box.messages()) == sorted(keys)
     assert contents(box) == sorted(wanted)
 
 
-def start_writer(path: str, who: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", WRITER, path, who, str(EACH)]
+def start_writer(path: str, who: str, tries: int) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", WRITER, path, who, str(tries)]
     paths = os.pathsep.join(sys.path)
     writer = subprocess.Popen(
         command,
@@ -145,7 +168,7 @@ def test_flags_moves_and_folders(mount: Mount) -> None:
     a, b, c = (box.deliver(letter("x", n)).key for n in range(3))
     box.set_flags(a, "SR")
     box.set_flags(a, "F")
-    mark = SEPARATOR.get(mount.kind.name, ":")
+    mark = ":" if takes_colons(mount.folder()) else ";"
     assert os.listdir(f"{box.path}/cur") == [f"{a}{mark}2,F"]
     box.move(a, "Entwürfe.日本")
     box.move(b, "Entwürfe.日本")
@@ -212,8 +235,9 @@ def test_the_drop_in(mount: Mount) -> None:
     assert again.get_bytes(keys[0]) == letter("x", 0)
     assert again.get_bytes(keys[1]) == letter("replaced", 9)
     assert again.get_bytes(keys[2]) == again.get_bytes(keys[5]) == b"Subject: old\n\nx\n"
-    assert again[keys[5]].get_date() == again[keys[2]].get_date() == 1_000_000_000
-    assert box.colon == SEPARATOR.get(mount.kind.name, ":")
+    if keeps_dates(mount.folder()):
+        assert again[keys[5]].get_date() == again[keys[2]].get_date() == 1_000_000_000
+    assert box.colon == (":" if takes_colons(mount.folder()) else ";")
     folder = again.add_folder("Sent")
     folder.add(letter("x", 7))
     assert again.list_folders() == ["Sent"]
@@ -223,3 +247,26 @@ def test_the_drop_in(mount: Mount) -> None:
     again.remove_folder("Sent")
     assert again.list_folders() == []
     assert sorted(os.listdir(box._path)) == ["cur", "new", "tmp"]
+
+
+@on_mounts("mergerfs-split")
+def test_tmp_and_new_on_two_file_systems(mount: Mount) -> None:
+    """rename() from tmp/ says EXDEV: from then on a message is written where it goes."""
+    path = mount.paths[0] / "split"
+    (path / "tmp" / "a").touch()
+    with pytest.raises(OSError, match="cross-device"):
+        os.rename(path / "tmp" / "a", path / "new" / "a")
+    (path / "tmp" / "a").unlink()
+    box = Maildir(path)
+    keys = [box.deliver(letter("split", n)).key for n in range(3)]
+    keys += [receipt.key for receipt in box.deliver_many([letter("many", n) for n in range(10)])]
+    assert contents(box) == sorted(
+        [letter("split", n) for n in range(3)] + [letter("many", n) for n in range(10)]
+    )
+    assert sorted(message.key for message in box.messages()) == sorted(keys)
+    assert [os.listdir(path / "tmp"), [name for name in os.listdir(path / "new") if name[0] == "."]] == [
+        [],
+        [],
+    ]
+    key = DropIn(path).add(letter("drop-in", 1))
+    assert DropIn(path).get_bytes(key) == letter("drop-in", 1)
