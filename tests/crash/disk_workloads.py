@@ -29,7 +29,7 @@ def message(number: int) -> bytes:
     return head + b"".join(rng.randbytes(30).hex().encode() + b"\n" for _ in range(rng.randrange(5, 200)))
 
 
-def _settle(path: str) -> None:
+def settle(path: str) -> None:
     """Put everything on the disk; only this disk: os.sync would wait for those of the machine."""
     fd = os.open(path, os.O_RDONLY)
     OsFileSystem().syncfs(fd)
@@ -51,7 +51,7 @@ def deliver_and_read(path: str, count: int, acknowledge: Acknowledge) -> None:
         key = maildir.deliver(message(number)).key
         acknowledge(range(number, number + 1))
         if number % 4 == 0:
-            _settle(path)
+            settle(path)
             maildir.set_flags(key, "S")
             maildir.set_flags(key, "RS")
 
@@ -95,7 +95,7 @@ def deliver_async(path: str, count: int, acknowledge: Acknowledge) -> None:
 def stdlib(path: str, count: int, acknowledge: Acknowledge) -> None:
     """The standard library's mailbox.Maildir.add; its empty Maildir is made durable for it."""
     box = mailbox.Maildir(path)
-    _settle(path)
+    settle(path)
     for number in range(count):
         box.add(message(number))
         acknowledge(range(number, number + 1))
@@ -128,7 +128,7 @@ def move_fsync_both(path: str, count: int, acknowledge: Acknowledge) -> None:
 
 def _move(path: str, count: int, acknowledge: Acknowledge, sync: list[str]) -> None:
     deliver_many(path, count, acknowledge)
-    _settle(path)
+    settle(path)
     fds = [os.open(os.path.join(path, part), os.O_RDONLY) for part in sync]
     for name in os.listdir(os.path.join(path, "new")):
         os.rename(os.path.join(path, "new", name), os.path.join(path, "cur", f"{name}:2,S"))
@@ -139,7 +139,7 @@ def _move(path: str, count: int, acknowledge: Acknowledge, sync: list[str]) -> N
 def _raw(path: str, count: int, acknowledge: Acknowledge, sync_file: bool, sync_directory: bool) -> None:
     for part in ("", "tmp", "new", "cur"):
         os.mkdir(os.path.join(path, part))
-    _settle(path)
+    settle(path)
     new = os.open(os.path.join(path, "new"), os.O_RDONLY)
     for number in range(count):
         staged = os.path.join(path, "tmp", str(number))
@@ -169,7 +169,12 @@ def main() -> None:
         os.write(fd, b" ".join(b"%d" % number for number in numbers))
 
     os.write(fd, b"ready")
-    WORKLOADS[name](path, int(count), acknowledge)
+    if name.startswith("queue"):
+        import disk_queue
+
+        getattr(disk_queue, name)(path, int(count), acknowledge)
+    else:
+        WORKLOADS[name](path, int(count), acknowledge)
 
 
 if __name__ == "__main__":

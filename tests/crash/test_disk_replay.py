@@ -44,13 +44,13 @@ class Result:
     broken: list[tuple[str, int, Verdict]]
 
 
-def _record(kind: str, workload: str, scratch: Path) -> tuple[Image, list[Record]]:
+def record(kind: str, workload: str, count: int, scratch: Path) -> tuple[Image, list[Record]]:
     """The disk before, and everything that happened to it while the workload ran."""
     image, log = scratch / "image", scratch / "log"
     make_file_system(kind, image)
     base = load_image(image)
     with recorded(kind, image, log, scratch) as (directory, marks):
-        command = [sys.executable, disk_workloads.__file__, workload, directory / "box", marks, str(MESSAGES)]
+        command = [sys.executable, disk_workloads.__file__, workload, directory / "box", marks, str(count)]
         subprocess.run(command, check=True, timeout=120)
         raw = log.read_bytes()
     image.unlink()
@@ -64,7 +64,7 @@ def _replay(kind: str, workload: str, directory: Path) -> Result:
 
 def _replay_in(kind: str, workload: str, scratch: Path) -> Result:
     states, losing, broken, most = 0, 0, [], 0
-    for state in crash_states(*_record(kind, workload, scratch), seed=SEED):
+    for state in crash_states(*record(kind, workload, MESSAGES, scratch), seed=SEED):
         save_image(state.image, scratch / "crashed", SIZES[kind])
         with mounted(kind, scratch / "crashed", scratch / "recovered") as root:
             verdict = judge(root / "box", state.acknowledged, MESSAGES)
