@@ -22,6 +22,8 @@ VERBS = {
     "show": "print a message",
     "clean": "remove what interrupted deliveries left in tmp/",
     "probe": "what does this mount do, and is it safe for mail?",
+    "bench": "how fast is mail on a mount, and what does each safety cost?",
+    "compare": "two results of bench: faster, slower, or no significant difference",
     "torture": "kill writers at random on a mount, then count what is lost or doubled",
 }
 """What each verb does; its module in this package has the same name, `add_arguments` and `run`."""

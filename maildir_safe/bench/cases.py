@@ -1,0 +1,158 @@
+"""What is measured: ways to put mail into a Maildir, each with what it leaves out marked as unsafe.
+
+Every case writes messages whose first line is their number, so that a round can be verified.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from maildir_safe.fs import OsFileSystem
+from maildir_safe.maildir import Maildir
+from maildir_safe.maildir.receipt import Receipt
+
+Deliver = Callable[[list[bytes]], list[Receipt]]
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One way to deliver.
+
+    Attributes:
+        name: for tables.
+        safe: whether acknowledged mail survives a crash on a mount whose fsync tells the truth.
+        open: makes a Maildir at a path and gives a function that delivers messages into it; the
+            receipts tell the time of each step.
+        chunk: messages a call of that function.
+        size: bytes of a message; 0 is a mail-like mix.
+    """
+
+    name: str
+    safe: bool
+    open: Callable[[Path], Deliver]
+    chunk: int = 50
+    size: int = 4096
+
+
+def message(number: int, size: int) -> bytes:
+    """A message of this size with its number in front; see `Case.size`."""
+    if size == 0:  # most mail is small, and most bytes are in the rest
+        chance = random.Random(number)
+        size = min(1 << 20, int(chance.lognormvariate(8.7, 1.3)))
+    return b"%d\n" % number + b"x" * max(0, size - 12) + b"\n"
+
+
+def one_by_one(path: Path) -> Deliver:
+    """`Maildir.deliver`, one after the other."""
+    maildir = Maildir(path)
+    return lambda mails: [maildir.deliver(mail) for mail in mails]
+
+
+def in_groups(path: Path) -> Deliver:
+    """`Maildir.deliver_many`: a group shares its fsyncs."""
+    return Maildir(path).deliver_many
+
+
+def in_threads(count: int) -> Callable[[Path], Deliver]:
+    """`Maildir.deliver` from several threads."""
+
+    def opened(path: Path) -> Deliver:
+        maildir = Maildir(path)
+        pool = ThreadPoolExecutor(count)
+        return lambda mails: list(pool.map(maildir.deliver, mails))
+
+    return opened
+
+
+def in_directories(count: int) -> Callable[[Path], Deliver]:
+    """As many threads, each with a Maildir of its own."""
+
+    def opened(path: Path) -> Deliver:
+        maildir = Maildir(path)
+        boxes = [maildir.folder(f"w{number}") for number in range(count)]
+        pool = ThreadPoolExecutor(count)
+
+        def deliver(mails: list[bytes]) -> list[Receipt]:
+            parts = pool.map(lambda n: [boxes[n].deliver(mail) for mail in mails[n::count]], range(count))
+            return [receipt for receipts in parts for receipt in receipts]
+
+        return deliver
+
+    return opened
+
+
+def by_asyncio(path: Path) -> Deliver:
+    """`Maildir.deliver_async`, all at once."""
+    maildir = Maildir(path)
+
+    async def together(mails: list[bytes]) -> list[Receipt]:
+        return list(await asyncio.gather(*map(maildir.deliver_async, mails)))
+
+    return lambda mails: asyncio.run(together(mails))
+
+
+class _WithoutFsync(OsFileSystem):
+    """What an fsync costs shows in its absence; for no other use."""
+
+    def __init__(self, but_files: bool) -> None:
+        self._but_files = but_files
+
+    def fsync(self, fd: int) -> None:  # type: ignore[override]
+        """Only what is still wanted."""
+        if self._but_files and not os.path.isdir(f"/proc/self/fd/{fd}"):
+            os.fsync(fd)
+
+
+def without_directory_fsync(path: Path) -> Deliver:
+    """As `one_by_one`, but a crash may take acknowledged mail back."""
+    maildir = Maildir(path, fs=_WithoutFsync(but_files=True))
+    return lambda mails: [maildir.deliver(mail) for mail in mails]
+
+
+def without_fsync(path: Path) -> Deliver:
+    """As `one_by_one`, with nothing made durable at all."""
+    maildir = Maildir(path, fs=_WithoutFsync(but_files=False))
+    return lambda mails: [maildir.deliver(mail) for mail in mails]
+
+
+class _Linking(OsFileSystem):
+    """Hands over as qmail does; all else as ours, so that only this differs."""
+
+    def rename(self, src: str, dst: str, src_dir_fd: int, dst_dir_fd: int) -> None:
+        """link, then unlink."""
+        self.link(src, dst, src_dir_fd, dst_dir_fd)
+        self.unlink(src, src_dir_fd)
+
+
+def link_and_unlink(path: Path) -> Deliver:
+    """As `one_by_one`, by link and unlink. An error where links are refused."""
+    maildir = Maildir(path)
+    linking = Maildir(path, create=False, fs=_Linking(), patience=0.1)
+    linking.deliver(b"0\n")  # a mount without links says so before anything is measured
+    maildir.discard(next(maildir.messages()).key)
+    return lambda mails: [linking.deliver(mail) for mail in mails]
+
+
+CASES = [
+    Case("rename", True, one_by_one),
+    Case("rename, groups of 32", True, in_groups, 32),
+    Case("rename, groups of 128", True, in_groups, 128),
+    Case("link + unlink", True, link_and_unlink),
+    Case("rename, no directory fsync", False, without_directory_fsync),
+    Case("rename, no fsync at all", False, without_fsync),
+    Case("8 threads", True, in_threads(8), 80),
+    Case("32 threads", True, in_threads(32), 160),
+    Case("8 threads, own Maildirs", True, in_directories(8), 80),
+    Case("128 at once, asyncio", True, by_asyncio, 128),
+    Case("rename, 1 KiB", True, one_by_one, size=1024),
+    Case("rename, 64 KiB", True, one_by_one, size=65536),
+    Case("rename, 1 MiB", True, one_by_one, 5, size=1 << 20),
+    Case("rename, mixed sizes", True, one_by_one, size=0),
+]
+QUICK = CASES[:6] + CASES[9:10]

@@ -1,0 +1,88 @@
+"""The benchmark measures what it says, verifies it, and claims no more than the rounds show."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+
+from maildir_safe.bench import runner
+from maildir_safe.bench.cases import CASES, Case, message, one_by_one
+from maildir_safe.bench.report import report
+from maildir_safe.bench.runner import Measured, bench
+from maildir_safe.bench.stats import percentile, spread, verdict
+from maildir_safe.cli import main
+from maildir_safe.maildir.receipt import Receipt
+
+
+@pytest.fixture(autouse=True)
+def _short_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "ROUND_SECONDS", 0.01)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_every_case_delivers_what_it_was_given(case: Case, tmp_path: Path) -> None:
+    one = Measured(case)
+    runner._round(tmp_path / "m", one)
+    assert (one.lost, one.doubled, one.error) == (0, 0, "")
+    assert one.per_second[0] > 0
+
+
+def test_a_way_that_loses_and_doubles_is_found_out(tmp_path: Path) -> None:
+    def careless(path: Path) -> object:
+        honest = one_by_one(path)
+
+        def deliver(mails: list[bytes]) -> list[Receipt]:
+            return honest(mails[1:] + mails[-1:])
+
+        return deliver
+
+    one = Measured(Case("careless", True, careless, 10))  # type: ignore[arg-type]
+    runner._round(tmp_path / "m", one)
+    assert one.lost >= 1
+    assert one.doubled >= 1
+
+
+def test_a_mixed_load_is_the_same_each_time_and_mostly_small() -> None:
+    sizes = sorted(len(message(number, 0)) for number in range(1000))
+    assert sizes == sorted(len(message(number, 0)) for number in range(1000))
+    assert sizes[500] < 16384 < sizes[-1] <= (1 << 20) + 1
+
+
+def test_results_become_a_report_and_compare_with_themselves(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = {"environment": runner.environment(), "mounts": [bench(str(tmp_path), True, lambda *_: None)]}
+    assert list(tmp_path.iterdir()) == []
+    page = report(results)
+    assert page.count("<svg") == 2
+    assert "none was lost or doubled" in page
+    assert "http://" not in page.replace("http://www.w3.org", "")  # it stands alone
+    (tmp_path / "a.json").write_text(json.dumps(results))
+    assert main(["compare", str(tmp_path / "a.json"), str(tmp_path / "a.json")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == len(results["mounts"][0]["cases"])  # type: ignore[index]
+    assert all("1.00" in line and line.endswith("no significant difference") for line in lines)
+
+
+def test_compare_refuses_what_is_no_result(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.json").write_text("{}")
+    assert main(["compare", str(tmp_path / "a.json"), str(tmp_path / "a.json")]) == 75
+    assert "not a result" in capsys.readouterr().err
+
+
+def test_differences_are_told_only_where_the_rounds_show_them() -> None:
+    chance = random.Random(1)
+    base = [100 + chance.gauss(0, 5) for _ in range(12)]
+    assert verdict(base, [2 * value for value in base]) == "faster"
+    assert verdict(base, [value / 2 for value in base]) == "slower"
+    assert verdict(base, [100 + chance.gauss(0, 5) for _ in range(12)]) == "no significant difference"
+    assert verdict(base[:4], [2 * value for value in base[:4]]) == "too few rounds to tell"
+
+
+def test_percentiles_and_spread() -> None:
+    values = list(range(1, 101))
+    assert (percentile(values, 0.5), percentile(values, 0.99), percentile(values, 1.0)) == (51, 100, 100)
+    assert spread([90, 100, 110]) == pytest.approx(0.1)
