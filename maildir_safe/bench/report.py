@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import io
+import re
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +97,8 @@ def _svg(figure: Any) -> str:
     figure.savefig(out, format="svg", transparent=True, bbox_inches="tight", metadata={"Date": None})
     plt.close(figure)
     text = out.getvalue()
-    text = text[text.index("<svg") :].replace(_INK, "currentColor").replace(_EDGE, "currentColor")
+    text = re.sub("<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
+    text = text.replace(_INK, "currentColor").replace(_EDGE, "currentColor")
     return text.replace("font: 11px", "font: 11px system-ui,")
 
 
