@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import json
 import os
 import re
 import shutil
@@ -107,8 +107,6 @@ print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 def memory(folder: Path) -> Figure:
     """MiB resident while the command delivers 1 GiB."""
     what = "MiB resident: maildir-safe deliver, 1 GiB message"
-    if importlib.util.find_spec("maildir_safe.cli.deliver") is None:
-        return Figure(what, 60, None, "there is no such command yet", at_most=True)
     with tempfile.TemporaryDirectory(dir=folder) as place:
         source = Path(place) / "message"
         source.write_bytes(b"Subject: long\n\n")
@@ -119,3 +117,11 @@ def memory(folder: Path) -> Figure:
         if delivered.stat().st_size < 1 << 30:
             return Figure(what, 60, None, "it was not delivered whole", at_most=True)
     return Figure(what, 60, round(kib / 1024, 1), at_most=True)
+
+
+def startup() -> Figure:
+    """The command's time to start and deliver, in units of a bare interpreter's; see `benchmarks.startup`."""
+    measure = [sys.executable, "-m", "benchmarks.startup", "--json"]
+    found = json.loads(subprocess.run(measure, check=False, stdout=subprocess.PIPE).stdout)
+    what = "maildir-safe deliver / python3 -c pass, start to end"
+    return Figure(what, found["limit"], round(found["ratio"], 2), f"{found['runs']} runs", at_most=True)
