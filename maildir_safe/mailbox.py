@@ -213,6 +213,14 @@ class Maildir(mailbox.Maildir):
         """Remove a folder; `mailbox.NotEmptyError` if it holds a message, a directory, or a delivery."""
         self.get_folder(folder)._store.remove(f"{folder}: not empty")
 
+    def __getstate__(self) -> dict[str, Any]:
+        """As the original, it can be handed to another process, which opens it anew."""
+        return {name: value for name, value in vars(self).items() if name != "_store"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._store = _Store(self._path, create=False)
+
     # What the inherited methods stand on
 
     def _refresh(self) -> None:

@@ -7,6 +7,7 @@ import email.message
 import errno
 import mailbox
 import os
+import pickle
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -241,3 +242,11 @@ def test_descriptors_are_given_back_at_once(kind: type[Any], tmp_path: Path) -> 
     maildir.Maildir(tmp_path / "box").deliver(MAIL, flags="S")
     Maildir(tmp_path / "box").add(MAIL)
     assert set(os.listdir("/proc/self/fd")) == before
+
+
+def test_goes_to_another_process(box: Maildir) -> None:
+    key = box.add(MAIL)
+    assert box.keys() == [key]
+    there = pickle.loads(pickle.dumps(box))
+    assert there.get_bytes(key) == MAIL
+    assert there.keys() == [key]
