@@ -47,8 +47,8 @@ class Layout:
                 self.fd[name] = fs.open_dir(name, self.root)
         except OSError as error:
             raise storage_error(f"{path}: not a spool that can be used", error) from error
-        self.sync = {name: DirectorySync(fs, fd) for name, fd in self.fd.items()}
         self.fstype = fs.mount(self.fd["pending"]).fstype
+        self.sync = {name: DirectorySync(fs, fd, self.fstype) for name, fd in self.fd.items()}
 
     def __del__(self) -> None:
         for fd in self.fd.values():

@@ -70,7 +70,7 @@ class Lease:
             self._register()
         except OSError as error:
             raise storage_error(f"register worker {self.worker} in {layout.path}", error) from error
-        self.sync = DirectorySync(fs, self.dir_fd)
+        self.sync = DirectorySync(fs, self.dir_fd, layout.fstype)
 
     def __del__(self) -> None:
         if self.dir_fd >= 0:

@@ -126,6 +126,8 @@ class Spool:
                 return False
             raise _failure(f"deliver {item.id}", outcome)
         try:
+            if self._layout.fstype == "btrfs":
+                lease.sync.sync()  # see DirectorySync
             maildir.sync["new"].sync()
         except OSError as error:
             raise UnknownOutcome(str(storage_error(f"fsync new/ for {item.id}", error))) from error
@@ -302,7 +304,7 @@ class Spool:
 
         A bucket may have been removed because it was empty for long: then into a new one.
         """
-        when = NOW if FAILED in after.states else period(after.not_before, self._fs.time_ns() / 1e9)
+        when = NOW if _is_urgent(item, after) else period(after.not_before, self._fs.time_ns() / 1e9)
         targets: list[Target] = []
         for attempt in range(_TRIES):
             target = self._writer.target(when, 1, anew=attempt > 0)
@@ -321,6 +323,12 @@ class Spool:
             self._layout.sync[where].sync()
         except OSError as error:
             raise UnknownOutcome(str(storage_error(f"fsync {self._layout.path}/{where}", error))) from error
+
+
+def _is_urgent(item: Item, after: Item) -> bool:
+    """A sender is to be told of a failure, and that was not tried just now and put off."""
+    put_off = after.tries > item.tries and after.states == item.states
+    return FAILED in after.states and not put_off
 
 
 def _has_vanished(outcome: Outcome) -> bool:
