@@ -164,10 +164,11 @@ class Queue:
         """
         letters = [_letter(*message, not_before) for message in messages]
         self._writer.put_many(letters, self._period(not_before))
-        results = [_id(letter.receipt) if letter.receipt else letter.error for letter in letters]
-        if any(letter.receipt is None for letter in letters):
-            raise PartialPut(results)
-        return [str(result) for result in results]
+        outcomes = [letter.outcome() for letter in letters]
+        ids = [_id(outcome) for outcome in outcomes if not isinstance(outcome, BaseException)]
+        if len(ids) < len(letters):
+            raise PartialPut([one if isinstance(one, BaseException) else _id(one) for one in outcomes])
+        return ids
 
     # Claiming
 

@@ -99,15 +99,27 @@ class Claim:
         finally:
             close_reader(file)
 
+    def notes(self) -> list[dict[str, Any]]:
+        """What was answered in earlier tries, oldest first; see `settle`."""
+        return self._notes.read(self.item)
+
     def confirm(self) -> None:
         """Return only while nobody else can have the item; costs nothing before the deadline.
 
         To be called before a step that cannot be undone, such as sending the message away.
 
         Raises:
-            LeaseLost: this worker was fenced. UnknownOutcome: the storage does not answer.
+            LeaseLost: this worker was fenced, or the claim has ended.
+            UnknownOutcome: the storage does not answer.
         """
+        if self._over:
+            raise LeaseLost(f"{self.id}: this claim has ended")
         self._lease.confirm()
+
+    @property
+    def ended(self) -> bool:
+        """Whether it was said what became of the item, or the lease was lost."""
+        return self._over
 
     def ack(self) -> None:
         """All who were owed the message have it. The item is removed, durably."""
@@ -131,9 +143,11 @@ class Claim:
             close_reader(file)
         self.settle(after)
 
-    def release(self) -> None:
-        """Give the item back as it was, to be tried again at once; does not count as a try."""
-        self.settle(self.item.states)
+    def release(self, delay: float = 0.0) -> None:
+        """Give the item back as it was, to be claimed again after `delay` seconds; this is no try."""
+        item = self.item
+        after = item.returned(not_before=self._after(delay) if delay > 0 else None)
+        self._end(self._spool.give_back, self._lease, item, after)
 
     def retry(self, delay: float) -> None:
         """Give the item back, to be tried again after `delay` seconds."""
