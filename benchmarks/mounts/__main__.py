@@ -73,9 +73,10 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _guest(args: argparse.Namespace) -> int:
-    image = build(packages(kind for kind in KINDS.values() if kind.guest or kind.name in _ALSO_IN_GUEST))
-    inside = ["python3", "-m", "benchmarks.mounts", "run", "--fs", ",".join(args.fs), "--", *args.command]
-    return run_in_guest(image, inside, args.timeout)
+    inside = [kind for kind in KINDS.values() if kind.guest or kind.name in _ALSO_IN_GUEST]
+    image = build(package for kind in inside for package in kind.packages)
+    command = ["python3", "-m", "benchmarks.mounts", "run", "--fs", ",".join(args.fs), "--", *args.command]
+    return run_in_guest(image, command, args.timeout)
 
 
 def _kinds(text: str) -> list[str]:

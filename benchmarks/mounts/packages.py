@@ -8,12 +8,16 @@ import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
+from benchmarks.mounts.guest import TOOLS
 from benchmarks.mounts.kind import Kind
 
 
 def packages(kinds: Iterable[Kind]) -> list[str]:
-    """The Debian packages of some kinds, each once, sorted."""
-    return sorted({package for kind in kinds for package in kind.packages})
+    """The Debian packages that this machine must have for some kinds, each once, sorted.
+
+    For kinds of the emulated guest: what runs the guest, which has their packages on its own disk.
+    """
+    return sorted({package for kind in kinds for package in (TOOLS if kind.guest else kind.packages)})
 
 
 def missing(kind: Kind) -> str:

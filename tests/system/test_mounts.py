@@ -154,3 +154,8 @@ def test_an_open_file_is_reported_and_not_hidden(tmp_path: Path, monkeypatch: py
 
 def test_packages_are_named_once() -> None:
     assert packages([KINDS["sshfs"], KINDS["sshfs-nolink"]]) == ["openssh-client", "openssh-server", "sshfs"]
+
+
+def test_kinds_of_the_guest_need_what_runs_the_guest() -> None:
+    assert "qemu-system-x86" in packages([KINDS["afs"]])
+    assert "openafs-fileserver" not in packages([KINDS["afs"]])
