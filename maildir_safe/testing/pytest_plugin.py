@@ -1,0 +1,61 @@
+"""The pytest fixture `maildir_smtp`: an SMTP server of its own for each test that asks for it.
+
+    def test_welcome(maildir_smtp):
+        send_welcome_mail("ada@example.com", host=maildir_smtp.host, port=maildir_smtp.port)
+        assert maildir_smtp.wait(to="ada@example.com")["Subject"] == "Welcome"
+
+    @pytest.mark.maildir_smtp(tls=True, auth={"app": "secret"}, max_size=1000)
+    def test_large_mail(maildir_smtp): ...
+
+The arguments of the marker are those of `maildir_safe.testing.smtp_fixture.MaildirSmtp`. When a test
+fails, its report says what mail came and where it lies: pytest keeps the directory (`tmp_path`).
+Loading this module imports nothing but pytest: the server is loaded by the first test that wants it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from pathlib import Path
+
+import pytest
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from maildir_safe.testing.smtp_fixture import MaildirSmtp
+
+    _SERVER = pytest.StashKey[MaildirSmtp]()
+else:
+    _SERVER = pytest.StashKey()
+_SHOWN = 50
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Declare the marker."""
+    config.addinivalue_line(
+        "markers", "maildir_smtp(tls=False, auth=None, **settings): how the fixture maildir_smtp serves"
+    )
+
+
+@pytest.fixture
+def maildir_smtp(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[MaildirSmtp]:
+    """An SMTP server on a free port of 127.0.0.1, its mail in a Maildir below `tmp_path`."""
+    from maildir_safe.testing.smtp_fixture import MaildirSmtp
+
+    marker = request.node.get_closest_marker("maildir_smtp")
+    place = tmp_path / "maildir_smtp"
+    place.mkdir()
+    with MaildirSmtp(place, **(marker.kwargs if marker else {})) as server:
+        request.node.stash[_SERVER] = server
+        yield server
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Add what came to the report of a test that failed."""
+    report = yield
+    server = item.stash.get(_SERVER, None)
+    if server is not None and report.failed:
+        messages = server.messages
+        lines = [f"{len(messages)} messages in {server.maildir.path}", *map(repr, messages[:_SHOWN])]
+        report.sections.append(("maildir_smtp", "\n".join(lines) + f"\n{server.log}"))
+    return report

@@ -1,0 +1,194 @@
+"""An SMTP server for tests of programs that send mail: a random free port, a Maildir of its own.
+
+    from maildir_safe.testing.smtp_fixture import MaildirSmtp
+
+    with MaildirSmtp("/tmp/some-directory") as smtp:
+        send_welcome_mail("ada@example.com", host=smtp.host, port=smtp.port)
+        message = smtp.wait(to="ada@example.com", timeout=5)
+        assert "Welcome" in message["Subject"]
+
+Needs ``pip install 'maildir-safe[server]'``. As a pytest fixture: `maildir_safe.testing.pytest_plugin`.
+"""
+
+from __future__ import annotations
+
+import email.parser
+import email.policy
+import io
+import re
+import ssl
+import time
+from email.message import EmailMessage
+from pathlib import Path
+from typing import Any, cast
+
+from maildir_safe import Maildir
+from maildir_safe.smtp.auth import hash_password
+from maildir_safe.smtp.background import BackgroundServer
+from maildir_safe.smtp.faults import Faults
+from maildir_safe.smtp.log import MessageLog
+from maildir_safe.smtp.settings import Settings
+
+_LOOK_AGAIN = 0.02
+_TRACE = re.compile(
+    rb"Return-Path: <(.*)>\n(?:X-Original-To: .*\n)?(?:Delivered-To: .*\n)+Received: .*\n(?:[ \t].*\n)*"
+)
+_RECIPIENT = re.compile(r"^Delivered-To: (.*)$", re.MULTILINE)
+
+
+class ReceivedMessage(EmailMessage):
+    """A message as it was sent: what the server put on top is here as attributes, not as headers.
+
+    Attributes:
+        sender: of the envelope (MAIL FROM); ``""`` is the null sender.
+        recipients: of the envelope (RCPT TO), in their order; Bcc too.
+        raw: what was sent, with LF line ends.
+        key: its key in the Maildir.
+    """
+
+    sender: str = ""
+    recipients: list[str] = []
+    raw: bytes = b""
+    key: str = ""
+
+    def __repr__(self) -> str:
+        return f"<{self.sender!r} to {', '.join(self.recipients)}: {str(self['Subject'] or '')!r}>"
+
+
+class MaildirSmtp:
+    """The server; a context manager. Messages are stored durably in a Maildir before they are answered.
+
+    Args:
+        directory: an existing one; the Maildir is made in it.
+        tls: offer STARTTLS, with a certificate made for this server; see `ca`.
+        auth: passwords by name, one of which is then required. Without, any are taken.
+        settings: more of `maildir_safe.smtp.settings.Settings`, such as ``max_size=1000``.
+
+    Attributes:
+        faults: what shall go wrong: ``faults.add(stage="rcpt", reply="450 4.2.1 Later", times=1)``;
+            see `maildir_safe.smtp.faults.Fault`.
+        maildir: where the messages are.
+    """
+
+    def __init__(
+        self,
+        directory: str | Path,
+        *,
+        tls: bool = False,
+        auth: dict[str, str] | None = None,
+        **settings: Any,
+    ) -> None:
+        place = Path(directory)
+        if auth:
+            passwords = place / "passwords"
+            passwords.write_text("".join(f"{name}:{hash_password(word)}\n" for name, word in auth.items()))
+            settings["auth"] = str(passwords)
+        if tls:
+            settings["tls"] = "made"
+        self.faults = Faults()
+        self._log = io.StringIO()
+        self._server = BackgroundServer(
+            Settings(maildir=str(place / "Maildir"), smtp=["127.0.0.1:0"], **settings),
+            self.faults,
+            MessageLog(self._log),
+        )
+        self.maildir = Maildir(place / "Maildir")
+        self._parsed: dict[str, ReceivedMessage] = {}
+        self._waited_for: set[str] = set()
+
+    @property
+    def host(self) -> str:
+        """Where to send to."""
+        return self._server.host
+
+    @property
+    def port(self) -> int:
+        """Where to send to."""
+        return self._server.port
+
+    @property
+    def ca(self) -> str:
+        """The file of the CA that signed the certificate, for clients that verify it."""
+        if self._server.service.ca is None:
+            raise ValueError("this server was made without tls=True")
+        return self._server.service.ca
+
+    def client_context(self) -> ssl.SSLContext:
+        """A context for clients that verify the certificate, as ``SMTP.starttls`` takes it."""
+        return ssl.create_default_context(cafile=self.ca)
+
+    @property
+    def log(self) -> str:
+        """What the server logged: a line for each message and each refusal."""
+        return self._log.getvalue()
+
+    @property
+    def messages(self) -> list[ReceivedMessage]:
+        """All messages that are in the Maildir now, the oldest first."""
+        keys = sorted((message.key for message in self.maildir.messages()), key=_when)
+        for key in keys:
+            if key not in self._parsed:
+                self._parsed[key] = self._read(key)
+        return [self._parsed[key] for key in keys]
+
+    def wait(self, to: str = "", subject: str = "", timeout: float = 10.0) -> ReceivedMessage:
+        """The oldest message that fits and that was not waited for before, as soon as there is one.
+
+        Args:
+            to: is contained in a recipient's address, in any case.
+            subject: is contained in the subject, in any case.
+            timeout: seconds.
+
+        Raises:
+            TimeoutError: none came; says what did.
+        """
+        until = time.monotonic() + timeout
+        while True:
+            messages = self.messages
+            for message in messages:
+                if message.key not in self._waited_for and _fits(message, to.lower(), subject.lower()):
+                    self._waited_for.add(message.key)
+                    return message
+            if time.monotonic() > until:
+                raise TimeoutError(f"no new message to {to!r} about {subject!r} in {timeout} s of {messages}")
+            time.sleep(_LOOK_AGAIN)
+
+    def clear(self) -> None:
+        """Remove all messages."""
+        for message in self.messages:
+            self.maildir.discard(message.key)
+
+    def __enter__(self) -> MaildirSmtp:
+        self._server.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._server.stop()
+
+    def _read(self, key: str) -> ReceivedMessage:
+        with self.maildir.open(key) as file:
+            sender, recipients, raw = _without_trace(file.read())
+        parser = email.parser.BytesParser(ReceivedMessage, policy=email.policy.default)
+        message = cast(ReceivedMessage, parser.parsebytes(raw))
+        message.sender, message.recipients, message.raw, message.key = sender, recipients, raw, key
+        return message
+
+
+def _fits(message: ReceivedMessage, to: str, subject: str) -> bool:
+    about = str(message["Subject"] or "").lower()
+    return subject in about and any(to in address.lower() for address in message.recipients)
+
+
+def _when(key: str) -> tuple[int, int, str]:
+    """The order of delivery; a message that a test put there under a name of its own comes first."""
+    found = re.match(r"(\d+)\.M(\d+)P", key)
+    return (int(found[1]), int(found[2]), key) if found else (0, 0, key)
+
+
+def _without_trace(stored: bytes) -> tuple[str, list[str], bytes]:
+    """Sender, recipients and what was sent: our Received is the last header that we put on top."""
+    found = _TRACE.match(stored)
+    if found is None:
+        return "", [], stored  # put there by other means than this server
+    recipients = _RECIPIENT.findall(found[0].decode())
+    return found[1].decode(), recipients, stored[found.end() :]

@@ -1,0 +1,139 @@
+"""The fixture `maildir_smtp` as its users have it, and every example of docs/testing.md."""
+
+from __future__ import annotations
+
+import re
+import smtplib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from maildir_safe import Maildir
+from maildir_safe.testing.smtp_fixture import MaildirSmtp
+
+pytest_plugins = ["pytester"]
+
+DOCUMENT = Path(__file__).parents[2] / "docs/testing.md"
+EXAMPLES = dict(re.findall(r"```python\n# (\w+\.py)\n(.*?)```", DOCUMENT.read_text(), re.DOTALL))
+PASSED = {
+    "test_plain.py": 1, "test_options.py": 1, "test_faults.py": 3, "test_django.py": 3, "test_flask.py": 2,
+    "test_without_pytest.py": 1, "test_simulated.py": 2, "test_mount.py": 2,
+}  # fmt: skip
+
+
+def test_every_example_is_run_here() -> None:
+    assert EXAMPLES.keys() == PASSED.keys()
+    assert DOCUMENT.read_text().count("```python") == len(EXAMPLES)
+
+
+@pytest.mark.parametrize("name", sorted(PASSED.keys() - {"test_mount.py"}))
+def test_example(pytester: pytest.Pytester, name: str) -> None:
+    pytester.path.joinpath(name).write_text(EXAMPLES[name])
+    pytester.runpytest_subprocess("-q", "-W", "error").assert_outcomes(passed=PASSED[name])
+
+
+@pytest.mark.mounts
+def test_example_of_the_fault_mount(pytester: pytest.Pytester) -> None:
+    pytester.path.joinpath("test_mount.py").write_text(EXAMPLES["test_mount.py"])
+    pytester.runpytest_subprocess("-q").assert_outcomes(passed=PASSED["test_mount.py"])
+
+
+SEND = """
+import smtplib
+
+def send(smtp, subject="hello", to="ada@example.com"):
+    with smtplib.SMTP(smtp.host, smtp.port) as client:
+        client.sendmail("me@example.com", [to], f"Subject: {subject}\\n\\n")
+"""
+
+
+def test_each_worker_and_each_test_has_a_server_of_its_own(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        SEND
+        + """
+import pathlib, pytest
+
+@pytest.mark.parametrize("number", range(24))
+def test_alone(maildir_smtp, number):
+    send(maildir_smtp, f"n{number}")
+    assert [message["Subject"] for message in maildir_smtp.messages] == [f"n{number}"]
+    with pathlib.Path(__file__).with_name("seen").open("a") as seen:
+        seen.write(f"{maildir_smtp.maildir.path}\\n")
+"""
+    )
+    pytester.runpytest_subprocess("-n", "3").assert_outcomes(passed=24)
+    paths = (pytester.path / "seen").read_text().splitlines()
+    assert len(set(paths)) == 24
+    assert len({path.split("popen-gw")[-1][0] for path in paths}) == 3
+
+
+def test_a_failed_test_tells_what_came_and_keeps_it(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        SEND
+        + """
+def test_fails(maildir_smtp):
+    send(maildir_smtp, "unexpected", "bob@example.com")
+    maildir_smtp.wait(to="ada@example.com", timeout=0.1)
+
+def test_passes(maildir_smtp):
+    send(maildir_smtp)
+"""
+    )
+    result = pytester.runpytest_subprocess("-n", "1")
+    result.assert_outcomes(passed=1, failed=1)
+    text = result.stdout.str()
+    assert "no new message to 'ada@example.com' about '' in 0.1 s" in text
+    found = re.findall(r"1 messages in (\S+)\n<'me@example.com' to bob@example.com: 'unexpected'>", text)
+    assert len(found) == 1
+    (message,) = Maildir(found[0], create=False).messages()
+    assert message.subdir == "new"
+    assert 'smtp stored peer="127.0.0.1"' in text
+
+
+def test_the_plugin_costs_nothing_until_it_is_used() -> None:
+    loaded = "import sys, maildir_safe.testing.pytest_plugin; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True)
+    assert {"aiosmtpd", "maildir_safe.smtp", "maildir_safe.maildir"}.isdisjoint(done.stdout.split())
+
+
+def test_a_misspelt_option_is_an_error(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+import pytest
+
+@pytest.mark.maildir_smtp(colour="red")
+def test_it(maildir_smtp): pass
+"""
+    )
+    result = pytester.runpytest_subprocess("--strict-markers")
+    result.assert_outcomes(errors=1)
+    assert "colour" in result.stdout.str()
+
+
+def test_messages_are_as_they_were_sent(tmp_path: Path) -> None:
+    raw = b"Received: from elsewhere\nDelivered-To: nobody\nSubject: \xc3\xa9\n\n.dot\n\n.\nlast"
+    with MaildirSmtp(tmp_path) as smtp, smtplib.SMTP(smtp.host, smtp.port) as client:
+        client.sendmail("", ["a@example.com", "b@example.com"], raw.replace(b"\n", b"\r\n"))
+        client.sendmail("é@example.com", ["ü@example.com"], b"x", mail_options=["SMTPUTF8"])
+        first, second = smtp.messages
+        assert first.raw == raw + b"\n"
+        assert (first.sender, first.recipients) == ("", ["a@example.com", "b@example.com"])
+        assert (second.sender, second.recipients) == ("é@example.com", ["ü@example.com"])
+        assert first["Delivered-To"] == "nobody"
+
+
+def test_wait_gives_each_message_once_in_their_order(tmp_path: Path) -> None:
+    with MaildirSmtp(tmp_path) as smtp:
+        with smtplib.SMTP(smtp.host, smtp.port) as client:
+            for subject in ("one", "other", "two", "three"):
+                client.sendmail("a@b", ["Ada@Example.com"], f"Subject: {subject}\n\n")
+        assert smtp.wait(subject="t")["Subject"] == "other"
+        assert [smtp.wait(to="ada@", timeout=0)["Subject"] for _ in range(3)] == ["one", "two", "three"]
+        with pytest.raises(TimeoutError, match=r"about 'one' in 0 s of .*'three'"):
+            smtp.wait(subject="one", timeout=0)
+        smtp.clear()
+        assert smtp.messages == []
+        smtp.maildir.deliver(b"Subject: by hand\n\n")
+        assert (smtp.messages[0]["Subject"], smtp.messages[0].recipients) == ("by hand", [])
