@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from maildir_safe.fs import FileSystem
     from maildir_safe.maildir.receipt import Receipt
     from maildir_safe.maildir.source import Content
+    from maildir_safe.queue.envelope import Envelope
 
 __all__ = ["Claim", "Listed", "PartialPut", "Queue"]
 
@@ -267,6 +268,18 @@ class Queue:
         What moves meanwhile is given once, twice or not at all. Raises TemporaryError, ValueError.
         """
         return self._operating.items(state)
+
+    def find(self, ident: str) -> Listed:
+        """The item with this id, or the only one whose id begins so. Raises KeyError, TemporaryError."""
+        return self._operating.find(ident)
+
+    def envelope(self, listed: Listed) -> Envelope | None:
+        """An item's sender and recipients; None if it has moved or is unreadable."""
+        return self._operating.envelope(listed)
+
+    def contents(self, listed: Listed) -> bytes:
+        """An item's file, the envelope as headers on top. Raises TemporaryError."""
+        return self._operating.contents(listed)
 
     def stats(self) -> dict[str, int]:
         """How many items are in each state, and ``oldest_age`` in seconds of those not finished."""
