@@ -6,6 +6,7 @@ import html
 import io
 import re
 from pathlib import Path
+from string import Template
 from typing import Any
 
 _INK, _EDGE = "#010203", "#040506"  # stand for the page's own colours, which the reader chooses
@@ -26,7 +27,7 @@ _PAGE = Path(__file__).with_name("report.html")
 def report(results: dict[str, Any]) -> str:
     """An HTML page from what `bench` measured (the JSON's form)."""
     mounts = results["mounts"]
-    return _PAGE.read_text().format(
+    return Template(_PAGE.read_text()).substitute(
         mounts=html.escape(", ".join(_label(mount) for mount in mounts)),
         lead=html.escape(_lead(mounts)),
         table=_table(mounts),
