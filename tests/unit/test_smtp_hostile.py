@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given, strategies as st
+from hypothesis import example, given, settings, strategies as st
 from smtp_support import Wire, body, serving, stored
 
 from maildir_safe.smtp.background import BackgroundServer

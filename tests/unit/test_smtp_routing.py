@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 
 from maildir_safe.fs import OsFileSystem
 from maildir_safe.smtp.replies import Refused

@@ -172,7 +172,9 @@ def test_what_cannot_start_says_why(tmp_path: Path, flags: list[str], text: str)
     (tmp_path / "bad.toml").write_text('colour = "red"\n')
     (tmp_path / "wrong.toml").write_text('max_size = "1 MB"\n')
     flags = flags if "--smtp" in flags else ["--smtp", "127.0.0.1:0", *flags]
-    done = subprocess.run([*COMMAND, *flags], cwd=tmp_path, capture_output=True, text=True, timeout=30)
+    done = subprocess.run(
+        [*COMMAND, "--no-web", *flags], cwd=tmp_path, capture_output=True, text=True, timeout=30
+    )
     assert done.returncode == 1
     assert text in done.stderr
     assert done.stderr.count("\n") == 1
@@ -183,7 +185,7 @@ def test_a_port_that_is_taken(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         done = subprocess.run(
-            [*COMMAND, "--smtp", f"127.0.0.1:{port}"],
+            [*COMMAND, "--no-web", "--smtp", f"127.0.0.1:{port}"],
             cwd=tmp_path, capture_output=True, text=True, timeout=30,
         )  # fmt: skip
     assert done.returncode == 1
