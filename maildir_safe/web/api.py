@@ -11,11 +11,12 @@ GET    /health  /ready  /metrics
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, BinaryIO
 from urllib.parse import quote
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from maildir_safe.errors import MaildirSafeError
@@ -50,6 +51,7 @@ def line(inbox: Inbox, message: Message) -> dict[str, Any]:
         "to": summary.to,
         "subject": summary.subject,
         "date": summary.date,
+        "envelope_from": summary.returns,
         "envelope_to": summary.envelope,
     }
 
@@ -58,10 +60,10 @@ async def page_of(inbox: Inbox, request: Request, most: int) -> tuple[list[Messa
     """The messages that a request asks for, of how many, and whether the search saw all."""
     messages = await inbox.messages()
     complete = True
+    offset = int(number(request, "offset", 0, 1e9))
     words = request.query_params.get("search", "")
     if words.strip():
-        messages, complete = await asyncio.to_thread(inbox.search, words, most)
-    offset = int(number(request, "offset", 0, 1e9))
+        messages, complete = await asyncio.to_thread(inbox.search, words, offset + most + 1)
     return messages[offset : offset + most], len(messages), complete
 
 
@@ -80,10 +82,10 @@ async def get_message(request: Request) -> Response:
     """One message, taken apart."""
     inbox: Inbox = request.app.state.inbox
     message = await inbox.find(request.path_params["key"])
-    mail = take_apart(await asyncio.to_thread(inbox.read, message.key))
+    mail = await inbox.apart(message.key, take_apart)
     return JSONResponse(
         {
-            **line(inbox, message),
+            **await asyncio.to_thread(line, inbox, message),
             "headers": mail.headers,
             "text": mail.text,
             "html": mail.html,
@@ -100,27 +102,33 @@ async def raw_message(request: Request) -> Response:
     """One message as it lies in the Maildir, to download."""
     inbox: Inbox = request.app.state.inbox
     message = await inbox.find(request.path_params["key"])
-    raw = await asyncio.to_thread(inbox.read, message.key)
-    return download(raw, "message/rfc822", "message.eml")
+    file = await asyncio.to_thread(inbox.maildir.open, message.key)
+    return download(_pieces(file), "message/rfc822", "message.eml")
+
+
+def _pieces(file: BinaryIO) -> Iterator[bytes]:
+    with file:
+        while piece := file.read(1 << 16):
+            yield piece
 
 
 async def get_attachment(request: Request) -> Response:
     """One part of a message, to download; never to be shown by the browser."""
     inbox: Inbox = request.app.state.inbox
     message = await inbox.find(request.path_params["key"])
-    raw = await asyncio.to_thread(inbox.read, message.key)
-    part, data = attachment(raw, request.path_params["number"])
-    return download(data, "application/octet-stream", part.name)
+    wanted = request.path_params["number"]
+    part, data = await inbox.apart(message.key, lambda raw: attachment(raw, wanted))
+    return download(iter([data]), "application/octet-stream", part.name)
 
 
-def download(data: bytes, content_type: str, name: str) -> Response:
+def download(data: Iterator[bytes], content_type: str, name: str) -> Response:
     """An answer that a browser saves (RFC 6266); the name is the sender's and only offered."""
     safe = "".join(c for c in name.replace("\\", "/").rpartition("/")[2] if c.isprintable()) or "attachment"
     headers = {
         "Content-Disposition": f"attachment; filename*=UTF-8''{quote(safe[:150], safe='')}",
         "Content-Security-Policy": "sandbox; default-src 'none'",
     }
-    return Response(data, media_type=content_type, headers=headers)
+    return StreamingResponse(data, media_type=content_type, headers=headers)
 
 
 async def delete_message(request: Request) -> Response:
@@ -198,15 +206,20 @@ async def ready(request: Request) -> Response:
 
 async def metrics(request: Request) -> Response:
     """What Prometheus asks for."""
-    from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, Gauge, generate_latest
+    from prometheus_client import (
+        CONTENT_TYPE_LATEST,
+        CollectorRegistry,
+        Gauge,
+        ProcessCollector,
+        generate_latest,
+    )
 
     inbox: Inbox = request.app.state.inbox
-    gauge = request.app.state
-    if not hasattr(gauge, "messages_gauge"):
-        gauge.messages_gauge = Gauge("maildir_safe_messages", "Messages in the Maildir", registry=None)
-        REGISTRY.register(gauge.messages_gauge)
-    gauge.messages_gauge.set(len(await inbox.messages()))
-    return Response(generate_latest(REGISTRY), media_type=CONTENT_TYPE_LATEST)
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    messages = Gauge("maildir_safe_messages", "Messages in the Maildir", registry=registry)
+    messages.set(len(await inbox.messages()))
+    return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
 
 ROUTES = [

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
+from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.templating import Jinja2Templates
 
@@ -70,26 +72,28 @@ async def show_message(request: Request) -> Response:
     """A message; opening it marks it as read."""
     inbox: Inbox = request.app.state.inbox
     message = await inbox.find(request.path_params["key"])
-    raw = await asyncio.to_thread(inbox.read, message.key)
+    mail, source, size = await inbox.apart(
+        message.key, lambda raw: (take_apart(raw), raw[:_MOST_SOURCE].decode("utf-8", "replace"), len(raw))
+    )
     if "S" not in message.flags:
-        await asyncio.to_thread(inbox.maildir.set_flags, message.key, message.flags + "S")
+        message = await asyncio.to_thread(inbox.maildir.set_flags, message.key, message.flags + "S")
         inbox.forget()
-    mail = take_apart(raw)
     views = [view for view, there in _views(mail) if there]
     wanted = request.query_params.get("view", "")
+    usual = "source" if mail.broken else views[0]
     messages = await inbox.messages()
     at = next((n for n, other in enumerate(messages) if other.key == message.key), 0)
     context = {
-        **line(inbox, message),
+        **await asyncio.to_thread(line, inbox, message),
         "mail": mail,
         "views": views,
-        "view": wanted if wanted in views else views[0],
+        "view": wanted if wanted in views else usual,
         "remote": "remote" in request.query_params,
-        "source": raw[:_MOST_SOURCE].decode("utf-8", "replace"),
-        "cut": len(raw) > _MOST_SOURCE,
+        "source": source,
+        "cut": size > _MOST_SOURCE,
         "newer": messages[at - 1].key if at else None,
         "older": messages[at + 1].key if at + 1 < len(messages) else None,
-        "size": len(raw),
+        "size": size,
     }
     return _templates.TemplateResponse(request, "message.html", context)
 
@@ -104,16 +108,36 @@ def _views(mail: Mail) -> list[tuple[str, bool]]:
 
 
 async def show_html(request: Request) -> Response:
-    """The HTML of a message, for a sandboxed frame: no scripts, no forms, nothing loaded unless asked."""
+    """The HTML of a message, for a sandboxed frame: no scripts, no forms, nothing loaded unless asked.
+
+    A link opens a window of its own, which knows nothing of this one.
+    """
     inbox: Inbox = request.app.state.inbox
-    message = await inbox.find(request.path_params["key"])
-    mail = take_apart(await asyncio.to_thread(inbox.read, message.key))
+    mail = await inbox.apart(request.path_params["key"], take_apart)
     remote = " https: http:" if "remote" in request.query_params else ""
     policy = (
-        f"sandbox; default-src 'none'; img-src data:{remote}; style-src 'unsafe-inline'{remote};"
-        f" font-src data:{remote}; form-action 'none'; base-uri 'none'; frame-ancestors 'self'"
+        f"sandbox allow-popups allow-popups-to-escape-sandbox; default-src 'none'; img-src data:{remote};"
+        f" style-src 'unsafe-inline'{remote}; font-src data:{remote}; form-action 'none'; base-uri 'none';"
+        " frame-ancestors 'self'"
     )
-    return HTMLResponse(mail.html or "", headers={"Content-Security-Policy": policy})
+    html = mail.html or ""
+    if not remote:  # <link rel=preconnect> would reach the network, whatever the policy says
+        html = re.sub(r"<(?=link\b)", "&lt;", html, flags=re.IGNORECASE)
+    page = f'<!doctype html><base target="_blank">{html}'
+    return HTMLResponse(page, headers={"Content-Security-Policy": policy})
+
+
+async def toggle(request: Request) -> Response:
+    """Mark a message as read or unread (S), or with a star or without (F)."""
+    inbox: Inbox = request.app.state.inbox
+    key, flag = request.path_params["key"], request.path_params["flag"]
+    flags = (await inbox.find(key)).flags
+    if flag not in ("S", "F"):
+        return PlainTextResponse("The flags are S and F.\n", 404)
+    changed = flags.replace(flag, "") if flag in flags else flags + flag
+    await asyncio.to_thread(inbox.maildir.set_flags, key, changed)
+    inbox.forget()
+    return RedirectResponse("/" if flag == "S" else f"/message/{quote(key)}", 303)
 
 
 async def delete(request: Request) -> Response:
@@ -154,5 +178,6 @@ ROUTES = [
     Route("/delete", delete, methods=["POST"]),
     Route("/message/{key}", show_message),
     Route("/message/{key}/html", show_html),
+    Route("/message/{key}/toggle/{flag}", toggle, methods=["POST"]),
     Route("/message/{key}/delete", delete, methods=["POST"]),
 ]

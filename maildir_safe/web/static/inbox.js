@@ -2,27 +2,48 @@
 "use strict";
 
 const list = document.getElementById("list");
+const trouble = document.getElementById("trouble");
+let source = null;
 
+const links = () => [...document.querySelectorAll(".messages a")];
+const chosen = () => document.activeElement?.closest(".messages a");
+
+// the server's own template, escaped there
 async function refresh() {
   const query = new URLSearchParams(location.search);
   query.set("rows", "");
   const answer = await fetch("/?" + query);
-  if (!answer.ok) return;
-  const open = document.activeElement?.closest(".messages a")?.getAttribute("href");
-  list.innerHTML = await answer.text();  // the server's own template, escaped there
-  if (open) link(open)?.focus();
-  const button = document.querySelector("[data-confirm] button");
-  button.disabled = !list.querySelector(".messages li") && !query.get("search");
+  if (!answer.ok) return tell(await answer.text());
+  const href = chosen()?.getAttribute("href");
+  list.innerHTML = await answer.text();
+  links().find((link) => link.getAttribute("href") === href)?.focus();
+  document.querySelector("[data-confirm] button").disabled = !links().length && !query.get("search");
+  tell("");
 }
 
-function link(href) {
-  return [...document.querySelectorAll(".messages a")].find((each) => each.getAttribute("href") === href);
+function tell(text) {
+  trouble.textContent = text;
+  trouble.hidden = !text;
+}
+
+// A browser has few connections to one server: a page that nobody sees must not keep one.
+function listen() {
+  source?.close();
+  source = null;
+  if (document.hidden) return;
+  source = new EventSource("/events?version=" + list.dataset.version);
+  source.onmessage = (event) => {
+    list.dataset.version = event.data;
+    refresh();
+  };
+  source.addEventListener("trouble", (event) => tell(event.data));
+  source.onerror = () => tell("The server does not answer.");
+  source.onopen = () => tell("");
 }
 
 if (list) {
-  const source = new EventSource("/events?version=" + list.dataset.version);
-  source.onmessage = refresh;
-  source.addEventListener("trouble", (event) => { document.title = event.data; });
+  listen();
+  document.addEventListener("visibilitychange", listen);
 }
 
 document.addEventListener("submit", (event) => {
@@ -31,18 +52,22 @@ document.addEventListener("submit", (event) => {
 });
 
 function step(by) {
-  const links = [...document.querySelectorAll(".messages a")];
-  const at = links.indexOf(document.activeElement);
-  links[Math.min(Math.max(at + by, 0), links.length - 1)]?.focus();
+  const all = links();
+  const at = all.indexOf(document.activeElement);
+  all[Math.min(Math.max(at + by, 0), all.length - 1)]?.focus();
 }
 
-async function remove() {
-  const button = document.getElementById("delete");
+// Do to the message that is open, or chosen in the list, what the button `id` or its address does.
+async function act(id, path) {
+  const button = document.getElementById(id);
   if (button) return button.click();
-  const chosen = document.activeElement?.closest(".messages a");
-  if (!chosen) return;
-  step(1);
-  await fetch(chosen.getAttribute("href") + "/delete", { method: "POST", redirect: "manual" });
+  const link = chosen();
+  if (!link) return;
+  if (id === "delete") {
+    step(1);
+    if (chosen() === link) step(-1);
+  }
+  await fetch(link.getAttribute("href") + path, { method: "POST", redirect: "manual" });
   await refresh();
 }
 
@@ -56,7 +81,9 @@ document.addEventListener("keydown", (event) => {
   const keys = {
     j: () => (list ? step(1) : go("older")),
     k: () => (list ? step(-1) : go("newer")),
-    d: remove,
+    d: () => act("delete", "/delete"),
+    m: () => act("unread", "/toggle/S"),
+    s: () => act("star", "/toggle/F"),
     u: () => go("back"),
     "/": () => document.getElementById("search")?.focus(),
   };
