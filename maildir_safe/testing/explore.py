@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from maildir_safe.testing.invariants import Violation, place
-from maildir_safe.testing.simdisk import Choice, Mode
+from maildir_safe.testing.simcrash import Choice, Mode
 from maildir_safe.testing.simfaults import LOST_REPLY, PROFILES, Fault, Kind
 from maildir_safe.testing.simserver import Call
 from maildir_safe.testing.simworld import World
@@ -81,7 +81,7 @@ def menu(call: Call, nth: int, fine_times: bool) -> Iterator[Fault]:
 def faults_after(world: World, host: str, after: int = 0) -> Iterator[Fault]:
     """Every fault of every call that `host` made in a run, from its call number `after` on."""
     seen: dict[str, int] = {}
-    mine = [call for call in world.server.history if call.host == host]
+    mine = [call for call in world.calls if call.host == host]
     fine_times = world.server.profile.mtime_step < 10**9
     for number, call in enumerate(mine):
         nth = seen[call.kind] = seen.get(call.kind, 0) + 1
@@ -145,19 +145,20 @@ class Explorer:
             world.choose = choose
         self.prepare(world)
         world.observer = _Watch(self, self.crash)
-        with _no_collector():
-            self.history(world)
-        world.observer = None
-        self.figures.runs += 1
-        self.figures.calls += len(world.server.history)
         try:
-            self._raise(world)
-            settle(world)
-            self._raise(world)
+            with _no_collector():
+                self.history(world)
+                world.observer = None
+                world.calls = world.server.history.copy()
+                self._raise(world)
+                settle(world)
+                self._raise(world)
         except Violation as violation:
             plan = ", ".join(map(str, faults)) or "none"
             text = f"{violation.text}\n  profile {self.profile.name}, mode {self.mode}, faults: {plan}"
             raise Violation(violation.name, text, violation.history or world.server.history) from violation
+        self.figures.runs += 1
+        self.figures.calls += len(world.calls)
         return world
 
     def _raise(self, world: World) -> None:
@@ -175,7 +176,7 @@ class Explorer:
         number = 0
         for first in faults_after(self.run(), self.faulty):
             world = self.run(first)
-            calls = [call for call in world.server.history if call.host == self.faulty]
+            calls = [call for call in world.calls if call.host == self.faulty]
             struck = next((at for at, call in enumerate(calls, 1) if "fault" in call.outcome), len(calls))
             for second in faults_after(world, self.faulty, struck):
                 number += 1

@@ -69,6 +69,7 @@ PROFILES = {
     profile.name: profile
     for profile in (
         Profile("local", "ext4", network=False, noreplace=0),
+        Profile("btrfs", "btrfs", network=False, noreplace=0),
         Profile("nfs3", "nfs", lookup=30, negative=30, attributes=3, mtime_step=10**6),
         Profile("nfs4", "nfs4", lookup=24, negative=24, attributes=3, mtime_step=10**6),
         Profile(

@@ -43,7 +43,8 @@ makes one call at a time), more than one server.
 
 from __future__ import annotations
 
-from maildir_safe.testing.simdisk import Choice, Disk, Mode
+from maildir_safe.testing.simcrash import Choice, Mode
+from maildir_safe.testing.simdisk import Disk
 from maildir_safe.testing.simfaults import LOST_REPLY, PROFILES, Fault, Profile
 from maildir_safe.testing.simhost import SimHost
 from maildir_safe.testing.simposix import redirected

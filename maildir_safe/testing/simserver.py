@@ -8,7 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from maildir_safe.testing.simdisk import ROOT, Choice, Disk, Mode
+from maildir_safe.testing.simcrash import Choice, Mode
+from maildir_safe.testing.simdisk import ROOT, Disk
 from maildir_safe.testing.simfaults import PROFILES, Profile
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ from maildir_safe.maildir import Maildir, PartialDelivery
 from maildir_safe.maildir.delivery import JANITOR_AGE
 from maildir_safe.maildir.receipt import Receipt
 from maildir_safe.testing.invariants import Ledger, Violation
-from maildir_safe.testing.simdisk import ROOT, Choice, Mode
+from maildir_safe.testing.simcrash import Choice, Mode
+from maildir_safe.testing.simdisk import ROOT
 from maildir_safe.testing.simfaults import Fault, Profile
 from maildir_safe.testing.simhost import SimHost
 from maildir_safe.testing.simsched import Choose, interleave
@@ -42,6 +43,7 @@ class World:
     Attributes:
         make: how a Maildir is opened: ``make(path, host)``; mutants replace it.
         observer: called at every file call and every answer.
+        calls: what the history's file calls were, when it has ended.
         violation: the first invariant that did not hold.
         contested: the history lets two hosts change one message, so that some file systems
             end in a conflict.
@@ -59,6 +61,7 @@ class World:
         self.ledger = ledger or Ledger()
         self.choose = choose
         self.steps = 0
+        self.calls: list[Call] = []
         self.violation: Violation | None = None
         self.contested = False
         self.observer: Callable[[World], None] | None = None

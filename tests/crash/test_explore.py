@@ -19,7 +19,7 @@ from maildir_safe.testing.simworld import World
 
 LONG = os.environ.get("PROVE") == "long"
 SEED = 20261122
-MODES: tuple[Mode, ...] = ("ordered", "atomic", "weak")
+MODES: tuple[Mode, ...] = ("ordered", "atomic", "logged", "weak")
 
 Note = Callable[[str, object], None]
 
@@ -110,6 +110,15 @@ def test_two_hosts_in_every_order(history: History, profile: str) -> None:
     explorer = Explorer(history, profile).switches(most=2, every=every)
     assert explorer.figures.runs > 20
     note(explorer, f"two switches, each at every {every}. call, every crash")
+
+
+def test_flags_and_moves_on_btrfs() -> None:
+    """Its fsync of a directory may keep both names of a renamed file; so both directories are synced."""
+    explorer = Explorer(histories.read_flag_move, "btrfs", "logged")
+    explorer.run()
+    note(explorer, "every crash")
+    with pytest.raises(AssertionError, match="I6"):
+        Explorer(histories.read_flag_move, "local", "logged").run()
 
 
 def test_what_a_medium_without_a_journal_costs_is_known(record_property: Note) -> None:

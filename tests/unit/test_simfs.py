@@ -129,7 +129,12 @@ def test_a_fault_can_wait_for_a_name_and_repeat() -> None:
 
 
 def test_a_short_write_and_a_listing_that_misses_a_name() -> None:
-    _, a, tmp, _ = started(faults=(Fault("write", 0), Fault("listdir", 0, hides="x"),))
+    _, a, tmp, _ = started(
+        faults=(
+            Fault("write", 0),
+            Fault("listdir", 0, hides="x"),
+        )
+    )
     assert a.write(a.create("x", tmp), b"mail") == 2
     put(a, "y", tmp)
     assert a.listdir(tmp) == ["y"]

@@ -1,0 +1,212 @@
+"""Deliveries, broken: writing, making durable, publishing, and finding out what happened."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+from typing import Any
+
+import pytest
+
+from maildir_safe import handoff
+from maildir_safe.commit import DirectorySync
+from maildir_safe.handoff import DONE, NOT_DONE, Handoff, Outcome
+from maildir_safe.maildir import delivery
+from maildir_safe.maildir.delivery import Delivery
+from maildir_safe.testing.simfs import SimHost
+
+Patch = pytest.MonkeyPatch
+
+
+def no_directory_fsync(patch: Patch) -> None:
+    """acknowledged after the rename, without an fsync of new/"""
+    patch.setattr(DirectorySync, "sync", lambda _: True)
+
+
+def directory_fsync_before_the_rename(patch: Patch) -> None:
+    """new/ is fsynced before the rename"""
+    publish = Handoff.publish
+
+    def early(self: Handoff, *args: Any) -> Outcome:
+        self._fs.fsync(args[2])
+        return publish(self, *args)
+
+    patch.setattr(Handoff, "publish", early)
+    patch.setattr(DirectorySync, "sync", lambda _: True)
+
+
+def fsync_of_the_source_directory(patch: Patch) -> None:
+    """tmp/ is fsynced instead of new/: a journal forgives that, other media do not"""
+    publish = Handoff.publish
+
+    def wrong(self: Handoff, *args: Any) -> Outcome:
+        outcome = publish(self, *args)
+        self._fs.fsync(args[0])
+        return outcome
+
+    patch.setattr(Handoff, "publish", wrong)
+    patch.setattr(DirectorySync, "sync", lambda _: True)
+
+
+def no_file_fsync(patch: Patch) -> None:
+    """the file is renamed into view without an fsync"""
+    patch.setattr(Delivery, "_fsync", lambda *_: True)
+
+
+def rename_before_fsync(patch: Patch) -> None:
+    """the file is fsynced after it was renamed into view"""
+    fsync, close, waiting = SimHost.fsync, SimHost.close, list[int]()
+
+    def later(self: SimHost, fd: int) -> None:
+        if self._handle(fd).path.endswith("/new"):
+            while waiting:
+                fsync(self, waiting[-1])
+                close(self, waiting.pop())
+            fsync(self, fd)
+        else:
+            waiting.append(fd)
+
+    patch.setattr(SimHost, "fsync", later)
+    patch.setattr(SimHost, "close", lambda self, fd: None if fd in waiting else close(self, fd))
+
+
+def fsync_tried_again_on_the_same_file(patch: Patch) -> None:
+    """after a failed fsync the same file is fsynced once more, which says nothing"""
+    fsync = Delivery._fsync
+
+    def twice(self: Delivery, fd: int) -> bool:
+        try:
+            return fsync(self, fd)
+        except OSError:
+            return fsync(self, fd)
+
+    patch.setattr(Delivery, "_fsync", twice)
+
+
+def fsync_error_ignored(patch: Patch) -> None:
+    """what fsync answers is not looked at"""
+    fsync = SimHost.fsync
+
+    def careless(self: SimHost, fd: int) -> None:
+        with contextlib.suppress(OSError):
+            fsync(self, fd)
+
+    patch.setattr(SimHost, "fsync", careless)
+
+
+def close_error_ignored(patch: Patch) -> None:
+    """what close answers, perhaps the first word of a failed write, is not looked at"""
+    _two_are_a_crowd(patch)
+    close = SimHost.close
+
+    def careless(self: SimHost, fd: int) -> None:
+        with contextlib.suppress(OSError):
+            close(self, fd)
+
+    patch.setattr(SimHost, "close", careless)
+
+
+def short_write_ignored(patch: Patch) -> None:
+    """write is called once and taken to have written all"""
+
+    def once(fs: Any, fd: int, data: bytes) -> int:
+        fs.write(fd, data)
+        return len(data)
+
+    patch.setattr(delivery, "_write_fully", once)
+
+
+def _two_are_a_crowd(patch: Patch) -> None:
+    patch.setattr(delivery, "_SYNCFS_FROM", 2)
+
+
+def batch_acknowledged_before_its_fsync(patch: Patch) -> None:
+    """the syncfs before the renames is all that a batch gets"""
+    _two_are_a_crowd(patch)
+    sync_all = Delivery._sync_all
+
+    def enough(self: Delivery, *args: Any) -> Any:
+        patch.setattr(DirectorySync, "sync", lambda _: True)
+        return sync_all(self, *args)
+
+    patch.setattr(Delivery, "_sync_all", enough)
+
+
+def batch_without_syncfs(patch: Patch) -> None:
+    """a batch is renamed into view without the syncfs that stands for its fsyncs"""
+    _two_are_a_crowd(patch)
+    patch.setattr(Delivery, "_sync_all", lambda *args: args[-1])
+
+
+def link_and_trust_EEXIST(patch: Patch) -> None:
+    """published by link and unlink; EEXIST is taken for a name that somebody else has"""
+
+    def publish(self: Handoff, src_dir: int, src: str, dst_dir: int, dst: str, _: float) -> Outcome:
+        try:
+            self._fs.link(src, dst, src_dir, dst_dir)
+        except OSError as error:
+            handoff.remove_quietly(self._fs, src_dir, src)
+            return Outcome(NOT_DONE, 1, error)
+        self._fs.unlink(src, src_dir)
+        return Outcome(DONE, 1, None)
+
+    patch.setattr(Handoff, "publish", publish)
+
+
+def _believe(patch: Patch, code: int) -> None:
+    settle = Handoff._settle
+
+    def at_once(self: Handoff, *args: Any, **how: Any) -> Outcome:
+        error = next(arg for arg in args if isinstance(arg, OSError))
+        return Outcome(NOT_DONE, 1, error) if error.errno == code else settle(self, *args, **how)
+
+    patch.setattr(Handoff, "_settle", at_once)
+    refuse_without_withdrawing(patch)
+
+
+def trust_ENOENT(patch: Patch) -> None:
+    """ENOENT from rename is taken for: it did not happen"""
+    _believe(patch, errno.ENOENT)
+
+
+def trust_EIO(patch: Patch) -> None:
+    """EIO from rename is taken for: it did not happen"""
+    _believe(patch, errno.EIO)
+
+
+def refuse_without_withdrawing(patch: Patch) -> None:
+    """refused while the request may still be executed: the source is left where it was"""
+    patch.setattr(Handoff, "_withdraw", lambda *args: args[-1])
+
+
+def look_by_stat_alone(patch: Patch) -> None:
+    """after an error names are not listed but looked up, and a cache answers for half a minute"""
+
+    def cached(self: Handoff, dir_fd: int, name: str) -> bool:
+        try:
+            self._fs.stat(name, dir_fd)
+        except FileNotFoundError:
+            return False
+        return True
+
+    patch.setattr(Handoff, "_present", cached)
+
+
+def identity_by_inode(patch: Patch) -> None:
+    """what is there under our name counts as ours only if its inode number is that of our file"""
+    publish = Handoff.publish
+
+    def by_inode(self: Handoff, *args: Any) -> Outcome:
+        number = self._fs.stat(args[1], args[0]).st_ino
+        outcome = publish(self, *args)
+        if outcome.error and outcome.kind == DONE and self._fs.stat(args[3], args[2]).st_ino != number:
+            return Outcome(NOT_DONE, outcome.renames, outcome.error)
+        return outcome
+
+    patch.setattr(Handoff, "publish", by_inode)
+
+
+def publish_from_any_age(patch: Patch) -> None:
+    """a file in tmp/ is published, and taken for moved on, however old it is"""
+    publish = Handoff.publish
+    patch.setattr(Handoff, "publish", lambda self, *args: publish(self, *args[:4], float("inf")))
