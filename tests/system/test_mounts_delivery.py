@@ -19,7 +19,7 @@ from benchmarks.mounts import Mount
 from maildir_safe import Maildir, TemporaryError, UnknownOutcome
 from maildir_safe.mailbox import Maildir as DropIn
 
-DURABILITY = {"rclone-webdav": "client"}  # all else: full
+DURABILITY = {"rclone-webdav": "client", "afs": "file"}  # all else: full; kAFS cannot fsync a directory
 PROCESSES, THREADS, EACH = 2, 8, 12
 
 WRITER = """
