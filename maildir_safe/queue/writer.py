@@ -53,7 +53,7 @@ class Target:
         self.root = layout.root
         self.tmp = layout.fd["tmp"]
         self.fstype = layout.fstype
-        self.sync = {_SUBDIR: DirectorySync(fs, dir_fd)}
+        self.sync = {_SUBDIR: DirectorySync(fs, dir_fd, layout.fstype)}
         self.durability = "client" if layout.fstype in CLIENT_ONLY else "full" if durable else "file"
 
     def __del__(self) -> None:
