@@ -62,7 +62,7 @@ def install() -> None:
 
 def prove() -> int:
     """The proofs with a larger budget; what they explored is printed at the end."""
-    env = {**os.environ, "PROVE": "long"}
+    env = {**os.environ, "PROVE": "long", "MAILDIR_SAFE_CRASH_MESSAGES": "100"}
     folders = [str(HERE / "crash"), str(HERE / "model")]
     return subprocess.call([*PYTEST, "-q", "--timeout", "3600", *folders], env=env)
 
