@@ -83,14 +83,18 @@ class Stage:
         """Make the directory and the control group.
 
         Raises:
-            MountError: it exists: another mount of this kind is up there, or was left behind.
+            MountError: it exists (another mount of this kind is up there, or was left behind), or this
+                process may not mount.
         """
         try:
             self.base.mkdir(parents=True)
         except FileExistsError:
             raise MountError(f"{self.base} exists: take that mount down first") from None
         self._cgroup.mkdir()
-        subprocess.run(["mount", "-t", "cgroup2", "none", str(self._cgroup)], check=True)
+        mount = ["mount", "-t", "cgroup2", "none", str(self._cgroup)]
+        if subprocess.run(mount, capture_output=True).returncode:
+            self.sweep()
+            raise MountError("cannot mount cgroup2: it needs root, and in a container the right to mount")
         self._group.mkdir(exist_ok=True)
 
     def folder(self, name: str) -> Path:
@@ -234,7 +238,8 @@ class Stage:
         left = mounts_below(self.base)
         if left:  # never remove files below a mount that is still there
             raise MountError(f"still mounted: {', '.join(map(str, left))}")
-        shutil.rmtree(self.base, ignore_errors=not self.base.exists())
+        if self.base.is_dir():
+            shutil.rmtree(self.base)
 
     def _inside(self, command: tuple[str | Path, ...] | list[str], host: str) -> list[str]:
         group = self._group / host
