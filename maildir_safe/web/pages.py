@@ -121,8 +121,8 @@ async def show_html(request: Request) -> Response:
         " frame-ancestors 'self'"
     )
     html = mail.html or ""
-    if not remote:  # <link rel=preconnect> would reach the network, whatever the policy says
-        html = re.sub(r"<(?=link\b)", "&lt;", html, flags=re.IGNORECASE)
+    if not remote:  # chromium connects for <link rel=preconnect> and <iframe>, whatever the policy says
+        html = re.sub(r"<(?=(?:link|i?frame)\b)", "&lt;", html, flags=re.IGNORECASE)
     page = f'<!doctype html><base target="_blank">{html}'
     return HTMLResponse(page, headers={"Content-Security-Policy": policy})
 

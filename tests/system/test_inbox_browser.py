@@ -1,0 +1,252 @@
+"""The inbox page in chromium: what a person sees and presses, and what a hostile message gets done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from email.message import EmailMessage
+from pathlib import Path
+
+import pytest
+from browser import Tracker, chromium
+from playwright.sync_api import Browser, Page, expect
+from smtp_support import Serve
+
+from maildir_safe import Maildir
+
+pytestmark = pytest.mark.mounts
+
+HOSTILE = """<html><head>
+<title>hostile</title>
+<meta http-equiv="refresh" content="0; url={tracker}/refresh">
+<meta http-equiv="x-dns-prefetch-control" content="on">
+<link rel="preconnect" href="{tracker}"><LINK rel=prefetch href="{tracker}/prefetch">
+<link rel="stylesheet" href="{tracker}/style.css"><base href="{tracker}/">
+<style>@import "{tracker}/import.css"; body {{ background: url({tracker}/background) }}
+@font-face {{ font-family: f; src: url({tracker}/font) }} b {{ font-family: f }}</style>
+<script>document.title = "run"; parent.postMessage("run", "*"); fetch("{tracker}/script")</script>
+<script src="{tracker}/external.js"></script>
+</head><body onload="fetch('{tracker}/onload')"><b id="seen">Dear customer</b>
+<img src="{tracker}/pixel.svg"><img src="x" onerror="fetch('{tracker}/onerror')">
+<img src="relative.svg"><video poster="{tracker}/poster" src="{tracker}/video" autoplay></video>
+<iframe src="{tracker}/frame"></iframe><object data="{tracker}/object"></object><embed src="{tracker}/embed">
+<svg onload="alert(1)"><image href="{tracker}/svg-image.svg"></image></svg>
+<form action="{tracker}/form"><input name="a" autofocus onfocus="this.form.submit()"></form>
+<a id="link" href="{tracker}/link" ping="{tracker}/ping">a link</a>
+</body></html>"""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Serve]:
+    serve = Serve(tmp_path, "--web", "127.0.0.1:0")
+    yield serve
+    assert serve.end()[0] == 0
+
+
+@pytest.fixture
+def maildir(serve: Serve, tmp_path: Path) -> Maildir:  # noqa: ARG001
+    return Maildir(tmp_path / "Maildir", create=False)
+
+
+@pytest.fixture
+def page(browser: Browser, serve: Serve) -> Iterator[Page]:
+    context = browser.new_context(base_url=serve.told("Inbox"))
+    page = context.new_page()
+    page.goto("/")
+    yield page
+    context.close()
+
+
+def mail(subject: str, html: str = "", to: str = "ada@example.com") -> EmailMessage:
+    message = EmailMessage()
+    message["From"], message["To"], message["Subject"] = "Bob <bob@example.com>", to, subject
+    message.set_content("the text\n")
+    if html:
+        message.add_alternative(html, subtype="html")
+    return message
+
+
+def subjects(page: Page) -> list[str]:
+    return page.locator(".messages .subject").all_inner_texts()
+
+
+def focused(page: Page) -> str:
+    text: str = page.evaluate("document.activeElement.querySelector('.subject')?.innerText ?? ''")
+    return text
+
+
+def test_a_message_arrives_without_reload(page: Page, serve: Serve) -> None:
+    expect(page.get_by_text("No mail yet.")).to_be_visible()
+    page.evaluate("window.sameDocument = true")
+    with serve.client() as client:
+        client.send_message(mail("news"))
+    expect(page.get_by_text("news")).to_be_visible(timeout=20_000)
+    expect(page.get_by_text("No mail yet.")).to_have_count(0)
+    with serve.client() as client:
+        client.send_message(mail("more"))
+    expect(page.get_by_text("more")).to_be_visible(timeout=20_000)
+    assert subjects(page) == ["more", "news"]
+    assert page.evaluate("window.sameDocument")
+
+
+@pytest.fixture
+def tracker() -> Iterator[Tracker]:
+    tracker = Tracker()
+    yield tracker
+    tracker.shutdown()
+
+
+def test_a_hostile_message_does_nothing(page: Page, maildir: Maildir, tracker: Tracker) -> None:
+    key = maildir.deliver(mail("hostile", HOSTILE.format(tracker=tracker.url))).key
+    page.on("dialog", lambda dialog: pytest.fail(f"dialog: {dialog.message}"))
+    page.add_init_script("addEventListener('message', (event) => { window.told = event.data; })")
+    page.goto(f"/message/{key}")
+    frame = page.frame_locator("iframe")
+    expect(frame.locator("#seen")).to_be_visible()
+    page.wait_for_load_state("networkidle")
+    page.wait_for_timeout(1000)
+    assert (tracker.paths, tracker.connections) == ([], 0)
+    assert page.title() == "hostile"
+    assert page.evaluate("window.told") is None
+    assert page.url.endswith(key)
+
+    page.get_by_text("Load remote images").click()
+    expect(page.frame_locator("iframe").locator("#seen")).to_be_visible()
+    page.wait_for_load_state("networkidle")
+    page.wait_for_timeout(1000)
+    assert "/pixel.svg" in tracker.paths
+    images_and_styles = {"/pixel.svg", "/svg-image.svg", "/background", "/poster", "/font", "/style.css",
+                         "/import.css", "/prefetch"}  # fmt: skip
+    assert set(tracker.paths) <= images_and_styles
+    assert page.evaluate("window.told") is None
+
+
+def test_a_link_opens_in_a_window_apart(page: Page, maildir: Maildir, tracker: Tracker) -> None:
+    html = f'<a id="link" href="{tracker.url}/confirm">Confirm</a>'
+    key = maildir.deliver(mail("confirm", html)).key
+    page.goto(f"/message/{key}")
+    with page.expect_popup() as opened:
+        page.frame_locator("iframe").locator("#link").click()
+    opened.value.wait_for_load_state()
+    assert opened.value.url == f"{tracker.url}/confirm"
+    assert opened.value.evaluate("[window.opener, document.referrer]") == [None, ""]
+    assert page.url.endswith(key)
+
+
+def test_keyboard(page: Page, maildir: Maildir) -> None:
+    for number in range(4):
+        maildir.deliver(mail(f"n{number}"))
+    expect(page.get_by_text("n3")).to_be_visible(timeout=20_000)
+    page.keyboard.press("j")
+    assert focused(page) == "n3"
+    page.keyboard.press("j")
+    page.keyboard.press("j")
+    assert focused(page) == "n1"
+    page.keyboard.press("k")
+    page.keyboard.press("Enter")
+    expect(page.locator("h2")).to_have_text("n2")
+    page.keyboard.press("j")
+    expect(page.locator("h2")).to_have_text("n1")
+    page.keyboard.press("k")
+    expect(page.locator("h2")).to_have_text("n2")
+    page.keyboard.press("s")
+    expect(page.locator("#star")).to_have_text("★")
+    page.keyboard.press("u")
+    expect(page.locator(".unread .subject")).to_have_text(["n3", "n0"])
+    assert [text[:1] for text in page.locator(".messages .from").all_inner_texts()] == ["B", "★", "B", "B"]
+    page.keyboard.press("j")
+    page.keyboard.press("d")
+    expect(page.locator(".messages .subject")).to_have_text(["n2", "n1", "n0"])
+    assert focused(page) == "n2"
+    page.keyboard.press("m")
+    expect(page.locator(".unread .subject")).to_have_text(["n2", "n0"])
+    page.keyboard.press("/")
+    page.keyboard.type("n1 jk")
+    page.keyboard.press("Backspace")
+    page.keyboard.press("Backspace")
+    page.keyboard.press("Enter")
+    expect(page.locator(".messages .subject")).to_have_text(["n1"])
+    page.keyboard.press("j")
+    page.keyboard.press("Enter")
+    expect(page.locator("h2")).to_have_text("n1")
+    page.keyboard.press("d")
+    expect(page.locator(".messages .subject")).to_have_text(["n2", "n0"])
+
+
+def test_delete_one_and_all(page: Page, maildir: Maildir) -> None:
+    for number in range(3):
+        maildir.deliver(mail(f"n{number}"))
+    page.reload()
+    page.get_by_text("n1").click()
+    page.get_by_role("button", name="Delete").click()
+    expect(page.locator(".messages .subject")).to_have_text(["n2", "n0"])
+    page.once("dialog", lambda dialog: dialog.dismiss())
+    page.get_by_role("button", name="Delete all").click()
+    page.wait_for_timeout(300)
+    assert len(list(maildir.messages())) == 2
+    page.once("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Delete all").click()
+    expect(page.get_by_text("No mail yet.")).to_be_visible()
+    expect(page.get_by_role("button", name="Delete all")).to_be_disabled()
+    assert sorted(path.name for path in Path(maildir.path).iterdir()) == ["cur", "new", "tmp"]
+
+
+def test_without_scripts(browser: Browser, serve: Serve, maildir: Maildir) -> None:
+    maildir.deliver(mail("plain"))
+    context = browser.new_context(base_url=serve.told("Inbox"), java_script_enabled=False)
+    page = context.new_page()
+    page.goto("/")
+    page.get_by_text("plain").click()
+    expect(page.locator("pre")).to_have_text("the text\n")
+    page.get_by_role("button", name="Delete").click()
+    expect(page.get_by_text("No mail yet.")).to_be_visible()
+    context.close()
+
+
+@pytest.mark.parametrize("width", [320, 375, 768])
+def test_nothing_is_wider_than_a_phone(browser: Browser, serve: Serve, maildir: Maildir, width: int) -> None:
+    long = "unbroken" * 40
+    message = mail(
+        long, f"<b>{long}</b><table width=2000><tr><td>wide</table>", to=f"{long[:60]}@example.com"
+    )
+    message["X-Long"] = long
+    message.add_attachment(b"data", maintype="application", subtype="pdf", filename=f"{long[:150]}.pdf")
+    key = maildir.deliver(message, sender="bob@example.com", recipient=f"{long[:60]}@example.com").key
+    context = browser.new_context(base_url=serve.told("Inbox"), viewport={"width": width, "height": 700})
+    page = context.new_page()
+    for path in [
+        "/",
+        "/?search=unbroken",
+        *(f"/message/{key}?view={v}" for v in ("html", "text", "headers", "source")),
+    ]:
+        page.goto(path)
+        sizes = page.evaluate("[document.documentElement.scrollWidth, document.documentElement.clientWidth]")
+        assert sizes[0] <= sizes[1], path
+    context.close()
+
+
+def test_an_attachment_is_saved_under_its_name(page: Page, maildir: Maildir) -> None:
+    message = mail("report")
+    message.add_attachment(b"%PDF", maintype="application", subtype="pdf", filename="../Bericht ü.pdf")
+    key = maildir.deliver(message).key
+    page.goto(f"/message/{key}")
+    with page.expect_download() as saved:
+        page.get_by_text("Bericht ü.pdf").click()
+    assert saved.value.suggested_filename == "Bericht ü.pdf"
+    assert Path(saved.value.path()).read_bytes() == b"%PDF"
+
+
+def test_a_maildir_that_vanishes_and_comes_back(page: Page, maildir: Maildir) -> None:
+    maildir.deliver(mail("before"))
+    expect(page.get_by_text("before")).to_be_visible(timeout=20_000)
+    away = Path(maildir.path).rename(f"{maildir.path}.away")
+    expect(page.locator("#trouble")).to_contain_text("Maildir", timeout=30_000)
+    away.rename(maildir.path)
+    maildir.deliver(mail("after"))
+    expect(page.get_by_text("after")).to_be_visible(timeout=30_000)
+    expect(page.locator("#trouble")).to_be_hidden()
