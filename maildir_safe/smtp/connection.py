@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _MAX_COMMAND = 2048  # bytes; RFC 5321 asks for 512, and for more with SMTPUTF8, DSN and AUTH
 
+_MAX_UNSENT = 2048  # bytes of replies that may wait for the next
 _ANSWER_AT_ONCE = (b"220", b"221", b"334", b"354", b"421")  # the client waits, or we leave
 
 
@@ -159,12 +160,15 @@ class Connection(SMTP):
             return
         line = status if isinstance(status, bytes) else self._encoded(status)
         self._unsent += line + b"\r\n"
-        if b"\n" in self._reader._buffer and line[:3] not in _ANSWER_AT_ONCE:
+        more = b"\n" in self._reader._buffer
+        if more and len(self._unsent) < _MAX_UNSENT and line[:3] not in _ANSWER_AT_ONCE:
             return  # the next command is here already: answer them together (RFC 2920 3.2)
         self._flush()
         if line[:3] == b"421":
             self.transport.close()
         await self._writer.drain()
+        if more:
+            await asyncio.sleep(0)  # whoever sends thousands of commands at once lets others have their turn
 
     def _encoded(self, reply: str) -> bytes:
         if self.session.host_name is not None:  # the greeting bears no code

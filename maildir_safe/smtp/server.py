@@ -6,6 +6,7 @@ import asyncio
 import functools
 import logging
 import signal
+from concurrent.futures import ThreadPoolExecutor
 
 from maildir_safe.smtp.lmtp import LmtpSession
 from maildir_safe.smtp.session import SmtpSession
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from maildir_safe.smtp.door import Door
+
+_THREADS = 64
 
 
 class Server:
@@ -75,6 +78,8 @@ async def serve(
         ready: called once connections are accepted and signals obeyed.
     """
     loop = asyncio.get_running_loop()
+    # a mailbox on a mount that hangs keeps its threads; the others shall have theirs
+    loop.set_default_executor(ThreadPoolExecutor(_THREADS, "maildir-safe"))
     told = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told.set)
