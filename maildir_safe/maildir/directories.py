@@ -112,14 +112,18 @@ def _make_in(fs: FileSystem, above: int, name: str, subdirs: Sequence[str]) -> N
     try:
         root = fs.open_dir(name, above)
     except FileNotFoundError:
-        pass
+        _make_aside(fs, above, name, subdirs)
     else:
         try:
             if not any(subdir in fs.listdir(root) for subdir in subdirs):
                 _fill(fs, root, subdirs)  # an empty directory, or the root of a mount
         finally:
             close_quietly(fs, root)
-        return
+    # whoever made it may have died before this, or not have come to it yet
+    DirectorySync(fs, above).sync()
+
+
+def _make_aside(fs: FileSystem, above: int, name: str, subdirs: Sequence[str]) -> None:
     aside = f".{name[:100]}.{fs.random(8).hex()}"
     fs.mkdir(aside, above)
     root = fs.open_dir(aside, above)
@@ -129,11 +133,10 @@ def _make_in(fs: FileSystem, above: int, name: str, subdirs: Sequence[str]) -> N
         close_quietly(fs, root)
     try:
         fs.rename(aside, name, above, above)
-    except OSError as error:
+    except OSError:
         _discard(fs, above, aside, subdirs)
-        if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):  # another made it at the same time
+        if name not in fs.listdir(above):  # neither done, the reply lost, nor made by another meanwhile
             raise
-    DirectorySync(fs, above).sync()
 
 
 def _fill(fs: FileSystem, root: int, subdirs: Sequence[str]) -> None:
@@ -143,7 +146,10 @@ def _fill(fs: FileSystem, root: int, subdirs: Sequence[str]) -> None:
 
 
 def _discard(fs: FileSystem, above: int, aside: str, subdirs: Sequence[str]) -> None:
-    root = fs.open_dir(aside, above)
+    try:
+        root = fs.open_dir(aside, above)
+    except FileNotFoundError:
+        return
     for subdir in subdirs:
         fs.rmdir(subdir, root)
     close_quietly(fs, root)

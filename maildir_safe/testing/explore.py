@@ -42,7 +42,7 @@ _ERRORS: dict[Kind, tuple[int, ...]] = {
     "create": (errno.EIO, errno.ENOSPC, errno.ESTALE),
     "write": (0, errno.ENOSPC, errno.EIO),
     "fsync": (errno.EIO, errno.EDQUOT),
-    "fsync_dir": (errno.EIO, errno.EINVAL),
+    "fsync_dir": (errno.EIO,),
     "syncfs": (errno.EIO,),
     "close": (errno.EIO, errno.EDQUOT),
     "rename": (errno.EIO, errno.ESTALE, errno.ENOSPC, errno.EXDEV, errno.EACCES),
@@ -63,6 +63,8 @@ def menu(call: Call, nth: int, fine_times: bool) -> Iterator[Fault]:
     kind: Kind = call.kind  # type: ignore[assignment]
     for code in _ERRORS.get(kind, ()):
         yield Fault(kind, code, nth=nth)
+    if kind == "fsync_dir" and nth == 1:  # a mount without it never has it
+        yield Fault(kind, errno.EINVAL, times=FOREVER)
     if kind in LOST_REPLY:
         yield Fault(kind, errno.EIO, "done", nth=nth)
         yield Fault(kind, LOST_REPLY[kind], "done", nth=nth)

@@ -51,6 +51,7 @@ class Entry:
         durability: what the last receipt promised.
         strays: requests that a file system may execute after everyone has given up.
         key: its name without flags, as the receipt told it.
+        box: the Maildir it was handed to.
         removed: its removal was asked for; `gone`: and acknowledged.
         loose: a request that changes its place or flags may still be executed, at any time.
         places: directory and flags (``("/mail", "S")``) that it may have; None: any.
@@ -67,6 +68,7 @@ class Entry:
     removed: bool = False
     gone: bool = False
     key: str = ""
+    box: str = ""
     places: set[tuple[str, str]] | None = None
     loose: bool = False
 
@@ -122,6 +124,14 @@ class Ledger:
             crash: they were found after a crash, so only full durability counts as promised.
             present: also demand what is acknowledged; False where hosts still hold changes back.
         """
+        found = self.complete(files)
+        for token, entry in self.entries.items():
+            self._check_one(token, entry, found[token], crash, present)
+        for path in self.young - files.keys():
+            raise Violation("I7", f"{path} is young and was taken")
+
+    def complete(self, files: Mapping[str, bytes]) -> dict[str, list[str]]:
+        """Raise `Violation` unless I3 holds; where each message is visible."""
         found: dict[str, list[str]] = {token: [] for token in self.entries}
         bodies = {entry.body: token for token, entry in self.entries.items()}
         for path, data in files.items():
@@ -129,10 +139,7 @@ class Ledger:
                 if data not in bodies:
                     raise Violation("I3", f"{path} is visible and holds {data[:60]!r}")
                 found[bodies[data]].append(path)
-        for token, entry in self.entries.items():
-            self._check_one(token, entry, found[token], crash, present)
-        for path in self.young - files.keys():
-            raise Violation("I7", f"{path} is young and was taken")
+        return found
 
     def _check_one(self, token: str, entry: Entry, paths: list[str], crash: bool, present: bool) -> None:
         moved = entry.places is not None
@@ -150,9 +157,8 @@ class Ledger:
 
 
 def visible(path: str) -> bool:
-    """Whether a path is that of a message in new/ or cur/ of some Maildir."""
-    *_, subdir, name = path.split("/")
-    return subdir in ("new", "cur") and not name.startswith(".")
+    """Whether a path is that of a message in new/ or cur/ of some Maildir, dot names being hidden."""
+    return path.rpartition("/")[0].endswith(("/new", "/cur")) and "/." not in path
 
 
 def place(path: str) -> tuple[str, str]:

@@ -79,6 +79,11 @@ class SimClient:
         """Paths of what is still open: a test for leaks."""
         return [handle.path for handle in self._handles.values()]
 
+    @property
+    def view(self) -> Disk:
+        """The files as this host has them: its own copy where it holds changes back."""
+        return self._replica if self.profile.write_back else self.server.disk
+
     # -- the one way to the server --------------------------------------------------------
 
     def _call(

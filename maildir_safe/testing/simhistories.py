@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 
 from maildir_safe.errors import TemporaryError
+from maildir_safe.maildir import Maildir
 from maildir_safe.maildir.delivery import JANITOR_AGE
 from maildir_safe.testing.invariants import Violation
 from maildir_safe.testing.simworld import World
@@ -30,6 +31,14 @@ def deliver_again(world: World) -> None:
     """One message with an id, tried again if it is not acknowledged, as an MTA does."""
     for _ in range(2):
         if world.deliver("one", with_id=True) == "acked":
+            break
+
+
+def make_and_deliver(world: World) -> None:
+    """A Maildir that is not there yet is made by whoever delivers first."""
+    world.make = lambda path, host: Maildir(path, fs=host)
+    for host in ("a", "b"):
+        if world.deliver("one", host, with_id=True, path="/fresh") == "acked":
             break
 
 

@@ -105,6 +105,8 @@ class World:
         if present is None:
             present = not self.server.profile.write_back
         self.ledger.check(self.server.files(), present=present)
+        for host in self.server.hosts if self.server.profile.write_back else ():
+            self.ledger.complete(dict(host.view.files()))
 
     def files_after(self, choice: Choice) -> dict[str, bytes]:
         """The files that are found after a crash now; nothing happens to those that are there."""
@@ -123,13 +125,14 @@ class World:
 
     # -- what histories do ----------------------------------------------------------------
 
-    def deliver(self, token: str, host: str = "a", *, with_id: bool = False, path: str = MAIL) -> str:
+    def deliver(self, token: str, host: str = "a", *, with_id: bool = False, path: str = "") -> str:
         """Deliver the message of a token; ``"acked"``, ``"refused"`` or ``"unknown"``."""
         entry = self.ledger.begin(token, body_of(token), with_id)
+        entry.box = path or entry.box or MAIL
         plan = self.host(host).plan
         struck = len(plan.hits)
         try:
-            receipt = self.box(host, path).deliver(entry.body, delivery_id=token if with_id else None)
+            receipt = self.box(host, entry.box).deliver(entry.body, delivery_id=token if with_id else None)
         except UnknownOutcome as error:
             entry.unknown += 1
             answer = "unknown"
@@ -200,7 +203,7 @@ class World:
         except (TemporaryError, KeyError) as error:
             answer = "failed"
             entry.places = before
-            if isinstance(error, KeyError) and not self._may_be_unseen(host):
+            if isinstance(error, KeyError) and not entry.loose and not self._may_be_unseen(host):
                 self._found(Violation("I6", f"{token} is there and was not found"))
         else:
             answer = "done"

@@ -68,7 +68,7 @@ def test_tried_again_with_an_id_pairs_of_faults(profile: str) -> None:
 @pytest.mark.parametrize("profile", PROFILES if LONG else ["local", "nfs3", "smb", "coda"])
 @pytest.mark.parametrize("history", [histories.deliver_two, histories.read_flag_move])
 def test_three_faults_sampled(history: History, profile: str) -> None:
-    count = 10_000 if LONG else 100
+    count = 2_000 if LONG else 100
     explorer = Explorer(history, profile, seed=SEED).sampled(count, faults=3)
     assert explorer.figures.runs == count + 1
     note(explorer, f"{count} times three faults, seed {SEED}, every crash")

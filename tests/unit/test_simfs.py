@@ -7,6 +7,7 @@ import stat
 
 import pytest
 
+from maildir_safe.maildir import Maildir
 from maildir_safe.testing.simfs import PROFILES, Fault, Mode, SimHost, SimServer, interleave
 
 LINKS_REFUSED = [("coda", "EXDEV"), ("afs", "EREMOTEIO"), ("vfat", "EPERM"), ("rclone", "EIO")]
@@ -30,6 +31,15 @@ def put(host: SimHost, name: str, tmp: int, data: bytes = b"mail") -> None:
 
 def after_every_crash(server: SimServer) -> list[dict[str, bytes]]:
     return [server.crashed(choice).files() for choice in server.disk.choices()]
+
+
+def test_the_example_in_the_documentation() -> None:
+    server = SimServer("nfs3")
+    host = SimHost(server, faults=[Fault("rename", errno.EIO, "done")])
+    receipt = Maildir("/mail", fs=host).deliver(b"Subject: hello\n\n")
+    assert server.files() == {receipt.path: b"Subject: hello\n\n"}
+    assert receipt.renames == 1
+    assert host.open_descriptors == []
 
 
 def test_fsync_of_a_file_makes_its_contents_durable_but_not_its_name() -> None:
