@@ -125,6 +125,8 @@ class Spool:
             if outcome.error and outcome.error.errno == errno.EXDEV:
                 return False
             raise _failure(f"deliver {item.id}", outcome)
+        if outcome.error is not None:
+            lease.renew()  # its name is the same whoever delivers it, so it may be there by another's hand
         try:
             if self._layout.fstype == "btrfs":
                 lease.sync.sync()  # see DirectorySync
