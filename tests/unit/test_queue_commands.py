@@ -1,0 +1,193 @@
+"""The commands `queue`, `work` and `fsck`, and an operator's moves."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from maildir_safe import Maildir, Queue
+from maildir_safe.check.fsck import SpoolCheck
+from maildir_safe.check.fsck_maildir import MaildirCheck
+from maildir_safe.cli import main
+from maildir_safe.errors import TemporaryError
+
+MESSAGE = b"Subject: hello\n\nbody\n"
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> str:
+    return str(tmp_path / "spool")
+
+
+def put(spool: str, monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(MESSAGE)))
+    return main(["queue", "put", spool, *words])
+
+
+def lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    return capsys.readouterr().out.splitlines()
+
+
+def test_from_put_to_a_maildir(
+    spool: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for user in ("one", "two"):
+        Maildir(tmp_path / user)
+    assert put(spool, monkeypatch, "-f", "s@x.org", "one@x.org", "two@y.org") == 0
+    first, second = lines(capsys)
+    assert main(["queue", "ls", "--json", spool]) == 0
+    listed = [json.loads(line) for line in lines(capsys)]
+    assert {one["queue_id"] for one in listed} == {first, second}
+    assert listed[0].keys() >= {
+        "queue_name", "queue_id", "arrival_time", "message_size", "forced_expire", "sender", "recipients",
+    }  # fmt: skip
+    assert (listed[0]["sender"], listed[0]["queue_name"]) == ("s@x.org", "pending")
+    assert main(["queue", "show", spool, first]) == 0
+    assert "Delivered-To: " in capsys.readouterr().out
+    assert main(["work", spool, "--to", f"maildir:{tmp_path}/{{local}}", "--once"]) == 0
+    assert [len(list(Maildir(tmp_path / user).messages())) for user in ("one", "two")] == [1, 1]
+    capsys.readouterr()
+    assert main(["queue", "stats", "--json", spool]) == 0
+    assert set(json.loads(lines(capsys)[0]).values()) == {0}
+
+
+def test_an_operators_moves(
+    spool: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put(spool, monkeypatch, "--in", "5000", "one@x.org")
+    [ident] = lines(capsys)
+    queue = Queue(spool)
+    assert queue.claim() == []
+    assert main(["queue", "hold", spool, ident[:25]]) == 0
+    assert [one.state for one in queue.items()] == ["hold"]
+    assert main(["queue", "hold", spool, ident]) == 1
+    assert "it is in hold/" in capsys.readouterr().err
+    assert main(["queue", "unhold", spool, ident]) == 0
+    assert queue.claim() == []
+    assert main(["queue", "retry", spool, ident]) == 0
+    [claim] = queue.claim()
+    assert main(["queue", "rm", spool, ident]) == 1
+    assert "has it" in capsys.readouterr().err
+    claim.fail("nobody wants it")
+    assert main(["queue", "why", spool, ident]) == 0
+    assert "nobody wants it" in capsys.readouterr().out
+    assert main(["queue", "retry", spool, ident]) == 0
+    assert [(one.state, one.item.states) for one in queue.items()] == [("pending", "o")]
+    assert main(["queue", "rm", spool, ident]) == 0
+    assert list(queue.items()) == []
+    assert os.listdir(f"{spool}/notes") == []
+    assert main(["queue", "show", spool, "nothing"]) == 1
+    queue.close()
+
+
+def test_put_says_what_mail_servers_understand(
+    tmp_path: Path, spool: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert put(str(tmp_path / "no" / "spool"), monkeypatch, "a@x.org") == 75
+    assert capsys.readouterr().err.startswith("4.")
+    assert put(spool, monkeypatch, "a\nb@x.org") == 65
+    assert capsys.readouterr().err.startswith("5.")
+
+
+def test_what_is_no_spool_is_not_made_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["queue", "ls", str(tmp_path)]) == 1
+    assert main(["work", str(tmp_path), "--to", "maildir:/x"]) == 1
+    assert main(["work", str(tmp_path), "--to", "ftp://x"]) == 2
+    assert "not a spool" in capsys.readouterr().err
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_mount_that_hosts_cannot_share_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("maildir_safe.queue.layout.NOT_SHARED", {Queue(tmp_path / "s")._layout.fstype})
+    with pytest.raises(TemporaryError, match="shared=False"):
+        Queue(tmp_path / "s")
+    alone, other = Queue(tmp_path / "s", shared=False), Queue(tmp_path / "s", shared=False)
+    other._writer._shard = "elsewhere-00"
+    alone.put(MESSAGE, "", ["mine@x.org"])
+    other.put(MESSAGE, "", ["its@x.org"])
+    assert [claim.envelope.recipients for claim in alone.claim(9)] == [("mine@x.org",)]
+    alone.close()
+
+
+def test_fsck_of_a_healthy_spool_finds_nothing(spool: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with Queue(spool) as queue:
+        queue.put_many([(MESSAGE, "", ["a@x.org"])] * 3)
+        held = queue.claim()
+        assert main(["fsck", spool]) == 0
+        assert capsys.readouterr().out == ""
+        held[0].ack()
+
+
+def test_fsck_mends_a_spool(spool: str) -> None:
+    queue = Queue(spool, heartbeat=False)
+    queue.put_many([(MESSAGE, "", [f"{n}@x.org"]) for n in range(4)])
+    items = [Path(spool, one.path) for one in queue.items()]
+    items[0].write_bytes(b"short")
+    items[1].write_bytes(b"\0" * items[1].stat().st_size)
+    Path(spool, "stray").touch()
+    items[2].with_name("not an item").touch()
+    items[2].with_name(".nfs0001").touch()
+    Path(spool, "notes", "1.M1R1.gone.0").write_text("{}")
+    Path(spool, "claimed", "feed-300").mkdir()
+    items[3].rename(Path(spool, "claimed", "feed-300", items[3].name))
+    old = Path(spool, "tmp", "left")
+    old.touch()
+    os.utime(old, (0, 0))
+    found = {Path(f.path).name: f for f in SpoolCheck(spool).run()}
+    assert found.keys() == {
+        items[0].name, items[1].name, "stray", "not an item", ".nfs0001", "1.M1R1.gone.0", "feed-300", "left",
+    }  # fmt: skip
+    assert not any(finding.mended for finding in found.values())
+    mended = {Path(f.path).name for f in SpoolCheck(spool, fix=True).run() if f.mended}
+    assert mended == {items[0].name, items[1].name, "1.M1R1.gone.0", "feed-300", "left"}
+    assert queue.stats() | {"oldest_age": 0} == {
+        "pending": 2, "claimed": 0, "hold": 0, "failed": 0, "corrupt": 2, "oldest_age": 0,
+    }  # fmt: skip
+    again = {Path(f.path).name for f in SpoolCheck(spool).run()}
+    assert again == {"stray", "not an item", ".nfs0001", items[0].name, items[1].name}
+
+
+def test_fsck_tells_an_item_that_is_there_twice(spool: str) -> None:
+    queue = Queue(spool)
+    queue.put(MESSAGE, "", ["a@x.org"])
+    [one] = queue.items()
+    Path(spool, "hold", one.item.returned().name).write_bytes(Path(spool, one.path).read_bytes())
+    [finding] = SpoolCheck(spool, fix=True).run()
+    assert "2 times" in finding.what
+
+
+def test_an_orphan_is_left_alone_while_any_worker_lives(spool: str) -> None:
+    with Queue(spool) as queue:
+        queue.put(MESSAGE, "", ["a@x.org"])
+        [claim] = queue.claim()
+        alive = next(Path(spool, "alive").iterdir())
+        hidden = alive.rename(Path(spool, "hidden"))
+        other = Queue(spool)
+        other.claim()
+        assert [f.mended for f in SpoolCheck(spool, fix=True).run() if "no worker" in f.what] == [False]
+        hidden.rename(alive)
+        claim.ack()
+        other.close()
+
+
+def test_fsck_of_a_maildir(tmp_path: Path) -> None:
+    maildir = Maildir(tmp_path / "m")
+    good, short, twice = (maildir.deliver(MESSAGE) for _ in range(3))
+    assert main(["fsck", maildir.path]) == 0
+    Path(short.path).write_bytes(b"x")
+    Path(maildir.path, "cur", f"{twice.key}:2,S").write_bytes(MESSAGE)
+    Path(maildir.path, "new", "stray.d").mkdir()
+    Path(maildir.path, "new", f"{time.time_ns()}.M1.h:2,S").write_bytes(MESSAGE)
+    Path(maildir.path, "new", "1.M2.h").touch()
+    found = [finding.what for finding in MaildirCheck(maildir.path).run()]
+    assert len(found) == 5
+    for words in ("its name says", "2 times", "no message", "flags", "empty"):
+        assert sum(words in what for what in found) == 1, words
+    assert good.key not in str(found)
+    assert main(["fsck", "--json", maildir.path]) == 1
