@@ -74,8 +74,7 @@ class DirectorySync:
             if mine is None:
                 mine = self._next = _Round()
         if leading:
-            with self._running:  # a running one started before our rename
-                self._lead(mine)
+            self._lead(mine)
         else:
             mine.gate.acquire()
             mine.gate.release()
@@ -84,15 +83,18 @@ class DirectorySync:
         return mine.supported
 
     def _lead(self, mine: _Round) -> None:
-        with self._state:
-            self._next = None  # who comes from here on takes the next round
         try:
-            self._sync(self._dir_fd)
-            mine.error = 0
+            with self._running:  # a running one started before our rename
+                with self._state:
+                    self._next = None  # who comes from here on takes the next round
+                self._sync(self._dir_fd)
+                mine.error = 0
         except OSError as error:
             mine.supported = error.errno not in UNSUPPORTED
             mine.error = (error.errno or errno.EIO) if mine.supported else 0
         finally:
+            if self._next is mine:  # interrupted before it began: nobody may join it any more
+                self._next = None
             mine.gate.release()
 
 
@@ -128,14 +130,23 @@ class Combiner:
                 and raises nothing; a job that it did not reach must say of itself that it failed.
         """
         mine = _Waiter(job)
-        with self._state:
-            self._waiting.append(mine)
-            mine.leads = not self._busy
-            self._busy = True
-        if not mine.leads:
-            mine.gate.acquire()  # until the job is done, or it is this thread's turn to lead
-        if mine.leads:
-            self._lead(work)
+        try:
+            with self._state:
+                self._waiting.append(mine)
+                mine.leads = not self._busy
+                self._busy = True
+            if not mine.leads:
+                mine.gate.acquire()  # until the job is done, or it is this thread's turn to lead
+            if mine.leads:
+                self._lead(work)
+        except BaseException:  # Ctrl-C, perhaps while it waited: nobody must take it for one who will lead
+            with self._state:
+                if mine in self._waiting:
+                    self._waiting.remove(mine)
+            raise
+        finally:
+            if mine.leads:
+                self._pass_on()
 
     def _lead(self, work: Callable[[list[Any]], None]) -> None:
         self._gather()
@@ -147,9 +158,11 @@ class Combiner:
         finally:
             for waiter in batch[1:]:  # before the heir, who takes along whoever of them comes back
                 waiter.gate.release()
-            with self._state:
-                heir = self._waiting[0] if self._waiting else None
-                self._busy = heir is not None
+
+    def _pass_on(self) -> None:
+        with self._state:
+            heir = self._waiting[0] if self._waiting else None
+            self._busy = heir is not None
             if heir is not None:
                 heir.leads = True
                 heir.gate.release()

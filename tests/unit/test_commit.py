@@ -7,6 +7,7 @@ import threading
 
 import pytest
 
+from maildir_safe import commit
 from maildir_safe.commit import Combiner, DirectorySync
 from maildir_safe.fs import OsFileSystem
 
@@ -156,3 +157,69 @@ def test_a_batch_that_dies_hands_the_lead_on() -> None:
         combiner.run("bad", work)
     combiner.run("good", work)
     assert seen == [["bad"], ["good"]]
+
+
+def interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_leader_that_is_interrupted_while_it_gathers_is_out_of_it() -> None:
+    seen: list[list[str]] = []
+    combiner = Combiner(limit=4)
+    combiner._gather = interrupt  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        combiner.run("mine", seen.append)
+    del combiner._gather  # type: ignore[method-assign]
+    combiner.run("next", seen.append)
+    assert seen == [["next"]]
+
+
+def test_one_who_is_interrupted_while_it_waits_never_has_to_lead(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[list[str]] = []
+    started, go_on = threading.Event(), threading.Event()
+
+    def work(jobs: list[str]) -> None:
+        seen.append(jobs)
+        started.set()
+        assert go_on.wait(20)
+
+    class Interrupted(commit._Waiter):
+        """One whose thread gets Ctrl-C while it waits at its gate."""
+
+        def __init__(self, job: object) -> None:
+            super().__init__(job)
+            self.gate = type("Gate", (), {"acquire": interrupt})()
+
+    combiner = Combiner(limit=1)
+    first = threading.Thread(target=combiner.run, args=("first", work), daemon=True)
+    first.start()
+    assert started.wait(20)
+    with monkeypatch.context() as patch:
+        patch.setattr(commit, "_Waiter", Interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            combiner.run("interrupted", work)
+    last = threading.Thread(target=combiner.run, args=("last", work), daemon=True)
+    last.start()
+    go_on.set()
+    first.join(20)
+    last.join(20)
+    assert seen == [["first"], ["last"]]
+
+
+def test_an_fsync_that_is_interrupted_before_it_begins_leaves_nobody_waiting() -> None:
+    class Busy:
+        """A lock that is held, whose waiter gets Ctrl-C."""
+
+        __enter__ = interrupt
+
+        def __exit__(self, *_: object) -> None:
+            raise AssertionError("never entered")
+
+    fs = Gate()
+    fs.let_go.release()
+    sync = DirectorySync(fs, 0)
+    running, sync._running = sync._running, Busy()  # type: ignore[assignment]
+    with pytest.raises(KeyboardInterrupt):
+        sync.sync()
+    sync._running = running
+    assert sync.sync() is True
