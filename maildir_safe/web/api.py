@@ -123,7 +123,8 @@ async def get_attachment(request: Request) -> Response:
 
 def download(data: Iterator[bytes], content_type: str, name: str) -> Response:
     """An answer that a browser saves (RFC 6266); the name is the sender's and only offered."""
-    safe = "".join(c for c in name.replace("\\", "/").rpartition("/")[2] if c.isprintable()) or "attachment"
+    last = name.replace("\\", "/").rpartition("/")[2]
+    safe = "".join(c for c in last if c.isprintable()).lstrip(".") or "attachment"
     headers = {
         "Content-Disposition": f"attachment; filename*=UTF-8''{quote(safe[:150], safe='')}",
         "Content-Security-Policy": "sandbox; default-src 'none'",

@@ -173,11 +173,14 @@ def _when(message: Message) -> tuple[float, str]:
 
 
 def received(message: Message) -> float:
-    """Seconds since 1970 at which a message was delivered, from its name; 0 for a foreign name."""
+    """Seconds since 1970 at which a message was delivered, from its name; 0 for a foreign name.
+
+    At most ten digits: to the year 2286, and never a date that cannot be shown.
+    """
     seconds, _, rest = message.name.partition(".")
-    if not (seconds.isdecimal() and seconds.isascii()):
+    if not (seconds.isdecimal() and seconds.isascii() and len(seconds) <= 10):
         return 0.0
     digits = ""
     if rest.startswith("M"):
         digits = rest[1:7] if rest[1:7].isdecimal() and rest[1:7].isascii() else ""
-    return float(seconds[:12]) + (int(digits) / 1e6 if digits else 0.0)
+    return float(seconds) + (int(digits) / 1e6 if digits else 0.0)

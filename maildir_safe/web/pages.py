@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
@@ -25,9 +26,16 @@ _MOST_SOURCE = 1 << 20
 _templates = Jinja2Templates(Path(__file__).parent / "templates")
 
 
-def when(seconds: float) -> str:
-    """A time for people, UTC: the page has no other."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M") if seconds else ""
+def when(seconds: float) -> Markup:
+    """A time for people: in UTC, which the script replaces by theirs."""
+    if not seconds:
+        return Markup("")
+    time = datetime.fromtimestamp(seconds, UTC)
+    return Markup("<time datetime='{}' title='{} UTC'>{}</time>").format(
+        time.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        time.strftime("%Y-%m-%d %H:%M:%S"),
+        time.strftime("%Y-%m-%d %H:%M"),
+    )
 
 
 def size(count: int | None) -> str:
@@ -121,7 +129,7 @@ async def show_html(request: Request) -> Response:
         " frame-ancestors 'self'"
     )
     html = mail.html or ""
-    if not remote:  # chromium connects for <link rel=preconnect> and <iframe>, whatever the policy says
+    if not remote:  # chromium connects for an <iframe> before it asks the policy; <link> can look names up
         html = re.sub(r"<(?=(?:link|i?frame)\b)", "&lt;", html, flags=re.IGNORECASE)
     page = f'<!doctype html><base target="_blank">{html}'
     return HTMLResponse(page, headers={"Content-Security-Policy": policy})

@@ -16,9 +16,17 @@ async function refresh() {
   if (!answer.ok) return tell(await answer.text());
   const href = chosen()?.getAttribute("href");
   list.innerHTML = await answer.text();
+  localTimes();
   links().find((link) => link.getAttribute("href") === href)?.focus();
   document.querySelector("[data-confirm] button").disabled = !links().length && !query.get("search");
   tell("");
+}
+
+// in this person's time zone, written as the server writes it: 2026-11-23 09:30
+function localTimes() {
+  for (const time of document.querySelectorAll("time")) {
+    time.textContent = new Date(time.dateTime).toLocaleString("sv").slice(0, 16);
+  }
 }
 
 function tell(text) {
@@ -41,6 +49,7 @@ function listen() {
   source.onopen = () => tell("");
 }
 
+localTimes();
 if (list) {
   listen();
   document.addEventListener("visibilitychange", listen);

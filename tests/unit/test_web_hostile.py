@@ -1,0 +1,231 @@
+"""What a message may cost the page that shows it, and what another site's page may ask of it."""
+
+from __future__ import annotations
+
+import base64
+import resource
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from starlette.testclient import TestClient
+
+from maildir_safe import Maildir
+from maildir_safe.web.app import application
+from maildir_safe.web.guard import Guard
+from maildir_safe.web.mail import Summary, header_text, take_apart
+
+_MIB = 1 << 20
+_LARGE = 25 * _MIB
+MIXED = b"Content-Type: multipart/mixed; boundary=x\n\n"
+
+
+@pytest.fixture
+def maildir(tmp_path: Path) -> Maildir:
+    return Maildir(tmp_path / "m")
+
+
+@pytest.fixture
+def client(maildir: Maildir) -> Iterator[TestClient]:
+    with TestClient(Guard(application(maildir)), base_url="http://127.0.0.1") as client:
+        yield client
+
+
+# Cost
+
+
+@pytest.mark.parametrize(
+    ("raw", "reason"),
+    [
+        (b"a: b\n" * (_LARGE // 5), "too many lines"),
+        (
+            MIXED + b"--x\n\n" * 200_000,
+            "too many headers or parts",
+        ),
+        (b"a: b\n" * 200_000 + b"\n", "too many headers or parts"),
+        (b"Content-Type: text/plain" + b";a" * (_LARGE // 2) + b"\n\nx", "header that is too long"),
+        (b"Content-Type: text/plain" + b";\n a" * 400_000 + b"\n\nx", "header that is too long"),
+        (b"\n" * _LARGE, "too many lines"),
+        (MIXED + b"--x\n\n" * 5000, "more than 1000 parts"),
+    ],
+    ids=["headers", "parts", "fewer headers", "parameters", "folded", "lines", "fewer parts"],
+)
+def test_what_would_take_minutes_or_gigabytes_is_not_parsed(raw: bytes, reason: str) -> None:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    mail = take_apart(raw)
+    assert reason in mail.broken
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 * 1024
+
+
+def test_an_image_is_put_in_while_there_is_room() -> None:
+    html = b"--x\nContent-Type: text/html\n\n" + b"<img src=cid:a>\n" * 100_000
+    image = b"\n--x\nContent-Type: image/png\nContent-ID: <a>\n\n" + b"A" * (3 * _MIB) + b"\n--x--\n"
+    mail = take_apart(b"Content-Type: multipart/related; boundary=x\n\n" + html + image)
+    assert mail.html is not None
+    assert mail.html.count("data:image/png") == 4
+    assert len(mail.html) < 25 * _MIB
+
+
+@pytest.mark.parametrize("charset", ["punycode", "idna", "undefined", "rot13", "zlib", "\0", "=?x?q?y?="])
+def test_a_strange_charset_is_read_as_utf8(charset: str) -> None:
+    mail = take_apart(f"Content-Type: text/plain; charset={charset}\n\n".encode() + b"a-bc" * 500_000)
+    assert mail.text == "a-bc" * 500_000
+    assert header_text(f"=?{charset}?q?a?=")
+
+
+def test_a_sender_of_nested_comments_does_not_break_the_list(client: TestClient, maildir: Maildir) -> None:
+    maildir.deliver(b"From: " + b"(" * 50_000 + b"\nSubject: deep\n\n")
+    assert "deep" in client.get("/").text
+    assert Summary(sender="(" * 50_000).name
+
+
+def test_an_encoded_header_of_any_length(client: TestClient, maildir: Maildir) -> None:
+    heads = b"".join(b"X%d: " % number + b"=?a?q?" * 600 + b"\n" for number in range(2000))
+    key = maildir.deliver(heads + b"Subject: x\n\n").key
+    assert len(client.get(f"/api/messages/{key}").json()["headers"]) == 500
+
+
+def test_two_hundred_attachments(client: TestClient, maildir: Maildir) -> None:
+    content = bytes(90_000)
+    head = "Content-Type: application/pdf; name=a.pdf\nContent-Disposition: attachment\n"
+    part = f"--x\n{head}Content-Transfer-Encoding: base64\n\n".encode() + base64.encodebytes(content)
+    raw = b"Subject: large\nContent-Type: multipart/mixed; boundary=x\n\n" + part * 200 + b"--x--\n"
+    assert len(raw) > 20 * _MIB
+    key = maildir.deliver(raw).key
+    parts = client.get(f"/api/messages/{key}").json()["attachments"]
+    assert (len(parts), {part["size"] for part in parts}) == (200, {90_000})
+    assert client.get(f"/api/messages/{key}/attachments/{parts[-1]['number']}").content == content
+    assert client.get(f"/api/messages/{key}/raw").content == raw
+    assert client.get(f"/message/{key}").text.count("<li>") == 200
+
+
+# Names
+
+
+@pytest.mark.parametrize("name", ["999999999999.M1P1.h", "1" * 200, "0.x", "-1.M1", "١٢٣.M1P1Q1.h"])
+def test_a_foreign_file_name_is_listed(client: TestClient, maildir: Maildir, name: str) -> None:
+    Path(maildir.path, "cur", f"{name}:2,S").write_bytes(b"Subject: foreign\n\n")
+    assert "foreign" in client.get("/").text
+    (message,) = client.get("/api/messages").json()["messages"]
+    assert client.get(f"/message/{message['key']}").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ('a"; filename=evil.exe; x="', "a%22%3B%20filename%3Devil.exe%3B%20x%3D%22"),
+        ("a\r\nSet-Cookie: x=1", "a%20%20Set-Cookie%3A%20x%3D1"),
+        ("..\\..\\windows\\win.ini", "win.ini"),
+        ("\u202egnp.exe", "gnp.exe"),
+        ("..", "attachment"),
+        (".bashrc", "bashrc"),
+        ("", "part-0.plain"),
+    ],
+)
+def test_an_attachments_name_is_only_a_name(
+    client: TestClient, maildir: Maildir, name: str, shown: str
+) -> None:
+    encoded = base64.b64encode(name.encode()).decode()
+    disposition = f'attachment; filename="=?utf-8?b?{encoded}?="' if name else "attachment"
+    key = maildir.deliver(f"Content-Disposition: {disposition}\n\nx").key
+    answer = client.get(f"/api/messages/{key}/attachments/0")
+    assert answer.headers["content-disposition"] == f"attachment; filename*=UTF-8''{shown}"
+    assert "set-cookie" not in answer.headers
+    assert answer.headers["content-security-policy"] == "sandbox; default-src 'none'"
+
+
+# Envelope
+
+
+def test_the_envelope_is_what_this_delivery_put_on_top(client: TestClient, maildir: Maildir) -> None:
+    forged = b"Return-Path: <forged@example.com>\nDelivered-To: forged@example.com\nSubject: x\n\n"
+    maildir.deliver(
+        b"Received: by mx.example; Mon, 1 Jan 2026 00:00:00 +0000\n" + forged, sender="", recipient="a@b"
+    )
+    (message,) = client.get("/api/messages").json()["messages"]
+    assert (message["envelope_from"], message["envelope_to"]) == ("", ["a@b"])
+
+
+# Who may ask
+
+
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "evil.example:8025", "127.1"])
+def test_a_name_that_a_stranger_can_point_here_is_refused(client: TestClient, host: str) -> None:
+    assert client.get("/api/messages", headers={"Host": host}).status_code == 403
+
+
+@pytest.mark.parametrize("host", ["localhost:8025", "127.0.0.1:8025", "[::1]:8025", "192.168.1.5", "mail"])
+def test_addresses_and_names_without_dots_are_served(client: TestClient, host: str) -> None:
+    assert client.get("/api/messages", headers={"Host": host}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "headers", "status"),
+    [
+        ("DELETE", {"Sec-Fetch-Site": "same-origin"}, 200),
+        ("DELETE", {"Sec-Fetch-Site": "none"}, 200),
+        ("DELETE", {}, 200),
+        ("DELETE", {"Sec-Fetch-Site": "cross-site"}, 403),
+        ("DELETE", {"Sec-Fetch-Site": "same-site"}, 403),
+        ("DELETE", {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}, 403),
+        ("DELETE", {"Origin": "http://127.0.0.1:1"}, 403),
+        ("DELETE", {"Origin": "null"}, 403),
+        ("GET", {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"}, 403),
+        ("GET", {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}, 200),
+    ],
+)
+def test_other_sites_pages_may_link_here_and_nothing_else(
+    client: TestClient, maildir: Maildir, method: str, headers: dict[str, str], status: int
+) -> None:
+    maildir.deliver(b"Subject: x\n\n")
+    assert client.request(method, "/api/messages", headers=headers).status_code == status
+    assert len(list(maildir.messages())) == int(method == "GET" or status != 200)
+
+
+# What a person marks, and what is found
+
+
+def test_star_and_unread(client: TestClient, maildir: Maildir) -> None:
+    key = maildir.deliver(b"Subject: x\n\n").key
+    client.get(f"/message/{key}")
+    starred = client.post(f"/message/{key}/toggle/F")
+    assert (starred.status_code, "★" in starred.text) == (200, True)
+    assert maildir.find(key).flags == "FS"
+    assert client.post(f"/message/{key}/toggle/S", follow_redirects=False).headers["location"] == "/"
+    assert maildir.find(key).flags == "F"
+    assert client.post(f"/message/{key}/toggle/T").status_code == 404
+    assert client.post("/message/none/toggle/F").status_code == 404
+    assert maildir.find(key).flags == "F"
+
+
+@pytest.mark.parametrize("encoding", ["base64", "quoted-printable", "8bit"])
+def test_search_finds_encoded_text(client: TestClient, maildir: Maildir, encoding: str) -> None:
+    from email.message import EmailMessage
+
+    message = EmailMessage()
+    message["Subject"] = "x"
+    message.set_content("Die Äpfel sind reif", cte=encoding)
+    maildir.deliver(message)
+    assert client.get("/api/messages", params={"search": "äpfel reif"}).json()["total"] == 1
+    assert client.get("/api/messages", params={"search": "birnen"}).json()["total"] == 0
+
+
+def test_what_was_found_has_pages(client: TestClient, maildir: Maildir) -> None:
+    maildir.deliver_many([f"Subject: find n{number}\n\n".encode() for number in range(120)])
+    first = client.get("/", params={"search": "find"}).text
+    assert "offset=50&amp;search=find" in first
+    last = client.get("/api/messages", params={"search": "find", "offset": "100"}).json()
+    assert (len(last["messages"]), last["total"], last["search_complete"]) == (20, 120, True)
+
+
+def test_a_message_that_could_not_be_read_once_is_read_later(client: TestClient, maildir: Maildir) -> None:
+    maildir.deliver(b"Subject: later\n\n")
+    (file,) = Path(maildir.path, "new").iterdir()
+    hidden = file.rename(file.with_name(".hidden"))
+    client.get("/")
+    hidden.rename(file)
+    until = time.monotonic() + 20
+    while "later" not in client.get("/").text:
+        assert time.monotonic() < until
+        time.sleep(0.1)
