@@ -165,8 +165,8 @@ def _memory(everyone: Sequence[Contender], folder: Path, messages: Sequence[byte
         for _ in range(5):
             send(running.address, False, messages, 32)
             sizes.append(_resident(running.pid))
-            shutil.rmtree(box / "new")
-            (box / "new").mkdir()
+            for file in (box / "new").iterdir():
+                file.unlink()
     shutil.rmtree(box)
     detail = f"{sizes[0]} KiB after {len(messages)} messages, {sizes[-1]} KiB after {5 * len(messages)}"
     return Figure(

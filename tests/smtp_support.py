@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +118,14 @@ def serving(tmp_path: Path, faults: Faults | None = None, **settings: Any) -> It
     with BackgroundServer(Settings(**settings), faults, log) as server:
         server.text = text  # type: ignore[attr-defined]
         yield server
+
+
+def until(condition: Callable[[], Any], seconds: float = 30) -> None:
+    """Wait until the condition gives something true."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"not within {seconds} s"
+        time.sleep(0.02)
 
 
 def stored(path: Path) -> list[bytes]:

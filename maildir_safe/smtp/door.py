@@ -114,10 +114,15 @@ class Door:
         lines = [self.hostname, *words]
         return "\r\n".join(["250-" + line for line in lines[:-1]] + ["250 " + lines[-1]])
 
-    async def close(self, grace: float) -> None:
-        """Send everybody home; wait at most `grace` seconds for messages being received or stored."""
+    async def close(self, grace: float) -> bool:
+        """Send everybody home; wait at most `grace` seconds for messages being received or stored.
+
+        Returns:
+            False if some are still being stored.
+        """
         for session in list(self._sessions):
             session.say_goodbye()
         end = asyncio.get_running_loop().time() + grace
         while (self._sessions or self._deliveries) and asyncio.get_running_loop().time() < end:
             await asyncio.sleep(0.02)
+        return not self._deliveries

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
+import os
 import signal
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 from maildir_safe.smtp.lmtp import LmtpSession
@@ -49,11 +51,11 @@ class Server:
             connect = functools.partial(session, self._door, loop)
             self._servers.append(await loop.create_server(connect, sock=sock, backlog=512))
 
-    async def stop(self) -> None:
-        """Accept nothing more, finish what is being received, and hang up."""
+    async def stop(self) -> bool:
+        """Accept nothing more, finish what is being received, and hang up; False if that took too long."""
         for server in self._servers:
             server.close()
-        await self._door.close(self._grace)
+        return await self._door.close(self._grace)
 
     async def __aenter__(self) -> Server:
         await self.start()
@@ -69,7 +71,7 @@ async def serve(
     parent: socket.socket | None = None,
     ready: Callable[[], None] = lambda: None,
 ) -> None:
-    """Run `server` until SIGTERM or SIGINT.
+    """Run `server` until SIGTERM or SIGINT. Ends the process if deliveries hang then.
 
     Args:
         server: not yet started.
@@ -86,11 +88,19 @@ async def serve(
     if parent is not None:
         loop.add_reader(parent, told.set)
     tasks = [loop.create_task(other) for other in beside]
-    async with server:
-        ready()
-        await told.wait()
-        if parent is not None:
-            loop.remove_reader(parent)
+    await server.start()
+    ready()
+    await told.wait()
+    if parent is not None:
+        loop.remove_reader(parent)
+    finished = await server.stop()
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+    if not finished:
+        print(
+            "the storage hangs: not all messages were stored; their senders keep them",
+            file=sys.stderr,
+            flush=True,
+        )
+        os._exit(1)  # an orderly end would wait for the threads that hang

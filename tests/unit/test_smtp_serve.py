@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from smtp_support import COMMAND, Serve, Wire, stored
+from smtp_support import COMMAND, Serve, Wire, stored, until
 
 from maildir_safe import Maildir
 from maildir_safe.cli.serve import sender
@@ -87,6 +87,21 @@ def _wait_until_nobody_is_let_in(address: str) -> None:
     pytest.fail("still listening")
 
 
+def test_sigterm_does_not_wait_for_a_storage_that_hangs(tmp_path: Path) -> None:
+    (tmp_path / "serve.toml").write_text("grace = 0.2\n")
+    (tmp_path / "faults.toml").write_text('[[fault]]\ncall = "write"\ndelay = 600\n')
+    serve = Serve(tmp_path, "--config", "serve.toml", "--faults", "faults.toml")
+    wire = Wire(serve.address)
+    wire.ready_for_data()
+    wire.send(b"Subject: x\r\n\r\n.\r\n")
+    until(lambda: list((tmp_path / "Maildir" / "tmp").iterdir()))
+    code, log = serve.end()
+    assert code == 1
+    assert "the storage hangs" in log
+    assert wire.reply() == ""
+    assert list((tmp_path / "Maildir" / "new").iterdir()) == []
+
+
 def test_workers_share_the_port_and_one_that_dies_is_replaced(tmp_path: Path) -> None:
     serve = Serve(tmp_path, "--workers", "3", "--lmtp", str(tmp_path / "l.sock"))
     children = _workers(serve, 3)
@@ -111,10 +126,7 @@ def test_workers_do_not_outlive_their_parent(tmp_path: Path) -> None:
     children = _workers(serve, 2)
     serve.process.kill()
     serve.process.communicate(timeout=20)
-    end = time.monotonic() + 20
-    while any(Path(f"/proc/{child}/cmdline").exists() for child in children):
-        assert time.monotonic() < end
-        time.sleep(0.05)
+    until(lambda: not any(Path(f"/proc/{child}/cmdline").exists() for child in children))
 
 
 def _workers(serve: Serve, count: int, without: str = "") -> list[str]:
@@ -206,10 +218,7 @@ def test_the_newest_stay(tmp_path: Path) -> None:
     keys = [maildir.deliver(b"x").key for _ in range(5)]
     maildir.set_flags(keys[0], "S")
     serve = Serve(tmp_path, "--keep", "2")
-    end = time.monotonic() + 20
-    while len(list(maildir.messages())) != 2:
-        assert time.monotonic() < end
-        time.sleep(0.05)
+    until(lambda: len(list(maildir.messages())) == 2)
     assert {message.key for message in maildir.messages()} == set(keys[-2:])
     assert serve.end()[0] == 0
 

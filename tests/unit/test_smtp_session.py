@@ -7,12 +7,11 @@ import json
 import smtplib
 import socket
 import ssl
-import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from smtp_support import Wire, body, serving, stored
+from smtp_support import Wire, body, serving, stored, until
 
 from maildir_safe import Maildir, TemporaryError
 from maildir_safe.errors import PermanentError, QuotaExceeded
@@ -318,20 +317,13 @@ def test_a_failed_handshake_leaves_the_server_well(tmp_path: Path) -> None:
             while wire.sock.recv(1000):
                 pass
             wire.close()
-            _until(lambda: _free(server.service.smtp_addresses[0]))
+            until(lambda: _free(server.service.smtp_addresses[0]))
 
 
 def _free(address: str) -> bool:
     host, _, port = address.rpartition(":")
     with socket.create_connection((host, int(port))) as sock:
         return sock.recv(3) == b"220"
-
-
-def _until(condition: object, seconds: float = 10) -> None:
-    end = time.monotonic() + seconds
-    while not condition():  # type: ignore[operator]
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 def test_too_many_connections_and_recipients(tmp_path: Path) -> None:
@@ -341,7 +333,7 @@ def test_too_many_connections_and_recipients(tmp_path: Path) -> None:
         third = Wire(address, greeting="421 4.7.0")
         assert third.reply() == ""
         first.close()
-        _until(lambda: _free(address))
+        until(lambda: _free(address))
         second.ask("EHLO x")
         second.ask("MAIL FROM:<a@b>")
         codes = [second.ask(f"RCPT TO:<{n}@b>")[:9] for n in range(4)]
@@ -365,7 +357,7 @@ def test_bytes_in_flight_are_bounded(tmp_path: Path) -> None:
         first.ready_for_data()
         first.send(b"x" * 299_000)
         second.ready_for_data()
-        _until(lambda: server.service.budget.in_flight > 60_000)
+        until(lambda: server.service.budget.in_flight > 60_000)
         assert second.ask(b"x" * 299_000 + b"\r\n.").startswith("452 4.3.1")
         assert first.ask(b"\r\n.").startswith("250")
         second.ready_for_data()
@@ -385,7 +377,7 @@ def test_a_hang_up_in_the_middle_stores_nothing(tmp_path: Path) -> None:
         wire.ready_for_data()
         wire.send(b"Subject: half\r\n\r\n" + b"x" * 200_000)
         wire.close()
-        _until(lambda: _free(server.service.smtp_addresses[0]))
+        until(lambda: _free(server.service.smtp_addresses[0]))
         assert server.service.budget.in_flight == 0
     assert stored(tmp_path / "M") == []
 
