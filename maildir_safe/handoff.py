@@ -220,8 +220,12 @@ class Handoff:
         try:
             return there, self._present(dst_dir, dst)
         except OSError as error:
-            removed = error.errno in (errno.ENOENT, errno.ESTALE)
-            return (there, None) if removed else None
+            if error.errno not in (errno.ENOENT, errno.ESTALE):
+                return None
+        try:  # a look-up may still show a source that is gone, and rename's ENOENT does not tell now
+            return src in self._fs.listdir(src_dir), None
+        except OSError:
+            return None
 
     def _present(self, dir_fd: int, name: str) -> bool:
         if name in self._fs.listdir(dir_fd):

@@ -64,7 +64,7 @@ class SimClient:
         self._attributes: dict[int, tuple[os.stat_result, float]] = {}
         self._listings: dict[int, tuple[list[str], float]] = {}
         self._log: list[tuple[float, str, Callable[[Disk], object]]] = []
-        self._replica = server.disk
+        self._replica = server.disk.copy() if self.profile.write_back else server.disk
         self._replica_version = -1
         self._blocked = False
         self._unlinked: set[int] = set()

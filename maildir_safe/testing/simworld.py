@@ -220,10 +220,11 @@ class World:
         return any(fault.effect in unseen for fault in self.host(host).plan.hits)
 
     def _may_be_unseen(self, host: str) -> bool:
-        """This host's caches may not show the message, or two listings have missed it."""
+        """This host's caches may not show the message, or listings have missed it, and lost replies helped."""
         cached = self.server.profile.write_back or self.server.profile.listing
         hits = self.host(host).plan.hits
-        return bool(cached) or sum(fault.kind == "listdir" and not fault.error for fault in hits) > 1
+        missed = sum(fault.kind == "listdir" and not fault.error for fault in hits)
+        return bool(cached) or missed > 1 or (missed > 0 and any(fault.effect == "done" for fault in hits))
 
     def _no_directory_fsync(self, host: str) -> bool:
         hits = self.host(host).plan.hits

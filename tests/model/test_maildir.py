@@ -87,6 +87,7 @@ class Mail(RuleBasedStateMachine):
     def flag(self, host: str, pick: int, flags: str) -> None:
         token = self.known(pick, lambda entry: entry.acked and not entry.removed)
         if token and self.world._places(token) <= {("/mail", flags) for flags in ["", "S", "RS", "FS", "T"]}:
+            self.world.server.advance(self.world.server.profile.listing)  # what others changed is seen
             self.world.flag(token, flags, host)
 
     @rule(host=HOSTS, pick=PICK)

@@ -211,7 +211,9 @@ def test_write_back_two_hosts_both_win_and_the_second_gets_a_conflict() -> None:
 
 def test_partition_fails_calls_or_holds_them_back() -> None:
     for profile in ("nfs4", "coda"):
-        server, a, tmp, _ = started(profile)
+        server, _, _, _ = started(profile)
+        a = SimHost(server, "b")
+        tmp = a.open_dir("/tmp")
         a.partitioned = True
         if profile == "nfs4":
             with pytest.raises(OSError, match="timed out"):
