@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from maildir_safe.fs import FileSystem
 
 SUBDIRS = ("tmp", "new", "cur")  # tmp/ first: see `Directories`
+_NOT_THE_NAME = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ESTALE}
 CLIENT_ONLY = {"coda", "fuse.rclone"}  # their fsync promises nothing beyond this client (FACTS.md)
 
 
@@ -87,14 +88,30 @@ def _complaint(fs: FileSystem, where: str, name: str, root: int | None, error: O
 def make(fs: FileSystem, path: str, subdirs: Sequence[str] = SUBDIRS) -> None:
     """Make a Maildir, or another directory with `subdirs`, if there is nothing at `path`.
 
-    A crash leaves all of it or nothing.
-
-    It is made under another name and then renamed. The directory above must exist: a share that
-    is not mounted must not get a Maildir underneath.
+    It is made under another name and then renamed: a crash leaves all of it or nothing. Only a
+    directory that is there and empty, such as the root of a mount, is filled where it is.
+    The directory above must exist: a share that is not mounted must not get a Maildir underneath.
 
     Raises:
-        NotAMaildir: it cannot be made; says why.
+        NotAMaildir: it can be neither opened nor made; says why.
     """
+    try:
+        root = fs.open_dir(path)
+    except FileNotFoundError:
+        _make_aside(fs, path, subdirs)
+        return
+    except OSError as error:
+        raise NotAMaildir(f"{path}: cannot be opened: {error.strerror}") from error
+    try:
+        if not {*subdirs} & {*fs.listdir(root)}:
+            _fill(fs, root, subdirs)
+    except OSError as error:
+        raise NotAMaildir(f"{path}: cannot be listed or made: {error.strerror}") from error
+    finally:
+        close_quietly(fs, root)
+
+
+def _make_aside(fs: FileSystem, path: str, subdirs: Sequence[str]) -> None:
     parent, name = os.path.split(os.path.abspath(path))
     try:
         above = fs.open_dir(parent)
@@ -109,64 +126,59 @@ def make(fs: FileSystem, path: str, subdirs: Sequence[str] = SUBDIRS) -> None:
 
 
 def _make_in(fs: FileSystem, above: int, name: str, subdirs: Sequence[str]) -> None:
-    try:
-        root = fs.open_dir(name, above)
-    except FileNotFoundError:
-        _make_aside(fs, above, name, subdirs)
-    else:
-        try:
-            if not any(subdir in fs.listdir(root) for subdir in subdirs):
-                _fill(fs, root, subdirs)  # an empty directory, or the root of a mount
-        finally:
-            close_quietly(fs, root)
-    # whoever made it may have died before this, or not have come to it yet
-    DirectorySync(fs, above).sync()
-
-
-def _make_aside(fs: FileSystem, above: int, name: str, subdirs: Sequence[str]) -> None:
     aside = f".{name[:100]}.{fs.random(8).hex()}"
     fs.mkdir(aside, above)
     root = fs.open_dir(aside, above)
     try:
-        _fill(fs, root, subdirs)
+        try:
+            _fill(fs, root, subdirs)
+        except OSError:
+            _discard(fs, root, above, aside, subdirs)
+            raise
+        try:
+            fs.rename(aside, name, above, above)
+        except OSError:
+            there = fs.listdir(above)
+            if name not in there:  # else the reply was lost
+                raise
+            if aside in there:  # or another made it at the same time
+                _discard(fs, root, above, aside, subdirs)
     finally:
         close_quietly(fs, root)
-    try:
-        fs.rename(aside, name, above, above)
-    except OSError:
-        _discard(fs, above, aside, subdirs)
-        if name not in fs.listdir(above):  # neither done, the reply lost, nor made by another meanwhile
-            raise
+    DirectorySync(fs, above).sync()
 
 
 def _fill(fs: FileSystem, root: int, subdirs: Sequence[str]) -> None:
     for subdir in subdirs:
-        fs.mkdir(subdir, root)
+        try:
+            fs.mkdir(subdir, root)
+        except FileExistsError:
+            pass  # made by another at the same time, or by us: NFS says so after a lost reply
     DirectorySync(fs, root).sync()
 
 
-def _discard(fs: FileSystem, above: int, aside: str, subdirs: Sequence[str]) -> None:
-    try:
-        root = fs.open_dir(aside, above)
-    except FileNotFoundError:
-        return
-    for subdir in subdirs:
-        fs.rmdir(subdir, root)
-    close_quietly(fs, root)
-    fs.rmdir(aside, above)
+def _discard(fs: FileSystem, root: int, above: int, aside: str, subdirs: Sequence[str]) -> None:
+    """Remove what can be; what cannot is an empty directory under a dot name."""
+    for name, fd in (*((subdir, root) for subdir in subdirs), (aside, above)):
+        try:
+            fs.rmdir(name, fd)
+        except OSError:
+            pass
 
 
 def find_separator(fs: FileSystem, tmp: int) -> str:
     """The first of ``:`` and ``;`` that the mount takes in a name (vfat, exFAT and SMB refuse ``:``).
 
     Raises:
-        OSError: the mount refuses both.
+        OSError: the mount refuses both, or cannot be written to at all.
     """
     stem = ".separator." + fs.random(8).hex()
     try:
         _touch(fs, tmp, stem + ":2,")
         return ":"
     except OSError as error:
+        if error.errno in _NOT_THE_NAME:
+            raise
         refusal = error
     for pause in (0.0, 1.0, 3.0, 6.0):  # at such a name smbnetfs loses its connection, for 3 s
         fs.sleep(pause)
