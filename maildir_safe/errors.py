@@ -93,8 +93,17 @@ def storage_error(what: str, error: OSError) -> TemporaryError:
         what: the step and the thing, for example ``"fsync tmp/1763.M1P2Q3"``.
         error: what the operating system said.
     """
-    name = errno.errorcode.get(error.errno or 0, "unknown error")
-    failure = TemporaryError(f"{what}: {os.strerror(error.errno or 0)} [{name}]")
+    if error.errno is None:  # a stream's own words, for example "cannot read from timed out object"
+        return TemporaryError(f"{what}: {error}")
+    name = errno.errorcode.get(error.errno, "unknown error")
+    failure = TemporaryError(f"{what}: {os.strerror(error.errno)} [{name}]")
     if error.errno in _FULL:
         failure.status = "4.3.1"
     return failure
+
+
+def fsync_failed(directory: str, path: str, error: OSError) -> UnknownOutcome:
+    """The `UnknownOutcome` of a message that is at `path`, in a directory whose fsync failed."""
+    return UnknownOutcome(
+        f"{storage_error(f'fsync {directory}', error)}; {path} is there, perhaps not durable", path
+    )

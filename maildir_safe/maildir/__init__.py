@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from maildir_safe.errors import TemporaryError, storage_error
+from maildir_safe.errors import NotAMaildir, TemporaryError, fsync_failed, storage_error
 from maildir_safe.fs import OsFileSystem
 from maildir_safe.handoff import PATIENCE, Handoff
 from maildir_safe.maildir.delivery import JANITOR_AGE, Delivery, Letter
@@ -180,7 +180,11 @@ class Maildir:
             return await asyncio.to_thread(self.deliver, message, **options)
         flags = options.pop("flags", "")
         options.pop("delivery_id", None)
-        letter = self._letter(message, _headers(**options), flags)
+        head = _headers(**options)
+        if flags:  # the separator may have to be found out, by files
+            letter = await asyncio.to_thread(self._letter, message, head, flags)
+        else:
+            letter = self._letter(message, head)
         await self._crowd().run(letter)
         return letter.result()
 
@@ -265,17 +269,23 @@ class Maildir:
             ValueError: not a folder name. NotAMaildir: it does not exist and cannot be made.
         """
         directory = folder_directory(name)
-        if directory not in self._folders:
-            self._folders[directory] = Maildir(
-                f"{self.path}/{directory}",
-                create,
-                self._require,
-                self._separator,
-                self._staging,
-                patience=self._patience,
-                fs=self._fs,
-            )
-        return self._folders[directory]
+        found = self._folders.get(directory)
+        try:
+            if found is not None:
+                found._open()
+                return found
+        except NotAMaildir:
+            pass  # removed since: as if it had never been opened
+        found = self._folders[directory] = Maildir(
+            f"{self.path}/{directory}",
+            create,
+            self._require,
+            self._separator,
+            self._staging,
+            patience=self._patience,
+            fs=self._fs,
+        )
+        return found
 
     def folders(self) -> list[str]:
         """The names of all folders, sorted.
@@ -340,13 +350,16 @@ class Maildir:
         try:
             self._fs.stat("tmp", dirs.root)  # before new/: see `Directories`
             found = _search(self._fs, dirs, hashed_id)
-            if found is None:
-                return None
-            subdir, name = found
-            level = "full" if dirs.sync[subdir].sync() else "file"  # the earlier try may not have come to it
         except OSError as error:
             raise storage_error(f"look for an earlier delivery in {self.path}", error) from error
+        if found is None:
+            return None
+        subdir, name = found
         path, size = f"{self.path}/{subdir}/{name}", size_of(name) or 0
+        try:
+            level = "full" if dirs.sync[subdir].sync() else "file"  # the earlier try may not have come to it
+        except OSError as error:
+            raise fsync_failed(f"{self.path}/{subdir}", path, error) from error
         return Receipt(
             path, split(name)[0], min(level, dirs.durability, key=LEVELS.index), size, repeated=True
         )

@@ -19,7 +19,7 @@ import os
 from _thread import allocate_lock as Lock
 
 from maildir_safe.commit import UNSUPPORTED, Combiner
-from maildir_safe.errors import TemporaryError, UnknownOutcome, storage_error
+from maildir_safe.errors import TemporaryError, UnknownOutcome, fsync_failed, storage_error
 from maildir_safe.handoff import DONE, NOT_DONE, Handoff, close_quietly, remove_quietly
 from maildir_safe.maildir.receipt import Receipt
 
@@ -177,12 +177,14 @@ class Delivery:
 
     def _attempt(self, batch: list[Letter]) -> None:
         barrier = None
+        staging = self._staging  # another thread may change it meanwhile
         try:
             dirs = self._directories(batch[0].tries < _TRIES)
-            if len(batch) >= _SYNCFS_FROM and _has_syncfs(dirs):
+            # not where letters are written in two directories: they may be two file systems
+            if staging == "tmp" and len(batch) >= _SYNCFS_FROM and _has_syncfs(dirs):
                 # private, and older than the first write: an error is reported once a descriptor
                 barrier = self._fs.open_dir("tmp", dirs.root)
-            written = _each(batch, self._write, dirs, barrier is None)
+            written = _each(batch, self._write, dirs, staging, barrier is None)
             if barrier is not None:
                 written = self._sync_all(barrier, written)
             published = _each(written, self._publish, dirs)
@@ -196,10 +198,10 @@ class Delivery:
             if barrier is not None:
                 close_quietly(self._fs, barrier)
 
-    def _write(self, letter: Letter, dirs: Directories, fsync: bool) -> None:
-        """Make the letter's file in tmp/, complete and closed."""
+    def _write(self, letter: Letter, dirs: Directories, staging: str, fsync: bool) -> None:
+        """Make the letter's file, complete and closed, in tmp/ or under a dot name where it goes."""
         fs, now = self._fs, self._fs.monotonic
-        in_tmp = self._staging == "tmp"
+        in_tmp = staging == "tmp"
         letter.stage = dirs.tmp if in_tmp else dirs.fd(letter.subdir)
         letter.name = self._names.new(letter.hashed_id)
         letter.deadline = fs.boottime() + JANITOR_AGE / 2
@@ -230,7 +232,8 @@ class Delivery:
             if not isinstance(error, OSError):
                 raise
             letter.again = _worth_a_new_file(step, error)
-            raise storage_error(f"{step} {self._path}/{self._staging}/{draft}", error) from error
+            place = "tmp" if in_tmp else letter.subdir
+            raise storage_error(f"{step} {self._path}/{place}/{draft}", error) from error
         letter.name = draft
 
     def _fsync(self, fd: int) -> bool:
@@ -240,7 +243,7 @@ class Delivery:
         except OSError as error:
             if error.errno not in UNSUPPORTED:
                 raise
-            if self._require:
+            if self._require not in (None, "none"):
                 raise TemporaryError(
                     f"{self._path}: the mount cannot fsync, and {self._require!r} is required"
                 ) from None
@@ -273,7 +276,7 @@ class Delivery:
         error = outcome.error or OSError(errno.EIO, "no error was given")
         what = f"rename into {letter.path}"
         if outcome.kind == NOT_DONE:
-            if error.errno == errno.EXDEV and self._staging == "tmp":
+            if error.errno == errno.EXDEV and letter.stage == dirs.tmp:
                 self._staging = "new"  # two file systems: from now on write where the message goes
                 letter.again = True
             too_old = self._fs.boottime() > letter.deadline
@@ -291,10 +294,8 @@ class Delivery:
                 if not dirs.sync[subdir].sync() and level == "full":
                     level = "file"
             except OSError as error:
-                failed = storage_error(f"fsync {self._path}/{subdir}", error)
                 for letter in mine:
-                    text = f"{failed}; {letter.path} is there, perhaps not durable"
-                    letter.error = UnknownOutcome(text, letter.path)
+                    letter.error = fsync_failed(f"{self._path}/{subdir}", letter.path, error)
                 continue
             done = self._fs.monotonic()
             for letter in mine:
@@ -338,5 +339,5 @@ def _worth_a_new_file(step: str, error: OSError) -> bool:
 def _has_syncfs(dirs: Directories) -> bool:
     if dirs.fstype not in _SYNCFS_TYPES:
         return False
-    version = os.uname().release.split(".", 2)[:2]
-    return tuple(int("".join(filter(str.isdigit, part))) for part in version) >= _SYNCFS_KERNEL
+    major, minor = os.uname().release.replace("-", ".").replace("+", ".").split(".")[:2]
+    return (int(major), int(minor)) >= _SYNCFS_KERNEL

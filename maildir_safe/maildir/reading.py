@@ -11,7 +11,7 @@ import errno
 import stat
 
 from maildir_safe.errors import TemporaryError, UnknownOutcome, storage_error
-from maildir_safe.handoff import DONE, GONE
+from maildir_safe.handoff import DONE, GONE, UNKNOWN
 from maildir_safe.names import flags_of, is_unique, may_be_message, size_of, split, with_flags
 
 TYPE_CHECKING = False
@@ -183,7 +183,7 @@ class Reading:
             raise FileNotFoundError(errno.ENOENT, "moved by another", message.name)
         error = outcome.error or OSError(errno.EIO, "no error was given")
         if outcome.kind != DONE:
-            kind = UnknownOutcome if outcome.kind == "unknown" else TemporaryError
+            kind = UnknownOutcome if outcome.kind == UNKNOWN else TemporaryError
             raise kind(
                 str(storage_error(f"rename {self._path}/{message.subdir}/{message.name} to {name}", error))
             )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from maildir_safe.errors import PermanentError, storage_error
+from maildir_safe.errors import PermanentError, TemporaryError, storage_error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,13 +56,15 @@ class Source:
     def _streamed(self, stream: BinaryIO) -> Iterator[bytes]:
         if self._data:
             yield self._data
-        while chunk := self._read(stream):
+        while (chunk := self._read(stream)) != b"":
+            if chunk is None:
+                raise TemporaryError("read the message: the stream is non-blocking and has nothing yet")
             if not isinstance(chunk, bytes):
                 raise TypeError("the stream of a message must be binary (open it with mode 'rb')")
             yield chunk
 
     @staticmethod
-    def _read(stream: BinaryIO) -> bytes:
+    def _read(stream: BinaryIO) -> bytes | None:
         try:
             return stream.read(_CHUNK)
         except OSError as error:

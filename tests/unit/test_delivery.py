@@ -118,6 +118,31 @@ def test_a_stream_cannot_be_written_anew() -> None:
     assert (lab.found(), lab.in_tmp()) == ([], [])
 
 
+@pytest.mark.parametrize(("chunk", "error"), [(None, TemporaryError), ("text", TypeError)])
+def test_a_stream_that_gives_no_bytes_is_not_taken_for_its_end(chunk: object, error: type[Exception]) -> None:
+    """A non-blocking stream answers None when nothing has come yet."""
+
+    class Stream:
+        pieces = [b"Subject: half\n", chunk]
+
+        def read(self, size: int) -> object:  # noqa: ARG002
+            return self.pieces.pop(0) if self.pieces else b""
+
+    lab = Lab()
+    with pytest.raises(error):
+        lab.maildir.deliver(Stream())  # type: ignore[arg-type]
+    assert (lab.found(), lab.in_tmp()) == ([], [])
+
+
+def test_a_stream_that_fails_in_words_of_its_own_is_quoted() -> None:
+    class Stream:
+        def read(self, size: int) -> bytes:  # noqa: ARG002
+            raise OSError("cannot read from timed out object")
+
+    with pytest.raises(TemporaryError, match="read the message: cannot read from timed out object"):
+        Lab().maildir.deliver(Stream())  # type: ignore[arg-type]
+
+
 def test_short_writes_are_completed() -> None:
     lab = Lab(Fault("write", 0, times=5))
     lab.maildir.deliver(MAIL)
@@ -163,6 +188,16 @@ def test_after_an_unknown_outcome_the_same_id_makes_no_second_copy(reader_moves_
     assert lab.found() == [MAIL]
 
 
+def test_an_earlier_delivery_that_cannot_be_made_durable_is_not_called_undelivered() -> None:
+    lab = Lab(Fault("fsync_dir", errno.EIO, times=2))
+    for _ in range(2):
+        with pytest.raises(UnknownOutcome, match="perhaps not durable") as caught:
+            lab.maildir.deliver(MAIL, delivery_id="q1")
+        assert caught.value.path is not None
+    assert lab.maildir.deliver(MAIL, delivery_id="q1").repeated
+    assert lab.found() == [MAIL]
+
+
 def test_another_id_is_another_message() -> None:
     lab = Lab()
     assert not lab.maildir.deliver(MAIL, delivery_id="a").repeated
@@ -176,6 +211,25 @@ def test_tmp_and_new_on_two_file_systems_deliver_all_the_same() -> None:
     receipt = lab.maildir.deliver(MAIL)
     assert receipt.durability == "full"
     assert lab.found() == [MAIL]
+    assert lab.in_tmp() == []
+
+
+def test_a_batch_for_two_file_systems_is_not_synced_on_the_wrong_one() -> None:
+    """After EXDEV messages are written in new/: a syncfs of what holds tmp/ would not make them durable."""
+    lab = Lab(Fault("rename", errno.EXDEV, match="/m/new/", times=1), profile="local")
+    lab.maildir.deliver(MAIL)
+    before = len(lab.server.history)
+    receipts = lab.maildir.deliver_many([b"%d\n" % n for n in range(20)])
+    kinds = [call.kind for call in lab.server.history[before:]]
+    assert (kinds.count("syncfs"), kinds.count("fsync")) == (0, 20)
+    assert {receipt.durability for receipt in receipts} == {"full"}
+
+
+def test_all_of_a_batch_find_out_that_tmp_and_new_are_two_file_systems() -> None:
+    lab = Lab(Fault("rename", errno.EXDEV, match="/m/new/", times=2), profile="local")
+    mails = [b"1\n", b"2\n"]
+    lab.maildir.deliver_many(mails)
+    assert sorted(lab.found()) == mails
     assert lab.in_tmp() == []
 
 
@@ -286,3 +340,16 @@ def test_a_maildir_that_is_replaced_while_in_use_is_found_again() -> None:
     admin.sleep(6)
     lab.maildir.deliver(b"new\n")
     assert lab.found() == [b"new\n"]
+
+
+def test_a_folder_that_was_removed_meanwhile_is_made_again() -> None:
+    lab = Lab(profile="local")
+    lab.maildir.deliver(b"1\n", folder="Lists")
+    admin = SimHost(lab.server)
+    root = admin.open_dir("/m")
+    admin.rename(".Lists", "gone", root, root)
+    lab.host.sleep(6)
+    lab.maildir.deliver(b"2\n", folder="Lists")
+    assert [
+        lab.maildir.folder("Lists").open(m.key).read() for m in lab.maildir.folder("Lists").messages()
+    ] == [b"2\n"]
