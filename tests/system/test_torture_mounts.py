@@ -21,7 +21,8 @@ def test_killed_writers_lose_and_double_nothing(
     record_property(
         "note",
         f"torture {mount.kind.name}: {report.acknowledged} acknowledged, {report.kills} kills,"
-        f" {report.retried} retried, lost {len(report.lost)}, doubled {len(report.doubled)}, partial {len(report.partial)}",
+        f" {report.retried} retried, lost {len(report.lost)}, doubled {len(report.doubled)},"
+        f" partial {len(report.partial)}",
     )
     assert report.passed, report.as_dict()
     assert report.kills > 5
