@@ -12,7 +12,7 @@ from pathlib import Path
 
 from benchmarks.mounts.stage import MountError
 
-TOOLS = ("qemu-system-x86", "mmdebstrap", "cpio", "kmod", "e2fsprogs")
+TOOLS = ("qemu-system-x86", "mmdebstrap", "debian-archive-keyring", "cpio", "kmod", "e2fsprogs")
 _BASE = (
     "linux-image-amd64", "busybox-static", "kmod", "mount", "iproute2", "procps", "strace",
     "python3", "python3-pytest", "python3-pytest-timeout",
