@@ -34,7 +34,7 @@ class Mount:
         fstype: as the kernel names it: ``ext4``, ``nfs4``, ``fuse.sshfs``; ``""`` if unknown.
         source: the device or export, for example ``server:/mail``.
         options: mount and super-block options, comma separated.
-        point: the directory it is mounted on.
+        point: the directory it is mounted on, as the kernel writes it (a space is ``\\040``).
     """
 
     __slots__ = ("fstype", "options", "point", "source")
@@ -226,8 +226,8 @@ class OsFileSystem:
                 row = next(line for line in table if line.startswith(mount_id + " "))
         except (OSError, StopIteration):
             return Mount("", "", "", "")
-        left, right = row.split(" - ", 1)
-        fstype, source, super_options = right.split()
+        left, right = row.rstrip("\n").split(" - ", 1)
+        fstype, source, super_options = right.split(" ")  # not split(): a source may be empty
         fields = left.split()
         return Mount(fstype, source, f"{fields[5]},{super_options}", fields[4])
 

@@ -11,7 +11,7 @@ import errno
 import stat
 
 from maildir_safe.errors import storage_error
-from maildir_safe.handoff import WITHDRAWN, remove_quietly
+from maildir_safe.handoff import WITHDRAWN, close_quietly, remove_quietly
 from maildir_safe.names import is_unique
 
 TYPE_CHECKING = False
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from maildir_safe.fs import FileSystem
     from maildir_safe.maildir.directories import Directories
+
+_FULL = {errno.ENOSPC, errno.EDQUOT}  # which is when cleaning is wanted most
 
 
 class CleanReport:
@@ -90,8 +92,13 @@ def _server_time(fs: FileSystem, tmp: int) -> float:
     name = ".clock." + fs.random(8).hex()
     fd = fs.create(name, tmp)
     try:
-        fs.write(fd, b"\n")  # some servers stamp a file only when it is written
-        fs.close(fd)
+        try:
+            fs.write(fd, b"\n")  # some servers stamp a file only when it is written
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise
+        finally:
+            close_quietly(fs, fd)
         return fs.stat(name, tmp).st_mtime
     finally:
         remove_quietly(fs, tmp, name)
