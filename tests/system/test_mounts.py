@@ -159,3 +159,20 @@ def test_packages_are_named_once() -> None:
 def test_kinds_of_the_guest_need_what_runs_the_guest() -> None:
     assert "qemu-system-x86" in packages([KINDS["afs"]])
     assert "openafs-fileserver" not in packages([KINDS["afs"]])
+
+
+def test_in_ci_a_mount_that_does_not_come_up_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(KINDS, "doomed", Kind("doomed", "", ("no-such-package",), lambda _: [], "tmpfs"))
+    monkeypatch.setitem(KINDS, "foreign", Kind("foreign", "", (), lambda _: [], "no-such-fs"))
+    session = Mounts()
+    try:
+        monkeypatch.delenv("CI", raising=False)
+        with pytest.raises(pytest.skip.Exception, match="needs"):
+            session.get("doomed")
+        monkeypatch.setenv("CI", "true")
+        with pytest.raises(pytest.fail.Exception, match="needs"):
+            session.get("doomed")
+        with pytest.raises(pytest.skip.Exception, match="kernel"):
+            session.get("foreign")
+    finally:
+        session.down()
