@@ -54,31 +54,36 @@ class Inbox:
         self._summaries: OrderedDict[str, Summary] = OrderedDict()
         self._refreshing = asyncio.Lock()
         self._looked = float("-inf")
+        self._took = 0.0
         self._closing = asyncio.Event()
         self._few = asyncio.Semaphore(2)
 
     async def messages(self, age: float = 0.0) -> list[Message]:
         """All messages, as a look at the Maildir shows them now, or showed them `age` seconds ago."""
         async with self._refreshing:
-            if time.monotonic() - self._looked >= age:
+            start = time.monotonic()
+            if start - self._looked >= age:
                 await asyncio.to_thread(self.refresh)
                 self._looked = time.monotonic()
+                self._took = self._looked - start
         return self._newest
 
     async def changed(self, version: int) -> int:
         """Wait until the Maildir differs from what it was at `version`; its version now.
 
-        However many wait, they look about once in `_POLL` seconds together.
+        However many wait, they look about once in `_POLL` seconds together, and less often at a
+        Maildir so large that looking would take more than a fifth of the time.
 
         Raises:
             TemporaryError: it cannot be listed. Closed: by `close`, wait no longer.
         """
         while not self._closing.is_set():
-            await self.messages(_POLL * 0.9)
+            pause = max(_POLL, 4 * self._took)
+            await self.messages(pause * 0.9)
             if self.version != version:
                 return self.version
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._closing.wait(), _POLL)
+                await asyncio.wait_for(self._closing.wait(), pause)
         raise Closed
 
     def close(self) -> None:

@@ -138,6 +138,12 @@ def test_a_link_opens_in_a_window_apart(page: Page, maildir: Maildir, tracker: T
     assert page.url.endswith(key)
 
 
+def opened(page: Page, subject: str) -> None:
+    """Wait until this message is open and the script listens."""
+    expect(page.locator("h2")).to_have_text(subject)
+    page.wait_for_load_state()
+
+
 def test_keyboard(page: Page, maildir: Maildir) -> None:
     for number in range(4):
         maildir.deliver(mail(f"n{number}"))
@@ -149,15 +155,17 @@ def test_keyboard(page: Page, maildir: Maildir) -> None:
     assert focused(page) == "n1"
     page.keyboard.press("k")
     page.keyboard.press("Enter")
-    expect(page.locator("h2")).to_have_text("n2")
+    opened(page, "n2")
     page.keyboard.press("j")
-    expect(page.locator("h2")).to_have_text("n1")
+    opened(page, "n1")
     page.keyboard.press("k")
-    expect(page.locator("h2")).to_have_text("n2")
+    opened(page, "n2")
     page.keyboard.press("s")
     expect(page.locator("#star")).to_have_text("★")
+    page.wait_for_load_state()
     page.keyboard.press("u")
     expect(page.locator(".unread .subject")).to_have_text(["n3", "n0"])
+    page.wait_for_load_state()
     assert [text[:1] for text in page.locator(".messages .from").all_inner_texts()] == ["B", "★", "B", "B"]
     page.keyboard.press("j")
     page.keyboard.press("d")
@@ -171,9 +179,10 @@ def test_keyboard(page: Page, maildir: Maildir) -> None:
     page.keyboard.press("Backspace")
     page.keyboard.press("Enter")
     expect(page.locator(".messages .subject")).to_have_text(["n1"])
+    page.wait_for_load_state()
     page.keyboard.press("j")
     page.keyboard.press("Enter")
-    expect(page.locator("h2")).to_have_text("n1")
+    opened(page, "n1")
     page.keyboard.press("d")
     expect(page.locator(".messages .subject")).to_have_text(["n2", "n0"])
 
