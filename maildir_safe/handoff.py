@@ -115,8 +115,18 @@ class Handoff:
             UNKNOWN: keep the message; it may be visible or become so.
         """
         outcome = self._move(src_dir, src, dst_dir, dst, deadline, gone_after=0.0)
-        if outcome is _FIRST_TIME:
-            return outcome
+        return outcome if outcome is _FIRST_TIME else self._conclude(src_dir, src, deadline, outcome)
+
+    def replace(self, src_dir: int, src: str, dst_dir: int, dst: str, deadline: float) -> Outcome:
+        """As `publish`, over a name that may be there: not its presence but its bytes tell that it is ours.
+
+        Returns:
+            As `publish`; with NOT_DONE what was there before is there still.
+        """
+        outcome = self._move(src_dir, src, dst_dir, dst, deadline, gone_after=0.0, replaces=True)
+        return outcome if outcome is _FIRST_TIME else self._conclude(src_dir, src, deadline, outcome)
+
+    def _conclude(self, src_dir: int, src: str, deadline: float, outcome: Outcome) -> Outcome:
         if outcome.kind == NOT_DONE:
             outcome = self._withdraw(src_dir, src, outcome)
         if outcome.kind == GONE:  # only this process, or a reader after it, moves a private file
@@ -157,7 +167,14 @@ class Handoff:
         return Outcome(GONE if outcome.kind == GONE else UNKNOWN, renames, refused.error)
 
     def _move(
-        self, src_dir: int, src: str, dst_dir: int, dst: str, deadline: float, gone_after: float
+        self,
+        src_dir: int,
+        src: str,
+        dst_dir: int,
+        dst: str,
+        deadline: float,
+        gone_after: float,
+        replaces: bool = False,
     ) -> Outcome:
         if self._fs.boottime() > deadline:
             return Outcome(NOT_DONE, 0, OSError(errno.ETIMEDOUT, "too old to be published"))
@@ -165,7 +182,9 @@ class Handoff:
             self._fs.rename(src, dst, src_dir, dst_dir)
             return _FIRST_TIME
         except OSError as error:
-            return self._settle(src_dir, src, dst_dir, dst, error, deadline, gone_after, private=True)
+            return self._settle(
+                src_dir, src, dst_dir, dst, error, deadline, gone_after, private=True, replaces=replaces
+            )
 
     def _settle(
         self,
@@ -177,12 +196,15 @@ class Handoff:
         deadline: float,
         gone_after: float,
         private: bool,
+        replaces: bool = False,
     ) -> Outcome:
         """Look and repeat until the table above gives an answer or patience is spent."""
         renames, waited = 1, 0.0
         seen = None
         for pause in self._pauses():
             seen = self._look(src_dir, src, dst_dir, dst)
+            if replaces and seen == (True, True) and not self._same_bytes(src_dir, src, dst_dir, dst):
+                seen = (True, False)  # what is there was there before
             kind = _judge(seen, error, renames > len(_REPEATS), private)
             if kind == GONE and waited < gone_after:
                 kind = None
@@ -253,9 +275,7 @@ class Handoff:
                 close_quietly(fs, fd)
 
 
-def _judge(
-    seen: tuple[bool, bool | None] | None, error: OSError, enough: bool, private: bool
-) -> str | None:
+def _judge(seen: tuple[bool, bool | None] | None, error: OSError, enough: bool, private: bool) -> str | None:
     """One look, read by the table at the top of this file; None: repeat and look again."""
     absent = error.errno == errno.ENOENT  # so says the server of the source
     if seen == (False, True) or (seen == (True, True) and absent and private):

@@ -27,6 +27,7 @@ servers do. A message is held in memory by `add`; `maildir_safe.Maildir.deliver`
 
 from __future__ import annotations
 
+import errno
 import io
 import mailbox
 import os
@@ -115,7 +116,7 @@ class Maildir(mailbox.Maildir):
         suffix = self._suffix(self._split(old.name)[1])
         subdir, suffix, mtime_ns = self._wishes(message, old.subdir, suffix)
         self._rename(key, subdir, key + suffix)  # then replace: at no time are there two, or none
-        self._store.put(data.getvalue(), subdir, key + suffix, mtime_ns)
+        self._store.put(data.getvalue(), subdir, key + suffix, mtime_ns, replaces=True)
 
     def remove(self, key: str) -> None:
         """Remove the message with this key; KeyError if there is none."""
@@ -257,8 +258,11 @@ class Maildir(mailbox.Maildir):
         for _ in range(_LOOKS):
             try:
                 return action(_message(self._lookup(key)))
-            except FileNotFoundError:
-                continue
+            except OSError as error:
+                if error.errno not in (errno.ENOENT, errno.ESTALE):
+                    raise
+                if error.errno == errno.ESTALE:
+                    self._store.close()  # to open its directories anew
         raise TemporaryError(f"{self._path}: the message {key} keeps moving; try again")
 
     def _rename(self, key: str, subdir: str | None, name: str) -> None:
@@ -297,11 +301,12 @@ class _Store(maildir.Maildir):
         super().__init__(path, create)
         self.names = UniqueNames(self._fs, os.getpid(), host_token(os.uname().nodename))
 
-    def put(self, data: bytes, subdir: str, name: str, mtime_ns: int | None) -> None:
-        """Deliver under a given name, in place of what has that name."""
+    def put(self, data: bytes, subdir: str, name: str, mtime_ns: int | None, replaces: bool = False) -> None:
+        """Deliver under a given name, a new one unless it `replaces` what has that name."""
         letter = Letter(Source(data), subdir)
         letter.final = name
         letter.mtime_ns = mtime_ns
+        letter.replaces = replaces
         self._delivery.deliver(letter)
 
     def rename_to(self, found: Message, subdir: str, name: str) -> None:

@@ -51,6 +51,7 @@ class Letter:
         receipt: set when it is delivered; else `error` says why not.
         final: the name to publish under; by default a new unique name, its size and `info`.
         mtime_ns: the file's date, nanoseconds since 1970; by default when it was written.
+        replaces: whether a message under the name `final` may be there already, to be replaced.
     """
 
     __slots__ = (
@@ -66,6 +67,7 @@ class Letter:
         "path",
         "receipt",
         "renames",
+        "replaces",
         "size",
         "source",
         "stage",
@@ -82,6 +84,7 @@ class Letter:
         self.tries = _TRIES
         self.final = ""
         self.mtime_ns: int | None = None
+        self.replaces = False
         self.receipt: Receipt | None = None
         self.reset()
 
@@ -265,9 +268,8 @@ class Delivery:
     def _publish(self, letter: Letter, dirs: Directories) -> None:
         final = letter.final or f"{letter.name.lstrip('.')},S={letter.size}{letter.info}"
         letter.path = f"{self._path}/{letter.subdir}/{final}"
-        outcome = self._handoff.publish(
-            letter.stage, letter.name, dirs.fd(letter.subdir), final, letter.deadline
-        )
+        hand_over = self._handoff.replace if letter.replaces else self._handoff.publish
+        outcome = hand_over(letter.stage, letter.name, dirs.fd(letter.subdir), final, letter.deadline)
         letter.renames = outcome.renames
         letter.marks += (self._fs.monotonic(),)
         letter.name = final

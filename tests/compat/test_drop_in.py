@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from maildir_safe import NotAMaildir, TemporaryError, maildir
+from maildir_safe import NotAMaildir, TemporaryError, UnknownOutcome, maildir
 from maildir_safe.fs import OsFileSystem
 from maildir_safe.mailbox import Maildir
 
@@ -151,6 +151,42 @@ def test_replacing_is_seen_as_one_step(box: Maildir) -> None:
     watcher.join()
     assert set(seen) <= {(1, MAIL), (1, LATER)}
     assert seen
+
+
+def test_a_replacement_that_is_refused_leaves_the_old_message(
+    fs: Watched, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on SMB while somebody reads it; it is told at once, and as not done."""
+    box = Maildir(tmp_path / "box")
+    key = box.add(MAIL)
+    aside = OsFileSystem().rename
+
+    def rename(src: str, dst: str, *directories: int) -> None:
+        if not dst.startswith(".wd."):
+            raise PermissionError(errno.EACCES, "open elsewhere")
+        aside(src, dst, *directories)
+
+    monkeypatch.setattr(fs, "rename", rename, raising=False)
+    with pytest.raises(TemporaryError) as caught:
+        box[key] = LATER
+    assert not isinstance(caught.value, UnknownOutcome)
+    assert names(box) == [f"new/{key}"]
+    assert box.get_bytes(key) == MAIL
+
+
+@pytest.mark.parametrize("step", ["open", "stat"])
+def test_a_stale_handle_is_opened_anew(step: str, fs: Watched, tmp_path: Path) -> None:
+    """Another NFS client removed and remade what this one had open."""
+    box = Maildir(tmp_path / "box")
+    key = box.add(MAIL)
+    assert box.get_bytes(key) == MAIL
+
+    def once(*_: Any) -> Any:
+        delattr(fs, step)
+        raise OSError(errno.ESTALE, "stale")
+
+    setattr(fs, step, once)
+    assert box.get_bytes(key) == MAIL
 
 
 def test_a_message_that_another_moves_is_followed(box: Maildir) -> None:

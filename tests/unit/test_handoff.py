@@ -152,6 +152,28 @@ def test_both_there_is_decided_by_their_bytes(data: bytes, kind: str) -> None:
     ROWS["yes / yes"].add(kind)
 
 
+@pytest.mark.parametrize("error", [errno.EACCES, errno.ENOSPC, errno.EBUSY, errno.EIO])
+def test_a_replacement_that_is_refused_is_withdrawn_and_the_old_file_stays(error: int) -> None:
+    """SMB refuses to replace a file that somebody reads (FACTS.md): EACCES."""
+    scene = Scene(Fault("rename", error, times=9, match="-> /b/dst"))
+    scene.put(scene.host, scene.b, "dst", b"old")
+    started = scene.host.monotonic()
+    outcome = Handoff(scene.host).replace(scene.a, "src", scene.b, "dst", FAR)
+    assert outcome.kind == NOT_DONE
+    assert scene.host.monotonic() - started < 2
+    assert scene.names() == ([], ["dst"])
+    assert scene.host.read(scene.host.open("dst", scene.b), 9) == b"old"
+
+
+@pytest.mark.parametrize("error", LOST)
+def test_a_replacement_whose_reply_was_lost_is_done(error: int) -> None:
+    scene = Scene(Fault("rename", error, "done"))
+    scene.put(scene.host, scene.b, "dst", b"old")
+    assert Handoff(scene.host).replace(scene.a, "src", scene.b, "dst", FAR).kind == DONE
+    assert scene.names() == ([], ["dst"])
+    assert scene.host.read(scene.host.open("dst", scene.b), 9) == b"mail"
+
+
 def test_when_looking_fails_the_outcome_is_unknown_and_nothing_is_touched() -> None:
     scene = Scene(
         Fault("rename", errno.EIO, "none", times=99), Fault("listdir", errno.EIO, "none", times=999)

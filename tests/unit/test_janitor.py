@@ -16,7 +16,7 @@ class Lab:
     def __init__(
         self, *faults: Fault, name: str = "1763.M1P2Q3R0123456789abcdef.host", **host: float
     ) -> None:
-        self.server = SimServer("local")
+        self.server = SimServer("nfs4")
         self.writer = SimHost(self.server, "writer")
         self.maildir = Maildir("/m", fs=self.writer)
         self.put("tmp", name)
