@@ -133,7 +133,9 @@ def test_nothing_shown_can_become_markup(client: TestClient, maildir: Maildir, f
 
 def test_html_is_framed_without_scripts_and_without_the_network(client: TestClient, maildir: Maildir) -> None:
     key = maildir.deliver(mail(html=f"<b>hi</b>{EVIL}<img src=https://tracker.example/p.gif>")).key
-    assert '<iframe sandbox="allow-popups allow-popups-to-escape-sandbox" ' in client.get(f"/message/{key}").text
+    assert (
+        '<iframe sandbox="allow-popups allow-popups-to-escape-sandbox" ' in client.get(f"/message/{key}").text
+    )
     policy = client.get(f"/message/{key}/html").headers["content-security-policy"]
     assert "sandbox allow-popups" in policy
     assert "default-src 'none'; img-src data:;" in policy
