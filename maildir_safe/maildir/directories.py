@@ -105,10 +105,23 @@ def make(fs: FileSystem, path: str, subdirs: Sequence[str] = SUBDIRS) -> None:
     try:
         if not {*subdirs} & {*fs.listdir(root)}:
             _fill(fs, root, subdirs)
+        _sync_above(fs, path)
     except OSError as error:
         raise NotAMaildir(f"{path}: cannot be listed or made: {error.strerror}") from error
     finally:
         close_quietly(fs, root)
+
+
+def _sync_above(fs: FileSystem, path: str) -> None:
+    """Make a Maildir's own name durable: who made it may have died first, or not have come to it yet."""
+    try:
+        above = fs.open_dir(os.path.dirname(os.path.abspath(path)))
+    except PermissionError:
+        return  # nor could we have made it: whoever sets up such a spool has done so long ago
+    try:
+        DirectorySync(fs, above).sync()
+    finally:
+        close_quietly(fs, above)
 
 
 def _make_aside(fs: FileSystem, path: str, subdirs: Sequence[str]) -> None:

@@ -6,6 +6,7 @@ end of the run.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 
@@ -27,6 +28,7 @@ SINGLE = [
     histories.deliver_one,
     histories.deliver_two,
     histories.deliver_again,
+    histories.make_and_deliver,
     histories.read_flag_move,
     histories.janitor,
     histories.server_was_down,
@@ -45,7 +47,9 @@ def note(explorer: Explorer, bounds: str) -> None:
 @pytest.mark.parametrize("profile", PROFILES)
 @pytest.mark.parametrize("history", SINGLE)
 def test_every_single_fault(history: History, profile: str) -> None:
-    explorer = Explorer(history, profile).single()
+    # AFS cannot fsync a directory: nothing is promised, and what a crash may leave of nine names is too much
+    crash = (history, profile) != (histories.make_and_deliver, "afs")
+    explorer = Explorer(history, profile, crash=crash).single()
     assert explorer.figures.runs > 50
     note(explorer, "every fault, every crash")
 
@@ -63,6 +67,23 @@ def test_tried_again_with_an_id_pairs_of_faults(profile: str) -> None:
     explorer = Explorer(histories.deliver_again, profile).pairs(lambda number: number % every == 0)
     assert explorer.figures.runs > 200
     note(explorer, f"one in {every} of every two faults, every crash")
+
+
+@pytest.mark.parametrize("profile", PROFILES if LONG else ["local", "nfs3", "smb", "coda"])
+@pytest.mark.parametrize("history", [histories.make_and_deliver, histories.read_flag_move])
+def test_pairs_of_faults_without_crashes(history: History, profile: str) -> None:
+    every = 1 if LONG else 20
+    explorer = Explorer(history, profile, crash=False).pairs(lambda number: number % every == 0)
+    assert explorer.figures.runs > 200
+    note(explorer, f"one in {every} of every two faults")
+
+
+def test_a_claim_whose_reply_is_lost_while_a_directory_cannot_be_listed() -> None:
+    """Found by the test above: one ESTALE was read as a directory that is gone, and so "not done"."""
+    for nth in range(1, 12):
+        faults = Fault("rename", errno.EIO, "done"), Fault("listdir", errno.ESTALE, nth=nth)
+        world = Explorer(histories.read_flag_move, "nfs3").run(*faults)
+        assert len(world.host("a").plan.hits) == 2
 
 
 @pytest.mark.parametrize("profile", PROFILES if LONG else ["local", "nfs3", "smb", "coda"])
@@ -173,9 +194,6 @@ def test_what_was_explored(record_property: Note) -> None:
         if LONG:
             record_property("note", line)
     for name, (count, runs, calls, crashes, states) in sums.items():
-        record_property(
-            "note",
-            f"explored {name} {count:2} histories, {runs:6,} runs, {calls:9,} file calls, {crashes:9,} crashes,"
-            f" {states:6,} distinct states, 0 violations",
-        )
+        work = f"{count:2} histories, {runs:6,} runs, {calls:9,} file calls, {crashes:9,} crashes"
+        record_property("note", f"explored {name} {work}, {states:6,} distinct states, 0 violations")
     record_property("note", f"seed of what was sampled {SEED}; bounds: docs/proof.md")
