@@ -47,7 +47,8 @@ class Maildir:
     """A Maildir on any mount, with or without hard links.
 
     Thread-safe. Every message is handed over by one rename(), and is durable before a call
-    returns, as far as the mount can do that: the receipt tells.
+    returns, as far as the mount can do that: the receipt tells. A process that forks while another
+    of its threads delivers makes a new Maildir in the child, as with all locks.
 
     Args:
         path: the Maildir.

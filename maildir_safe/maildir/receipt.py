@@ -10,7 +10,9 @@ if TYPE_CHECKING:
 LEVELS = ("none", "client", "file", "full")
 """Durability, weakest first.
 
-* ``full``: file and directory were fsynced: a crash of the machine loses nothing.
+* ``full``: file and directory were fsynced, and the mount answered "done": a crash loses nothing,
+  as far as the mount told the truth. It is not asked to prove that: a FUSE driver that has no
+  fsync for directories looks the same (the kernel answers for it). Those known to are ``client``.
 * ``file``: the file was fsynced; the mount cannot fsync a directory.
 * ``client``: fsync answers "done", and is known to promise nothing beyond this client (Coda,
   rclone; FACTS.md section 1).
