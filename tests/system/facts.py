@@ -10,6 +10,7 @@ from typing import Any
 _S = 10**9
 _LOCAL = {"link": "ok", "across": "ok", "noreplace": "ok", "colon": "ok", "longest": 255, "verdict": "SAFE"}
 _CLUSTER = {"link": "ok", "noreplace": "EINVAL", "O_EXCL": False, "rename race": 0, "verdict": "SAFE"}
+_NFS = {**_CLUSTER, "across": "ok", "colon": "ok", "longest": 255, "case": True, "O_EXCL on one": "EEXIST"}
 _FOLDS = {"link": "EPERM", "case": False, "verdict": "SAFE WITH OPTIONS"}
 
 FACTS: dict[str, dict[str, Any]] = {
@@ -56,6 +57,42 @@ FACTS: dict[str, dict[str, Any]] = {
     },
     "exfat": {**_FOLDS, "fstype": "fuseblk", "colon": "ENOENT", "mtime": _S},
     "fusefat": {**_FOLDS, "fstype": "fuse.fusefat", "colon": "EPERM"},
+    "nfs3": {**_NFS, "fstype": "nfs", "mode": "0600", "directory": "ok"},
+    "nfs42": {**_NFS, "fstype": "nfs4", "mode": "0600", "directory": "ok"},
+    "cifs": {
+        **_NFS,
+        "fstype": "cifs",
+        "noreplace": "ok",
+        "case": False,
+        "mtime": 100,
+        "utf8": "ENOENT",
+        "mode": "0755",
+        "directory": "ok",
+    },
+    "9p": {**_NFS, "fstype": "9p", "mtime": _S, "mode": "0600", "directory": "ok"},
+    "afs": {
+        "fstype": "afs",
+        "link": "ok",
+        "across": "EREMOTEIO",
+        "noreplace": "EINVAL",
+        "directory": "EINVAL",
+        "colon": "ok",
+        "longest": 255,
+        "case": True,
+        "mtime": _S,
+        "mode": "0600",
+        "verdict": "SAFE",
+    },
+    "vfat": {
+        **_FOLDS,
+        "fstype": "vfat",
+        "noreplace": "ok",
+        "directory": "ok",
+        "colon": "EINVAL",
+        "utf8": "EINVAL",
+        "mtime": _S,
+        "mode": "0755",
+    },
     "encfs-paranoia": {"fstype": "fuse.encfs", "link": "EPERM", "longest": 175, "verdict": "SAFE"},
     "gocryptfs": {"fstype": "fuse.gocryptfs", "link": "ok", "noreplace": "ok", "verdict": "SAFE"},
 }
@@ -69,6 +106,10 @@ _NAMES = {
     "mtime": "precision of mtime",
     "case": "upper and lower case",
     "inode": "inode number",
+    "directory": "fsync of a directory",
+    "utf8": "name that is not UTF-8",
+    "mode": "mode of a new file",
+    "O_EXCL on one": "O_EXCL on this mount",
 }
 
 

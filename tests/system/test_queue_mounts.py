@@ -1,0 +1,66 @@
+"""One spool, two hosts: two clients of one export, each with a putter and two workers of its own.
+
+A host is a pid namespace here, so that the death of another's worker cannot be proved and the lease
+has to do it. One worker is killed, one is stopped between claim and delivery past its lease. With
+servers that can be stopped, one is.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+from mounts import on_mounts
+from queue_crew import Crew, until
+
+from benchmarks.mounts import Mount
+
+MESSAGES = int(os.environ.get("QUEUE_MESSAGES", "60"))
+"""Put by each of the two hosts."""
+
+# at least three times as long as one client hides what another did (FACTS.md section 1)
+LEASES = {"sshfs": 60, "sshfs-nolink": 60}
+
+
+def two_hosts(mount: Mount, tmp_path: Path, server: str | None = None) -> None:
+    directory = mount.folder()
+    roots = [client / directory.relative_to(mount.paths[0]) for client in mount.paths[:2]]
+    until(lambda: all(root.is_dir() for root in roots))
+    lease = LEASES.get(mount.kind.name, 10)
+    crew = Crew(roots, tmp_path, lease)
+    try:
+        until(lambda: (roots[1] / "spool" / "corrupt").is_dir() and (roots[1] / "maildir" / "cur").is_dir())
+        marker = tmp_path / "claimed"
+        putters = [crew.putter(1_000_000 * host, MESSAGES, host) for host in (0, 1)]
+        stopped = crew.worker(marker, host=0)
+        until(lambda: marker.exists() and bool(marker.read_text()))
+        crew.signal(stopped, signal.SIGSTOP)
+        held = marker.read_text()
+        killed, *_ = [crew.worker(host=host) for host in (0, 1, 1)]
+        if server is not None:
+            mount.stop(server)
+        until(lambda: len(crew.delivered()) >= MESSAGES // 3, 300)
+        killed.kill()
+        killed.wait()
+        until(lambda: all(putter.poll() is not None for putter in putters), 300)
+        until(lambda: held in crew.delivered(), 6 * lease + 60)  # taken over: its lease is over
+        marker.unlink()
+        crew.signal(stopped, signal.SIGCONT)
+        until(lambda: f"LeaseLost: {held}" in crew.log_of(stopped))
+        assert len(crew.accepted()) == 2 * MESSAGES
+        print(f"{mount.kind.name}: {crew.reckon(6 * lease + 60)}")
+    finally:
+        crew.end()
+        if server is not None:
+            mount.start(server)
+
+
+@on_mounts("sshfs", "sshfs-nolink", "gluster", "gluster-arbiter")
+def test_two_hosts_share_a_spool(mount: Mount, tmp_path: Path) -> None:
+    two_hosts(mount, tmp_path)
+
+
+@on_mounts("gluster-arbiter")
+def test_a_server_is_killed_meanwhile(mount: Mount, tmp_path: Path) -> None:
+    two_hosts(mount, tmp_path, server="s2")
