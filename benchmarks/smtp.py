@@ -54,16 +54,16 @@ def main() -> int:
     rounds, seconds = (3, 0.5) if options.quick else (options.rounds, options.seconds)
     messages = [wire_form(message(number)) for number in range(_MOST)]
     everyone = contenders()
+    about = {**environment(), "mount": options.mount, "rounds": rounds, "seconds": seconds}
     with mounted(options.mount, size=_IMAGE) as mount:
         folder = mount.folder()
         results = run(everyone, folder, messages, rounds, seconds)
         figures = _speed_figures(results)
         if not options.quick:
             figures.append(_memory(everyone, folder, messages))
-    about = {**environment(), "mount": options.mount, "rounds": rounds, "seconds": seconds}
-    print(text(everyone, results, figures, about))
-    if options.json:
-        options.json.write_text(json.dumps(as_json(results, figures, about), indent=1) + "\n")
+        print(text(everyone, results, figures, about))
+        if options.json:
+            options.json.write_text(json.dumps(as_json(results, figures, about), indent=1) + "\n")
     failed = any(figure.verdict == "FAIL" for figure in figures)
     return 1 if failed or any(series.problems for series in results.values()) else 0
 
