@@ -220,7 +220,7 @@ class World:
         return any(fault.effect in unseen for fault in self.host(host).plan.hits)
 
     def _may_be_unseen(self, host: str) -> bool:
-        """This host's caches may not show the message, or listings have missed it, and lost replies helped."""
+        """This host's caches may not show the message, or listings and lost replies have hidden it."""
         cached = self.server.profile.write_back or self.server.profile.listing
         hits = self.host(host).plan.hits
         missed = sum(fault.kind == "listdir" and not fault.error for fault in hits)

@@ -69,6 +69,13 @@ def flagged_before_the_next_try(world: World) -> None:
     world.deliver("one", with_id=True)
 
 
+def flags_by_turns(world: World) -> None:
+    """Two hosts set the flags of one message by turns."""
+    world.deliver("one")
+    for host, flags in [("a", "S"), ("b", ""), ("a", "S")]:
+        world.flag("one", flags, host)
+
+
 def one_lost_reply(world: World) -> None:
     """A delivery that loses one reply must take less than five seconds."""
     world.deliver("one")
@@ -138,6 +145,8 @@ MUTANTS = [
         read.looked_for_in_new_alone, flagged_before_the_next_try, "I4",
         faults=NO_DIRECTORY_FSYNC, crash=False,
     ),
+    Mutant(read.an_old_listing_is_believed, flags_by_turns, "I6", "gluster"),
+    Mutant(read.directory_above_not_fsynced, histories.make_and_deliver, "I8"),
     Mutant(read.one_listing_is_believed, histories.read_flag_move, "I6", faults=MISSED),
     Mutant(read.flags_by_copy_and_unlink, histories.read_flag_move, "I3"),
     Mutant(read.flags_without_a_directory_fsync, histories.read_flag_move, "I1"),

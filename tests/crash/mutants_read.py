@@ -43,6 +43,28 @@ def looked_for_in_new_alone(patch: Patch) -> None:
     patch.setattr(maildir, "_search", search)
 
 
+def an_old_listing_is_believed(patch: Patch) -> None:
+    """flags that an earlier listing showed are not set again"""
+    set_flags = Reading.set_flags
+
+    def lazy(self: Reading, key: str, flags: str) -> Any:
+        known = self._known.get(key)
+        return known if known and known.flags == flags else set_flags(self, key, flags)
+
+    patch.setattr(Reading, "set_flags", lazy)
+
+
+def directory_above_not_fsynced(patch: Patch) -> None:
+    """a new Maildir is renamed into place without an fsync of the directory above it"""
+    fsync = SimHost.fsync
+
+    def below(self: SimHost, fd: int) -> None:
+        if self._handle(fd).path != "/":
+            fsync(self, fd)
+
+    patch.setattr(SimHost, "fsync", below)
+
+
 def one_listing_is_believed(patch: Patch) -> None:
     """a message that one listing does not show is taken to be gone"""
     on = Reading._on
