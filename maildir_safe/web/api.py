@@ -21,7 +21,7 @@ from starlette.routing import Route
 
 from maildir_safe.errors import MaildirSafeError
 from maildir_safe.maildir.reading import Message
-from maildir_safe.web.inbox import Closed, Inbox, received
+from maildir_safe.web.inbox import Closed, Inbox, order, printable, received
 from maildir_safe.web.mail import attachment, take_apart
 
 _MOST = 500
@@ -41,11 +41,11 @@ def line(inbox: Inbox, message: Message) -> dict[str, Any]:
     """A message as the list has it. Opens its file."""
     summary = inbox.summary(message)
     return {
-        "key": message.key,
+        "key": printable(message.key),
         "flags": message.flags,
         "unread": "S" not in message.flags,
         "size": message.size,
-        "received": received(message),
+        "received": received(message.key),
         "from": summary.sender,
         "from_name": summary.name,
         "to": summary.to,
@@ -135,7 +135,8 @@ def download(data: Iterator[bytes], content_type: str, name: str) -> Response:
 async def delete_message(request: Request) -> Response:
     """Remove one message."""
     inbox: Inbox = request.app.state.inbox
-    removed = await asyncio.to_thread(inbox.maildir.discard, request.path_params["key"])
+    message = await inbox.find(request.path_params["key"])
+    removed = await asyncio.to_thread(inbox.maildir.discard, message.key)
     inbox.forget()
     return JSONResponse({"removed": int(removed)}, 200 if removed else 404)
 
@@ -182,7 +183,7 @@ def _match(
     inbox: Inbox, messages: list[Message], wanted: dict[str, str], after: str | None
 ) -> dict[str, Any] | None:
     for message in messages[:_MOST]:
-        if message.key == after:
+        if after and order(printable(message.key)) <= order(after):
             return None
         summary = inbox.summary(message)
         recipients = " ".join([summary.to, *summary.envelope]).casefold()
@@ -199,9 +200,9 @@ async def health(request: Request) -> Response:  # noqa: ARG001
 async def ready(request: Request) -> Response:
     """That the Maildir can be listed; 503 with the reason if not."""
     try:
-        await asyncio.to_thread(request.app.state.inbox.refresh)
+        await request.app.state.inbox.messages()
     except MaildirSafeError as error:
-        return PlainTextResponse(f"{error}\n", 503)
+        return PlainTextResponse(f"{printable(str(error))}\n", 503)
     return PlainTextResponse("ready\n")
 
 

@@ -19,7 +19,7 @@ from maildir_safe.errors import MaildirSafeError
 from maildir_safe.maildir import Maildir
 from maildir_safe.web import api, pages
 from maildir_safe.web.guard import Guard
-from maildir_safe.web.inbox import Inbox
+from maildir_safe.web.inbox import Inbox, printable
 
 
 def application(maildir: Maildir, addresses: list[str] | None = None) -> Starlette:
@@ -47,8 +47,8 @@ async def _gone(request: Request, error: Exception) -> Response:  # noqa: ARG001
 
 async def _trouble(request: Request, error: Exception) -> Response:
     if request.url.path.startswith("/api/"):
-        return JSONResponse({"error": str(error)}, 503)
-    return PlainTextResponse(f"{error}\n", 503)
+        return JSONResponse({"error": printable(str(error))}, 503)
+    return PlainTextResponse(f"{printable(str(error))}\n", 503)
 
 
 class _Server(uvicorn.Server):

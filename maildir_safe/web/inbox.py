@@ -44,7 +44,7 @@ class Inbox:
 
     def __init__(self, maildir: Maildir) -> None:
         self.maildir = maildir
-        self.version = 0
+        self.version = time.time_ns() // 1_000_000  # not what an earlier server told the same page
         self._newest: list[Message] = []
         self._by_name: dict[str, Message] = {}
         self._by_key: dict[str, Message] = {}
@@ -111,8 +111,8 @@ class Inbox:
         found = {f"{message.subdir}/{message.name}": message for message in self.maildir.messages()}
         if found.keys() != self._by_name.keys():
             self._by_name = found
-            self._by_key = {message.key: message for message in found.values()}
-            self._newest = sorted(found.values(), key=_when, reverse=True)
+            self._by_key = {printable(message.key): message for message in found.values()}
+            self._newest = sorted(found.values(), key=lambda message: order(message.key), reverse=True)
             self.version += 1
 
     def forget(self) -> None:
@@ -120,7 +120,7 @@ class Inbox:
         self._settled = False
 
     async def find(self, key: str) -> Message:
-        """The message with this key; KeyError if there is none."""
+        """The message with this key, as `printable` gave it; KeyError if there is none."""
         await self.messages()
         return self._by_key[key]
 
@@ -172,20 +172,25 @@ class Inbox:
         return found, True
 
 
-def _when(message: Message) -> tuple[float, str]:
-    """When it was delivered, as its name tells: ``<seconds>.M<microseconds>…``."""
-    return received(message), message.name
+def order(key: str) -> tuple[float, str]:
+    """Messages sorted by this are in the order in which their names say that they were delivered."""
+    return received(key), key
 
 
-def received(message: Message) -> float:
+def received(key: str) -> float:
     """Seconds since 1970 at which a message was delivered, from its name; 0 for a foreign name.
 
     At most ten digits: to the year 2286, and never a date that cannot be shown.
     """
-    seconds, _, rest = message.name.partition(".")
+    seconds, _, rest = key.partition(".")
     if not (seconds.isdecimal() and seconds.isascii() and len(seconds) <= 10):
         return 0.0
     digits = ""
     if rest.startswith("M"):
         digits = rest[1:7] if rest[1:7].isdecimal() and rest[1:7].isascii() else ""
     return float(seconds) + (int(digits) / 1e6 if digits else 0.0)
+
+
+def printable(name: str) -> str:
+    """A file name that is not UTF-8 (a foreign message's, a path's) as one that can be sent to a browser."""
+    return name.encode("utf-8", "backslashreplace").decode()

@@ -110,7 +110,10 @@ def header_text(value: object) -> str:
         raw = "".join(pieces)
     except (LookupError, ValueError, email.errors.HeaderParseError):
         pass
-    raw = raw.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    try:
+        raw = raw.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    except UnicodeEncodeError:
+        raw = _whole(raw)
     return "".join(c if c.isprintable() else " " for c in raw).strip()
 
 
@@ -215,9 +218,15 @@ def content(part: EmailMessage) -> bytes:
 def _decoded(part: EmailMessage, data: bytes) -> str:
     charset = _charset(part.get_content_charset() or "utf-8")
     try:
-        return data[:_MOST_TEXT].decode(charset, "replace")
+        text = data[:_MOST_TEXT].decode(charset, "replace")
     except (LookupError, ValueError):
-        return data[:_MOST_TEXT].decode("utf-8", "replace")
+        text = data[:_MOST_TEXT].decode("utf-8", "replace")
+    return _whole(text)
+
+
+def _whole(text: str) -> str:
+    """Text without halves of characters (surrogates), which UTF-7 can name and no page can show."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _charset(name: str) -> str:

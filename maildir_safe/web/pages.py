@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -18,7 +19,7 @@ from starlette.templating import Jinja2Templates
 
 from maildir_safe.errors import MaildirSafeError
 from maildir_safe.web.api import line, number, page_of
-from maildir_safe.web.inbox import Closed, Inbox
+from maildir_safe.web.inbox import Closed, Inbox, printable
 from maildir_safe.web.mail import Mail, take_apart
 
 _PAGE = 50
@@ -68,7 +69,7 @@ async def show_list(request: Request) -> Response:
         "offset": offset,
         "older": offset + _PAGE if offset + _PAGE < total else None,
         "newer": max(offset - _PAGE, 0) if offset else None,
-        "path": inbox.maildir.path,
+        "path": printable(inbox.maildir.path),
         "version": inbox.version,
         "addresses": request.app.state.addresses,
     }
@@ -84,8 +85,9 @@ async def show_message(request: Request) -> Response:
         message.key, lambda raw: (take_apart(raw), raw[:_MOST_SOURCE].decode("utf-8", "replace"), len(raw))
     )
     if "S" not in message.flags:
-        message = await asyncio.to_thread(inbox.maildir.set_flags, message.key, message.flags + "S")
-        inbox.forget()
+        with contextlib.suppress(MaildirSafeError):  # where nothing can be written, it can be read
+            message = await asyncio.to_thread(inbox.maildir.set_flags, message.key, message.flags + "S")
+            inbox.forget()
     views = [view for view, there in _views(mail) if there]
     wanted = request.query_params.get("view", "")
     usual = "source" if mail.broken else views[0]
@@ -99,8 +101,8 @@ async def show_message(request: Request) -> Response:
         "remote": "remote" in request.query_params,
         "source": source,
         "cut": size > _MOST_SOURCE,
-        "newer": messages[at - 1].key if at else None,
-        "older": messages[at + 1].key if at + 1 < len(messages) else None,
+        "newer": printable(messages[at - 1].key) if at else None,
+        "older": printable(messages[at + 1].key) if at + 1 < len(messages) else None,
         "size": size,
     }
     return _templates.TemplateResponse(request, "message.html", context)
@@ -121,7 +123,8 @@ async def show_html(request: Request) -> Response:
     A link opens a window of its own, which knows nothing of this one.
     """
     inbox: Inbox = request.app.state.inbox
-    mail = await inbox.apart(request.path_params["key"], take_apart)
+    message = await inbox.find(request.path_params["key"])
+    mail = await inbox.apart(message.key, take_apart)
     remote = " https: http:" if "remote" in request.query_params else ""
     policy = (
         f"sandbox allow-popups allow-popups-to-escape-sandbox; default-src 'none'; img-src data:{remote};"
@@ -139,11 +142,12 @@ async def toggle(request: Request) -> Response:
     """Mark a message as read or unread (S), or with a star or without (F)."""
     inbox: Inbox = request.app.state.inbox
     key, flag = request.path_params["key"], request.path_params["flag"]
-    flags = (await inbox.find(key)).flags
+    message = await inbox.find(key)
+    flags = message.flags
     if flag not in ("S", "F"):
         return PlainTextResponse("The flags are S and F.\n", 404)
     changed = flags.replace(flag, "") if flag in flags else flags + flag
-    await asyncio.to_thread(inbox.maildir.set_flags, key, changed)
+    await asyncio.to_thread(inbox.maildir.set_flags, message.key, changed)
     inbox.forget()
     return RedirectResponse("/" if flag == "S" else f"/message/{quote(key)}", 303)
 
@@ -152,8 +156,8 @@ async def delete(request: Request) -> Response:
     """Remove a message, or all of them, from the page's buttons."""
     inbox: Inbox = request.app.state.inbox
     key = request.path_params.get("key")
-    keys = [key] if key else [message.key for message in await inbox.messages()]
-    await asyncio.to_thread(lambda: [inbox.maildir.discard(each) for each in keys])
+    messages = [await inbox.find(key)] if key else await inbox.messages()
+    await asyncio.to_thread(lambda: [inbox.maildir.discard(message.key) for message in messages])
     inbox.forget()
     return RedirectResponse("/", 303)
 
@@ -172,7 +176,7 @@ async def events(request: Request) -> Response:
             except TimeoutError:
                 yield ": still here\n\n"
             except MaildirSafeError as error:
-                yield f"event: trouble\ndata: {' '.join(str(error).split())}\n\n"
+                yield f"event: trouble\ndata: {' '.join(printable(str(error)).split())}\n\n"
                 await asyncio.sleep(5)
             else:
                 yield f"data: {version}\n\n"

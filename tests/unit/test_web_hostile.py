@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import base64
+import re
 import resource
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from starlette.testclient import TestClient
 
 from maildir_safe import Maildir
+from maildir_safe.errors import TemporaryError
 from maildir_safe.web.app import application
 from maildir_safe.web.guard import Guard
 from maildir_safe.web.mail import Summary, header_text, take_apart
@@ -111,6 +114,24 @@ def test_a_foreign_file_name_is_listed(client: TestClient, maildir: Maildir, nam
     assert client.get(f"/message/{message['key']}").status_code == 200
 
 
+@pytest.mark.parametrize("name", [b"\xff\xfe.eml", b'<b>&"?# .eml', "é".encode()])
+def test_a_name_of_any_bytes_can_be_read_and_deleted(
+    client: TestClient, maildir: Maildir, name: bytes
+) -> None:
+    with open(maildir.path.encode() + b"/cur/" + name + b":2,", "wb") as file:
+        file.write(b"Subject: odd\n\n")
+    page = client.get("/").text
+    assert "<b>&" not in page
+    (path,) = re.findall(r'href="(/message/[^"]+)"', page)
+    assert "<h2>odd</h2>" in client.get(path).text
+    assert client.get(f"{path}/html").status_code == 200
+    assert client.post(f"{path}/toggle/F").status_code == 200
+    (message,) = client.get("/api/messages").json()["messages"]
+    assert message["flags"] == "FS"
+    assert client.delete(f"/api/messages/{quote(message['key'])}").json() == {"removed": 1}
+    assert list(Path(maildir.path, "cur").iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("name", "shown"),
     [
@@ -133,6 +154,17 @@ def test_an_attachments_name_is_only_a_name(
     assert answer.headers["content-disposition"] == f"attachment; filename*=UTF-8''{shown}"
     assert "set-cookie" not in answer.headers
     assert answer.headers["content-security-policy"] == "sandbox; default-src 'none'"
+
+
+@pytest.mark.parametrize("charset", ["utf-7", "unicode_escape", "raw_unicode_escape", "utf-16"])
+def test_halves_of_a_character_are_shown(client: TestClient, maildir: Maildir, charset: str) -> None:
+    half = b"+2AA- \\ud800 \x00\xd8"
+    heads = b"Subject: =?" + charset.encode() + b"?b?" + base64.b64encode(half) + b"?=\n"
+    key = maildir.deliver(
+        heads + b"Content-Type: text/plain; charset=" + charset.encode() + b"\n\n" + half
+    ).key
+    for path in ("/", f"/message/{key}", f"/api/messages/{key}", "/?search=x"):
+        assert client.get(path).status_code == 200
 
 
 # Envelope
@@ -181,6 +213,31 @@ def test_other_sites_pages_may_link_here_and_nothing_else(
     maildir.deliver(b"Subject: x\n\n")
     assert client.request(method, "/api/messages", headers=headers).status_code == status
     assert len(list(maildir.messages())) == int(method == "GET" or status != 200)
+
+
+def test_a_maildir_that_nobody_may_write_can_be_read(
+    client: TestClient, maildir: Maildir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = maildir.deliver(b"Subject: x\n\nthe text\n").key
+
+    def refuse(*_: object) -> None:
+        raise TemporaryError("read-only file system")
+
+    monkeypatch.setattr(maildir, "set_flags", refuse)
+    assert "the text" in client.get(f"/message/{key}").text
+    assert client.post(f"/message/{key}/toggle/F").status_code == 503
+
+
+def test_wait_knows_what_is_newer_than_a_message_that_was_deleted(
+    client: TestClient, maildir: Maildir
+) -> None:
+    maildir.deliver(b"Subject: first\n\n")
+    second = maildir.deliver(b"Subject: second\n\n").key
+    maildir.discard(second)
+    assert client.get("/api/wait", params={"after": second, "timeout": "0"}).status_code == 404
+    maildir.deliver(b"Subject: third\n\n")
+    answer = client.get("/api/wait", params={"after": second, "timeout": "0"})
+    assert answer.json()["subject"] == "third"
 
 
 # What a person marks, and what is found

@@ -1,0 +1,49 @@
+"""Whatever bytes a message is made of, the page shows it and the API answers."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from starlette.testclient import TestClient
+
+from maildir_safe import Maildir
+from maildir_safe.web.app import application
+
+WORDS = [
+    b"Subject: ", b"From: ", b"To: ", b"Received: ", b"Delivered-To: ", b"Return-Path: <", b"Content-Type: ",
+    b"multipart/mixed; boundary=x", b'multipart/alternative; boundary="x"', b"text/html", b"message/rfc822",
+    b"message/delivery-status", b"image/png", b"text/plain; charset=", b"utf-16", b"utf-7", b"idna",
+    b"unicode_escape", b"Content-Transfer-Encoding: ", b"base64", b"quoted-printable", b"x-uuencode",
+    b"Content-Disposition: attachment; filename=", b"filename*=utf-8''%e2%82", b"filename*0*=", b"filename*1=",
+    b'name="', b"Content-ID: <a>\n", b"<img src=cid:a>", b"=?utf-8?b?", b"=?utf-7?q?+2AA-?=", b"?=", b"=?",
+    b"\n", b"\n\n", b"\r\n", b"\n--x\n", b"\n--x--\n", b"\n\t", b"\0", b"\xff", b"\xc3\xa9", b"\x1b[31m",
+    b"\xe2\x80\xae", b"begin 644 a\n#0V%T\n\nend\n", b"AAAA====", b"=E9=", *(b"%c" % c for c in b'";,<>()\\@:'),
+]  # fmt: skip
+MESSAGES = st.lists(st.sampled_from(WORDS) | st.binary(max_size=6), max_size=60).map(b"".join)
+
+
+@pytest.fixture(scope="module")
+def inbox() -> Iterator[tuple[Maildir, TestClient]]:
+    with tempfile.TemporaryDirectory() as place:
+        maildir = Maildir(Path(place, "m"))
+        with TestClient(application(maildir), base_url="http://127.0.0.1") as client:
+            yield maildir, client
+
+
+@settings(deadline=None, max_examples=100)
+@given(raw=MESSAGES)
+def test_any_message_is_shown(inbox: tuple[Maildir, TestClient], raw: bytes) -> None:
+    maildir, client = inbox
+    key = maildir.deliver(raw).key
+    views = [f"/message/{key}?view={view}" for view in ("html", "text", "headers", "source")]
+    for path in ["/", "/?search=e", *views, f"/message/{key}/html"]:
+        assert client.get(path).status_code == 200, path
+    for part in client.get(f"/api/messages/{key}").json()["attachments"]:
+        assert client.get(f"/api/messages/{key}/attachments/{part['number']}").status_code == 200
+    assert client.get(f"/api/messages/{key}/raw").content == raw
+    assert client.delete(f"/api/messages/{key}").status_code == 200
