@@ -53,7 +53,12 @@ def run(args: argparse.Namespace) -> int:
     except ValueError as error:
         print(f"maildir-safe work: {error}", file=sys.stderr)
         return 2
-    with Queue(args.spool, create=False, lease=args.lease, shared=not args.alone) as queue:
+    try:
+        opened = Queue(args.spool, create=False, lease=args.lease, shared=not args.alone)
+    except ValueError as error:
+        print(f"maildir-safe work: {error}", file=sys.stderr)
+        return 2
+    with opened as queue:
         worker = Worker(
             queue,
             courier,

@@ -66,8 +66,8 @@ class Queue:
     Args:
         path: the spool.
         create: make it if nothing is there; the directory above it must exist.
-        lease: seconds after which a worker that stands still loses what it holds. At least three
-            times as long as the mount hides changes of other hosts (FACTS.md: up to 30 s).
+        lease: seconds after which a worker that stands still loses what it holds; 90 at least on
+            NFS, 60 on sshfs: three times as long as the mount may hide what other hosts do.
         shared: False: claim only what this host has put, as mounts need on which two hosts may
             both win a rename (Coda, s3fs).
         heartbeat: renew the lease from a thread. False: the caller calls `tend` often enough.
@@ -78,6 +78,7 @@ class Queue:
 
     Raises:
         TemporaryError: it is not a spool, cannot be made, or hosts cannot share it on this mount.
+        ValueError: the lease is too short for this mount.
     """
 
     def __init__(
@@ -104,7 +105,7 @@ class Queue:
         self._look_at = 0.0
         self._layout = Layout(fs, self.path, create)
         if shared:
-            self._layout.check_shared()
+            self._layout.check_shared(lease)
         ids = ItemIds(fs, os.uname().nodename)
         shard = f"{ids.host}-{fs.random(4).hex()}"
         self._writer = Writer(fs, self._layout, shard, ids, require, patience)
@@ -230,8 +231,8 @@ class Queue:
             if now >= self._look_at:
                 self._watch.look(self._lease.worker if self._lease else "")
                 for worker in self._fs.listdir(self._layout.fd["fenced"]):
-                    count = self._spool.sweep(worker)
-                    log.warning("worker %s was fenced: %d items returned", worker, count)
+                    self._sweep(worker)
+                    self._renew()  # sweeping may take its time
                 self._look_at = now + self._lease_seconds / 3
         except OSError as error:
             raise storage_error(f"look after {self.path}", error) from error
@@ -250,8 +251,8 @@ class Queue:
         lease.give_up()
         try:
             if lease.worker in self._fs.listdir(self._layout.fd["fenced"]):
-                self._spool.sweep(lease.worker)
-        except (OSError, TemporaryError) as error:
+                self._sweep(lease.worker)
+        except OSError as error:
             log.warning("worker %s is left to others to sweep: %s", lease.worker, error)
 
     def __enter__(self) -> Queue:
@@ -350,6 +351,16 @@ class Queue:
                 self._spool.tidy(lease)
         except LeaseLost:
             self._forget(lease)
+
+    def _sweep(self, worker: str) -> None:
+        """Sweep a fenced worker as far as possible now: what is left must not stop everything else."""
+        try:
+            count = self._spool.sweep(worker)
+        except (OSError, TemporaryError) as error:
+            log.warning("worker %s is fenced, and cannot be swept yet: %s", worker, error)
+        else:
+            if count:
+                log.warning("worker %s was fenced: %d items returned", worker, count)
 
     def _forget(self, lease: Lease | None) -> None:
         log.warning("LeaseLost: worker %s was fenced; going on as a new one", lease and lease.worker)

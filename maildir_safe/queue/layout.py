@@ -16,6 +16,9 @@ DIRECTORIES = ("tmp", "pending", "claimed", "alive", "fenced", "notes", "hold", 
 NOT_SHARED = {"coda", "fuse.s3fs"}
 """Where two hosts may both win a rename of the same file (FACTS.md section 1; s3fs copies)."""
 
+HIDDEN_FOR = {"nfs": 30, "nfs4": 30, "fuse.sshfs": 20, "cifs": 5, "fuse.rclone": 5, "afs": 5}
+"""Seconds that one client may not see what another did (FACTS.md section 1)."""
+
 
 class Layout:
     """Descriptors of a spool's directories, closed when the last user lets go.
@@ -54,14 +57,23 @@ class Layout:
         for fd in self.fd.values():
             close_quietly(self._fs, fd)
 
-    def check_shared(self) -> None:
-        """Refuse a mount on which several hosts cannot share a spool.
+    def check_shared(self, lease: int) -> None:
+        """Refuse a mount on which several hosts cannot share a spool, or a lease too short for it.
+
+        Args:
+            lease: in seconds.
 
         Raises:
             TemporaryError: two hosts could both win the same item.
+            ValueError: the lease is shorter than three times what the mount hides.
         """
         if self.fstype in NOT_SHARED:
             raise TemporaryError(
                 f"{self.path}: on {self.fstype} two hosts can win the same rename, so they must not share a "
                 "spool's items. Run every host with shared=False (--alone): each works what it put itself"
+            )
+        least = 3 * HIDDEN_FOR.get(self.fstype, 0)
+        if lease < least:
+            raise ValueError(
+                f"{self.path}: on {self.fstype} a lease is {least} seconds at least, not {lease}"
             )

@@ -51,8 +51,11 @@ class Notes:
 
     def _write(self, name: str, data: bytes, durable: bool) -> None:
         fs, dir_fd = self._fs, self._layout.fd["notes"]
-        remove_quietly(fs, dir_fd, name)  # one that was begun before a crash
-        fd = fs.create(name, dir_fd)
+        try:
+            fd = fs.create(name, dir_fd)
+        except FileExistsError:  # begun before a crash, which took the item's rename back
+            fs.unlink(name, dir_fd)
+            fd = fs.create(name, dir_fd)
         try:
             while data:
                 data = data[fs.write(fd, data) :]

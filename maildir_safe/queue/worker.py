@@ -177,7 +177,7 @@ class Worker:
                 self._tell(claim)
         except LeaseLost:
             self._count("leases_lost")  # the claim itself has logged it
-        except (PermanentError, TemporaryError) as error:
+        except (PermanentError, TemporaryError, OSError) as error:  # it returns: nobody answers for it
             log.warning("%s: %s", claim.id, error)
 
     def _hand_over(self, claim: Claim) -> None:

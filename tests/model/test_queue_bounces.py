@@ -1,0 +1,132 @@
+"""A failure is told to its sender, whenever power fails: at least once, and once if it does not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from maildir_safe.errors import TemporaryError
+from maildir_safe.queue.claim import Claim
+from maildir_safe.queue.courier import Answer, Handing
+from maildir_safe.queue.item import BOUNCED, FAILED
+from maildir_safe.queue.worker import Worker
+from maildir_safe.testing.simfs import Fault, SimServer
+from tests.model.queue_world import LEASE, SPOOL, Actor, Ledger, faults_of, new_server
+
+
+class Post:
+    """What went out, in spite of every crash: ``a`` takes all, ``b`` never, and ``s`` is the sender."""
+
+    def __init__(self) -> None:
+        self.sent: list[str] = []
+
+    def __call__(self, handing: Handing) -> dict[str, Answer]:
+        handing.open().read()
+        handing.confirm()
+        answers = {}
+        for recipient in handing.recipients:
+            refused = recipient.startswith("b")
+            answers[recipient] = Answer(550, "5.1.1 nobody") if refused else Answer(250, "ok")
+            self.sent += [] if refused else [recipient]
+        return answers
+
+
+def work(actor: Actor, post: Post, rounds: int = 4) -> None:
+    try:
+        worker = Worker(actor.queue, post, host="mx.example.org")
+    except TemporaryError:
+        return  # it cannot even be opened now
+    for _ in range(rounds):
+        for claim in actor.claim(9, bounces=True):
+            worker.handle(claim)
+        actor.host.sleep(1.0)
+
+
+def put(server: SimServer) -> None:
+    Actor(server, Ledger(), "putter").queue.put(b"x\n", "s@x.org", ["a@x.org", "b@x.org"])
+
+
+def finish(server: SimServer, post: Post) -> None:
+    """A new host goes on, and everything is as it should be in the end."""
+    server.settle()
+    last = Actor(server, Ledger(), f"last{len(server.hosts)}")
+    for _ in range(6):
+        work(last, post)
+        server.advance(LEASE / 2)
+    stats = last.queue.stats()
+    assert (stats["pending"], stats["claimed"], stats["failed"]) == (0, 0, 1), stats
+    [listed] = last.queue.items("failed")
+    assert listed.item.states == "db"
+    last.queue.close()
+    assert post.sent.count("a@x.org") >= 1
+    assert post.sent.count("s@x.org") >= 1, "the sender was never told"
+    leftover = [path for path in server.files() if path.startswith(f"{SPOOL}/notes/")]
+    assert leftover, "what was answered is forgotten"
+
+
+def test_without_trouble_everybody_is_told_once() -> None:
+    server, post = new_server(), Post()
+    put(server)
+    finish(server, post)
+    assert sorted(post.sent) == ["a@x.org", "s@x.org"]
+
+
+def test_a_crash_anywhere() -> None:
+    server, post = new_server(), Post()
+    put(server)
+    found: list[tuple[SimServer, Post]] = []
+
+    def look(_: object) -> None:
+        for choice in server.disk.choices():
+            before = Post()
+            before.sent = post.sent.copy()
+            found.append((server.crashed(choice), before))
+
+    server.after_call = look
+    work(Actor(server, Ledger(), "a"), post)
+    server.after_call = None
+    for after, before in found:
+        finish(after, before)
+    assert len(found) > 100
+    assert post.sent.count("s@x.org") == 1
+    print(f"{len(found)} crashes")
+
+
+@pytest.mark.parametrize("profile", ["local", "nfs4"])
+def test_every_single_fault(profile: str) -> None:
+    def run(*faults: Fault) -> tuple[SimServer, Post]:
+        server, post = new_server(profile), Post()
+        put(server)
+        work(Actor(server, Ledger(), "a", faults), post)
+        return server, post
+
+    faults = list(faults_of(run()[0], "a"))
+    for fault in faults:
+        try:
+            finish(*run(fault))
+        except (AssertionError, TemporaryError) as error:
+            raise AssertionError(f"{fault}: {error}") from error
+    print(f"{len(faults)} faults")
+
+
+def b_before_the_bounce(self: Worker, claim: Claim) -> None:
+    handing = self._bounce(claim)
+    self._say(claim, claim.item.states.replace(FAILED, BOUNCED), None, None)
+    handing.open().read()
+    self._fs.monotonic()
+    self._queue.stats()  # any file call: here the power may fail
+    self._bounces(Handing(handing.id, "", handing.recipients, handing.open, lambda: None))
+
+
+@pytest.mark.parametrize(
+    ("patched", "mutant"),
+    [("_tell", b_before_the_bounce)],
+    ids=["b written before the bounce is handed over"],
+)
+def test_a_mutant_is_caught(
+    patched: str, mutant: Callable[[Worker, Claim], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Worker, patched, mutant)
+    with pytest.raises(AssertionError, match="never told"):
+        test_a_crash_anywhere()
