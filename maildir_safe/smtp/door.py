@@ -6,6 +6,7 @@ import asyncio
 
 from maildir_safe.smtp.auth import MECHANISMS
 from maildir_safe.smtp.limits import Budget, Hold
+from maildir_safe.smtp.tally import Tally
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class Door:
         passwords: mail is refused before AUTH, and AUTH before STARTTLS where there is TLS. None: in
             test mode any password is taken, otherwise AUTH is not offered.
         faults: scripted faults, or None.
+        tally: counts the messages.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class Door:
         tls: ssl.SSLContext | None = None,
         passwords: Passwords | None = None,
         faults: Faults | None = None,
+        tally: Tally | None = None,
     ) -> None:
         self.store = store
         self.log = log
@@ -60,6 +63,7 @@ class Door:
         self.tls = tls
         self.passwords = passwords
         self.faults = faults
+        self.tally = tally or Tally()
         self._budget = budget
         self._sessions: set[Connection] = set()
         self._deliveries: set[asyncio.Task[list[Result]]] = set()

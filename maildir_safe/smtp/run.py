@@ -21,6 +21,7 @@ from maildir_safe.smtp.log import MessageLog
 from maildir_safe.smtp.routing import CatchAll, MailboxMap
 from maildir_safe.smtp.server import Server, serve
 from maildir_safe.smtp.store import MaildirStore
+from maildir_safe.smtp.tally import Tally
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ class Service:
         if settings.tls:
             self._tls, self.ca = tls.server_context(settings.tls, settings.hostname)
         self.budget = Budget(settings.max_connections, settings.max_in_flight, settings.workers)
+        self._tally = Tally(settings.workers)
         self._smtp = [listen(address) for address in settings.smtp]
         self._lmtp = [listen(address) for address in settings.lmtp]
         self.smtp_addresses = [address_of(sock) for sock in self._smtp]
@@ -101,6 +103,7 @@ class Service:
         self, number: int, parent: socket.socket | None, ready: Callable[[], None] = lambda: None
     ) -> None:
         self.budget.use_slot(number)
+        self._tally.use_slot(number)
         beside = self.beside() if number == 0 else []
         asyncio.run(serve(self.server(), beside, parent, ready))
 
@@ -121,6 +124,7 @@ class Service:
             tls=self._tls,
             passwords=self._passwords,
             faults=self._faults,
+            tally=self._tally,
         )
         return Server(door, self._smtp, self._lmtp, settings.grace)
 
@@ -132,7 +136,9 @@ class Service:
             from maildir_safe.web.app import serve_page
 
             addresses = [*self.smtp_addresses, *self.lmtp_addresses]
-            work.append(serve_page(Maildir(settings.maildir, create=False), self._web, addresses))
+            work.append(
+                serve_page(Maildir(settings.maildir, create=False), self._web, addresses, self._tally)
+            )
         if settings.keep is not None or settings.keep_days is not None:
             seconds = None if settings.keep_days is None else settings.keep_days * _DAY
             maildir = Maildir(settings.maildir, create=False)

@@ -225,7 +225,9 @@ class SmtpSession(Connection):
             results = [Result(refused.reply)] * len(addresses)
         finally:
             held.release()
-        self._door.log.message(self, delivery, held.received, results, time.monotonic() - start)
+        seconds = time.monotonic() - start
+        self._door.log.message(self, delivery, held.received, results, seconds)
+        self._door.tally.add(all(result.receipt for result in results), seconds)
         try:
             await self._fault("stored", *addresses)
         except Refused as refused:

@@ -24,6 +24,12 @@ from maildir_safe.maildir.reading import Message
 from maildir_safe.web.inbox import Closed, Inbox, order, printable, received
 from maildir_safe.web.mail import attachment, take_apart
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from prometheus_client import Metric
+
+    from maildir_safe.smtp.tally import Tally
+
 _MOST = 500
 _LONGEST_WAIT = 60.0
 
@@ -208,20 +214,33 @@ async def ready(request: Request) -> Response:
 
 async def metrics(request: Request) -> Response:
     """What Prometheus asks for."""
-    from prometheus_client import (
-        CONTENT_TYPE_LATEST,
-        CollectorRegistry,
-        Gauge,
-        ProcessCollector,
-        generate_latest,
-    )
+    from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, ProcessCollector, generate_latest
 
-    inbox: Inbox = request.app.state.inbox
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
-    messages = Gauge("maildir_safe_messages", "Messages in the Maildir", registry=registry)
-    messages.set(len(await inbox.messages()))
+    registry.register(_Now(request.app.state.tally, len(await request.app.state.inbox.messages())))
     return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+
+class _Now:
+    """The figures of this moment, in the form that prometheus_client takes."""
+
+    def __init__(self, tally: Tally, messages: int) -> None:
+        self._tally = tally
+        self._messages = messages
+
+    def collect(self) -> Iterator[Metric]:
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, SummaryMetricFamily
+
+        stored, refused = self._tally.stored, self._tally.refused
+        deliveries = CounterMetricFamily("maildir_safe_deliveries", "Messages taken", labels=["result"])
+        deliveries.add_metric(["stored"], stored)
+        deliveries.add_metric(["refused"], refused)
+        yield deliveries
+        yield SummaryMetricFamily(
+            "maildir_safe_delivery_seconds", "From DATA to the answer", stored + refused, self._tally.seconds
+        )
+        yield GaugeMetricFamily("maildir_safe_messages", "Messages in the Maildir", self._messages)
 
 
 ROUTES = [

@@ -17,17 +17,21 @@ from starlette.staticfiles import StaticFiles
 
 from maildir_safe.errors import MaildirSafeError
 from maildir_safe.maildir import Maildir
+from maildir_safe.smtp.tally import Tally
 from maildir_safe.web import api, pages
 from maildir_safe.web.guard import Guard
 from maildir_safe.web.inbox import Inbox, printable
 
 
-def application(maildir: Maildir, addresses: list[str] | None = None) -> Starlette:
+def application(
+    maildir: Maildir, addresses: list[str] | None = None, tally: Tally | None = None
+) -> Starlette:
     """The inbox as an ASGI application, which answers anybody: put it behind a `Guard`.
 
     Args:
         maildir: what is shown.
         addresses: where mail is taken, told on an empty page.
+        tally: what came, for the metrics.
     """
     static = Mount("/static", StaticFiles(directory=Path(__file__).parent / "static"))
     handlers = {KeyError: _gone, MaildirSafeError: _trouble}
@@ -35,6 +39,7 @@ def application(maildir: Maildir, addresses: list[str] | None = None) -> Starlet
     app.router.redirect_slashes = False  # DELETE /api/messages/ must not become "delete all"
     app.state.inbox = Inbox(maildir)
     app.state.addresses = addresses or []
+    app.state.tally = tally or Tally()
     return app
 
 
@@ -60,15 +65,16 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def serve_page(maildir: Maildir, sock: socket.socket, addresses: list[str]) -> None:
+async def serve_page(maildir: Maildir, sock: socket.socket, addresses: list[str], tally: Tally) -> None:
     """Serve the inbox until cancelled.
 
     Args:
         maildir: what is shown.
         sock: a listening socket.
         addresses: where mail is taken, told on an empty page.
+        tally: what came, for the metrics.
     """
-    app = application(maildir, addresses)
+    app = application(maildir, addresses, tally)
     config = uvicorn.Config(
         Guard(app),
         lifespan="off",

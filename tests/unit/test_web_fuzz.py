@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from starlette.testclient import TestClient
 
 from maildir_safe import Maildir
@@ -19,10 +18,12 @@ WORDS = [
     b"multipart/mixed; boundary=x", b'multipart/alternative; boundary="x"', b"text/html", b"message/rfc822",
     b"message/delivery-status", b"image/png", b"text/plain; charset=", b"utf-16", b"utf-7", b"idna",
     b"unicode_escape", b"Content-Transfer-Encoding: ", b"base64", b"quoted-printable", b"x-uuencode",
-    b"Content-Disposition: attachment; filename=", b"filename*=utf-8''%e2%82", b"filename*0*=", b"filename*1=",
+    b"Content-Disposition: attachment; filename=", b"filename*=utf-8''%e2%82", b"filename*0*=",
+    b"filename*1=",
     b'name="', b"Content-ID: <a>\n", b"<img src=cid:a>", b"=?utf-8?b?", b"=?utf-7?q?+2AA-?=", b"?=", b"=?",
     b"\n", b"\n\n", b"\r\n", b"\n--x\n", b"\n--x--\n", b"\n\t", b"\0", b"\xff", b"\xc3\xa9", b"\x1b[31m",
-    b"\xe2\x80\xae", b"begin 644 a\n#0V%T\n\nend\n", b"AAAA====", b"=E9=", *(b"%c" % c for c in b'";,<>()\\@:'),
+    b"\xe2\x80\xae", b"begin 644 a\n#0V%T\n\nend\n", b"AAAA====",
+    b"=E9=", *(b"%c" % c for c in b'";,<>()\\@:'),
 ]  # fmt: skip
 MESSAGES = st.lists(st.sampled_from(WORDS) | st.binary(max_size=6), max_size=60).map(b"".join)
 

@@ -36,6 +36,11 @@ def test_mail_in_and_page_out(tmp_path: Path) -> None:
         client.sendmail("a@b", ["c@d"], MESSAGE)
     (message,) = json.loads(get(serve, "api/messages"))["messages"]
     assert (message["subject"], message["envelope_to"]) == ("hello", ["c@d"])
+    figures = get(serve, "metrics").decode()
+    assert 'maildir_safe_deliveries_total{result="stored"} 1.0' in figures
+    assert 'maildir_safe_deliveries_total{result="refused"} 0.0' in figures
+    assert "maildir_safe_delivery_seconds_count 1.0" in figures
+    assert "maildir_safe_messages 1.0" in figures
     assert serve.end()[0] == 0
 
 
