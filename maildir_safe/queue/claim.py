@@ -212,6 +212,7 @@ class Claim:
             if self._over:
                 raise LeaseLost(f"{self.id}: this claim has ended")
             try:
+                self._lease.confirm()  # the path decides; but who stood still need not look far
                 result = act(*args)
             except LeaseLost as lost:
                 self._over = True

@@ -281,6 +281,8 @@ class Spool:
                 outcome.kind = DONE
             else:
                 outcome = self._handoff.claim(lease.dir_fd, item.name, dst_dir, dst)
+        if outcome.kind == UNKNOWN:
+            lease.renew()  # GlusterFS says ESTALE when claimed/<W> was swept
         return outcome
 
     def _was_mine(self, lease: Lease, item: Item) -> bool:
