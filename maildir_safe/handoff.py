@@ -240,7 +240,9 @@ class Handoff:
         except OSError:
             return None
         try:
-            return there, self._present(dst_dir, dst)
+            seen = self._present(dst_dir, dst)
+            if seen or self._fs.fstat(dst_dir).st_nlink:  # a removed directory is listed as empty
+                return there, seen
         except OSError as error:
             if error.errno not in (errno.ENOENT, errno.ESTALE):
                 return None

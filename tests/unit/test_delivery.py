@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import errno
 import io
+import shutil
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -353,3 +355,35 @@ def test_a_folder_that_was_removed_meanwhile_is_made_again() -> None:
     assert [
         lab.maildir.folder("Lists").open(m.key).read() for m in lab.maildir.folder("Lists").messages()
     ] == [b"2\n"]
+
+
+def test_a_relative_path_means_the_same_after_chdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    maildir = Maildir("box")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+    maildir.close()  # as after five seconds: the directories are opened anew
+    assert maildir.deliver(MAIL).path.startswith(f"{tmp_path}/box/new/")
+
+
+@pytest.mark.parametrize("flags", ["S", "RS"])
+def test_a_message_with_flags_goes_into_cur_by_asyncio_too(flags: str) -> None:
+    lab = Lab(profile="vfat")
+    receipt = asyncio.run(lab.maildir.deliver_async(MAIL, flags=flags))
+    (message,) = lab.maildir.messages()
+    assert (message.key, message.subdir, message.flags) == (receipt.key, "cur", flags)
+    assert message.name.endswith(f";2,{flags}")
+
+
+@pytest.mark.parametrize("subdirs", [["new"], ["tmp"], ["tmp", "new", "cur"]])
+def test_directories_that_are_removed_and_made_again_are_found_again(
+    tmp_path: Path, subdirs: list[str]
+) -> None:
+    maildir = Maildir(tmp_path / "m")
+    maildir.deliver(b"old\n")
+    for subdir in subdirs:
+        shutil.rmtree(tmp_path / "m" / subdir)
+        (tmp_path / "m" / subdir).mkdir()
+    maildir.deliver(MAIL)
+    assert MAIL in [maildir.open(message.key).read() for message in maildir.messages()]
+    assert not list((tmp_path / "m" / "tmp").iterdir())
