@@ -81,7 +81,7 @@ class Maildir:
         _one_of("require", require, (None, *LEVELS))
         _one_of("separator", separator, (None, ":", ";"))
         _one_of("staging", staging, ("tmp", "new"))
-        self.path = os.fspath(path)
+        self.path = os.path.abspath(path)  # it is looked up again, perhaps after a chdir
         self._fs = fs or OsFileSystem()
         self._require = require
         self._separator = separator
