@@ -12,6 +12,7 @@ from maildir_safe.fs import OsFileSystem
 from maildir_safe.handoff import PATIENCE
 from maildir_safe.maildir.delivery import Letter
 from maildir_safe.maildir.source import Source
+from maildir_safe.names import host_token
 from maildir_safe.queue import envelope
 from maildir_safe.queue.bucket import NOW, period
 from maildir_safe.queue.claim import Claim
@@ -106,14 +107,15 @@ class Queue:
         self._layout = Layout(fs, self.path, create)
         if shared:
             self._layout.check_shared(lease)
-        ids = ItemIds(fs, os.uname().nodename)
-        shard = f"{ids.host}-{fs.random(4).hex()}"
+        self._host = host_token(os.uname().nodename)
+        ids, shard = ItemIds(fs, self._host), f"{self._host}-{fs.random(4).hex()}"
+        only = None if shared else self._host
         self._writer = Writer(fs, self._layout, shard, ids, require, patience)
         self._spool = Spool(fs, self._layout, self._writer, patience)
         self._notes = Notes(fs, self._layout)
         start = int.from_bytes(fs.random(4), "big")
-        self._scanner = Scanner(fs, self._layout, start, "" if shared else f"{ids.host}-")
-        self._watch = Watch(fs, self._layout, patience)
+        self._scanner = Scanner(fs, self._layout, start, only)
+        self._watch = Watch(fs, self._layout, only, patience)
         self._operating = Operating(fs, self._layout, self._spool, self._notes)
 
     # Putting
@@ -230,7 +232,7 @@ class Queue:
             now = self._fs.monotonic()
             if now >= self._look_at:
                 self._watch.look(self._lease.worker if self._lease else "")
-                for worker in self._fs.listdir(self._layout.fd["fenced"]):
+                for worker in filter(self._watch.minds, self._fs.listdir(self._layout.fd["fenced"])):
                     self._sweep(worker)
                     self._renew()  # sweeping may take its time
                 self._look_at = now + self._lease_seconds / 3
@@ -338,7 +340,7 @@ class Queue:
     def _registered(self) -> Lease:
         with self._lock:
             if self._lease is None:
-                self._lease = Lease(self._fs, self._layout, self._lease_seconds, self._patience)
+                self._lease = Lease(self._fs, self._layout, self._host, self._lease_seconds, self._patience)
                 if self._heartbeat and self._stop is None:
                     self._stop = threading.Event()
                     _start_heartbeat(weakref.ref(self), self._stop, self._lease_seconds / 12)

@@ -107,9 +107,9 @@ class ItemIds:
 
     def __init__(self, fs: FileSystem, hostname: str) -> None:
         self._fs = fs
-        self.host = host_token(hostname)[:_HOST_LIMIT]
+        self._host = host_token(hostname)[:_HOST_LIMIT]
 
     def new(self, hashed_id: str = "") -> str:
         """A fresh id; see `maildir_safe.names.UniqueNames.new`, in whose place it is used."""
         seconds, nanoseconds = divmod(self._fs.time_ns(), 1_000_000_000)
-        return f"{seconds}.M{nanoseconds // 1000:06d}R{self._fs.random(8).hex()}{hashed_id}.{self.host}"
+        return f"{seconds}.M{nanoseconds // 1000:06d}R{self._fs.random(8).hex()}{hashed_id}.{self._host}"

@@ -34,12 +34,18 @@ def lease_seconds(worker: str) -> float:
     return float(worker.rpartition("-")[2])
 
 
+def host_of(worker: str) -> str:
+    """The host of a worker, by its id: ``mx1`` of ``mx1-00c0ffee00c0ffee-300``."""
+    return worker.rsplit("-", 2)[0]
+
+
 class Lease:
     """One incarnation of a worker, registered when made. Thread-safe.
 
     Args:
         fs: the file system's calls.
         layout: the spool.
+        host: this host's name, as ids have it.
         seconds: how long the lease is; at least three times what the mount's caches hide.
         patience: see `maildir_safe.handoff.Handoff`.
 
@@ -54,7 +60,7 @@ class Lease:
         TemporaryError: it cannot be registered.
     """
 
-    def __init__(self, fs: FileSystem, layout: Layout, seconds: int, patience: float) -> None:
+    def __init__(self, fs: FileSystem, layout: Layout, host: str, seconds: int, patience: float) -> None:
         self._fs = fs
         self._layout = layout
         self._seconds = seconds
@@ -62,7 +68,7 @@ class Lease:
         self._lock = Lock()
         self._n = 0
         self._sent: float | None = None
-        self.worker = f"{fs.random(8).hex()}-{seconds}"
+        self.worker = f"{host}-{fs.random(8).hex()}-{seconds}"
         self.known: set[str] = set()
         self.lost = False
         self.dir_fd = -1

@@ -62,14 +62,14 @@ class Scanner:
         fs: the file system's calls.
         layout: the spool.
         start: any number; workers with different numbers begin at different places.
-        shards: only buckets whose shard begins with this.
+        host: only what this host has put; None: everybody's.
     """
 
-    def __init__(self, fs: FileSystem, layout: Layout, start: int, shards: str = "") -> None:
+    def __init__(self, fs: FileSystem, layout: Layout, start: int, host: str | None) -> None:
         self._fs = fs
         self._layout = layout
         self._start = start
-        self._shards = shards
+        self._host = host
         self._lock = Lock()
         self._passing: Iterator[Candidate] = iter(())
         self._empty_since: dict[str, float] = {}
@@ -98,7 +98,7 @@ class Scanner:
         now = self._fs.time_ns() / 1e9
         names = self._fs.listdir(self._layout.fd["pending"])
         found = [bucket for name in names if (bucket := parse_bucket(name))]
-        due = [b for b in found if b.start <= now and b.shard.startswith(self._shards)]
+        due = [b for b in found if b.start <= now and self._host in (None, b.shard.rpartition("-")[0])]
         last: dict[tuple[str, str], int] = {}
         for bucket in due:
             key = bucket.period, bucket.shard

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from maildir_safe.handoff import Handoff, close_quietly
 from maildir_safe.queue import incarnation
-from maildir_safe.queue.lease import heartbeat, lease_seconds
+from maildir_safe.queue.lease import heartbeat, host_of, lease_seconds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,12 +37,14 @@ class Watch:
     Args:
         fs: the file system's calls.
         layout: the spool.
+        host: watch only this host's workers; None: everybody's.
         patience: see `maildir_safe.handoff.Handoff`.
     """
 
-    def __init__(self, fs: FileSystem, layout: Layout, patience: float) -> None:
+    def __init__(self, fs: FileSystem, layout: Layout, host: str | None, patience: float) -> None:
         self._fs = fs
         self._layout = layout
+        self._host = host
         self._handoff = Handoff(fs, patience)
         self._seen: dict[str, _Sighting] = {}
 
@@ -59,11 +61,15 @@ class Watch:
         listed = _heartbeats(self._fs.listdir(self._layout.fd["alive"]))
         after = self._fs.monotonic()
         for worker, n in listed.items():
-            if worker != myself and self._is_dead(worker, n, before, after):
+            if worker != myself and self.minds(worker) and self._is_dead(worker, n, before, after):
                 self._fence(worker, n)
         for worker, sighting in list(self._seen.items()):
             if before - sighting.last > _FORGOTTEN_AFTER * lease_seconds(worker):
                 del self._seen[worker]
+
+    def minds(self, worker: str) -> bool:
+        """Whether this observer looks after that worker."""
+        return self._host in (None, host_of(worker))
 
     def _is_dead(self, worker: str, n: int, before: float, after: float) -> bool:
         """Counted from the end of the first look to the start of this one: never too long."""

@@ -11,6 +11,7 @@ import os
 import signal
 from pathlib import Path
 
+import pytest
 from mounts import on_mounts
 from queue_crew import Crew, until
 
@@ -18,6 +19,11 @@ from benchmarks.mounts import Mount
 
 MESSAGES = int(os.environ.get("QUEUE_MESSAGES", "60"))
 """Put by each of the two hosts."""
+
+PATIENCE = 300 + MESSAGES
+"""Seconds that any step may take."""
+
+pytestmark = pytest.mark.timeout(10 * PATIENCE)
 
 # at least three times as long as one client hides what another did (FACTS.md section 1)
 LEASES = {"sshfs": 60, "sshfs-nolink": 60}
@@ -40,16 +46,16 @@ def two_hosts(mount: Mount, tmp_path: Path, server: str | None = None) -> None:
         killed, *_ = [crew.worker(host=host) for host in (0, 1, 1)]
         if server is not None:
             mount.stop(server)
-        until(lambda: len(crew.delivered()) >= MESSAGES // 3, 300)
+        until(lambda: len(crew.delivered()) >= MESSAGES // 3, PATIENCE)
         killed.kill()
         killed.wait()
-        until(lambda: all(putter.poll() is not None for putter in putters), 300)
+        until(lambda: all(putter.poll() is not None for putter in putters), PATIENCE)
         until(lambda: held in crew.delivered(), 6 * lease + 60)  # taken over: its lease is over
         marker.unlink()
         crew.signal(stopped, signal.SIGCONT)
         until(lambda: f"LeaseLost: {held}" in crew.log_of(stopped))
         assert len(crew.accepted()) == 2 * MESSAGES
-        print(f"{mount.kind.name}: {crew.reckon(6 * lease + 60)}")
+        print(f"{mount.kind.name}: {crew.reckon(6 * lease + PATIENCE)}")
     finally:
         crew.end()
         if server is not None:
