@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from maildir_safe.maildir.receipt import Receipt
     from maildir_safe.maildir.source import Content
     from maildir_safe.queue.envelope import Envelope
+    from maildir_safe.queue.item import Item
 
 __all__ = ["Claim", "Listed", "PartialPut", "Queue"]
 
@@ -328,7 +329,7 @@ class Queue:
                     if candidate.ready:
                         claims.append(Claim(self._fs, self._spool, self._notes, lease, candidate.item))
                     else:
-                        self._spool.give_back(lease, candidate.item, candidate.item.returned())
+                        self._file_again(lease, candidate.item)
         except LeaseLost:
             self._forget(lease)
             return []
@@ -336,6 +337,13 @@ class Queue:
             if not claims:
                 raise _temporary(f"claim from {self.path}", error) from error
         return claims
+
+    def _file_again(self, lease: Lease, item: Item) -> None:
+        """Into a narrower bucket; if that fails, the next renewal does it."""
+        try:
+            self._spool.give_back(lease, item, item.returned())
+        finally:
+            lease.known.discard(item.name)
 
     def _registered(self) -> Lease:
         with self._lock:

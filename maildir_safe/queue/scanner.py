@@ -48,11 +48,13 @@ class Candidate:
         item: what its name says.
         bucket: where it was.
         ready: it may be tried now; else it only lies in too wide a bucket and is to be filed again.
+        owed: somebody is owed it, and not only later; else only a sender is to be told.
     """
 
     item: Item
     bucket: OpenBucket
     ready: bool
+    owed: bool
 
 
 class Scanner:
@@ -86,7 +88,7 @@ class Scanner:
         with self._lock:
             try:
                 for candidate in self._passing:
-                    if bounces or OWED in candidate.item.states:
+                    if bounces or candidate.owed:
                         return candidate
             except BaseException:
                 self._passing = self._pass()
@@ -124,9 +126,10 @@ class Scanner:
             item = parse(name)
             if item is None:
                 continue
-            ready = item.not_before <= now or (FAILED in item.states and bucket.period == NOW)
+            due = item.not_before <= now
+            ready = due or (FAILED in item.states and bucket.period == NOW)
             if ready or period(item.not_before, now) != bucket.period:
-                yield Candidate(item, opened, ready)
+                yield Candidate(item, opened, ready, OWED in item.states and (due or not ready))
 
     def _note_empty(self, name: str, closed: bool) -> None:
         """Remove a bucket that has been seen empty for long enough; whoever still wants it makes another."""

@@ -34,14 +34,13 @@ from __future__ import annotations
 import errno
 
 from maildir_safe.errors import TemporaryError, UnknownOutcome, storage_error
-from maildir_safe.handoff import DONE, GONE, UNKNOWN, Handoff, close_quietly
+from maildir_safe.handoff import DONE, GONE, UNKNOWN, Handoff, Outcome, close_quietly
 from maildir_safe.queue.bucket import NOW, period
 from maildir_safe.queue.item import FAILED, Item, parse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from maildir_safe.fs import FileSystem
-    from maildir_safe.handoff import Outcome
     from maildir_safe.maildir.directories import Directories
     from maildir_safe.queue.layout import Layout
     from maildir_safe.queue.lease import Lease
@@ -275,12 +274,13 @@ class Spool:
 
     def _take_away(self, lease: Lease, item: Item, dst_dir: int, dst: str) -> Outcome:
         """Rename out of claimed/<W>; DONE also when it was done and the file has since moved on."""
-        outcome = self._handoff.claim(lease.dir_fd, item.name, dst_dir, dst)
-        while outcome.kind == GONE:
+        for pause in _PAUSES:
+            outcome = self._handoff.claim(lease.dir_fd, item.name, dst_dir, dst)
+            if outcome.kind != GONE:
+                break
             if self._was_mine(lease, item):
-                outcome.kind = DONE
-            else:
-                outcome = self._handoff.claim(lease.dir_fd, item.name, dst_dir, dst)
+                return Outcome(DONE, outcome.renames, outcome.error)
+            self._fs.sleep(pause)
         if outcome.kind == UNKNOWN:
             lease.renew()  # GlusterFS says ESTALE when claimed/<W> was swept
         return outcome
@@ -317,7 +317,7 @@ class Spool:
             if outcome.kind == GONE and lease is not None:
                 if not self._was_mine(lease, item):
                     continue
-                outcome.kind = DONE
+                outcome = Outcome(DONE, outcome.renames, outcome.error)
             if outcome.kind in (DONE, GONE) or not _has_vanished(outcome):
                 break
         return outcome, targets

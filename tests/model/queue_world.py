@@ -179,6 +179,7 @@ def delivered(server: SimServer) -> dict[str, int]:
 def reckon(server: SimServer, ledger: Ledger) -> None:
     """Work the queue until it is empty; the Maildir must hold what the ledger promises, once."""
     server.settle()
+    server.advance(4 * 86400.0)  # what was put for later is due
     last = Actor(server, Ledger(), f"last{len(server.hosts)}")
     for _ in range(40):
         for claim in last.queue.claim(100):

@@ -49,6 +49,21 @@ def deliver_and_retry(actor: Actor) -> None:
         actor.end(claim, "deliver")
 
 
+def put_for_later(actor: Actor) -> None:
+    """In two hours: into an hour's bucket, filed again when that begins, and then claimed."""
+    due = actor.host.time_ns() // 10**9 + 7000
+    actor.put("later", not_before=due)
+    actor.put("latest", not_before=due + 60 * 60 * 24 * 3)
+    assert actor.claim() == []
+    actor.host.sleep(due - actor.host.time_ns() / 1e9 - 1800.0)
+    for _ in range(3):
+        assert actor.claim(2) == [], "it is claimed before it is due"
+        actor.host.sleep(10.0)
+    actor.host.sleep(1800.0)
+    for claim in actor.claim_surely():
+        actor.end(claim, "deliver")
+
+
 def renew_and_leave(actor: Actor) -> None:
     """Hold a claim through three renewals, then leave with another one in hand."""
     actor.put("one")
@@ -88,7 +103,15 @@ def sweep_another(actor: Actor) -> None:
         actor.end(claim, "deliver")
 
 
-HISTORIES = [one_of_each, copy, deliver_and_retry, renew_and_leave, stay_away_and_return, sweep_another]
+HISTORIES = [
+    one_of_each,
+    copy,
+    put_for_later,
+    deliver_and_retry,
+    renew_and_leave,
+    stay_away_and_return,
+    sweep_another,
+]
 STANDS_STILL = [stay_away_and_return]
 PAIRS = 250
 PROFILES = ["local", "nfs4", "gluster"]

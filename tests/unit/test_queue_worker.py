@@ -289,3 +289,12 @@ def test_an_item_that_cannot_be_read_is_kept_aside(queue: Queue, tmp_path: Path)
     (tmp_path / "spool" / listed.path).write_bytes(b"\0" * listed.item.size)
     work(queue, Script())
     assert [one.state for one in queue.items()] == ["corrupt"]
+
+
+def test_who_works_without_bounces_gets_nothing_before_it_is_due(queue: Queue) -> None:
+    queue.put(MESSAGE, "s@example.org", ["a@example.org", "b@example.org"])
+    [claim] = queue.claim()
+    claim.settle("fo", 3600.0)
+    assert queue.claim() == []
+    [claim] = queue.claim(bounces=True)
+    assert claim.item.states == "fo"
