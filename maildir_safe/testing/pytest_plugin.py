@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -49,13 +50,21 @@ def maildir_smtp(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Mai
         yield server
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+@pytest.hookimpl(hookwrapper=True)  # the older kind of wrapper: pytest 7 has no other
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, None]:
     """Add what came to the report of a test that failed."""
-    report = yield
+    outcome = yield
     server = item.stash.get(_SERVER, None)
-    if server is not None and report.failed:
+    if server is not None and outcome.get_result().failed:
+        outcome.get_result().sections.append(("maildir_smtp", _what_came(server)))
+
+
+def _what_came(server: MaildirSmtp) -> str:
+    from maildir_safe.errors import MaildirSafeError
+
+    try:
         messages = server.messages
-        lines = [f"{len(messages)} messages in {server.maildir.path}", *map(repr, messages[:_SHOWN])]
-        report.sections.append(("maildir_smtp", "\n".join(lines) + f"\n{server.log}"))
-    return report
+    except (MaildirSafeError, KeyError) as error:  # a test may do anything to its Maildir
+        return f"{error}\n{server.log}"
+    lines = [f"{len(messages)} messages in {server.maildir.path}", *map(repr, messages[:_SHOWN])]
+    return "\n".join(lines) + f"\n{server.log}"

@@ -167,7 +167,8 @@ def test_keyboard(page: Page, maildir: Maildir) -> None:
     expect(page.locator(".unread .subject")).to_have_text(["n3", "n0"])
     page.wait_for_load_state()
     assert [text[:1] for text in page.locator(".messages .from").all_inner_texts()] == ["B", "★", "B", "B"]
-    page.keyboard.press("j")
+    assert focused(page) == "n2"
+    page.keyboard.press("k")
     page.keyboard.press("d")
     expect(page.locator(".messages .subject")).to_have_text(["n2", "n1", "n0"])
     assert focused(page) == "n2"

@@ -92,6 +92,23 @@ def test_passes(maildir_smtp):
     assert 'smtp stored peer="127.0.0.1"' in text
 
 
+def test_a_test_may_remove_the_maildir(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+import shutil
+
+def test_removes(maildir_smtp):
+    shutil.rmtree(maildir_smtp.maildir.path)
+    maildir_smtp.maildir.close()
+    assert False, "on purpose"
+"""
+    )
+    result = pytester.runpytest_subprocess()
+    result.assert_outcomes(failed=1)
+    assert "on purpose" in result.stdout.str()
+    assert "INTERNALERROR" not in result.stdout.str() + result.stderr.str()
+
+
 def test_the_plugin_costs_nothing_until_it_is_used() -> None:
     loaded = "import sys, maildir_safe.testing.pytest_plugin; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True)

@@ -51,8 +51,11 @@ function listen() {
 
 localTimes();
 if (list) {
+  links().find((link) => link.pathname === sessionStorage.opened)?.focus();
   listen();
   document.addEventListener("visibilitychange", listen);
+} else {
+  sessionStorage.opened = location.pathname;  // to be chosen when back in the list
 }
 
 document.addEventListener("submit", (event) => {
