@@ -39,6 +39,12 @@ lint: $(VENV)/.dev  ## ruff and mypy --strict
 bench: $(VENV)/.dev  ## how fast is a durable delivery, here and by others (root: makes ext4 and xfs images)
 	$(BIN)/python -m benchmarks.deliver
 
+compare: $(VENV)/.dev  ## probe and bench on all mounts that come up here: half an hour (root, Debian)
+	$(BIN)/python -m benchmarks.compare
+
+lab: $(VENV)/.dev  ## every promise on every mount, into docs/filesystems.md: half an hour (root, Debian)
+	$(BIN)/python -m tests.lab
+
 prove: $(VENV)/.dev  ## the long run of the explorer, the state machines and the replayed disks: 30 minutes
 	$(BIN)/python -m tests.run --prove
 

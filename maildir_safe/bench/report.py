@@ -9,8 +9,8 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-_INK, _EDGE = "#010203", "#040506"  # stand for the page's own colours, which the reader chooses
-_PALETTE = ["#3b7dd8", "#e08a3c", "#4aa564", "#b565c9", "#c94f5d", "#6c8a9c", "#b8a13a", "#3fa7a0"]
+INK, _EDGE = "#010203", "#040506"  # stand for the page's own colours, which the reader chooses
+PALETTE = ["#3b7dd8", "#e08a3c", "#4aa564", "#b565c9", "#c94f5d", "#6c8a9c", "#b8a13a", "#3fa7a0"]
 _MAIN = (
     "rename",
     "rename, groups of 32",
@@ -74,16 +74,17 @@ def _table(mounts: list[dict[str, Any]]) -> str:
     return f"<table><tr>{head}</tr>{''.join(f'<tr>{row}</tr>' for row in rows)}</table>"
 
 
-def _figure(width: float, height: float) -> tuple[Any, Any]:
+def figure_of(width: float, height: float) -> tuple[Any, Any]:
+    """An empty plot (figure and axes) of this many inches, in the page's colours."""
     import matplotlib
 
     matplotlib.use("svg")
     import matplotlib.pyplot as plt
 
-    plt.rc("text", color=_INK)
-    plt.rc("axes", labelcolor=_INK, edgecolor=_EDGE)
-    plt.rc("xtick", color=_INK)
-    plt.rc("ytick", color=_INK)
+    plt.rc("text", color=INK)
+    plt.rc("axes", labelcolor=INK, edgecolor=_EDGE)
+    plt.rc("xtick", color=INK)
+    plt.rc("ytick", color=INK)
     plt.rc("svg", fonttype="none", hashsalt="maildir-safe")
     figure, axes = plt.subplots(figsize=(width, height))
     for side in ("top", "right"):
@@ -91,7 +92,8 @@ def _figure(width: float, height: float) -> tuple[Any, Any]:
     return figure, axes
 
 
-def _svg(figure: Any) -> str:
+def svg_of(figure: Any) -> str:
+    """A plot as SVG to stand in a page, whose text colour it takes."""
     import matplotlib.pyplot as plt
 
     out = io.StringIO()
@@ -99,13 +101,13 @@ def _svg(figure: Any) -> str:
     plt.close(figure)
     text = out.getvalue()
     text = re.sub("<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
-    text = text.replace(_INK, "currentColor").replace(_EDGE, "currentColor")
+    text = text.replace(INK, "currentColor").replace(_EDGE, "currentColor")
     return text.replace("font: 11px", "font: 11px system-ui,")
 
 
 def _bars(mounts: list[dict[str, Any]]) -> str:
     names = [name for name in _MAIN if any(_case(mount, name).get("per_second") for mount in mounts)]
-    figure, axes = _figure(9, 0.9 + 0.34 * len(names) * (0.4 + 0.6 * len(mounts)))
+    figure, axes = figure_of(9, 0.9 + 0.34 * len(names) * (0.4 + 0.6 * len(mounts)))
     height = 0.8 / len(mounts)
     for index, mount in enumerate(mounts):
         for row, name in enumerate(names):
@@ -118,10 +120,10 @@ def _bars(mounts: list[dict[str, Any]]) -> str:
                 row + index * height,
                 middle,
                 height * 0.9,
-                color=_PALETTE[index % len(_PALETTE)],
+                color=PALETTE[index % len(PALETTE)],
                 alpha=1.0 if case["safe"] else 0.35,
                 xerr=[[max(middle - low, 0)], [max(high - middle, 0)]],
-                error_kw={"ecolor": _INK, "elinewidth": 0.7},
+                error_kw={"ecolor": INK, "elinewidth": 0.7},
                 label=_label(mount) if row == 0 else None,
             )
     axes.set_yticks([row + 0.4 - height / 2 for row in range(len(names))], names)
@@ -129,11 +131,11 @@ def _bars(mounts: list[dict[str, Any]]) -> str:
     axes.set_xscale("log")
     axes.set_xlabel("messages a second (each division ten times more)")
     axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.4, 1.0), ncols=2)
-    return _svg(figure)
+    return svg_of(figure)
 
 
 def _steps(mounts: list[dict[str, Any]]) -> str:
-    figure, axes = _figure(9, 1.2 + 0.45 * len(mounts))
+    figure, axes = figure_of(9, 1.2 + 0.45 * len(mounts))
     for row, mount in enumerate(mounts):
         steps = _case(mount, "rename").get("steps", {})
         whole, slow = (sum(figures[key] for figures in steps.values()) or 1e-9 for key in ("p50", "p99"))
@@ -141,7 +143,7 @@ def _steps(mounts: list[dict[str, Any]]) -> str:
         for index, (step, figures) in enumerate(steps.items()):
             share = figures["p50"] / whole
             label = step.replace("_", " ") if row == 0 else None
-            axes.barh(row, share, 0.6, left=left, color=_PALETTE[index], label=label)
+            axes.barh(row, share, 0.6, left=left, color=PALETTE[index], label=label)
             left += share
         axes.text(1.02, row, f"{whole * 1e3:.3g} ms, p99 {slow * 1e3:.3g} ms", va="center")
     axes.set_yticks(range(len(mounts)), [_label(mount) for mount in mounts])
@@ -149,7 +151,7 @@ def _steps(mounts: list[dict[str, Any]]) -> str:
     axes.set_xticks([])
     axes.spines["bottom"].set_visible(False)
     axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.4, 1.0), ncols=6)
-    return _svg(figure)
+    return svg_of(figure)
 
 
 def _growth(mounts: list[dict[str, Any]]) -> str:
