@@ -39,6 +39,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     flag("--lmtp", action="append", metavar="ADDR", help="listen for LMTP: HOST:PORT or a socket's path")
     flag("--web", metavar="ADDR", help="address of the inbox page (default: 127.0.0.1:8025)")
     flag("--no-web", dest="web", action="store_const", const="", help="no inbox page")
+    flag(
+        "--queue",
+        metavar="SPOOL",
+        help="put mail into this spool, for 'maildir-safe work', and deliver nothing",
+    )
     flag("--map", metavar="TEMPLATE", help="existing mailboxes instead of MAILDIR: '/mail/{domain}/{local}'")
     flag("--postmaster", metavar="ADDRESS", help="with --map: who gets mail for postmaster")
     flag("--tls", nargs="?", const="made", metavar="PEM", help="STARTTLS; without a file, make a certificate")
@@ -88,7 +93,7 @@ def settings(args: argparse.Namespace) -> Settings:
     found = smtp_settings.read(args.config) if args.config else {}
     names = [name for name in vars(args) if name in smtp_settings.Settings.__dataclass_fields__]
     found |= {name: v for name in names if (v := getattr(args, name)) is not None}
-    if "map" not in found:
+    if not found.keys() & {"map", "queue"}:
         found.setdefault("web", smtp_settings.DEFAULT_WEB)
     return smtp_settings.Settings(**found)
 
@@ -99,7 +104,7 @@ def banner(service: Service) -> list[str]:
     lines += [f"LMTP     {address}" for address in service.lmtp_addresses]
     if service.web_address:
         lines.append(f"Inbox    http://{reachable(service.web_address)}/")
-    lines += [f"Maildir  {service.destination}"]
+    lines += [f"{service.store:<7}  {service.destination}"]
     if service.ca:
         lines.append(f"CA       {service.ca}")
     first = (service.smtp_addresses + service.lmtp_addresses)[0]

@@ -175,6 +175,11 @@ class Queue:
             raise PartialPut([one if isinstance(one, BaseException) else _id(one) for one in outcomes])
         return ids
 
+    @property
+    def durability(self) -> str:
+        """What a put promises on this mount: one of `maildir_safe.maildir.receipt.LEVELS`."""
+        return self._writer.target(NOW).durability
+
     # Claiming
 
     def claim(self, limit: int = 1, wait: float | None = None, *, bounces: bool = False) -> list[Claim]:

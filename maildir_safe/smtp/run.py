@@ -10,6 +10,7 @@ import sys
 from maildir_safe import Maildir
 from maildir_safe.fs import OsFileSystem
 from maildir_safe.maildir.directories import Directories
+from maildir_safe.queue import Queue
 from maildir_safe.smtp import retention, tls, workers
 from maildir_safe.smtp.auth import Passwords
 from maildir_safe.smtp.door import Door
@@ -18,6 +19,7 @@ from maildir_safe.smtp.faultyfs import FaultyFileSystem
 from maildir_safe.smtp.limits import Budget
 from maildir_safe.smtp.listen import address_of, is_local, listen
 from maildir_safe.smtp.log import MessageLog
+from maildir_safe.smtp.queue_store import QueueStore
 from maildir_safe.smtp.routing import CatchAll, MailboxMap
 from maildir_safe.smtp.server import Server, serve
 from maildir_safe.smtp.store import MaildirStore
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from maildir_safe.fs import FileSystem
     from maildir_safe.smtp.routing import Routing
     from maildir_safe.smtp.settings import Settings
+    from maildir_safe.smtp.store import Store
 
 _DAY = 86400.0
 
@@ -46,6 +49,7 @@ class Service:
         log: where messages are logged; by default on standard error.
 
     Attributes:
+        store: what kind of thing mail goes into, in a word.
         destination: where mail goes and how durable that is, for the operator.
         smtp_addresses, lmtp_addresses: what is listened on, port 0 resolved.
         web_address: of the inbox page, likewise; ``""`` without one.
@@ -67,6 +71,7 @@ class Service:
         self._passwords = Passwords.read(settings.auth) if settings.auth else None
         self._fs: FileSystem = FaultyFileSystem(self._faults) if self._faults else OsFileSystem()
         self._routing, self.destination = _routing(settings)
+        self.store = "Queue" if settings.queue else "Maildir"
         self._tls: ssl.SSLContext | None = None
         self.ca: str | None = None
         if settings.tls:
@@ -84,7 +89,12 @@ class Service:
 
             self._web = listen(settings.web)
             self.web_address = address_of(self._web)
-        if self._passwords and not self._tls and not all(map(is_local, self._smtp + self._lmtp)):
+        exposed = not all(map(is_local, self._smtp + self._lmtp))
+        if settings.queue and not settings.map and exposed and not self._passwords:
+            raise ValueError(
+                "others could send anything to anyone: --queue needs --auth, --map or local addresses"
+            )
+        if self._passwords and not self._tls and exposed:
             raise ValueError("passwords would cross the network in clear text: --auth needs --tls")
 
     def run(self, ready: Callable[[], None]) -> int:
@@ -110,9 +120,12 @@ class Service:
     def server(self) -> Server:
         """The server of one process, not yet started."""
         settings = self._settings
-        store = MaildirStore(
+        store: Store = MaildirStore(
             self._routing, lambda path: Maildir(path, create=False, fs=self._fs), OsFileSystem()
         )
+        if settings.queue:
+            queue = Queue(settings.queue, create=False, shared=False, fs=self._fs)
+            store = QueueStore(queue, store if settings.map else None)
         door = Door(
             store,
             self._log,
@@ -151,6 +164,11 @@ def _complain(text: str) -> None:
 
 
 def _routing(settings: Settings) -> tuple[Routing, str]:
+    if settings.queue is not None:
+        with Queue(settings.queue, shared=False) as queue:
+            destination = f"{os.path.abspath(settings.queue)} (queue, durability {queue.durability})"
+        mailboxes = MailboxMap(settings.map, settings.postmaster) if settings.map else None
+        return mailboxes or CatchAll(""), destination
     if settings.map is not None:
         return MailboxMap(settings.map, settings.postmaster), f"{settings.map} (where it exists)"
     path = os.path.abspath(settings.maildir)

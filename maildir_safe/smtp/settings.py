@@ -22,6 +22,7 @@ class Settings:
         maildir: where mail goes in test mode; made if it is not there.
         smtp: addresses for SMTP (see `listen.listen`); 127.0.0.1:1025 if there is no `lmtp` either.
         lmtp: addresses for LMTP.
+        queue: a spool into which mail is put, for `maildir-safe work`, instead of being delivered.
         map: template of existing Maildirs; set, it replaces `maildir`.
         web: address of the inbox page; empty for none. The command has one unless told otherwise.
         postmaster: who gets mail for postmaster, with `map`.
@@ -44,6 +45,7 @@ class Settings:
     maildir: str = "Maildir"
     smtp: list[str] = field(default_factory=list)
     lmtp: list[str] = field(default_factory=list)
+    queue: str | None = None
     map: str | None = None
     web: str = ""
     postmaster: str | None = None
@@ -75,6 +77,8 @@ class Settings:
             raise ValueError("postmaster goes with map: without it one Maildir takes all mail")
         if self.map is not None and (self.keep is not None or self.keep_days is not None):
             raise ValueError("keep and keep_days are for one Maildir: nobody's own mailbox is swept")
+        if self.queue is not None and (self.web or self.keep is not None or self.keep_days is not None):
+            raise ValueError("queue delivers nothing here: web, keep and keep_days are for one Maildir")
         if self.map is not None and self.web:
             raise ValueError("web shows one Maildir: nobody's own mailbox is shown")
         if min(self.keep or 0, self.keep_days or 0) < 0:
