@@ -1,0 +1,91 @@
+"""What the queue stands on: two clients rename one file to two names, and exactly one of them wins.
+
+Where that does not hold (s3fs renames by copying) the queue refuses to be shared.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+from mounts import CHOSEN, on_mounts
+
+from benchmarks.mounts import Mount
+from maildir_safe import Queue
+from maildir_safe.errors import TemporaryError
+from maildir_safe.fs import OsFileSystem
+from maildir_safe.handoff import DONE, Handoff
+
+ROUNDS = 40
+CI_KINDS = ("sshfs", "sshfs-nolink", "gluster")
+SHARED = (
+    *CI_KINDS, "gluster-arbiter", "moosefs", "cephfs", "davfs2", "rclone-webdav", "smbnetfs", "nfs3", "nfs42",
+    "cifs", "9p",
+)  # fmt: skip
+
+
+class Client:
+    """One client of the export, with a directory that is its own."""
+
+    def __init__(self, root: Path, name: str) -> None:
+        self.fs = OsFileSystem()
+        (root / name).mkdir()
+        self.shared = self.fs.open_dir(str(root / "shared"))
+        self.mine = self.fs.open_dir(str(root / name))
+        self.won: list[str] = []
+
+    def claim(self, name: str, ready: threading.Barrier) -> None:
+        ready.wait()
+        outcome = Handoff(self.fs, patience=5.0).claim(self.shared, name, self.mine, name)
+        if outcome.kind == DONE:
+            self.won.append(name)
+
+
+@on_mounts(*([kind for kind in CHOSEN if kind in SHARED] if CHOSEN else CI_KINDS))
+def test_exactly_one_of_two_clients_wins(mount: Mount) -> None:
+    directory = mount.folder()
+    roots = [client / directory.relative_to(mount.paths[0]) for client in mount.paths[:2]]
+    (roots[0] / "shared").mkdir()
+    names = [f"item.{number}" for number in range(ROUNDS)]
+    for name in names:
+        (roots[0] / "shared" / name).write_bytes(name.encode())
+    wait_until_seen(roots[1] / "shared", ROUNDS)
+    clients = [Client(root, f"mine.{number}") for number, root in enumerate(roots)]
+    for name in names:
+        ready = threading.Barrier(2)
+        threads = [threading.Thread(target=client.claim, args=(name, ready)) for client in clients]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert sorted(clients[0].won + clients[1].won) == sorted(names)
+    for number, client in enumerate(clients):
+        for name in client.won:
+            assert (roots[number] / f"mine.{number}" / name).read_bytes() == name.encode()
+        client.fs.close(client.shared)
+        client.fs.close(client.mine)
+    print(f"{mount.kind.name}: {len(clients[0].won)} to {len(clients[1].won)} in {ROUNDS} rounds")
+
+
+def wait_until_seen(directory: Path, count: int) -> None:
+    """Until the other client's cache shows what was made."""
+    for _ in range(600):
+        if directory.is_dir() and len(os.listdir(directory)) == count:
+            return
+        threading.Event().wait(0.1)
+    raise AssertionError(f"{directory} never shows {count} files")
+
+
+@on_mounts("s3fs")
+def test_where_both_may_win_the_queue_is_not_shared(mount: Mount) -> None:
+    spool = mount.folder() / "spool"
+    with pytest.raises(TemporaryError, match="shared=False"):
+        Queue(spool)
+    with Queue(spool, shared=False) as queue:
+        ident = queue.put(b"x\n", "", ["a@example.org"])
+        [claim] = queue.claim()
+        assert claim.id == ident
+        claim.ack()
+        assert queue.stats()["pending"] == 0
