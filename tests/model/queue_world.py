@@ -136,7 +136,8 @@ class Actor:
             return "lost"
         except KeyError:
             return "unread"
-        entry.end = _ENDS[how] + "?"
+        before, entry.end = entry.end, _ENDS[how] + "?"
+        asked = entry.end
         try:
             if how == "deliver":
                 claim.ack_into(self.maildir)
@@ -148,6 +149,8 @@ class Actor:
                 getattr(claim, how)()
         except LeaseLost:
             self.lost += 1
+            if entry.end is asked:  # it was not this host's to say; another may have said something since
+                entry.end = before
             return "lost"
         except UnknownOutcome:
             return "unknown"
