@@ -199,20 +199,19 @@ def soft_mount(mount: Mount) -> Path:
     return point
 
 
-def deliver_each(box: Maildir, who: int, refusals: Counter[str]) -> dict[str, bool]:
+def deliver_each(box: Maildir, who: int) -> dict[str, bool]:
     """Deliver letters; what is refused is not tried again, what is unclear is. By id: whether delivered."""
     ledger = {}
     for number in range(LETTERS):
         ident, deadline = f"letter {who}.{number}", time.monotonic() + 120
         while ident not in ledger:
-            assert time.monotonic() < deadline, refusals
+            assert time.monotonic() < deadline
             try:
                 box.deliver(ident.encode() + MAIL, delivery_id=ident)
                 ledger[ident] = True
             except UnknownOutcome:
-                refusals["unknown"] += 1
+                continue
             except TemporaryError:
-                refusals["refused"] += 1
                 ledger[ident] = False
         time.sleep(0.2)
     return ledger
@@ -229,9 +228,9 @@ def test_a_soft_mount_whose_server_is_away(mount: Mount, requests: str, record_p
     fs = CutsTheCable(
         server.silence if executed else server.unplug, server.speak if executed else server.plug
     )
-    box, refusals = Maildir(path, create=False, patience=PATIENCE, fs=fs), Counter[str]()
+    box = Maildir(path, create=False, patience=PATIENCE, fs=fs)
     with ThreadPoolExecutor(WRITERS) as pool:
-        ledgers = pool.map(lambda who: deliver_each(box, who, refusals), range(WRITERS))
+        ledgers = pool.map(lambda who: deliver_each(box, who), range(WRITERS))
         ledger = {ident: delivered for ledger in ledgers for ident, delivered in ledger.items()}
     fs.mending.join()
     time.sleep(5)  # for requests that were given up and are executed now
@@ -239,9 +238,9 @@ def test_a_soft_mount_whose_server_is_away(mount: Mount, requests: str, record_p
     record_property(
         "note",
         f"{mount.kind.name} soft, server away for {AWAY} s, its requests {requests}: renames were told"
-        f" {dict(fs.told)}; of {len(ledger)} letters {sum(ledger.values())} acknowledged, {found.total()}"
-        f" there; deliveries were told {dict(refusals)}",
+        f" {dict(fs.told)}; of {len(ledger)} letters {sum(ledger.values())} acknowledged, the others refused;"
+        f" {found.total()} there",
     )
     assert fs.told["Input/output error"] > 0
-    assert refusals["refused"] > 0
+    assert not all(ledger.values())
     assert found == Counter(ident for ident, delivered in ledger.items() if delivered)

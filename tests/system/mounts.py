@@ -39,7 +39,8 @@ _GIVEN = running(Path(os.environ["MOUNTS_BASE"])) if "MOUNTS_BASE" in os.environ
 # what the promises that hold on every mount are tested on: those, or MOUNTS="all", or MOUNTS="ext4 sshfs"
 _CHOICE = os.environ.get("MOUNTS", "").split()
 _ALL = [name for name, kind in KINDS.items() if not kind.guest]
-EVERY = tuple(_GIVEN or (_ALL if _CHOICE == ["all"] else _CHOICE) or CI_KINDS)
+CHOSEN = tuple(_GIVEN or (_ALL if _CHOICE == ["all"] else _CHOICE))
+EVERY = CHOSEN or CI_KINDS
 
 
 def on_mounts(*kinds: str) -> Callable[[Any], Any]:

@@ -6,6 +6,7 @@ mount -t sysfs sys /sys
 mount -t devtmpfs dev /dev
 mkdir -p /dev/pts /dev/shm
 mount -t devpts devpts /dev/pts
+mkdir -p /project && mount --move "$1" /project # it may lie in /tmp, which is covered now
 for directory in /dev/shm /run /tmp; do mount -t tmpfs -o mode=1777 tmpfs "$directory"; done
 mkdir -p /run/lock /run/over/{upper,work}
 hostname guest
@@ -14,7 +15,8 @@ modprobe -a virtio_console loop
 touch /run/maildir-safe-guest # what is only for guests asks for this
 
 # the project, with what is written there kept in memory
-mount -t overlay -o "lowerdir=$1,upperdir=/run/over/upper,workdir=/run/over/work" overlay "$1"
+mkdir -p "$1"
+mount -t overlay -o "lowerdir=/project,upperdir=/run/over/upper,workdir=/run/over/work" overlay "$1"
 cd "$1" || exit
 for _ in {1..200}; do # the host answers the driver in its own time
     [ -c /dev/vport0p1 ] && break
