@@ -147,8 +147,8 @@ class Handoff:
         except OSError as error:
             if error.errno != errno.ENOENT:
                 return self._settle(src_dir, src, dst_dir, dst, error, float("inf"), 0.0, private=False)
-            try:  # most often another was faster: one look at the caller's own small directory
-                mine = dst in self._fs.listdir(dst_dir)
+            try:  # most often another was faster: one look, at the caller's own directory alone
+                mine = self._present(dst_dir, dst)
             except OSError:
                 return Outcome(UNKNOWN, 1, error)
             return Outcome(DONE if mine else GONE, 1, error)
