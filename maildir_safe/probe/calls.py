@@ -31,7 +31,37 @@ def check_renames(room: Room) -> Iterator[Check]:
     src, dst = room.put(room.a), room.fresh()
     number = room.errno(lambda: fs.rename_noreplace(src, dst, room.a, room.b))
     yield Check("RENAME_NOREPLACE", OK, f"{said(number)}; not used", value=named(number))
+    yield _directory(room)
     yield from _links(room)
+
+
+def _directory(room: Room) -> Check:
+    """A new Maildir, folder or worker's directory is made aside, and then renamed with what it holds."""
+    fs, src, dst = room.fs, room.fresh(), room.fresh()
+    held: list[str] = []
+
+    def move() -> None:
+        fs.mkdir(src, room.a)
+        inside = fs.open_dir(src, room.a)
+        try:
+            room.put(inside, "held")
+        finally:
+            fs.close(inside)
+        fs.rename(src, dst, room.a, room.a)
+        inside = fs.open_dir(dst, room.a)
+        try:
+            held.extend(fs.listdir(inside))
+            room.errno(lambda: fs.unlink("held", inside))
+        finally:
+            fs.close(inside)
+
+    number = room.errno(move)
+    room.errno(lambda: fs.rmdir(dst, room.a))
+    kept = held == ["held"]
+    text = said(number) if number else "keeps what it holds" if kept else "it is EMPTY afterwards"
+    remedy = "" if kept else "folders that are renamed lose their mail: use another file system"
+    value = named(number) if number or kept else "empties it"
+    return Check("rename of a directory", OK if kept else BAD, text, remedy, value)
 
 
 def _remedy_of_rename(number: int) -> str:
