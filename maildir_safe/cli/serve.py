@@ -93,6 +93,8 @@ def settings(args: argparse.Namespace) -> Settings:
     found = smtp_settings.read(args.config) if args.config else {}
     names = [name for name in vars(args) if name in smtp_settings.Settings.__dataclass_fields__]
     found |= {name: v for name in names if (v := getattr(args, name)) is not None}
+    if "maildir" in found and found.keys() & {"map", "queue"}:
+        raise ValueError("MAILDIR takes all mail: it goes with neither --map nor --queue")
     if not found.keys() & {"map", "queue"}:
         found.setdefault("web", smtp_settings.DEFAULT_WEB)
     return smtp_settings.Settings(**found)
@@ -104,7 +106,7 @@ def banner(service: Service) -> list[str]:
     lines += [f"LMTP     {address}" for address in service.lmtp_addresses]
     if service.web_address:
         lines.append(f"Inbox    http://{reachable(service.web_address)}/")
-    lines += [f"{service.store:<7}  {service.destination}"]
+    lines += [service.destination]
     if service.ca:
         lines.append(f"CA       {service.ca}")
     first = (service.smtp_addresses + service.lmtp_addresses)[0]

@@ -46,17 +46,16 @@ class MessageLog:
         """
         if self._stream is None:
             return
-        receipts = {result.receipt.path: result.receipt for result in results if result.receipt}
         self._write(
-            "stored" if all(result.receipt for result in results) else "refused",
+            "stored" if all(result.stored for result in results) else "refused",
             session,
             sender=delivery.sender,
             recipients=[recipient.address for recipient in delivery.recipients],
             size=size,
             seconds=round(seconds, 4),
             reply=worst([result.reply for result in results]),
-            durability=sorted({receipt.durability for receipt in receipts.values()}),
-            stored=sorted(receipts),
+            durability=sorted({result.durability for result in results if result.durability}),
+            stored=sorted({result.stored for result in results if result.stored}),
             errors=sorted({result.error for result in results if result.error}),
         )
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 
 from maildir_safe.errors import MaildirSafeError
-from maildir_safe.maildir.receipt import Receipt
 from maildir_safe.queue import PartialPut
 from maildir_safe.queue.envelope import groups
 from maildir_safe.smtp import replies
@@ -19,6 +18,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from maildir_safe.queue import Queue
     from maildir_safe.smtp.store import Delivery, Store
+
+MAX_HOPS = 100
+"""Servers that a message may have been through: who relays must end loops (RFC 5321 6.3)."""
 
 
 class QueueStore:
@@ -37,33 +39,43 @@ class QueueStore:
 
     async def locate(self, address: str) -> str:
         """See `Store.locate`."""
-        return await self._mailboxes.locate(address) if self._mailboxes else address
+        return await self._mailboxes.locate(address) if self._mailboxes else self._queue.path
 
     async def store(self, delivery: Delivery) -> list[Result]:
         """See `Store.store`. A client that sends again because some items failed sends the others twice."""
         addresses = [recipient.address for recipient in delivery.recipients]
-        items = groups(addresses, each=self._mailboxes is not None)
-        results = await asyncio.to_thread(self._put, delivery, items)
-        by_address = {
-            address: result for item, result in zip(items, results, strict=True) for address in item
+        if hops(delivery.body) >= MAX_HOPS:
+            return [Result(replies.LOOP)] * len(addresses)
+        items = groups(list(dict.fromkeys(addresses)), each=self._mailboxes is not None)
+        outcomes = await asyncio.to_thread(self._put, delivery, items)
+        results = {
+            address: self._result(outcome)
+            for item, outcome in zip(items, outcomes, strict=True)
+            for address in item
         }
-        return [by_address[address] for address in addresses]
+        return [results[address] for address in addresses]
 
-    def _put(self, delivery: Delivery, items: list[list[str]]) -> list[Result]:
+    def _put(self, delivery: Delivery, items: list[list[str]]) -> list[str | BaseException]:
+        """An id or an error for each item. Its items share fsyncs; so do concurrent messages of one item."""
         message = delivery.received + delivery.body
-        outcomes: list[str | BaseException]
         try:
-            outcomes = [*self._queue.put_many([(message, delivery.sender, item) for item in items])]
+            if len(items) == 1:
+                return [self._queue.put(message, delivery.sender, items[0])]
+            return [*self._queue.put_many([(message, delivery.sender, item) for item in items])]
         except PartialPut as partial:
-            outcomes = partial.results
+            return partial.results
         except Exception as error:  # noqa: BLE001 - whatever it is, the client keeps the message
-            outcomes = [error] * len(items)
-        return [self._result(outcome, len(message)) for outcome in outcomes]
+            return [error] * len(items)
 
-    def _result(self, outcome: str | BaseException, size: int) -> Result:
+    def _result(self, outcome: str | BaseException) -> Result:
         if isinstance(outcome, str):
-            receipt = Receipt(f"{self._queue.path}/{outcome}", outcome, self._queue.durability, size)
-            return Result(f"250 2.0.0 Queued as {outcome}", receipt)
+            return Result(f"250 2.0.0 Queued as {outcome}", outcome)
         if isinstance(outcome, MaildirSafeError):
             return Result(replies.for_error(outcome), error=str(outcome))
         return Result(replies.INTERNAL, error=f"{type(outcome).__name__}: {outcome}")
+
+
+def hops(body: bytes) -> int:
+    """How many servers have put a Received header on top of a message, whose lines end in LF."""
+    header = b"\n" + body.partition(b"\n\n")[0]
+    return header.lower().count(b"\nreceived:")

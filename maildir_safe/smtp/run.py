@@ -49,8 +49,7 @@ class Service:
         log: where messages are logged; by default on standard error.
 
     Attributes:
-        store: what kind of thing mail goes into, in a word.
-        destination: where mail goes and how durable that is, for the operator.
+        destination: what mail goes into, where that is and how durable, for the operator.
         smtp_addresses, lmtp_addresses: what is listened on, port 0 resolved.
         web_address: of the inbox page, likewise; ``""`` without one.
         budget: what is taken at once, of all processes together.
@@ -70,8 +69,8 @@ class Service:
         self._faults = Faults.read(settings.faults) if settings.faults else faults
         self._passwords = Passwords.read(settings.auth) if settings.auth else None
         self._fs: FileSystem = FaultyFileSystem(self._faults) if self._faults else OsFileSystem()
-        self._routing, self.destination = _routing(settings)
-        self.store = "Queue" if settings.queue else "Maildir"
+        self._routing = _routing(settings)
+        self.destination = _destination(settings)
         self._tls: ssl.SSLContext | None = None
         self.ca: str | None = None
         if settings.tls:
@@ -120,14 +119,8 @@ class Service:
     def server(self) -> Server:
         """The server of one process, not yet started."""
         settings = self._settings
-        store: Store = MaildirStore(
-            self._routing, lambda path: Maildir(path, create=False, fs=self._fs), OsFileSystem()
-        )
-        if settings.queue:
-            queue = Queue(settings.queue, create=False, shared=False, fs=self._fs)
-            store = QueueStore(queue, store if settings.map else None)
         door = Door(
-            store,
+            self._store(),
             self._log,
             self.budget,
             hostname=settings.hostname,
@@ -140,6 +133,16 @@ class Service:
             tally=self._tally,
         )
         return Server(door, self._smtp, self._lmtp, settings.grace)
+
+    def _store(self) -> Store:
+        """Opened by each process for itself."""
+        mailboxes = MaildirStore(
+            self._routing, lambda path: Maildir(path, create=False, fs=self._fs), OsFileSystem()
+        )
+        if self._settings.queue is None:
+            return mailboxes
+        queue = Queue(self._settings.queue, create=False, shared=False, fs=self._fs)
+        return QueueStore(queue, mailboxes if self._settings.map else None)
 
     def beside(self) -> list[Coroutine[Any, Any, None]]:
         """What one process does for all: it serves the page, and removes what is not to be kept."""
@@ -163,15 +166,20 @@ def _complain(text: str) -> None:
     print(text, file=sys.stderr)
 
 
-def _routing(settings: Settings) -> tuple[Routing, str]:
-    if settings.queue is not None:
-        with Queue(settings.queue, shared=False) as queue:
-            destination = f"{os.path.abspath(settings.queue)} (queue, durability {queue.durability})"
-        mailboxes = MailboxMap(settings.map, settings.postmaster) if settings.map else None
-        return mailboxes or CatchAll(""), destination
+def _routing(settings: Settings) -> Routing:
     if settings.map is not None:
-        return MailboxMap(settings.map, settings.postmaster), f"{settings.map} (where it exists)"
+        return MailboxMap(settings.map, settings.postmaster)
+    return CatchAll(os.path.abspath(settings.maildir))
+
+
+def _destination(settings: Settings) -> str:
+    """Make what mail goes into, and say what it is."""
+    if settings.queue is not None:
+        path = os.path.abspath(settings.queue)
+        return f"Spool    {path} (durability {Queue(path, shared=False).durability})"
+    if settings.map is not None:
+        return f"Maildir  {settings.map} (where it exists)"
     path = os.path.abspath(settings.maildir)
     Maildir(path, create=True)
     directories = Directories(OsFileSystem(), path)
-    return CatchAll(path), f"{path} (durability {directories.durability}, {directories.fstype})"
+    return f"Maildir  {path} (durability {directories.durability}, {directories.fstype})"

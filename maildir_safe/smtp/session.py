@@ -227,7 +227,7 @@ class SmtpSession(Connection):
             held.release()
         seconds = time.monotonic() - start
         self._door.log.message(self, delivery, held.received, results, seconds)
-        self._door.tally.add(all(result.receipt for result in results), seconds)
+        self._door.tally.add(all(result.stored for result in results), seconds)
         try:
             await self._fault("stored", *addresses)
         except Refused as refused:

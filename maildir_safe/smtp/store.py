@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     from maildir_safe.fs import FileSystem
-    from maildir_safe.maildir.receipt import Receipt
     from maildir_safe.smtp.routing import Routing
 else:
     Protocol = object
@@ -82,15 +81,17 @@ class Result:
 
     Attributes:
         reply: for the client.
-        receipt: where it is, if it was stored.
+        stored: what it is found by, if it was stored: its file, or the id of its item in the queue.
+        durability: of that file, one of `receipt.LEVELS`.
         error: why not, in words for the log, which may name local paths.
     """
 
-    __slots__ = ("error", "receipt", "reply")
+    __slots__ = ("durability", "error", "reply", "stored")
 
-    def __init__(self, reply: str, receipt: Receipt | None = None, error: str = "") -> None:
+    def __init__(self, reply: str, stored: str = "", durability: str = "", error: str = "") -> None:
         self.reply = reply
-        self.receipt = receipt
+        self.stored = stored
+        self.durability = durability
         self.error = error
 
 
@@ -189,7 +190,7 @@ class MaildirStore:
             return Result(replies.for_error(error), error=str(error))
         except Exception as error:  # noqa: BLE001 - whatever it is, the client keeps the message
             return Result(replies.INTERNAL, error=f"{type(error).__name__}: {error}")
-        return Result(f"250 2.0.0 Stored as {receipt.key}", receipt)
+        return Result(f"250 2.0.0 Stored as {receipt.key}", receipt.path, receipt.durability)
 
     async def _maildir(self, path: str) -> Maildir:
         maildir = self._open.get(path)

@@ -1,0 +1,251 @@
+"""`serve --queue`: what is answered with 250 is an item in the spool, and nobody relays unasked."""
+
+from __future__ import annotations
+
+import asyncio
+import smtplib
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from smtp_support import Serve, Wire, serving
+
+from benchmarks.smtp_client import send, wire_form
+from maildir_safe import Maildir, Queue
+from maildir_safe.cli import main
+from maildir_safe.smtp.auth import hash_password
+from maildir_safe.smtp.background import BackgroundServer
+from maildir_safe.smtp.faults import Fault, Faults
+from maildir_safe.smtp.faultyfs import FaultyFileSystem
+from maildir_safe.smtp.queue_store import MAX_HOPS, QueueStore
+from maildir_safe.smtp.store import Delivery, Recipient, Result
+
+MESSAGE = b"Subject: hello\r\n\r\n.world\r\n"
+
+
+def items(spool: Path) -> dict[str, tuple[str, ...]]:
+    """The recipients of each item, by its id."""
+    queue = Queue(spool, create=False)
+    found = {}
+    for listed in queue.items("pending"):
+        envelope = queue.envelope(listed)
+        assert envelope
+        found[listed.item.id] = envelope.recipients
+    return found
+
+
+def claimed(spool: Path) -> list[bytes]:
+    """The messages of all items, which are removed."""
+    messages = []
+    with Queue(spool, create=False) as queue:
+        for claim in queue.claim(1000):
+            messages.append(claim.read())
+            claim.ack()
+    return messages
+
+
+def send_mail(server: BackgroundServer, recipients: list[str]) -> dict[str, tuple[int, bytes]]:
+    """What was refused."""
+    with smtplib.SMTP(server.host, server.port) as client:
+        return client.sendmail("a@b", recipients, MESSAGE)
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Path:
+    return tmp_path / "spool"
+
+
+def test_the_reply_names_the_item_and_the_item_has_envelope_and_message(tmp_path: Path, spool: Path) -> None:
+    with serving(tmp_path, queue=str(spool)) as server:
+        wire = Wire(server.service.smtp_addresses[0])
+        wire.ready_for_data("ann@example.com", "bob@example.org")
+        reply = wire.ask(b"Subject: hello\r\n\r\n..world\r\n.")
+        log = server.text.getvalue()  # type: ignore[attr-defined]
+    ((ident, recipients),) = items(spool).items()
+    assert reply == f"250 2.0.0 Queued as {ident}"
+    assert f'stored=["{ident}"]' in log
+    assert recipients == ("bob@example.org",)
+    with Queue(spool) as queue:
+        (claim,) = queue.claim()
+        assert claim.envelope.sender == "ann@example.com"
+        received, _, rest = claim.read().partition(b" +0000\n")
+        assert received.startswith(b"Received: from client.example ([127.0.0.1])\n\tby mx.example with ESMTP")
+        assert rest == b"Subject: hello\n\n.world\n"
+
+
+def test_lmtp_answers_for_each_recipient_with_its_item_one_a_domain(tmp_path: Path, spool: Path) -> None:
+    path = str(tmp_path / "l.sock")
+    with serving(tmp_path, queue=str(spool), lmtp=[path]):
+        wire = Wire(path)
+        wire.ask("LHLO x")
+        wire.ask("MAIL FROM:<>")
+        for recipient in ("a@one", "b@two", "c@ONE", "a@one"):
+            assert wire.ask(f"RCPT TO:<{recipient}>").startswith("250")
+        wire.ask("DATA")
+        replies = [wire.ask(MESSAGE + b"."), wire.reply(), wire.reply(), wire.reply()]
+    idents = [reply.removeprefix("250 2.0.0 Queued as ") for reply in replies]
+    assert idents[0] == idents[2] == idents[3]
+    assert items(spool) == {idents[0]: ("a@one", "c@ONE"), idents[1]: ("b@two",)}
+
+
+def test_with_a_map_only_mailboxes_are_taken_and_each_has_an_item(tmp_path: Path, spool: Path) -> None:
+    for name in ("bob", "cy"):
+        Maildir(tmp_path / name)
+    to = ["bob@one", "bob+tag@one", "eve@one", "cy@one", "cy@one"]
+    with serving(tmp_path, queue=str(spool), map=f"{tmp_path}/{{local}}") as server:
+        refused = send_mail(server, to)
+    assert refused == {"eve@one": (550, b"5.1.1 No such mailbox here")}
+    assert sorted(items(spool).values()) == [("bob+tag@one",), ("bob@one",), ("cy@one",)]
+    assert not list((tmp_path / "bob" / "new").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "reply"),
+    [
+        ("create", "ENOSPC", "452 4.3.1 Insufficient system storage, try again later"),
+        ("write", "EDQUOT", "452 4.3.1 Insufficient system storage, try again later"),
+        ("fsync", "EIO", "451 4.3.0 Storage is not available, try again later"),
+    ],
+)
+@pytest.mark.parametrize("recipients", [("a@one",), ("a@one", "b@two")])
+def test_a_fault_of_the_storage_is_temporary_and_leaves_nothing(
+    tmp_path: Path, spool: Path, call: str, error: str, reply: str, recipients: tuple[str, ...]
+) -> None:
+    faults = Faults()
+    with serving(tmp_path, faults, queue=str(spool)) as server:
+        faults.add(call=call, error=error)
+        wire = Wire(server.service.smtp_addresses[0])
+        wire.ready_for_data("ann@example.com", *recipients)
+        assert wire.ask(MESSAGE + b".") == reply
+        assert items(spool) == {}
+        assert list((spool / "tmp").iterdir()) == []
+        faults.clear()
+        wire.ready_for_data("ann@example.com", *recipients)
+        assert wire.ask(MESSAGE + b".").startswith("250 2.0.0 Queued as ")
+    assert len(claimed(spool)) == len(recipients)
+
+
+def test_the_answer_waits_for_the_put(tmp_path: Path, spool: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put, may_go_on, returned = Queue.put, threading.Event(), []
+
+    def held_up(self: Queue, *args: Any, **options: Any) -> str:
+        may_go_on.wait(20)
+        returned.append(put(self, *args, **options))
+        return returned[0]
+
+    monkeypatch.setattr(Queue, "put", held_up)
+    with serving(tmp_path, queue=str(spool)) as server:
+        wire, other = Wire(server.service.smtp_addresses[0]), Wire(server.service.smtp_addresses[0])
+        wire.ready_for_data()
+        wire.send(MESSAGE + b".\r\n")
+        assert other.ask("NOOP") == "250 OK"
+        assert returned == []
+        may_go_on.set()
+        assert wire.reply() == f"250 2.0.0 Queued as {returned[0]}"
+
+
+def test_concurrent_messages_share_fsyncs(spool: Path) -> None:
+    faults = Faults([Fault(call="fsync", delay=0.05)])  # as on a slow disk
+
+    async def store_all() -> list[list[Result]]:
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(64))  # as many as `serve` has
+        store = QueueStore(Queue(spool, fs=FaultyFileSystem(faults)), None)
+        delivery = Delivery("a@b", [Recipient("c@d", "")], b"Received: today\n", b"Subject: s\n\nx\n")
+        return await asyncio.gather(*(store.store(delivery) for _ in range(64)))
+
+    results = asyncio.run(store_all())
+    assert all(result.reply == f"250 2.0.0 Queued as {result.stored}" for (result,) in results)
+    assert items(spool).keys() == {result.stored for (result,) in results}
+    assert faults.fired["fsync"] < 96, "each file and its directory by themselves make 128"
+
+
+def test_a_message_that_goes_round_in_a_loop_is_refused(tmp_path: Path, spool: Path) -> None:
+    with serving(tmp_path, queue=str(spool)) as server:
+        wire = Wire(server.service.smtp_addresses[0])
+        for count, reply in ((MAX_HOPS, "554 5.4.6"), (MAX_HOPS - 1, "250 2.0.0")):
+            wire.ready_for_data()
+            header = b"received: from x\r\n\tby y; today\r\n" * count
+            assert wire.ask(
+                header + b"Subject: s\r\n\r\n" + b"Received: no header\r\n" * 9 + b"."
+            ).startswith(reply)
+    assert len(items(spool)) == 1
+
+
+def test_processes_share_a_spool_and_the_banner_names_it(tmp_path: Path, spool: Path) -> None:
+    serve = Serve(tmp_path, "--queue", "spool", "--workers", "2")
+    assert serve.told("Spool") == str(spool)
+    assert [line.split()[0] for line in serve.banner.splitlines()] == ["SMTP", "Spool", "Try"]
+    messages = [wire_form(b"Subject: %d\n\nx\n" % number) for number in range(200)]
+    assert len(send(serve.address, False, messages, 16).acknowledged) == 200
+    code, log = serve.end()
+    assert code == 0
+    assert log.count(" stored ") == 200
+    assert not (tmp_path / "Maildir").exists()
+    subjects = [message.partition(b"\nSubject: ")[2].split()[0] for message in claimed(spool)]
+    assert sorted(map(int, subjects)) == list(range(200))
+
+
+def test_kill_9_loses_nothing_that_was_answered(tmp_path: Path, spool: Path) -> None:
+    serve = Serve(tmp_path, "--queue", "spool")
+    wire = Wire(serve.address)
+    for _ in range(20):
+        wire.ready_for_data()
+        assert wire.ask(MESSAGE + b".").startswith("250")
+    serve.end(9)
+    assert len(claimed(spool)) == 20
+
+
+@pytest.mark.parametrize("flag", ["--smtp", "--lmtp"])
+def test_no_open_relay_beyond_this_machine(
+    tmp_path: Path, spool: Path, flag: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["serve", "--queue", str(spool), flag, "0.0.0.0:0"]
+    assert main(command) == 1
+    assert "--queue needs --auth, --map or local addresses" in capsys.readouterr().err
+    (tmp_path / "passwords").write_text(f"ann:{hash_password('s3cret')}\n")
+    assert main([*command, "--auth", str(tmp_path / "passwords")]) == 1
+    assert "--auth needs --tls" in capsys.readouterr().err
+
+
+def test_with_passwords_it_relays_for_those_who_know_one(tmp_path: Path, spool: Path) -> None:
+    (tmp_path / "passwords").write_text(f"ann:{hash_password('s3cret')}\n")
+    settings: dict[str, Any] = {"auth": str(tmp_path / "passwords"), "tls": "made", "smtp": ["0.0.0.0:0"]}
+    with serving(tmp_path, queue=str(spool), **settings) as server:
+        client = smtplib.SMTP("127.0.0.1", server.port)
+        client.ehlo()
+        assert client.mail("a@b")[0] == 530
+        client.starttls()
+        client.login("ann", "s3cret")
+        client.sendmail("a@b", ["c@d"], MESSAGE)
+        client.quit()
+    assert list(items(spool).values()) == [("c@d",)]
+
+
+@pytest.mark.parametrize(
+    "flags", [["--web", "127.0.0.1:0"], ["--keep", "5"], ["--postmaster", "a@b"], ["Maildir"]]
+)
+def test_what_belongs_to_a_maildir_is_refused(
+    spool: Path, flags: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["serve", "--queue", str(spool), "--smtp", "127.0.0.1:0", *flags]) == 1
+    assert capsys.readouterr().err.startswith("maildir-safe serve: ")
+
+
+def test_a_place_that_is_no_spool_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Maildir(tmp_path / "M").deliver(b"x")
+    for path in (tmp_path / "M", tmp_path / "missing" / "spool"):
+        assert main(["serve", "--queue", str(path), "--smtp", "127.0.0.1:0"]) == 1
+        assert str(path) in capsys.readouterr().err
+
+
+def test_a_spool_whose_bucket_was_removed_gets_another(tmp_path: Path, spool: Path) -> None:
+    """Workers remove buckets that are empty and old; the next message makes a new one."""
+    with serving(tmp_path, queue=str(spool)) as server:
+        send_mail(server, ["c@d"])
+        assert len(claimed(spool)) == 1
+        for bucket in (spool / "pending").iterdir():
+            bucket.rmdir()
+        send_mail(server, ["c@d"])
+    assert len(items(spool)) == 1
