@@ -1,6 +1,6 @@
 """How fast is the queue? put + claim + ack of 4 KiB, beside persist-queue's SQLite and a bare ceiling.
 
-    python -m benchmarks.queue DIRECTORY [--rounds N] [--backlog N] [--json FILE]
+    python -m benchmarks.queue DIRECTORY [--rounds N] [--backlog N] [--backlog-in DIRECTORY] [--json FILE]
 
 DIRECTORY is on the file system to be measured; everything is made below it and removed afterwards.
 Contenders alternate, and are compared by the median over rounds of their ratio. All are durable: put
@@ -11,6 +11,7 @@ no error. persist-queue takes part if it can be imported.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import resource
@@ -21,7 +22,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from maildir_safe import Queue
@@ -34,9 +34,10 @@ GROUP = 32
 PROCESSES = 8
 
 Cycle = Callable[[int], None]
+Contender = Callable[[Path], contextlib.AbstractContextManager[Cycle]]
 
 
-@contextmanager
+@contextlib.contextmanager
 def ours(path: Path) -> Iterator[Cycle]:
     """One by one: each put and each ack is durable before the next call."""
 
@@ -50,7 +51,7 @@ def ours(path: Path) -> Iterator[Cycle]:
         yield cycle
 
 
-@contextmanager
+@contextlib.contextmanager
 def ours_in_groups(path: Path) -> Iterator[Cycle]:
     """Groups of 32: `put_many`, `claim(32)`, `ack_many`."""
     group = [(MESSAGE, SENDER, [RECIPIENT])] * GROUP
@@ -66,7 +67,7 @@ def ours_in_groups(path: Path) -> Iterator[Cycle]:
         yield cycle
 
 
-@contextmanager
+@contextlib.contextmanager
 def ceiling(path: Path) -> Iterator[Cycle]:
     """The file calls that a queue by rename cannot do without, one item after the other."""
     tmp, pending, claimed = _directories(path)
@@ -88,7 +89,7 @@ def ceiling(path: Path) -> Iterator[Cycle]:
         os.close(fd)
 
 
-@contextmanager
+@contextlib.contextmanager
 def ceiling_in_groups(path: Path) -> Iterator[Cycle]:
     """The same in groups of 32, with one syncfs for all files."""
     tmp, pending, claimed = _directories(path)
@@ -115,7 +116,7 @@ def ceiling_in_groups(path: Path) -> Iterator[Cycle]:
         os.close(fd)
 
 
-@contextmanager
+@contextlib.contextmanager
 def persist_queue(path: Path) -> Iterator[Cycle]:
     """persist-queue's SQLite queue with acknowledgements, its defaults: each call is a transaction."""
     from persistqueue import SQLiteAckQueue  # type: ignore[import-not-found]
@@ -131,13 +132,15 @@ def persist_queue(path: Path) -> Iterator[Cycle]:
     queue.close()
 
 
-CONTENDERS: dict[str, tuple[Callable[..., object], int]] = {
-    "ours": (ours, 256),
-    "ours, groups of 32": (ours_in_groups, 2048),
-    "ceiling": (ceiling, 256),
-    "ceiling, groups of 32": (ceiling_in_groups, 2048),
-    "persist-queue": (persist_queue, 256),
+CONTENDERS: dict[str, tuple[Contender, int]] = {
+    "ours": (ours, 32),
+    "ours, groups of 32": (ours_in_groups, 320),
+    "ceiling": (ceiling, 32),
+    "ceiling, groups of 32": (ceiling_in_groups, 320),
+    "persist-queue": (persist_queue, 32),
 }
+"""Each with the number of items in a slice."""
+
 RATIOS = [
     ("ours, groups of 32", "persist-queue", 8.0),
     ("ours", "persist-queue", 1.0),
@@ -146,28 +149,27 @@ RATIOS = [
 ]
 
 
-def speed(make: Callable[..., object], count: int, base: Path) -> float:
-    """Items a second through an empty queue."""
-    path = Path(tempfile.mkdtemp(dir=base))
-    try:
-        with make(path) as cycle:  # type: ignore[attr-defined]
-            cycle(GROUP)
-            os.sync()
-            start = time.perf_counter()
-            cycle(count)
-            return count / (time.perf_counter() - start)
-    finally:
-        shutil.rmtree(path)
-
-
 def alternate(base: Path, rounds: int) -> dict[str, list[float]]:
-    """Speeds of all contenders, round by round, in turned order."""
+    """Items a second of all contenders, slice by slice in turned order: speed drifts while this runs."""
     names = [name for name in CONTENDERS if name != "persist-queue" or _has_persist_queue()]
     speeds: dict[str, list[float]] = {name: [] for name in names}
-    for number in range(rounds):
-        turned = names[number % len(names) :] + names[: number % len(names)]
-        for name in turned:
-            speeds[name].append(speed(*CONTENDERS[name], base))
+    path = Path(tempfile.mkdtemp(dir=base))
+    try:
+        with contextlib.ExitStack() as stack:
+            cycles = {}
+            for name in names:
+                (path / name).mkdir()
+                cycles[name] = stack.enter_context(CONTENDERS[name][0](path / name))
+                cycles[name](GROUP)
+            for number in range(rounds):
+                turned = names[number % len(names) :] + names[: number % len(names)]
+                for name in turned:
+                    count = CONTENDERS[name][1]
+                    start = time.perf_counter()
+                    cycles[name](count)
+                    speeds[name].append(count / (time.perf_counter() - start))
+    finally:
+        shutil.rmtree(path)
     return speeds
 
 
@@ -257,8 +259,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("directory", type=Path)
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--backlog", type=int, default=1_000_000, help="the larger of the two backlogs")
+    parser.add_argument("--backlog-in", type=Path, help="where backlogs are made, a tmpfs for instance")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     speeds = alternate(args.directory, args.rounds)
@@ -275,12 +278,13 @@ def main() -> None:
             _say(figures, f"{one} / {other}", ratio, ">=", target)
     alone, together = many_processes(args.directory, 5.0)
     _say(figures, f"{PROCESSES} processes / one ({alone:.0f}/s)", together / alone, ">=", 2.0)
-    small, large = backlog_cost(args.directory, 1000), backlog_cost(args.directory, args.backlog)
+    where = args.backlog_in or args.directory
+    small, large = backlog_cost(where, 1000), backlog_cost(where, args.backlog)
     _say(figures, f"cost of a cycle at {args.backlog} waiting / at 1000", large / small, "<=", 1.3)
     _say(
         figures,
         "share of a core, idle beside 100000 future items",
-        idle_share(args.directory, 100_000, 10.0),
+        idle_share(where, 100_000, 10.0),
         "<=",
         0.01,
     )

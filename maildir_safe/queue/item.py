@@ -14,6 +14,7 @@ where upper and lower case are one (SMB, vfat).
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from maildir_safe.names import host_token
 
@@ -34,7 +35,7 @@ MAX_RECIPIENTS = 50
 _HOST_LIMIT = 20
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Item:
     """An entry of the queue, as its name tells it.
 
@@ -54,7 +55,7 @@ class Item:
     not_before: int
     states: str
 
-    @property
+    @cached_property
     def name(self) -> str:
         """The file's name."""
         return f"{self.maildir_name}{suffix(self.states, self.not_before, self.gen, self.tries)}"
