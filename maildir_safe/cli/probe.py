@@ -17,7 +17,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "mount", metavar="MOUNT", help="a directory on it; a folder is made there and removed"
     )
-    parser.add_argument("--second", metavar="MOUNT2", help="the same directory through a second mount")
+    other = parser.add_mutually_exclusive_group()
+    other.add_argument("--second", metavar="MOUNT2", help="the same directory through a second mount")
+    other.add_argument(
+        "--token",
+        type=_token,
+        help="a new word, given to the same command on another host: the two then try it together",
+    )
     parser.add_argument("--keep", action="store_true", help="leave the folder there, to look at")
     parser.add_argument("--json", action="store_true", help="the result as one JSON object")
 
@@ -25,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """0: safe; 1: not; 75: the directory cannot be used."""
     try:
-        report = probe(args.mount, args.second, args.keep, _tell)
+        report = probe(args.mount, args.second, args.keep, args.token, _tell)
     except OSError as error:
         print(f"maildir-safe probe: {error.filename or args.mount}: {error.strerror}", file=sys.stderr)
         return 75
@@ -33,6 +39,12 @@ def run(args: argparse.Namespace) -> int:
         _tell("")
     print(json.dumps(report.as_dict()) if args.json else in_words(report))
     return 1 if report.verdict.startswith("UNSAFE") else 0
+
+
+def _token(text: str) -> str:
+    if not text.isalnum():
+        raise argparse.ArgumentTypeError("a token is letters and digits")
+    return text
 
 
 def _tell(words: str) -> None:

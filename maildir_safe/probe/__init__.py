@@ -35,6 +35,7 @@ def probe(
     path: str,
     second: str | None = None,
     keep: bool = False,
+    token: str | None = None,
     progress: Callable[[str], None] = lambda words: None,  # noqa: ARG005
 ) -> ProbeReport:
     """Probe a mount.
@@ -43,11 +44,16 @@ def probe(
         path: a directory on it; a folder is made there and removed.
         second: the same directory through a second mount of the same export, as another host has it.
         keep: leave the folder there, to look at.
+        token: a word that is given to the same command on another host at the same time, where the
+            two share nothing but the mount: the checks of `second` are then made with that host.
         progress: called with what is tried next.
 
     Raises:
         OSError: the directory cannot be used at all.
+        ValueError: a token that is not letters and digits.
     """
+    if token is not None and not token.isalnum():
+        raise ValueError(f"a token is letters and digits, not {token!r}")
     fs = OsFileSystem()
     report = ProbeReport(path, second)
     room = Room(fs, path, f"maildir-safe-probe-{fs.random(4).hex()}")
@@ -55,6 +61,8 @@ def probe(
         _one(fs, room, path, report, progress)
         if second is not None:
             _two(fs, room, second, report, progress)
+        if token is not None:
+            _hosts(fs, path, token, report, progress)
     finally:
         if keep:
             room.leave()
@@ -96,6 +104,22 @@ def _two(
     except OSError as error:
         text = f"could not be tried: {error}"
         report.checks.append(Check("second mount", BAD, text, "is it the same export?"))
+
+
+def _hosts(
+    fs: FileSystem, path: str, token: str, report: ProbeReport, progress: Callable[[str], None]
+) -> None:
+    from maildir_safe.probe.token import Meeting, check_hosts
+
+    progress(f"waiting for the other host (token {token})")
+    try:
+        meeting = Meeting(fs, path, token)
+        report.checks += check_hosts(meeting, progress)
+        meeting.leave()
+    except OSError as error:
+        report.checks.append(
+            Check("other host", BAD, f"could not be tried: {error}", "a new token, both hosts")
+        )
 
 
 def _judge(report: ProbeReport) -> None:

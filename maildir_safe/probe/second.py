@@ -47,10 +47,7 @@ def check_pair(one: Room, two: Room, progress: Callable[[str], None]) -> Iterato
             "visibility", BAD, f"not seen within {_LONGEST_WAIT:.0f} s", "not the same export, or no server"
         )
         return
-    remedy = "" if seen < 5 else f"leases of a shared queue: at least {3 * seen:.0f} s"
-    yield Check(
-        "visibility", OK if seen < 5 else NOTE, f"a rename is seen after {seen:.2f} s", remedy, round(seen, 2)
-    )
+    yield visible_check(seen)
     progress("how long the second mount remembers that a name was absent")
     negative = _absent_for(one, two)
     text = f"an absent name that was looked up is seen after {negative:.2f} s"
@@ -60,6 +57,13 @@ def check_pair(one: Room, two: Room, progress: Callable[[str], None]) -> Iterato
     progress("who wins a rename")
     yield _rename_race(one, two)
     yield _removed_while_read(one, two)
+
+
+def visible_check(seen: float) -> Check:
+    """From seconds until one sees the other's rename."""
+    remedy = "" if seen < 5 else f"leases of a shared queue: at least {3 * seen:.0f} s"
+    text = f"a rename is seen after {seen:.2f} s"
+    return Check("visibility", OK if seen < 5 else NOTE, text, remedy, round(seen, 2))
 
 
 def _wait(room: Room, condition: Callable[[], bool]) -> float | None:
@@ -113,42 +117,45 @@ def _exclusive_race(one: Room, two: Room) -> Check:
             lambda name=name: two.errno(lambda: two.put(two.a, name)),  # type: ignore[misc]
         )
         both += answers == (0, 0)
+    return exclusive_check(both)
+
+
+def exclusive_check(both: int) -> Check:
+    """From the number of rounds in which both made the file."""
     text = f"both mounts made the file in {both} of {EXCL_ROUNDS} rounds"
-    return Check(
-        "O_EXCL race",
-        NOTE if both else OK,
-        text + ("; lock files do not work here" if both else ""),
-        value=both,
-    )
+    remark = "; lock files do not work here" if both else ""
+    return Check("O_EXCL race", NOTE if both else OK, text + remark, value=both)
 
 
 def _rename_race(one: Room, two: Room) -> Check:
     sources = [one.put(one.a) for _ in range(RENAME_ROUNDS)]
     _wait(two, lambda: set(sources) <= set(two.fs.listdir(two.a)))
-    losers: set[int] = set()
-    wins = {"one": 0, "both": 0, "none": 0}
+    losers: set[str] = set()
+    wins = []
     for src in sources:
         answers = _together(
             lambda src=src: one.errno(lambda: one.fs.rename(src, src + ".one", one.a, one.b)),  # type: ignore[misc]
             lambda src=src: two.errno(lambda: two.fs.rename(src, src + ".two", two.a, two.b)),  # type: ignore[misc]
         )
-        wins[{2: "both", 1: "one", 0: "none"}[answers.count(0)]] += 1
-        losers |= set(answers) - {0}
+        wins.append(answers.count(0))
+        losers |= {named(number) for number in answers if number}
     _wait(one, lambda: _settled(one, sources))
     there = set(one.fs.listdir(one.b))
     copies = [(f"{src}.one" in there) + (f"{src}.two" in there) for src in sources]
-    bad = wins["both"] + sum(count != 1 for count in copies)
-    told = ", ".join(said(number) for number in sorted(losers)) or "nothing"
+    return race_check(wins, copies, losers)
+
+
+def race_check(wins: list[int], copies: list[int], losers: set[str]) -> Check:
+    """From how many won each file, how often it is there, and what the losers were told."""
+    counts = {"one": wins.count(1), "both": wins.count(2), "none": wins.count(0)}
+    astray = sum(count != 1 for count in copies)
     text = (
-        f"of {RENAME_ROUNDS} rounds one won {wins['one']}, both {wins['both']}, none {wins['none']};"
-        f" files lost or doubled: {sum(count != 1 for count in copies)}; the loser is told {told}"
+        f"of {len(wins)} rounds one won {counts['one']}, both {counts['both']}, none {counts['none']};"
+        f" files lost or doubled: {astray}; the loser is told {', '.join(sorted(losers)) or 'nothing'}"
     )
+    bad = counts["both"] + astray
     remedy = "no shared queue here: run one host for each spool" if bad else ""
-    value = {
-        **wins,
-        "not once": sum(count != 1 for count in copies),
-        "loser": [named(n) for n in sorted(losers)],
-    }
+    value = {**counts, "not once": astray, "loser": sorted(losers)}
     return Check("rename race", BAD if bad else OK, text, remedy, value)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 import maildir_safe.probe as probing
 from maildir_safe.fs import OsFileSystem
 from maildir_safe.probe import probe
+from maildir_safe.probe.second import RENAME_ROUNDS
 
 
 class EmptiesDirectories(OsFileSystem):
@@ -40,3 +42,27 @@ def test_directories_that_lose_what_they_hold_are_unsafe(
     assert report.facts["rename of a directory"] == "empties it"
     assert any("EMPTY" in reason for reason in report.reasons)
     assert os.listdir(tmp_path) == []
+
+
+def test_two_hosts_with_one_token_race_each_other(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        one, two = pool.map(lambda _: probe(str(tmp_path), token="t1"), range(2))
+    for report in (one, two):
+        assert report.verdict == "SAFE", report.reasons
+        assert report.facts["O_EXCL race"] == 0
+        race = report.facts["rename race"]
+        assert (race["one"], race["both"], race["none"], race["not once"]) == (RENAME_ROUNDS, 0, 0, 0)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_host_that_stays_alone_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("maildir_safe.probe.token.PATIENCE", 0.2)
+    report = probe(str(tmp_path), token="alone")
+    assert report.verdict == "UNSAFE"
+    assert any("other host: could not be tried" in reason for reason in report.reasons)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_token_is_no_path(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="letters and digits"):
+        probe(str(tmp_path), token="../x")
