@@ -162,4 +162,4 @@ def survives(history: History, profile: str, *faults: Fault) -> int:
     except AssertionError as error:
         calls = "\n".join(map(str, server.history[-400:]))
         raise AssertionError(f"{', '.join(map(str, faults))}: {error}\n{calls}") from None
-    return len({str(fault) for fault in actor.host.plan.hits})
+    return len({str(fault) for fault in actor.host.plan.hits} & {str(fault) for fault in faults})
