@@ -60,7 +60,8 @@ def in_words(report: ProbeReport) -> str:
     if report.use:
         words = ", ".join(f"{name}={value!r}" for name, value in report.use.items())
         lines.append(f"  use: Maildir(path, {words})")
-    lines += [f"  because {reason}" for reason in report.reasons]
+    word = "because" if report.verdict.startswith("UNSAFE") else "mind the"
+    lines += [f"  {word} {reason}" for reason in report.reasons]
     lines.append("")
     for check in report.checks:
         sign, colour = _SIGNS[check.result]
