@@ -156,7 +156,8 @@ class Actor:
             return "unknown"
         except TemporaryError:
             return "failed"
-        entry.end = _ENDS[how]
+        if entry.end is asked:  # a return whose reply was lost: another has had it since
+            entry.end = _ENDS[how]
         return "done"
 
     def tend(self) -> None:

@@ -343,3 +343,19 @@ def test_a_dropped_claim_returns() -> None:
     again.ack()
     with pytest.raises(LeaseLost):
         again.ack()
+
+
+@pytest.mark.parametrize("held", [1, 40])
+def test_a_heartbeat_is_one_rename_a_third_of_a_lease_whatever_is_held(held: int) -> None:
+    server, ledger = new_server(), Ledger()
+    worker = Actor(server, ledger, "worker")
+    worker.put(*(f"m{number}" for number in range(held)))
+    claims = worker.claim(held)
+    assert len(claims) == held
+    start = len(server.history)
+    for _ in range(10 * 12):
+        server.advance(LEASE / 12)
+        worker.tend()
+    renames = [call for call in server.history[start:] if call.kind == "rename"]
+    assert len(renames) <= 31
+    assert all("/alive/" in call.names for call in renames)
