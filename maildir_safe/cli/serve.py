@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from maildir_safe.smtp.settings import Settings
 
 DESCRIPTION = """\
-Take mail by SMTP and LMTP and store it in a Maildir, or in many. Each message is answered with
-250 once it is as durable as the mount can make it."""
+Take mail by SMTP and LMTP and store it in a Maildir, in many, or in a queue. Each message is
+answered with 250 once it is as durable as the mount can make it."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
