@@ -25,4 +25,4 @@ def test_killed_writers_lose_and_double_nothing(
         f" partial {len(report.partial)}",
     )
     assert report.passed, report.as_dict()
-    assert report.kills > 0.25 * SECONDS
+    assert report.kills >= 3
