@@ -90,9 +90,7 @@ class Service:
             self.web_address = address_of(self._web)
         exposed = not all(map(is_local, self._smtp + self._lmtp))
         if settings.queue and not settings.map and exposed and not self._passwords:
-            raise ValueError(
-                "others could send anything to anyone: --queue needs --auth, --map or local addresses"
-            )
+            raise ValueError("an open relay: beyond this machine --queue needs --auth (and --tls), or --map")
         if self._passwords and not self._tls and exposed:
             raise ValueError("passwords would cross the network in clear text: --auth needs --tls")
 
