@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import random
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from queue_crew import Crew, until
+
+from maildir_safe import Maildir, Queue
 
 
 @pytest.fixture
@@ -61,3 +64,34 @@ def test_a_worker_that_stands_still_past_its_lease_is_told_so(crew: Crew) -> Non
     crew.signal(stopped, signal.SIGCONT)
     until(lambda: f"LeaseLost: {held}" in crew.log_of(stopped))
     print(crew.reckon())
+
+
+def test_many_threads_share_one_queue(tmp_path: Path) -> None:
+    maildir = Maildir(tmp_path / "maildir")
+    accepted: list[str] = []
+    with Queue(tmp_path / "spool") as queue:
+
+        def put() -> None:
+            accepted.extend(queue.put(b"x\n", "", ["a@example.org"]) for _ in range(40))
+
+        def work() -> None:
+            while putting.is_alive() or queue.stats()["pending"]:
+                for claim in queue.claim(3, wait=0.2):
+                    claim.ack_into(maildir)
+
+        def put_all() -> None:
+            putters = [threading.Thread(target=put) for _ in range(8)]
+            for putter in putters:
+                putter.start()
+            for putter in putters:
+                putter.join()
+
+        putting = threading.Thread(target=put_all)
+        workers = [threading.Thread(target=work) for _ in range(6)]
+        for thread in (putting, *workers):
+            thread.start()
+        for thread in (putting, *workers):
+            thread.join()
+        assert queue.stats()["claimed"] == 0
+    assert len(accepted) == 320
+    assert sorted(message.key.partition(",")[0] for message in maildir.messages()) == sorted(accepted)
