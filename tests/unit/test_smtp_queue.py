@@ -138,7 +138,7 @@ def test_the_answer_waits_for_the_put(tmp_path: Path, spool: Path, monkeypatch: 
     put, may_go_on, returned = Queue.put, threading.Event(), []
 
     def held_up(self: Queue, *args: Any, **options: Any) -> str:
-        may_go_on.wait(20)
+        assert may_go_on.wait(10)
         returned.append(put(self, *args, **options))
         return returned[0]
 
