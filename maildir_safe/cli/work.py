@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bounces-to", metavar="COURIER", help="where bounces go (default: the same)")
     parser.add_argument("--once", action="store_true", help="stop when nothing is due any more")
     parser.add_argument("--concurrency", type=int, default=10, metavar="N", help="items at a time (10)")
-    parser.add_argument("--per-destination", type=int, default=5, metavar="N", help="to one domain (5)")
+    parser.add_argument("--per-destination", type=int, metavar="N", help="to one domain (all of them)")
     parser.add_argument("--timeout", type=float, default=1800, metavar="SECONDS", help="for one item (1800)")
     parser.add_argument(
         "--lease", type=int, default=LEASE, metavar="SECONDS",

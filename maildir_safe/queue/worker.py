@@ -46,7 +46,7 @@ class Worker:
         bounces: the courier that takes bounces to senders; by default the same.
         schedule: when to try again, and when to give up.
         concurrency: items handed over at the same time.
-        per_destination: the same for each recipient domain.
+        per_destination: the same for each recipient domain; by default no less than for all.
         timeout: seconds after which a courier that has not answered loses its item, which is
             tried again. Its thread cannot be stopped; what it still says is not listened to.
         host: our name in bounces.
@@ -61,7 +61,7 @@ class Worker:
         bounces: Courier | None = None,
         schedule: Schedule | None = None,
         concurrency: int = 10,
-        per_destination: int = 5,
+        per_destination: int | None = None,
         timeout: float = 1800.0,
         host: str | None = None,
         metrics: Metrics | None = None,
@@ -73,7 +73,7 @@ class Worker:
         self._schedule = schedule or Schedule()
         self._slots = threading.Semaphore(concurrency)
         self._concurrency = concurrency
-        self._per_destination = per_destination
+        self._per_destination = per_destination or concurrency
         self._timeout = timeout
         self._host = host or os.uname().nodename
         self._metrics = metrics
