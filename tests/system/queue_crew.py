@@ -38,7 +38,13 @@ class Crew:
         alone = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"] if len(self.roots) > 1 else []
         words = (*alone, sys.executable, HOSTS, *words)
         with open(self.logs / f"log.{len(self.processes)}", "w") as log:
-            process = subprocess.Popen(list(map(str, words)), stdout=log, stderr=subprocess.STDOUT, text=True)
+            process = subprocess.Popen(
+                list(map(str, words)),
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                text=True,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},  # the guest has it not installed
+            )
         self.processes.append(process)
         return process
 
