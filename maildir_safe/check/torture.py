@@ -25,7 +25,9 @@ from maildir_safe.maildir.directories import SUBDIRS
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+    from typing import Any, TypeVar
+
+    T = TypeVar("T")
 
 PER_MAILDIR = 400  # a delivery with an id lists new/ and cur/: bounded, so that the pace is kept
 
@@ -218,24 +220,41 @@ def _bury(writer: _Writer, boxes: dict[str, tuple[set[str], set[str]]], report: 
 
 
 def _compare(box: str, begun: set[str], acknowledged: set[str], report: TortureReport) -> None:
-    try:
-        maildir = Maildir(box, create=False)
-    except MaildirSafeError:  # killed before it was made
-        report.lost += sorted(acknowledged)
-        return
     found: Counter[str] = Counter()
-    for entry in maildir.messages():
-        with maildir.open(entry.key) as file:
-            data = file.read()
+    try:
+        read = _patiently(lambda: _read_all(box)) if acknowledged else _read_all(box)
+    except (MaildirSafeError, OSError):  # killed before it was made, or really gone
+        read = []
+    for name, data in read:
         key = data.partition(b"\n")[0].removeprefix(b"Subject: ").decode("ascii", "replace")
         if key not in begun:
-            (report.partial if len(data) < 10 else report.unknown).append(f"{box}: {entry.name}")
+            (report.partial if len(data) < 10 else report.unknown).append(f"{box}: {name}")
         elif data != message(key):
             report.partial.append(key)
         else:
             found[key] += 1
     report.lost += sorted(key for key in acknowledged if not found[key])
     report.doubled += sorted(key for key, count in found.items() if count > 1)
+
+
+def _read_all(box: str) -> list[tuple[str, bytes]]:
+    """Every message of a Maildir: the name of its file, and what is in it."""
+    maildir = Maildir(box, create=False)
+    found = []
+    for entry in maildir.messages():
+        with maildir.open(entry.key) as file:
+            found.append((entry.name, file.read()))
+    return found
+
+
+def _patiently(call: Callable[[], T]) -> T:
+    """Try again for some seconds: what fails for a moment has lost nothing yet (smbnetfs: 3 s)."""
+    for pause in (1.0, 2.0, 4.0, 8.0):
+        try:
+            return call()
+        except (MaildirSafeError, OSError):
+            time.sleep(pause)
+    return call()
 
 
 def remove_tree(fs: FileSystem, name: str, above: int) -> None:

@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 
 DIRECTORIES = ("tmp", "pending", "claimed", "alive", "fenced", "notes", "hold", "failed", "corrupt")
 
-NOT_SHARED = {"coda", "fuse.s3fs"}
-"""Where two hosts may both win a rename of the same file (FACTS.md section 1; s3fs copies)."""
+NOT_SHARED = {"coda", "fuse.s3fs", "fuse.smbnetfs"}
+"""Where two hosts may both win a rename of the same file, or be told so (FACTS.md section 1; s3fs copies;
+smbnetfs: docs/filesystems.md)."""
 
 HIDDEN_FOR = {"nfs": 30, "nfs4": 30, "fuse.sshfs": 20, "cifs": 5, "fuse.rclone": 5, "afs": 5}
 """Seconds that one client may not see what another did (FACTS.md section 1)."""
