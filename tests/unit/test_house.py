@@ -96,3 +96,9 @@ def test_no_file_is_longer_than_500_lines(folder: str) -> None:
         if (lines := len(path.read_text().splitlines())) > 500
     }
     assert long == {}
+
+
+def test_no_two_test_files_have_one_name() -> None:
+    """pytest cannot collect them together."""
+    names = [path.name for path in (PACKAGE.parent / "tests").rglob("test_*.py")]
+    assert sorted(names) == sorted(set(names))
