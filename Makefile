@@ -19,7 +19,7 @@ $(VENV)/.server: $(BIN)/python pyproject.toml
 	@touch $@
 
 $(VENV)/.dev: $(BIN)/python pyproject.toml
-	$(BIN)/pip install -q -e '.[server,relay,cli,bench,dev]'
+	$(BIN)/pip install -q -e '.[server,cli,bench,dev]'
 	@touch $@ $(VENV)/.server
 
 serve: $(VENV)/.server  ## SMTP in, Maildir out, with an inbox page

@@ -103,7 +103,11 @@ def make(fs: FileSystem, path: str, subdirs: Sequence[str] = SUBDIRS) -> None:
     except OSError as error:
         raise NotAMaildir(f"{path}: cannot be opened: {error.strerror}") from error
     try:
-        if not {*subdirs} & {*fs.listdir(root)}:
+        names = fs.listdir(root)
+        if not {*subdirs} & {*names}:
+            strange = sorted(name for name in names if not name.startswith(".") and name != "lost+found")
+            if strange:
+                raise NotAMaildir(f"{path}: something else is there ({strange[0]}); name a new directory")
             _fill(fs, root, subdirs)
         _sync_above(fs, path)
     except OSError as error:

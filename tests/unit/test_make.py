@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -82,3 +83,16 @@ def test_the_directory_above_need_not_be_readable_where_a_maildir_is() -> None:
             return super().open_dir(path, dir_fd)
 
     Maildir("/spool/m", fs=Narrow(server)).deliver(MAIL)
+
+
+def test_a_directory_with_something_else_in_it_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("x")
+    with pytest.raises(NotAMaildir, match=r"thesis\.tex"):
+        Maildir(tmp_path)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_the_root_of_a_mount_is_filled(tmp_path: Path) -> None:
+    (tmp_path / "lost+found").mkdir()
+    Maildir(tmp_path).deliver(b"x\n")
+    assert {entry.name for entry in tmp_path.iterdir()} == {"lost+found", "tmp", "new", "cur"}
