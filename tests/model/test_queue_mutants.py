@@ -30,7 +30,7 @@ collect_between_runs_only = hosts.collect_between_runs_only
 
 
 def crashes(history: faults.History) -> None:
-    crash.test_a_crash_anywhere(history, "atomic")
+    crash.check(history, "atomic")
 
 
 def one_switch(kind: Callable[[str], Scene]) -> None:
