@@ -22,7 +22,7 @@ from maildir_safe.testing.simfs import LOST_REPLY, PROFILES, Fault
 from maildir_safe.testing.simworld import World
 
 LONG = os.environ.get("PROVE") == "long"
-EXAMPLES, STEPS = (1000, 40) if LONG else (100, 20)
+EXAMPLES, STEPS = (250, 40) if LONG else (100, 20)
 
 HOSTS = st.sampled_from("abc")
 PICK = st.integers(0, 1000)
