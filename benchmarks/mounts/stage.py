@@ -21,6 +21,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from benchmarks.mounts.holders import holders
+
 RELEASE = 20.0  # seconds that a loaded machine may take to write back and let go of a loop device
 _ENTER_GROUP = ["sh", "-c", 'echo $$ >"$0" && exec "$@"']
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -234,7 +236,12 @@ class Stage:
         for loop in loops_below(self.base):
             subprocess.run(["losetup", "-d", loop], capture_output=True)
         self._remove_groups()
-        wait_until(lambda: not loops_below(self.base), f"the release of {loops_below(self.base)}", RELEASE)
+        try:
+            wait_until(lambda: not loops_below(self.base), "the release of the loop devices", RELEASE)
+        except MountError as error:
+            loops = loops_below(self.base)
+            busy = "; ".join(holders(self.base, loops)) or "no process that /proc shows"
+            raise MountError(f"{error} {', '.join(loops)}, held by {busy}") from None
         left = mounts_below(self.base)
         if left:  # never remove files below a mount that is still there
             raise MountError(f"still mounted: {', '.join(map(str, left))}")
