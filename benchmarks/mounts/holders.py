@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 
-def holders(base: Path, loops: list[str]) -> list[str]:
-    """The processes that hold on to mounts below a directory, or to loop devices: `pid command: how`.
+def holders(base: Path, loops: list[str]) -> dict[int, str]:
+    """The processes that hold on to mounts below a directory, or to loop devices: by pid, what and how.
 
     A mount that was detached has no path any more, so open files are told by their device; and a
     process in a mount namespace of its own may have a copy of the mount that is not in our table.
@@ -18,11 +18,11 @@ def holders(base: Path, loops: list[str]) -> list[str]:
         loops: names of loop devices, such as ``/dev/loop1``.
     """
     devices = {os.stat(loop).st_rdev for loop in loops if os.path.exists(loop)}
-    found = []
+    found = {}
     for process in sorted(Path("/proc").glob("[0-9]*"), key=lambda path: int(path.name)):
         ways = set(_ways(process, base, loops, devices))
         if ways:
-            found.append(f"{process.name} {_command(process)}: {', '.join(sorted(ways))}")
+            found[int(process.name)] = f"{process.name} {_command(process)}: {', '.join(sorted(ways))}"
     return found
 
 

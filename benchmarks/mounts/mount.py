@@ -49,14 +49,17 @@ class Mount:
             raise MountError(f"{self.kind.name} has no servers that can be stopped and started")
         self.kind.restart(self._stage, server)
 
-    def down(self) -> None:
+    def down(self, force: bool = False) -> None:
         """Take it down and remove all it left.
+
+        Args:
+            force: end other processes that keep its disk busy.
 
         Raises:
             MountError: something still holds on to it, such as an open file.
         """
         gc.collect()  # what the caller has dropped may still have directories open
-        self._stage.sweep()
+        self._stage.sweep(force)
 
 
 def in_guest() -> bool:
@@ -124,5 +127,5 @@ def mounted(name: str, base: Path | None = None, size: int = 512) -> Iterator[Mo
     """
     with contextlib.ExitStack() as stack:
         mount = up(name, base or stack.enter_context(scratch()), size)
-        stack.callback(mount.down)
+        stack.callback(mount.down, force=True)
         yield mount

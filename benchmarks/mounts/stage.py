@@ -14,7 +14,10 @@ and no packet leaves the machine.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -23,7 +26,7 @@ from pathlib import Path
 
 from benchmarks.mounts.holders import holders
 
-RELEASE = 20.0  # seconds that a loaded machine may take to write back and let go of a loop device
+RELEASE = 60.0  # seconds that a loaded machine may take to write back and let go of a loop device
 _ENTER_GROUP = ["sh", "-c", 'echo $$ >"$0" && exec "$@"']
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -219,8 +222,11 @@ class Stage:
         """End every process of one host at once, as a crash of that machine would."""
         self._end(self._group / host)
 
-    def sweep(self) -> None:
+    def sweep(self, force: bool = False) -> None:
         """Take down whatever of the stage there is, from any state, and remove its directory.
+
+        Args:
+            force: end other processes that hold on to a loop device, such as a forgotten worker.
 
         Raises:
             MountError: something holds on to it (an open file in the mount, a process's directory).
@@ -236,12 +242,7 @@ class Stage:
         for loop in loops_below(self.base):
             subprocess.run(["losetup", "-d", loop], capture_output=True)
         self._remove_groups()
-        try:
-            wait_until(lambda: not loops_below(self.base), "the release of the loop devices", RELEASE)
-        except MountError as error:
-            loops = loops_below(self.base)
-            busy = "; ".join(holders(self.base, loops)) or "no process that /proc shows"
-            raise MountError(f"{error} {', '.join(loops)}, held by {busy}") from None
+        self._release_loops(force)
         left = mounts_below(self.base)
         if left:  # never remove files below a mount that is still there
             raise MountError(f"still mounted: {', '.join(map(str, left))}")
@@ -259,6 +260,23 @@ class Stage:
         events = group / "cgroup.events"
         wait_until(lambda: "populated 0" in events.read_text(), f"the end of the processes in {group}")
         self._children = [child for child in self._children if child.poll() is None]
+
+    def _release_loops(self, force: bool) -> None:
+        def released() -> bool:
+            return not loops_below(self.base)
+
+        if force:
+            with contextlib.suppress(MountError):
+                wait_until(released, "those who are about to leave", 5.0)
+            for pid in holders(self.base, loops_below(self.base)).keys() - {os.getpid()}:
+                with contextlib.suppress(OSError):
+                    os.kill(pid, signal.SIGKILL)
+        loops = loops_below(self.base)
+        try:
+            wait_until(released, f"the release of {', '.join(loops)}", RELEASE)
+        except MountError as error:
+            busy = "; ".join(holders(self.base, loops).values()) or "no process that /proc shows"
+            raise MountError(f"{error}, held by {busy}") from None
 
     def _remove_groups(self) -> None:
         if not self._cgroup.is_mount():

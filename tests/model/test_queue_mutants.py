@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -18,10 +20,18 @@ from maildir_safe.queue.item import Item
 from maildir_safe.queue.lease import Lease, lease_seconds
 from maildir_safe.queue.spool import Spool
 from maildir_safe.queue.watch import Watch, _heartbeats
+from maildir_safe.queue.worker import Worker
 from maildir_safe.testing.simfs import Fault
-from tests.model import test_queue_crash as crash, test_queue_faults as faults, test_queue_hosts as hosts
+from tests.model import (
+    test_queue_bounces as bounces,
+    test_queue_crash as crash,
+    test_queue_faults as faults,
+    test_queue_hosts as hosts,
+)
 from tests.model.queue_world import LEASE, Actor, Ledger, new_server, reckon
 from tests.model.test_queue_hosts import Scene, StandsStill
+
+PROOF = Path(__file__).parents[2] / "docs" / "proof.md"
 
 pytestmark = pytest.mark.usefixtures("collect_between_runs_only")
 collect_between_runs_only = hosts.collect_between_runs_only
@@ -79,7 +89,7 @@ def lost_replies() -> None:
         for nth in range(1, 10):
             fault = Fault(kind, error, "done", nth=nth, match="/claimed/")  # type: ignore[arg-type]
             server, actor = faults.run(faults.one_of_each, "nfs4", fault)
-            assert not actor.lost
+            assert not actor.lost, "LeaseLost, though nobody had fenced it"
             reckon(server, actor.ledger)
 
 
@@ -104,8 +114,8 @@ def release_executed_late() -> None:
 
 
 def test_the_checks_pass_without_a_mutant() -> None:
-    for _, _, check in MUTANTS:
-        check()
+    for mutant in MUTANTS:
+        mutant.check()
 
 
 # -- mutants --------------------------------------------------------------------------------
@@ -216,44 +226,154 @@ def _name_of(self: Item) -> str:
     return f"{self.id},S={self.size},g{self.gen},t{self.tries},n{self.not_before},{self.states}"
 
 
-MUTANTS: list[tuple[str, Callable[[Patch], None], Callable[[], None]]] = [
-    ("shared claim target", shared_claim_target, partial(one_switch, Sending)),
-    ("no fencing", no_fencing, partial(one_switch, hosts.StandsStillSending)),
-    (
+class Mutant(NamedTuple):
+    """A way to break the queue, and the check that fails then, saying what matches `says`."""
+
+    name: str
+    breaks: Callable[[Patch], None]
+    check: Callable[[], None]
+    shows: str
+    says: str
+
+
+def _told_too_early(patch: Patch) -> None:
+    patch.setattr(Worker, "_tell", bounces.b_before_the_bounce)
+
+
+TWICE, LOST = "two hold one item, and both send it away", "an accepted message is lost"
+AGAIN, STUCK = "what was reported done comes again", "an item stays claimed for ever"
+HELD_BY_TWO, ONCE_MORE, NO_COPY = "which it does not hold", r"1 copies.*(acked|given up)", "0 copies"
+
+MUTANTS = [
+    Mutant("shared claim target", shared_claim_target, partial(one_switch, Sending), TWICE, "sent twice"),
+    Mutant("no fencing", no_fencing, partial(one_switch, hosts.StandsStillSending), TWICE, HELD_BY_TWO),
+    Mutant(
         "act after the deadline without renewing",
         no_confirmation,
         partial(one_switch, hosts.StandsStillSending),
+        TWICE,
+        HELD_BY_TWO,
     ),
-    ("absent heartbeat taken for death", absent_heartbeat_is_death, renewing_in_time),
-    ("fence marker inside claimed/<W>", marker_goes_first, partial(crashes, faults.sweep_another)),
-    ("ENOENT at ack taken for done", absent_item_is_done, partial(one_switch, AckAfterSweep)),
-    ("ENOENT at ack taken for lost", absent_item_is_lost, lost_replies),
-    ("bucket not fsynced", partial(never_synced, "pending/"), partial(crashes, faults.one_of_each)),
-    ("pending/ not fsynced", partial(never_synced, "pending"), partial(crashes, faults.one_of_each)),
-    ("claimed/ not fsynced", partial(never_synced, "claimed"), partial(crashes, faults.one_of_each)),
-    ("claimed/<W> not fsynced", partial(never_synced, "claimed/"), partial(crashes, faults.one_of_each)),
-    ("alive/ not fsynced", partial(never_synced, "alive"), partial(crashes, faults.deliver_and_retry)),
-    ("failed/ not fsynced", partial(never_synced, "failed"), partial(crashes, faults.one_of_each)),
-    ("gen not raised", gen_not_raised, release_executed_late),
-    ("gen in the Maildir's name", gen_in_the_maildir, partial(crashes, faults.copy)),
-    (
+    Mutant(
+        "absent heartbeat taken for death",
+        absent_heartbeat_is_death,
+        renewing_in_time,
+        "who renewed in time is swept",
+        "unread",
+    ),
+    Mutant(
+        "fence marker inside claimed/<W>",
+        marker_goes_first,
+        partial(crashes, faults.sweep_another),
+        STUCK,
+        "a claim is stuck",
+    ),
+    Mutant(
+        "ENOENT at ack taken for done",
+        absent_item_is_done,
+        partial(one_switch, AckAfterSweep),
+        AGAIN,
+        ONCE_MORE,
+    ),
+    Mutant(
+        "ENOENT at ack taken for lost",
+        absent_item_is_lost,
+        lost_replies,
+        "`LeaseLost` where none was lost",
+        "nobody had fenced",
+    ),
+    Mutant(
+        "bucket not fsynced",
+        partial(never_synced, "pending/"),
+        partial(crashes, faults.one_of_each),
+        LOST,
+        NO_COPY,
+    ),
+    Mutant(
+        "pending/ not fsynced",
+        partial(never_synced, "pending"),
+        partial(crashes, faults.one_of_each),
+        LOST,
+        NO_COPY,
+    ),
+    Mutant(
+        "claimed/ not fsynced",
+        partial(never_synced, "claimed"),
+        partial(crashes, faults.one_of_each),
+        LOST,
+        NO_COPY,
+    ),
+    Mutant(
+        "claimed/<W> not fsynced",
+        partial(never_synced, "claimed/"),
+        partial(crashes, faults.one_of_each),
+        AGAIN,
+        ONCE_MORE,
+    ),
+    Mutant(
+        "alive/ not fsynced",
+        partial(never_synced, "alive"),
+        partial(crashes, faults.deliver_and_retry),
+        STUCK,
+        "a claim is stuck",
+    ),
+    Mutant(
+        "failed/ not fsynced",
+        partial(never_synced, "failed"),
+        partial(crashes, faults.one_of_each),
+        AGAIN,
+        ONCE_MORE,
+    ),
+    Mutant("gen not raised", gen_not_raised, release_executed_late, TWICE, "who does not hold it"),
+    Mutant(
+        "gen in the Maildir's name",
+        gen_in_the_maildir,
+        partial(crashes, faults.copy),
+        "two copies in the Maildir",
+        "2 copies",
+    ),
+    Mutant(
         "fenced after half a lease",
         fenced_too_early,
         hosts.test_before_its_deadline_a_worker_holds_what_it_holds,
+        "an item is taken from who still may act",
+        r"\(0, \d+\)",
     ),
-    (
+    Mutant(
         "claims executed late are kept",
         late_claims_stay,
         hosts.test_a_claim_that_was_refused_and_executed_late_is_given_back,
+        STUCK,
+        "kept for ever",
+    ),
+    Mutant(
+        "`b` written before the bounce is handed over",
+        _told_too_early,
+        bounces.test_a_crash_anywhere,
+        "a sender is never told",
+        "never told",
     ),
 ]
 
 
-@pytest.mark.parametrize(("patch", "check"), [m[1:] for m in MUTANTS], ids=[m[0] for m in MUTANTS])
-def test_a_mutant_is_caught(
-    patch: Callable[[Patch], None], check: Callable[[], None], monkeypatch: Patch
-) -> None:
-    patch(monkeypatch)
-    with pytest.raises(AssertionError) as caught:
-        check()
-    print(str(caught.value).splitlines()[0])
+def table() -> str:
+    """The mutants and what kills them, as a table for docs/proof.md."""
+    rows = [f"| {m.name} | `{_scenario(m.check)}` | {m.shows} |" for m in MUTANTS]
+    return "\n".join(["| mutant of the queue | killed by | what goes wrong |", "|---|---|---|", *rows])
+
+
+def _scenario(check: Callable[[], None]) -> str:
+    name = check.args[0].__name__ if isinstance(check, partial) else check.__name__
+    return str(name).removeprefix("test_")
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_a_mutant_is_caught(mutant: Mutant, monkeypatch: Patch) -> None:
+    mutant.breaks(monkeypatch)
+    with pytest.raises(AssertionError, match=mutant.says):
+        mutant.check()
+
+
+def test_the_published_table_is_current(record_property: Callable[[str, object], None]) -> None:
+    assert table() in PROOF.read_text(), "docs/proof.md is old: paste what `table()` gives"
+    record_property("note", f"mutants of the queue: {len(MUTANTS)} of {len(MUTANTS)} killed (docs/proof.md)")
