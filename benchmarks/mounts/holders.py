@@ -7,33 +7,33 @@ from collections.abc import Iterator
 from pathlib import Path
 
 
-def holders(base: Path, loops: list[str]) -> dict[int, str]:
-    """The processes that hold on to mounts below a directory, or to loop devices: by pid, what and how.
+def holders(loops: list[str]) -> dict[int, str]:
+    """The processes that hold on to the file systems on loop devices: by pid, who and how.
 
     A mount that was detached has no path any more, so open files are told by their device; and a
     process in a mount namespace of its own may have a copy of the mount that is not in our table.
+    (The files of btrfs have devices of their own, and are not found.)
 
     Args:
-        base: the directory below which the mounts are, or were.
         loops: names of loop devices, such as ``/dev/loop1``.
     """
     devices = {os.stat(loop).st_rdev for loop in loops if os.path.exists(loop)}
     found = {}
     for process in sorted(Path("/proc").glob("[0-9]*"), key=lambda path: int(path.name)):
-        ways = set(_ways(process, base, loops, devices))
+        ways = set(_ways(process, loops, devices))
         if ways:
             found[int(process.name)] = f"{process.name} {_command(process)}: {', '.join(sorted(ways))}"
     return found
 
 
-def _ways(process: Path, base: Path, loops: list[str], devices: set[int]) -> Iterator[str]:
+def _ways(process: Path, loops: list[str], devices: set[int]) -> Iterator[str]:
     try:
         links = [process / "cwd", process / "root", *(process / "fd").iterdir()]
     except OSError:
         return  # it has ended
     for link in links:
         try:
-            if link.stat().st_dev in devices or Path(os.readlink(link)).is_relative_to(base):
+            if link.stat().st_dev in devices:
                 yield f"{link.relative_to(process)} {os.readlink(link)}"
         except OSError:
             continue

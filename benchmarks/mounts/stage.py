@@ -268,14 +268,14 @@ class Stage:
         if force:
             with contextlib.suppress(MountError):
                 wait_until(released, "those who are about to leave", 5.0)
-            for pid in holders(self.base, loops_below(self.base)).keys() - {os.getpid()}:
+            for pid in holders(loops_below(self.base)).keys() - {os.getpid()}:
                 with contextlib.suppress(OSError):
                     os.kill(pid, signal.SIGKILL)
         loops = loops_below(self.base)
         try:
             wait_until(released, f"the release of {', '.join(loops)}", RELEASE)
         except MountError as error:
-            busy = "; ".join(holders(self.base, loops).values()) or "no process that /proc shows"
+            busy = "; ".join(holders(loops).values()) or "no process that /proc shows"
             raise MountError(f"{error}, held by {busy}") from None
 
     def _remove_groups(self) -> None:
