@@ -18,6 +18,7 @@ from maildir_safe.queue.bucket import parse as parse_bucket
 from maildir_safe.queue.item import Item, parse
 from maildir_safe.queue.layout import DIRECTORIES, Layout
 from maildir_safe.queue.operating import Listed
+from maildir_safe.queue.shelf import PARTS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -78,10 +79,13 @@ class SpoolCheck:
         for name in sorted(self._fs.listdir(self._layout.root)):
             if name not in (*DIRECTORIES, "lost+found"):
                 yield Finding(f"{self._path}/{name}", "does not belong into a spool")
-        for where in ("hold", "failed", "corrupt"):
-            for name in sorted(self._fs.listdir(self._layout.fd[where])):
-                if parse(name) is None and where != "corrupt":
-                    yield self._not_an_item(f"{where}/{name}", name)
+        for where in self._layout.shelf:
+            for part in sorted(set(self._fs.listdir(self._layout.fd[where])) - set(PARTS)):
+                yield Finding(f"{self._path}/{where}/{part}", f"does not belong into {where}/")
+        for where in ("hold", "failed"):
+            for part, name in self._on_shelf(where):
+                if parse(name) is None:
+                    yield self._not_an_item(f"{where}/{part}/{name}", name)
 
     def _not_an_item(self, path: str, name: str) -> Finding:
         if name.startswith((".nfs", ".fuse_hidden")):
@@ -153,14 +157,13 @@ class SpoolCheck:
         return ""
 
     def _put_aside(self, listed: Listed) -> bool:
-        corrupt, source = self._layout.fd["corrupt"], self._layout.fd[listed.state]
-        opened = self._fs.open_dir(listed.within, source) if listed.within else None
+        corrupt = self._layout.shelf["corrupt"].make(listed.item.id)
+        source = self._fs.open_dir(listed.within, self._layout.fd[listed.state])
         try:
             name = listed.item.name
-            return self._handoff.claim(source if opened is None else opened, name, corrupt, name).kind == DONE
+            return self._handoff.claim(source, name, corrupt.dir_fd, name).kind == DONE
         finally:
-            if opened is not None:
-                close_quietly(self._fs, opened)
+            close_quietly(self._fs, source)
 
     def _twice(self) -> Iterator[Finding]:
         """One id in two places, seen twice: an item that moves between two listings shows once in each."""
@@ -204,21 +207,26 @@ class SpoolCheck:
 
     def _notes(self) -> Iterator[Finding]:
         """Notes of items that are gone: a worker that was killed after its last rename leaves them."""
-        notes = self._layout.fd["notes"]
-        names = sorted(self._fs.listdir(notes))
+        notes, names = self._layout.fd["notes"], list(self._on_shelf("notes"))
         known = {listed.item.id for listed in self._queue.items()} if names else set()
-        for name in names:
+        for part, name in names:
             ident, _, gen = name.rpartition(".")
             if ident in known and gen.isdecimal():
                 continue
             mended = self._fix and parse(Item(ident, 0, 0, 0, 0, "o").name) is not None and gen.isdecimal()
             if mended:
-                self._fs.unlink(name, notes)
-            yield Finding(f"{self._path}/notes/{name}", "is about no item", mended)
+                opened = self._fs.open_dir(part, notes)
+                self._fs.unlink(name, opened)
+                self._fs.close(opened)
+            yield Finding(f"{self._path}/notes/{part}/{name}", "is about no item", mended)
+
+    def _on_shelf(self, where: str) -> Iterator[tuple[str, str]]:
+        """Every file in hold/, failed/, corrupt/ or notes/: its part, and its name."""
+        for part in sorted(self._fs.listdir(self._layout.fd[where])):
+            for name in sorted(self._list(part, self._layout.fd[where])):
+                yield part, name
 
     def _list(self, name: str, above: int) -> list[str]:
-        if not name:
-            return self._fs.listdir(above)
         try:
             dir_fd = self._fs.open_dir(name, above)
         except (FileNotFoundError, NotADirectoryError):

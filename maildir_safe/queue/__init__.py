@@ -42,6 +42,9 @@ __all__ = ["Claim", "Listed", "PartialPut", "Queue"]
 log = logging.getLogger("maildir_safe.queue")
 
 LEASE = 300
+MOST_HELD = 2000
+"""Items that one worker claims at a time: its directory must not grow too long either."""
+
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
 
 
@@ -186,7 +189,7 @@ class Queue:
         """Take items that are due; nobody else gets them while this worker renews its lease.
 
         Args:
-            limit: most items to take.
+            limit: most items to take; a worker never holds more than `MOST_HELD`.
             wait: seconds to wait for the first; None: do not wait.
             bounces: also items that are owed to nobody any more but whose sender must be told of a
                 failure, as `maildir_safe.queue.worker.Worker` does.
@@ -323,6 +326,7 @@ class Queue:
         self._registered()
         self.tend()
         lease = self._registered()  # another one, if that was fenced
+        limit = min(limit, MOST_HELD - len(lease.known))
         claims: list[Claim] = []
         ended = 0  # the pass under way may be at its end: then one more
         try:

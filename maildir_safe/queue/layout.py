@@ -6,12 +6,14 @@ from maildir_safe.commit import DirectorySync
 from maildir_safe.errors import TemporaryError, storage_error
 from maildir_safe.handoff import close_quietly
 from maildir_safe.maildir.directories import make
+from maildir_safe.queue.shelf import Shelf
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from maildir_safe.fs import FileSystem
 
 DIRECTORIES = ("tmp", "pending", "claimed", "alive", "fenced", "notes", "hold", "failed", "corrupt")
+_SHELVES = ("notes", "hold", "failed", "corrupt")
 
 NOT_SHARED = {"coda", "fuse.s3fs", "fuse.smbnetfs"}
 """Where two hosts may both win a rename of the same file, or be told so (FACTS.md section 1; s3fs copies;
@@ -33,6 +35,7 @@ class Layout:
         root: a descriptor of the spool itself.
         fd: a descriptor for each of `DIRECTORIES`, by name.
         sync: the shared fsync of each, by name.
+        shelf: those that are in parts, by name: ``notes``, ``hold``, ``failed``, ``corrupt``.
         fstype: the mount's type, as /proc/self/mountinfo names it.
 
     Raises:
@@ -53,6 +56,7 @@ class Layout:
             raise storage_error(f"{path}: not a spool that can be used", error) from error
         self.fstype = fs.mount(self.fd["pending"]).fstype
         self.sync = {name: DirectorySync(fs, fd, self.fstype) for name, fd in self.fd.items()}
+        self.shelf = {name: Shelf(fs, self.fd[name], self.sync[name], self.fstype) for name in _SHELVES}
 
     def __del__(self) -> None:
         for fd in self.fd.values():

@@ -1,6 +1,6 @@
 """Notes: what couriers answered, for `queue why` and for bounces. A JSON object a file.
 
-notes/<id>.<gen> is written before the rename that it explains, by whoever holds the item at that
+notes/<part>/<id>.<gen> is written before the rename that it explains, by whoever holds the item at that
 `gen`; so nobody else writes the same. Without its notes an item is handled all the same.
 """
 
@@ -32,7 +32,7 @@ class Notes:
 
     def __init__(self, fs: FileSystem, layout: Layout) -> None:
         self._fs = fs
-        self._layout = layout
+        self._shelf = layout.shelf["notes"]
 
     def write(self, item: Item, note: dict[str, Any], durable: bool) -> None:
         """Keep a note about this `gen` of an item.
@@ -44,13 +44,14 @@ class Notes:
             TemporaryError: a durable note could not be kept.
         """
         try:
-            self._write(_name(item, item.gen), json.dumps(note).encode(), durable)
+            self._write(item, json.dumps(note).encode(), durable)
         except OSError as error:
             if durable:
                 raise storage_error(f"note for {item.id}", error) from error
 
-    def _write(self, name: str, data: bytes, durable: bool) -> None:
-        fs, dir_fd = self._fs, self._layout.fd["notes"]
+    def _write(self, item: Item, data: bytes, durable: bool) -> None:
+        fs, part = self._fs, self._shelf.make(item.id)
+        name, dir_fd = _name(item, item.gen), part.dir_fd
         try:
             fd = fs.create(name, dir_fd)
         except FileExistsError:  # begun before a crash, which took the item's rename back
@@ -64,14 +65,18 @@ class Notes:
         finally:
             fs.close(fd)
         if durable:
-            self._layout.sync["notes"].sync()
+            part.sync.sync()
 
     def read(self, item: Item) -> list[dict[str, Any]]:
         """The notes of an item, oldest first; those that cannot be read are left out."""
-        notes = []
+        notes: list[dict[str, Any]] = []
+        try:
+            part = self._shelf.find(item.id)
+        except OSError:
+            return notes
         for gen in range(item.gen + 1):
             try:
-                fd = self._fs.open(_name(item, gen), self._layout.fd["notes"])
+                fd = self._fs.open(_name(item, gen), part.dir_fd)
             except OSError:
                 continue
             try:
@@ -86,8 +91,14 @@ class Notes:
 
     def remove(self, item: Item) -> None:
         """Forget the notes of an item that is done. Most items were never in trouble and have none."""
-        for gen in range(item.gen + 1) if item.gen else ():
-            remove_quietly(self._fs, self._layout.fd["notes"], _name(item, gen))
+        if not item.gen:
+            return
+        try:
+            part = self._shelf.find(item.id)
+        except OSError:
+            return
+        for gen in range(item.gen + 1):
+            remove_quietly(self._fs, part.dir_fd, _name(item, gen))
 
 
 def _name(item: Item, gen: int) -> str:

@@ -5,7 +5,7 @@ All of it lists the whole queue. Operators never touch what a worker holds.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from maildir_safe.errors import TemporaryError, storage_error
 from maildir_safe.handoff import close_quietly
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 STATES = ("pending", "claimed", "hold", "failed", "corrupt")
-_NESTED = ("pending", "claimed")
 _LOOKS = 3
 
 
@@ -37,7 +36,7 @@ class Listed:
 
     Attributes:
         state: one of ``pending``, ``claimed``, ``hold``, ``failed``, ``corrupt``.
-        within: its bucket, or the worker that holds it; ``""`` for the other states.
+        within: its bucket, the worker that holds it, or the part of hold/, failed/ or corrupt/.
         item: what its name says.
     """
 
@@ -48,7 +47,7 @@ class Listed:
     @property
     def path(self) -> str:
         """The file, from the spool on."""
-        return "/".join(filter(None, (self.state, self.within, self.item.name)))
+        return f"{self.state}/{self.within}/{self.item.name}"
 
 
 class Operating:
@@ -77,7 +76,7 @@ class Operating:
         if state not in (None, *STATES):
             raise ValueError(f"a state is one of {', '.join(STATES)}, not {state!r}")
         for one in STATES if state is None else (state,):
-            for within in self._list(self._layout.fd[one]) if one in _NESTED else ("",):
+            for within in self._list(self._layout.fd[one]):
                 for name in self._names(one, within):
                     item = parse(name)
                     if item is not None:
@@ -157,10 +156,11 @@ class Operating:
     def remove(self, ident: str) -> None:
         """Remove an item for good, and tell nobody. Raises KeyError, TemporaryError."""
         listed = self.find(ident)
-        if listed.state == "pending":  # a worker may want it: decide by a rename whose it is
+        state = listed.state
+        if state == "pending":  # a worker may want it: decide by a rename whose it is
             self.hold(listed.item.id)
-            listed = replace(listed, state="hold", within="")
-        if listed.state not in STATES[2:] or not self._spool.remove(listed.state, listed.item):
+            state = "hold"
+        if state not in STATES[2:] or not self._spool.remove(state, listed.item):
             raise TemporaryError(f"{listed.item.id}: a worker has it; try again")
         self._notes.remove(listed.item)
 
@@ -178,14 +178,12 @@ class Operating:
             raise TemporaryError(f"{listed.item.id}: it has just been moved by another; try again")
 
     def _names(self, state: str, within: str) -> list[str]:
-        if not within:
-            return self._list(self._layout.fd[state])
         if state == "pending" and parse_bucket(within) is None:
             return []
         try:
             dir_fd = self._fs.open_dir(within, self._layout.fd[state])
-        except FileNotFoundError:
-            return []  # a bucket or a worker that has gone
+        except (FileNotFoundError, NotADirectoryError):
+            return []  # a bucket or a worker that has gone; a stray file
         except OSError as error:
             raise storage_error(f"open {state}/{within}", error) from error
         try:
@@ -202,8 +200,6 @@ class Operating:
             raise storage_error(f"list {self._layout.path}", error) from error
 
     def _at(self, listed: Listed, act: Callable[[int], T]) -> T:
-        if not listed.within:
-            return act(self._layout.fd[listed.state])
         dir_fd = self._fs.open_dir(listed.within, self._layout.fd[listed.state])
         try:
             return act(dir_fd)

@@ -16,9 +16,11 @@ used twice, so that who comes late finds nothing. (ARCHITECTURE.md, "The queue".
                                                          reporting delivered   under the same name
     claimed/<W> -> pending             W or a sweeper    bucket, if a state    done recipients are sent
       (release, retry, states)                           changed               again, a bounce too
-    claimed/<W> -> failed, corrupt     W                 that directory        finished again
-    pending -> hold -> pending         an operator       hold/                 held, or not
-    hold, failed, corrupt -> gone      an operator       that directory        back again
+    mkdir failed/<part>, hold/, ...    who needs it      failed/, hold/, ...   nothing: else loss
+                         (Shelf)                         before its first use
+    claimed/<W> -> failed, corrupt     W                 that part             finished again
+    pending -> hold -> pending         an operator       that part of hold/    held, or not
+    hold, failed, corrupt -> gone      an operator       that part             back again
     alive/<W>.<n> -> fenced/<W>        an observer       none                  fenced again
     fenced/<W> -> gone, after a sweep  a sweeper         buckets and claimed/, swept again
                                                          before
@@ -40,10 +42,12 @@ from maildir_safe.queue.item import FAILED, Item, parse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from maildir_safe.commit import DirectorySync
     from maildir_safe.fs import FileSystem
     from maildir_safe.maildir.directories import Directories
     from maildir_safe.queue.layout import Layout
     from maildir_safe.queue.lease import Lease
+    from maildir_safe.queue.shelf import Part
     from maildir_safe.queue.writer import Target, Writer
 
 _TRIES = 4
@@ -154,20 +158,18 @@ class Spool:
         if after.states != item.states:
             # after several tries nobody knows which bucket it is in, but either directory will do
             sync = targets[0].sync["pending"] if len(targets) == 1 else lease.sync
-            try:
-                sync.sync()
-            except OSError as error:
-                raise UnknownOutcome(str(storage_error(f"fsync the bucket of {item.id}", error))) from error
+            self._settle(sync, f"the bucket of {item.id}")
         lease.known.discard(item.name)
 
     # claimed/<W> -> failed, corrupt
 
     def put_away(self, lease: Lease, item: Item, after: Item, where: str) -> None:
         """Move an item to failed/ or corrupt/, durably. Raises as `give_back`."""
-        outcome = self._take_away(lease, item, self._layout.fd[where], after.name)
+        part = self._part(where, item)
+        outcome = self._take_away(lease, item, part.dir_fd, after.name)
         if outcome.kind != DONE:
             raise _failure(f"move {item.id} to {where}/", outcome)
-        self._sync(where)
+        self._settle(part.sync, f"{where}/ for {item.id}")
         lease.known.discard(item.name)
 
     # What a worker's directory holds and nobody answers for: claims that were executed late
@@ -203,7 +205,7 @@ class Spool:
                 close_quietly(self._fs, dir_fd)
         if worker in self._fs.listdir(claimed):
             raise TemporaryError(f"claimed/{worker} does not go away")
-        self._sync("claimed")  # before the marker goes, what it stands for is durable
+        self._settle(self._layout.sync["claimed"], "claimed/")  # durable before its marker goes
         try:
             self._fs.unlink(worker, self._layout.fd["fenced"])
         except FileNotFoundError:
@@ -220,7 +222,8 @@ class Spool:
                 if name.startswith("."):
                     continue  # .nfs…: an item that was removed while somebody still reads it
                 if item is None:
-                    self._handoff.claim(dir_fd, name, self._layout.fd["corrupt"], f"{worker}.{name}")
+                    corrupt = self._layout.shelf["corrupt"].make(worker)
+                    self._handoff.claim(dir_fd, name, corrupt.dir_fd, f"{worker}.{name}")
                     continue
                 outcome, tried = self._refile(None, dir_fd, item, item.returned())
                 count += outcome.kind == DONE
@@ -241,10 +244,11 @@ class Spool:
 
     def hold(self, bucket: int, item: Item) -> bool:
         """Pause an item; False if it is not in that bucket any more. Raises TemporaryError."""
-        outcome = self._handoff.claim(bucket, item.name, self._layout.fd["hold"], item.name)
+        part = self._part("hold", item)
+        outcome = self._handoff.claim(bucket, item.name, part.dir_fd, item.name)
         if outcome.kind not in (DONE, GONE):
             raise _failure(f"hold {item.id}", outcome)
-        self._sync("hold")
+        self._settle(part.sync, f"hold/ for {item.id}")
         return outcome.kind == DONE
 
     def requeue(self, source: int, item: Item, after: Item) -> bool:
@@ -253,21 +257,19 @@ class Spool:
         if outcome.kind not in (DONE, GONE):
             raise _failure(f"requeue {item.id}", outcome)
         for target in targets:
-            try:
-                target.sync["pending"].sync()
-            except OSError as error:
-                raise UnknownOutcome(str(storage_error(f"fsync the bucket of {item.id}", error))) from error
+            self._settle(target.sync["pending"], f"the bucket of {item.id}")
         return outcome.kind == DONE
 
     def remove(self, where: str, item: Item) -> bool:
         """Remove an item for good from hold/, failed/ or corrupt/; False if it is not there."""
         try:
-            self._fs.unlink(item.name, self._layout.fd[where])
+            part = self._layout.shelf[where].find(item.id)
+            self._fs.unlink(item.name, part.dir_fd)
         except FileNotFoundError:
             return False
         except OSError as error:
             raise storage_error(f"remove {item.id}", error) from error
-        self._sync(where)
+        self._settle(part.sync, f"{where}/ for {item.id}")
         return True
 
     # Inside
@@ -322,11 +324,17 @@ class Spool:
                 break
         return outcome, targets
 
-    def _sync(self, where: str) -> None:
+    def _part(self, where: str, item: Item) -> Part:
         try:
-            self._layout.sync[where].sync()
+            return self._layout.shelf[where].make(item.id)
         except OSError as error:
-            raise UnknownOutcome(str(storage_error(f"fsync {self._layout.path}/{where}", error))) from error
+            raise storage_error(f"make room in {self._layout.path}/{where}", error) from error
+
+    def _settle(self, sync: DirectorySync, what: str) -> None:
+        try:
+            sync.sync()
+        except OSError as error:
+            raise UnknownOutcome(str(storage_error(f"fsync {what}", error))) from error
 
 
 def _is_urgent(item: Item, after: Item) -> bool:

@@ -321,6 +321,13 @@ MUTANTS = [
         "failed/ not fsynced",
         partial(never_synced, "failed"),
         partial(crashes, faults.one_of_each),
+        LOST,
+        "0 copies, 0 failed",
+    ),
+    Mutant(
+        "failed/<part> not fsynced",
+        partial(never_synced, "failed/"),
+        partial(crashes, faults.one_of_each),
         AGAIN,
         ONCE_MORE,
     ),

@@ -81,7 +81,7 @@ def test_an_operators_moves(
     assert [(one.state, one.item.states) for one in queue.items()] == [("pending", "o")]
     assert main(["queue", "rm", spool, ident]) == 0
     assert list(queue.items()) == []
-    assert os.listdir(f"{spool}/notes") == []
+    assert [name for _, _, names in os.walk(f"{spool}/notes") for name in names] == []
     assert main(["queue", "show", spool, "nothing"]) == 1
     queue.close()
 
@@ -133,7 +133,10 @@ def test_fsck_mends_a_spool(spool: str) -> None:
     Path(spool, "stray").touch()
     items[2].with_name("not an item").touch()
     items[2].with_name(".nfs0001").touch()
-    Path(spool, "notes", "1.M1R1.gone.0").write_text("{}")
+    Path(spool, "hold", "astray").touch()
+    note = Path(spool, "notes", "2d", "1.M1R1.gone.0")
+    note.parent.mkdir()
+    note.write_text("{}")
     Path(spool, "claimed", "feed-300").mkdir()
     items[3].rename(Path(spool, "claimed", "feed-300", items[3].name))
     old = Path(spool, "tmp", "left")
@@ -141,23 +144,26 @@ def test_fsck_mends_a_spool(spool: str) -> None:
     os.utime(old, (0, 0))
     found = {Path(f.path).name: f for f in SpoolCheck(spool).run()}
     assert found.keys() == {
-        items[0].name, items[1].name, "stray", "not an item", ".nfs0001", "1.M1R1.gone.0", "feed-300", "left",
+        items[0].name, items[1].name, "stray", "astray", "not an item", ".nfs0001", note.name, "feed-300",
+        "left",
     }  # fmt: skip
     assert not any(finding.mended for finding in found.values())
     mended = {Path(f.path).name for f in SpoolCheck(spool, fix=True).run() if f.mended}
-    assert mended == {items[0].name, items[1].name, "1.M1R1.gone.0", "feed-300", "left"}
+    assert mended == {items[0].name, items[1].name, note.name, "feed-300", "left"}
     assert queue.stats() | {"oldest_age": 0} == {
         "pending": 2, "claimed": 0, "hold": 0, "failed": 0, "corrupt": 2, "oldest_age": 0,
     }  # fmt: skip
     again = {Path(f.path).name for f in SpoolCheck(spool).run()}
-    assert again == {"stray", "not an item", ".nfs0001", items[0].name, items[1].name}
+    assert again == {"stray", "astray", "not an item", ".nfs0001", items[0].name, items[1].name}
 
 
 def test_fsck_tells_an_item_that_is_there_twice(spool: str) -> None:
     queue = Queue(spool)
     queue.put(MESSAGE, "", ["a@x.org"])
     [one] = queue.items()
-    Path(spool, "hold", one.item.returned().name).write_bytes(Path(spool, one.path).read_bytes())
+    part = Path(spool, "hold", "00")
+    part.mkdir()
+    (part / one.item.returned().name).write_bytes(Path(spool, one.path).read_bytes())
     [finding] = SpoolCheck(spool, fix=True).run()
     assert "2 times" in finding.what
 
