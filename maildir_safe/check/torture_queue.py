@@ -31,7 +31,7 @@ LEASE = 3  # seconds, where the mount allows it
 DRAIN = 60.0  # seconds that draining may take, besides three leases and as long as there was killing
 _WORKER = "maildir_safe.check.torture_worker"
 _FEWEST = 3  # workers: one to be stopped, one to be killed, and one that lives to see it
-_STOPPED = 0.3  # chance at every blow that a worker is stopped, too
+_STOPPED = 0.4  # chance at every blow that a worker is stopped, too
 _POLL = 1.0
 
 
@@ -122,7 +122,7 @@ class _Crew:
         time.sleep(max(0.0, min(pause, until - time.monotonic())))
         self._wake()
         if self._report.stopped == 0 or self._chance.random() < _STOPPED:
-            self._stop_one()
+            self._stop_one(until)
         slot = self._chance.randrange(len(self._running))
         victim, eldest = self._running[slot], self._eldest()
         young = time.monotonic() - eldest.born < 3 * self._report.lease
@@ -184,14 +184,21 @@ class _Crew:
         """The eldest worker: only who has lived for a lease can see that another stood still for one."""
         return min(self._awake(), key=lambda victim: victim.born)
 
-    def _stop_one(self) -> None:
-        """Stop a worker that has begun to work, if not too many are; when it goes on, it has been fenced."""
+    def _stop_one(self, until: float) -> None:
+        """Stop a worker that has begun to work until it must have been fenced.
+
+        Not if too many are stopped, or if, the first excepted, draining would have to wait for it.
+        """
         now = time.monotonic()
-        able = [one for one in self._awake() if now - one.born > self._life / 6 and one is not self._eldest()]
-        if able and len(self._waking) < self._how.count("work") // 2:
+        lease = self._report.lease
+        wakes = now + lease * 4 / 3 + min(4.0, lease / 3)  # there is a look every third, four a little late
+        eldest = self._eldest()
+        able = [one for one in self._awake() if now - one.born > self._life / 6 and one is not eldest]
+        free = len(self._waking) < self._how.count("work") // 2
+        if able and free and (wakes < until or self._report.stopped == 0):
             victim = self._chance.choice(able)
             victim.signal(signal.SIGSTOP)
-            self._waking[victim] = now + self._report.lease * 5 / 3 + 1
+            self._waking[victim] = wakes
             self._report.stopped += 1
 
     def _wake(self) -> None:

@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 SPOOL, MAILDIR = "spool", "maildir"
 SENDER, RECIPIENT = "torture@localhost", "maildir@localhost"
-_BATCH = 8
+_BATCH = 32
 _RELEASED = 0.1  # of the claims, so that items go back and forth as well
-_IN_HAND = 0.1  # seconds at most that claims are held first, as a courier holds them
+_IN_HAND = 0.3  # seconds at most that claims are held first, as a courier holds them
 _PAUSE = 0.2
 
 

@@ -70,11 +70,9 @@ def in_words(report: MaildirReport | QueueReport, seed: int) -> str:
     elif not report.acknowledged:
         lines.append("Nothing was acknowledged at all: this run proves nothing.")
     else:
-        kept = report.wrong == left
-        lines.append(
-            f"{'The queue did not drain in time' if kept else 'This mount does not keep what it acknowledged'}."
-            " The first cases:"
-        )
+        slow = report.wrong == left
+        what = "The queue did not drain in time" if slow else "This mount does not keep what it acknowledged"
+        lines.append(f"{what}. The first cases:")
         lines += [f"  {case}" for case in report.wrong[:10]]
     lines += [f"  {count} x {text}" for text, count in report.errors.most_common(5)]
     return "\n".join([*lines, "Killing processes shows nothing about power failures: see docs/proof.md."])
