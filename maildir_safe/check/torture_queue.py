@@ -87,10 +87,11 @@ def torture_queue(
         report.lease, report.shared = max(LEASE, layout.shortest_lease), layout.shareable
         crew = _Crew(base, writers, random.Random(seed), report)
         try:
-            while (now := time.monotonic()) < begin + seconds:
-                progress((now - begin) / seconds, f"{report.acknowledged} put, {report.kills} kills")
-                crew.strike(begin + seconds)
-            crew.drain(begin + 2 * seconds + 3 * report.lease + DRAIN, progress)
+            until = crew.settle() + seconds
+            while (left := until - time.monotonic()) > 0:
+                progress(1 - left / seconds, f"{report.acknowledged} put, {report.kills} kills")
+                crew.strike(until)
+            crew.drain(until + seconds + 3 * report.lease + DRAIN, progress)
         finally:
             crew.end()
         progress(1.0, "comparing")
@@ -115,6 +116,11 @@ class _Crew:
         self._waking: dict[Victim, float] = {}  # those that are stopped, and when they go on
         for how in self._how:
             self._running.append(self._start(how))
+
+    def settle(self) -> float:
+        """Wait until all work, who start at the same time; the time then."""
+        time.sleep(self._life / 3)
+        return time.monotonic()
 
     def strike(self, until: float) -> None:
         """Wait for a random moment, and strike at a random process."""
@@ -187,7 +193,7 @@ class _Crew:
     def _stop_one(self, until: float) -> None:
         """Stop a worker that has begun to work until it must have been fenced.
 
-        Not if too many are stopped, or if, the first excepted, draining would have to wait for it.
+        Not if too many are stopped, or if draining would have to wait for it, the first excepted.
         """
         now = time.monotonic()
         lease = self._report.lease
