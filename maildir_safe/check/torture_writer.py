@@ -5,15 +5,10 @@ from __future__ import annotations
 import random
 import sys
 
-from maildir_safe.check.torture import message
+from maildir_safe.check.torture_ledger import message
+from maildir_safe.check.torture_process import say, say_error
 from maildir_safe.errors import MaildirSafeError, UnknownOutcome
 from maildir_safe.maildir import Maildir
-
-
-def say(line: str) -> None:
-    """One line in one write: a kill leaves it whole or away."""
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
 
 
 def deliver(maildir: Maildir, key: str) -> None:
@@ -23,9 +18,9 @@ def deliver(maildir: Maildir, key: str) -> None:
         try:
             receipt = maildir.deliver(message(key), delivery_id=key)
         except UnknownOutcome as error:
-            say(f"error unknown outcome: {error}"[:200])
+            say_error(f"unknown outcome: {error}")
         except MaildirSafeError as error:
-            say(f"error {error}"[:200])
+            say_error(error)
         else:
             say(f"ack {key} {receipt.durability}")
             return

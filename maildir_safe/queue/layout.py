@@ -62,6 +62,16 @@ class Layout:
         for fd in self.fd.values():
             close_quietly(self._fs, fd)
 
+    @property
+    def shareable(self) -> bool:
+        """Whether several hosts can work a spool together on this mount."""
+        return self.fstype not in NOT_SHARED
+
+    @property
+    def shortest_lease(self) -> int:
+        """In seconds: three times what the mount hides of other hosts' changes."""
+        return 3 * HIDDEN_FOR.get(self.fstype, 0)
+
     def check_shared(self, lease: int) -> None:
         """Refuse a mount on which several hosts cannot share a spool, or a lease too short for it.
 
@@ -72,12 +82,12 @@ class Layout:
             TemporaryError: two hosts could both win the same item.
             ValueError: the lease is shorter than three times what the mount hides.
         """
-        if self.fstype in NOT_SHARED:
+        if not self.shareable:
             raise TemporaryError(
                 f"{self.path}: on {self.fstype} two hosts can win the same rename, so they must not share a "
                 "spool's items. Run every host with shared=False (--alone): each works what it put itself"
             )
-        least = 3 * HIDDEN_FOR.get(self.fstype, 0)
+        least = self.shortest_lease
         if lease < least:
             raise ValueError(
                 f"{self.path}: on {self.fstype} a lease is {least} seconds at least, not {lease}"

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from maildir_safe import Maildir
-from maildir_safe.check.torture import TortureReport, _compare, message, torture, upper_bound
+from maildir_safe.check.torture import _compare, torture
+from maildir_safe.check.torture_ledger import Ledger, TortureReport, message, upper_bound
 
 
 def test_writers_that_are_killed_lose_and_double_nothing(tmp_path: Path) -> None:
@@ -24,7 +25,7 @@ def test_writers_that_are_killed_lose_and_double_nothing(tmp_path: Path) -> None
 def compared(box: Path, begun: set[str], acknowledged: set[str]) -> TortureReport:
     report = TortureReport()
     report.acknowledged = len(acknowledged)
-    _compare(str(box), begun, acknowledged, report)
+    _compare(str(box), Ledger(begun, acknowledged), report)
     return report
 
 

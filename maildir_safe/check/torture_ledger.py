@@ -1,0 +1,126 @@
+"""What torture keeps account of: the ledger, the report, and the comparison of both with what is there."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import Counter
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
+
+class TortureReport:
+    """What came of it.
+
+    Attributes:
+        acknowledged: messages that a writer was told are delivered, or in the queue.
+        kills: processes killed.
+        lost: acknowledged and not there. doubled: there more than once.
+        partial: there, but not complete. unknown: there, but begun by nobody.
+        errors: what processes were told, and how often.
+        durability: what was promised with the acknowledgements.
+        seconds: how long it took.
+    """
+
+    def __init__(self) -> None:
+        self.acknowledged = 0
+        self.kills = 0
+        self.lost: list[str] = []
+        self.doubled: list[str] = []
+        self.partial: list[str] = []
+        self.unknown: list[str] = []
+        self.errors: Counter[str] = Counter()
+        self.durability: set[str] = set()
+        self.seconds = 0.0
+
+    @property
+    def wrong(self) -> list[str]:
+        """Every message of which the mount, or this package, did not keep a promise."""
+        return self.lost + self.doubled + self.partial + self.unknown
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing is wrong, and anything was tried."""
+        return self.acknowledged > 0 and not self.wrong
+
+    def bound(self) -> float:
+        """The 95 % upper bound of the share of acknowledged messages lost, doubled or partial."""
+        return upper_bound(len(self.lost) + len(self.doubled) + len(self.partial), self.acknowledged)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The report as plain data, for JSON."""
+        plain = {**vars(self), "errors": dict(self.errors), "durability": sorted(self.durability)}
+        return {**plain, "passed": self.passed, "upper_bound_95": self.bound()}
+
+
+def upper_bound(bad: int, count: int) -> float:
+    """The one-sided 95 % upper bound of a share of which `bad` in `count` were seen (Poisson).
+
+    With none bad it is the rule of three: 3 / count.
+    """
+    if count == 0:
+        return 1.0
+    low, high = float(bad), bad + 10.0 + 5 * math.sqrt(bad + 1)
+    for _ in range(60):
+        mean = (low + high) / 2
+        at_most = sum(math.exp(-mean + k * math.log(mean) - math.lgamma(k + 1)) for k in range(bad + 1))
+        low, high = (mean, high) if at_most > 0.05 else (low, mean)
+    return min(1.0, high / count)
+
+
+class Ledger:
+    """What was begun in one place, in order, and what of it was acknowledged."""
+
+    def __init__(self, begun: Iterable[str] = (), acknowledged: Iterable[str] = ()) -> None:
+        self.begun = dict.fromkeys(begun)
+        self.acknowledged = set(acknowledged)
+
+    def enter(self, lines: list[list[str]], report: TortureReport) -> None:
+        """Take over what a process said."""
+        for word, *rest in lines:
+            if word == "begin":
+                self.begun[rest[0]] = None
+            elif word == "ack":
+                key, durability = rest
+                report.acknowledged += key not in self.acknowledged
+                report.durability.add(durability)
+                self.acknowledged.add(key)
+            elif word == "error":
+                report.errors[" ".join(rest)] += 1
+
+    @property
+    def open(self) -> list[str]:
+        """What was begun and not acknowledged."""
+        return [key for key in self.begun if key not in self.acknowledged]
+
+
+def message(key: str) -> bytes:
+    """A message that tells whether it is complete: its name, a body made from it, and a digest."""
+    body = (hashlib.sha256(key.encode()).hexdigest() + "\n") * (1 + len(key) * 7 % 60)
+    text = f"Subject: {key}\nX-Digest: {hashlib.sha256(body.encode()).hexdigest()}\n\n{body}"
+    return text.encode("ascii")
+
+
+def reckon(there: list[tuple[str, bytes]], ledger: Ledger, report: TortureReport, head: bytes = b"") -> None:
+    """Compare what is there with the ledger.
+
+    Args:
+        there: of each message its place and what is in it.
+        ledger: what was begun and acknowledged.
+        report: takes what is wrong.
+        head: what stands above each message.
+    """
+    found: Counter[str] = Counter()
+    for place, data in there:
+        key = data[len(head) :].partition(b"\n")[0].removeprefix(b"Subject: ").decode("ascii", "replace")
+        if key not in ledger.begun:
+            (report.partial if len(data) < len(head) + 10 else report.unknown).append(place)
+        elif data != head + message(key):
+            report.partial.append(key)
+        else:
+            found[key] += 1
+    report.lost += sorted(key for key in ledger.acknowledged if not found[key])
+    report.doubled += sorted(key for key, count in found.items() if count > 1)

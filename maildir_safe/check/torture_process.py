@@ -1,0 +1,75 @@
+"""A process that works until it is killed, and the pipe through which it tells the ledger what it does.
+
+The ledger is in the process that does the killing, so that a death takes no entry along. One line
+is one write: a kill leaves it whole or away.
+"""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class Victim:
+    """A process, and what it says.
+
+    Args:
+        module: what it runs.
+        words: its arguments.
+        leftover: lines for its standard input, which an empty line ends.
+    """
+
+    def __init__(self, module: str, *words: object, leftover: Sequence[str] = ()) -> None:
+        self.born = time.monotonic()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", module, *map(str, words)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            pipesize=1 << 20,
+        )
+        assert self._process.stdin is not None
+        self._process.stdin.write("".join(f"{line}\n" for line in leftover) + "\n")
+        self._process.stdin.flush()
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        self._process.send_signal(number)
+
+    def kill(self) -> list[list[str]]:
+        """SIGKILL it, stopped or not; the words of each line that was still in the pipe."""
+        self.signal(signal.SIGKILL)
+        out, _ = self._process.communicate()
+        whole = [line.split() for line in out.splitlines(keepends=True) if line.endswith("\n")]
+        if self._process.returncode != -signal.SIGKILL:
+            whole.append(["error", "a process ended by itself with status", str(self._process.returncode)])
+        return whole
+
+
+def say(line: str) -> None:
+    """For the process itself: tell the ledger one line."""
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def say_error(error: Exception | str) -> None:
+    """For the process itself: what it was told instead of success."""
+    say(f"error {error}"[:200])
+
+
+def life(module: str, count: int) -> float:
+    """Seconds that a process lives on average: on a slow machine it must come to do anything at all.
+
+    Args:
+        module: what it runs.
+        count: how many start at the same time.
+    """
+    start = time.monotonic()
+    subprocess.run([sys.executable, "-c", f"import {module}"], check=True)
+    return max(1.0, 3 * count * (time.monotonic() - start))
