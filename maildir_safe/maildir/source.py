@@ -93,15 +93,23 @@ def trace_headers(sender: str | None, recipient: str | None, original: str | Non
         return b""
     lines = []
     if sender is not None:
-        lines.append(f"Return-Path: <{_address('sender', sender)}>\n")
+        lines.append(f"Return-Path: <{checked_address('sender', sender)}>\n")
     if original is not None:
-        lines.append(f"X-Original-To: {_address('original recipient', original)}\n")
+        lines.append(f"X-Original-To: {checked_address('original recipient', original)}\n")
     if recipient is not None:
-        lines.append(f"Delivered-To: {_address('recipient', recipient)}\n")
+        lines.append(f"Delivered-To: {checked_address('recipient', recipient)}\n")
     return "".join(lines).encode("utf-8", "surrogateescape")
 
 
-def _address(what: str, address: str) -> str:
+def checked_address(what: str, address: str) -> str:
+    """The address, fit for a header line.
+
+    Args:
+        what: whose it is, for the error: ``"sender"`` or another.
+
+    Raises:
+        PermanentError: it holds a control character, which would begin a header of its own.
+    """
     if not address.isprintable() and any(
         ord(c) < 32 or ord(c) in (127, 0x85, 0x2028, 0x2029) for c in address
     ):

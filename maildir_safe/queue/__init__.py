@@ -118,7 +118,7 @@ class Queue:
         self._spool = Spool(fs, self._layout, self._writer, patience)
         self._notes = Notes(fs, self._layout)
         start = int.from_bytes(fs.random(4), "big")
-        self._scanner = Scanner(fs, self._layout, start, only)
+        self._scanner = Scanner(fs, self._layout, start, only, self._writer.current)
         self._watch = Watch(fs, self._layout, only, patience)
         self._operating = Operating(fs, self._layout, self._spool, self._notes)
 
@@ -328,17 +328,18 @@ class Queue:
         lease = self._registered()  # another one, if that was fenced
         limit = min(limit, MOST_HELD - len(lease.known))
         claims: list[Claim] = []
-        ended = 0  # the pass under way may be at its end: then one more
+        enough = self._scanner.rounds + 2  # the pass under way may be at its end: then one more
         try:
-            while len(claims) < limit and ended < 2:
+            while len(claims) < limit and self._scanner.rounds < enough:
                 candidate = self._scanner.next(bounces)
                 if candidate is None:
-                    ended += 1
-                elif self._spool.claim(lease, candidate.bucket.dir_fd, candidate.item):
-                    if candidate.ready:
-                        claims.append(Claim(self._fs, self._spool, self._notes, lease, candidate.item))
-                    else:
-                        self._file_again(lease, candidate.item)
+                    continue
+                if not self._spool.claim(lease, candidate.bucket.dir_fd, candidate.item):
+                    self._scanner.lost()
+                elif candidate.ready:
+                    claims.append(Claim(self._fs, self._spool, self._notes, lease, candidate.item))
+                else:
+                    self._file_again(lease, candidate.item)
         except LeaseLost:
             self._forget(lease)
             return []

@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from maildir_safe.errors import PermanentError
-from maildir_safe.maildir.source import trace_headers
+from maildir_safe.maildir.source import checked_address
 from maildir_safe.queue.item import MAX_RECIPIENTS, OWED
 
 TYPE_CHECKING = False
@@ -61,11 +61,12 @@ def head(sender: str, recipients: Sequence[str]) -> bytes:
     """
     if not 1 <= len(recipients) <= MAX_RECIPIENTS:
         raise ValueError(f"an item has 1 to {MAX_RECIPIENTS} recipients, not {len(recipients)}; see `groups`")
-    lines = [trace_headers(sender, None, None)]
-    lines += [trace_headers(None, recipient, None) for recipient in recipients]
-    if max(map(len, lines)) > _LONGEST_LINE:
+    lines = [f"Return-Path: <{checked_address('sender', sender)}>\n"]
+    lines += [f"Delivered-To: {checked_address('recipient', recipient)}\n" for recipient in recipients]
+    data = "".join(lines).encode("utf-8", "surrogateescape")
+    if len(data) > _LONGEST_LINE and max(map(len, data.split(b"\n"))) >= _LONGEST_LINE:
         raise PermanentError(f"an address has more than {_LONGEST_LINE} bytes")
-    return b"".join(lines)
+    return data
 
 
 def read(file: BinaryIO, states: str) -> Envelope:

@@ -13,8 +13,8 @@ where upper and lower case are one (SMB, vfat).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from functools import cached_property
+import re
+from dataclasses import dataclass, field, replace
 
 from maildir_safe.names import host_token
 
@@ -33,9 +33,12 @@ BOUNCED = "b"
 
 MAX_RECIPIENTS = 50
 _HOST_LIMIT = 20
+# numbers as `Item` writes them, so that what is parsed has the name that it was parsed from
+_NUMBER = "(0|[1-9][0-9]*)"
+_NAME = re.compile(rf"([0-9]+(?:\.[^,]*)?),S={_NUMBER},g{_NUMBER},t{_NUMBER},n{_NUMBER},([odfb]+)")
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Item:
     """An entry of the queue, as its name tells it.
 
@@ -46,6 +49,7 @@ class Item:
         tries: how often it was handed to a courier in vain.
         not_before: seconds since 1970 before which it is not to be tried; 0: at once.
         states: one letter a recipient, in the envelope's order.
+        name: the file's name, made of the others.
     """
 
     id: str
@@ -54,11 +58,11 @@ class Item:
     tries: int
     not_before: int
     states: str
+    name: str = field(default="", compare=False)
 
-    @cached_property
-    def name(self) -> str:
-        """The file's name."""
-        return f"{self.maildir_name}{suffix(self.states, self.not_before, self.gen, self.tries)}"
+    def __post_init__(self) -> None:
+        if not self.name:
+            self.name = f"{self.maildir_name}{suffix(self.states, self.not_before, self.gen, self.tries)}"
 
     @property
     def maildir_name(self) -> str:
@@ -74,6 +78,7 @@ class Item:
         """The item as it goes back: a `gen` that it never had, and what else changes."""
         return replace(
             self,
+            name="",
             gen=self.gen + 1,
             tries=self.tries + tried,
             not_before=self.not_before if not_before is None else not_before,
@@ -88,14 +93,11 @@ def suffix(states: str, not_before: int = 0, gen: int = 0, tries: int = 0) -> st
 
 def parse(name: str) -> Item | None:
     """The item with this name; None if no item has such a name."""
-    try:
-        ident, size, gen, tries, not_before, states = name.split(",")
-        item = Item(ident, int(size[2:]), int(gen[1:]), int(tries[1:]), int(not_before[1:]), states)
-    except ValueError:
+    match = _NAME.fullmatch(name)
+    if match is None:
         return None
-    seconds = ident.partition(".")[0]
-    good = seconds.isascii() and seconds.isdecimal() and states and not states.strip("odfb")
-    return item if good and item.name == name else None
+    ident, size, gen, tries, not_before, states = match.groups()
+    return Item(ident, int(size), int(gen), int(tries), int(not_before), states, name)
 
 
 class ItemIds:

@@ -3,13 +3,17 @@
 A pass lists pending/ once and then the buckets that are due, one at a time, each worker starting
 elsewhere so that many workers rarely want the same item. A pass ends; the next begins with a fresh
 listing, so that no bucket is passed over for ever. Nothing here changes an item.
+
+A process that puts as well looks into its own bucket first, where hardly anybody else is: one
+listing instead of all, and no lost race. But a second after a pass over everything has ended the
+next one is due, and it is finished before the own bucket comes first again.
 """
 
 from __future__ import annotations
 
 import errno
-from dataclasses import dataclass
 from threading import Lock
+from typing import NamedTuple
 
 from maildir_safe.handoff import close_quietly
 from maildir_safe.queue.bucket import NOW, Bucket, parse as parse_bucket, period
@@ -17,16 +21,19 @@ from maildir_safe.queue.item import FAILED, OWED, Item, parse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import TypeVar
 
     from maildir_safe.fs import FileSystem
     from maildir_safe.queue.layout import Layout
+    from maildir_safe.queue.writer import Target
 
     T = TypeVar("T")
 
 _CLOSED_EMPTY = 10.0  # seconds that a bucket which its writer has left is seen empty before it is removed
+_OWN_FIRST = 1.0  # seconds after a pass over everything; "a put is claimed within 2 s" (DESIGN.md section 6)
 _EMPTY = 900.0  # the same for any bucket: its writer leaves it after `writer.RETIRED_AFTER`
+_REMOVED = (errno.ENOENT, errno.ESTALE)
 
 
 class OpenBucket:
@@ -40,8 +47,7 @@ class OpenBucket:
         close_quietly(self._fs, self.dir_fd)
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(NamedTuple):
     """An item as a listing showed it.
 
     Attributes:
@@ -52,7 +58,7 @@ class Candidate:
     """
 
     item: Item
-    bucket: OpenBucket
+    bucket: OpenBucket | Target
     ready: bool
     owed: bool
 
@@ -65,13 +71,22 @@ class Scanner:
         layout: the spool.
         start: any number; workers with different numbers begin at different places.
         host: only what this host has put; None: everybody's.
+        own: gives the bucket that this process puts into now, None if it has not put anything.
+
+    Attributes:
+        rounds: how many passes over all buckets have ended.
     """
 
-    def __init__(self, fs: FileSystem, layout: Layout, start: int, host: str | None) -> None:
+    def __init__(
+        self, fs: FileSystem, layout: Layout, start: int, host: str | None, own: Callable[[], Target | None]
+    ) -> None:
         self._fs = fs
         self._layout = layout
         self._start = start
         self._host = host
+        self._own = own
+        self._own_first_until = 0.0
+        self.rounds = 0
         self._lock = Lock()
         self._passing: Iterator[Candidate] = iter(())
         self._empty_since: dict[str, float] = {}
@@ -96,8 +111,25 @@ class Scanner:
             self._passing = self._pass()
             return None
 
+    def lost(self) -> None:
+        """A candidate was gone: others are here, or the listing was an old one, so look everywhere next."""
+        self._own_first_until = 0.0
+
     def _pass(self) -> Iterator[Candidate]:
         now = self._fs.time_ns() / 1e9
+        own = self._own()
+        if own is not None and self._fs.monotonic() < self._own_first_until:
+            found = False
+            for candidate in self._candidates(NOW, own, sorted(self._list(own.dir_fd)), now):
+                found |= candidate.owed
+                yield candidate
+            if found:
+                return
+        yield from self._everything(now)
+        self._own_first_until = self._fs.monotonic() + _OWN_FIRST
+        self.rounds += 1
+
+    def _everything(self, now: float) -> Iterator[Candidate]:
         names = self._fs.listdir(self._layout.fd["pending"])
         found = [bucket for name in names if (bucket := parse_bucket(name))]
         due = [b for b in found if b.start <= now and self._host in (None, b.shard.rpartition("-")[0])]
@@ -113,23 +145,37 @@ class Scanner:
     def _bucket(self, bucket: Bucket, now: float, closed: bool) -> Iterator[Candidate]:
         try:
             opened = OpenBucket(self._fs, self._fs.open_dir(bucket.name, self._layout.fd["pending"]))
-            names = self._fs.listdir(opened.dir_fd)
         except OSError as error:
-            if error.errno in (errno.ENOENT, errno.ESTALE):
-                return  # removed since pending/ was listed
+            if error.errno in _REMOVED:
+                return  # since pending/ was listed
             raise
-        if not names:
+        names = self._list(opened.dir_fd)
+        if names:
+            self._empty_since.pop(bucket.name, None)
+            yield from self._candidates(bucket.period, opened, _rotated(sorted(names), self._start), now)
+        else:
             self._note_empty(bucket.name, closed)
-            return
-        self._empty_since.pop(bucket.name, None)
-        for name in _rotated(sorted(names), self._start):
+
+    def _list(self, dir_fd: int) -> list[str]:
+        """The names in a bucket; none if it was removed, which only an empty one is."""
+        try:
+            return self._fs.listdir(dir_fd)
+        except OSError as error:
+            if error.errno in _REMOVED:
+                return []
+            raise
+
+    def _candidates(
+        self, when: str, bucket: OpenBucket | Target, names: list[str], now: float
+    ) -> Iterator[Candidate]:
+        for name in names:
             item = parse(name)
             if item is None:
                 continue
             due = item.not_before <= now
-            ready = due or (FAILED in item.states and bucket.period == NOW)
-            if ready or period(item.not_before, now) != bucket.period:
-                yield Candidate(item, opened, ready, OWED in item.states and (due or not ready))
+            ready = due or (FAILED in item.states and when == NOW)
+            if ready or period(item.not_before, now) != when:
+                yield Candidate(item, bucket, ready, OWED in item.states and (due or not ready))
 
     def _note_empty(self, name: str, closed: bool) -> None:
         """Remove a bucket that has been seen empty for long enough; whoever still wants it makes another."""

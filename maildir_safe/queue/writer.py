@@ -132,6 +132,10 @@ class Writer:
             target.count += count
             return target
 
+    def current(self) -> Target | None:
+        """The bucket for what is due now, as it was handed out last; None if there was none yet."""
+        return self._targets.get(NOW)
+
     def _make(self, period: str) -> Target:
         """A new bucket, durable before anything in it is acknowledged."""
         name = Bucket(period, self._shard, next(self._seq)).name

@@ -191,7 +191,7 @@ def gen_not_raised(patch: Patch) -> None:
 
 def gen_in_the_maildir(patch: Patch) -> None:
     patch.setattr(Item, "maildir_name", property(lambda self: f"{self.id}g{self.gen},S={self.size}"))
-    patch.setattr(Item, "name", property(_name_of))
+    patch.setattr(Item, "__post_init__", _name_of)
 
 
 def never_synced(part: str, patch: Patch) -> None:
@@ -222,8 +222,8 @@ def _mark(self: Watch, worker: str, n: int) -> None:  # noqa: ARG001
         pass
 
 
-def _name_of(self: Item) -> str:
-    return f"{self.id},S={self.size},g{self.gen},t{self.tries},n{self.not_before},{self.states}"
+def _name_of(self: Item) -> None:
+    self.name = f"{self.id},S={self.size},g{self.gen},t{self.tries},n{self.not_before},{self.states}"
 
 
 class Mutant(NamedTuple):
