@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from math import ceil
+
 from maildir_safe.commit import DirectorySync
 from maildir_safe.errors import TemporaryError, storage_error
 from maildir_safe.handoff import close_quietly
 from maildir_safe.maildir.directories import make
+from maildir_safe.stored import place, stored
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,7 +21,9 @@ NOT_SHARED = {"coda", "fuse.s3fs", "fuse.smbnetfs"}
 smbnetfs: docs/filesystems.md)."""
 
 HIDDEN_FOR = {"nfs": 30, "nfs4": 30, "fuse.sshfs": 20, "cifs": 5, "fuse.rclone": 5, "afs": 5}
-"""Seconds that one client may not see what another did (FACTS.md section 1)."""
+"""Seconds that one client may not see what another did (FACTS.md section 1), unless a probe has measured it."""
+
+LEASE = 300
 
 
 class Layout:
@@ -33,7 +38,7 @@ class Layout:
         root: a descriptor of the spool itself.
         fd: a descriptor for each of `DIRECTORIES`, by name.
         sync: the shared fsync of each, by name.
-        fstype: the mount's type, as /proc/self/mountinfo names it.
+        mount: what pending/ lies on; fstype: its type, as /proc/self/mountinfo names it.
 
     Raises:
         TemporaryError: it is not there, cannot be made, or is not a spool.
@@ -51,30 +56,43 @@ class Layout:
                 self.fd[name] = fs.open_dir(name, self.root)
         except OSError as error:
             raise storage_error(f"{path}: not a spool that can be used", error) from error
-        self.fstype = fs.mount(self.fd["pending"]).fstype
+        self.mount = fs.mount(self.fd["pending"])
+        self.fstype = self.mount.fstype
         self.sync = {name: DirectorySync(fs, fd, self.fstype) for name, fd in self.fd.items()}
 
     def __del__(self) -> None:
         for fd in self.fd.values():
             close_quietly(self._fs, fd)
 
-    def check_shared(self, lease: int) -> None:
+    def shared_lease(self, lease: int | None) -> int:
         """Refuse a mount on which several hosts cannot share a spool, or a lease too short for it.
 
+        What a probe has stored for the mount counts more than what is known of its type.
+
         Args:
-            lease: in seconds.
+            lease: in seconds; None: `LEASE`, or more where the mount needs it.
+
+        Returns:
+            The lease to use, in seconds.
 
         Raises:
             TemporaryError: two hosts could both win the same item.
             ValueError: the lease is shorter than three times what the mount hides.
         """
-        if self.fstype in NOT_SHARED:
+        known = stored(self._fs, self.mount)
+        if self.fstype in NOT_SHARED or "shared" in known:
+            why = f", says {place(self.mount)}" if "shared" in known else ""
             raise TemporaryError(
-                f"{self.path}: on {self.fstype} two hosts can win the same rename, so they must not share a "
-                "spool's items. Run every host with shared=False (--alone): each works what it put itself"
+                f"{self.path}: on this {self.fstype} two hosts can win the same rename{why}, so they must "
+                "not share a spool's items. Run every host with shared=False (--alone): each works what it "
+                "put itself"
             )
-        least = 3 * HIDDEN_FOR.get(self.fstype, 0)
+        least: int = ceil(3 * known.get("hidden_for", HIDDEN_FOR.get(self.fstype, 0)))
+        if lease is None:
+            return max(LEASE, least)
         if lease < least:
+            where = f" ({place(self.mount)})" if "hidden_for" in known else ""
             raise ValueError(
-                f"{self.path}: on {self.fstype} a lease is {least} seconds at least, not {lease}"
+                f"{self.path}: on this {self.fstype} a lease is {least} seconds at least, not {lease}{where}"
             )
+        return lease
