@@ -81,8 +81,8 @@ def in_words(report: ProbeReport) -> str:
                 lines.append(f"  use: {kind}(path, {', '.join(words)})")
     if report.saved:
         lines.append(f"  stored in {report.saved}")
-    word = "because" if report.verdict.startswith("UNSAFE") else "mind the"
-    lines += [f"  {word} {reason}" for reason in report.reasons]
+    bad = sum(check.result == "bad" for check in report.checks)  # these come first
+    lines += [f"  {'because' if at < bad else 'mind the'} {why}" for at, why in enumerate(report.reasons)]
     lines.append("")
     for check in report.checks:
         sign, colour = _SIGNS[check.result]

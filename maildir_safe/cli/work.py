@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--timeout", type=float, default=1800, metavar="SECONDS", help="for one item (1800)")
     parser.add_argument(
         "--lease", type=int, metavar="SECONDS",
-        help=f"after which others take over from a worker that stands still ({LEASE}, or what the mount needs)",
+        help=f"others take over from a worker that stands still so long ({LEASE}, or as the mount needs)",
     )  # fmt: skip
     parser.add_argument("--alone", action="store_true", help="work only what this host has put (Coda, s3fs)")
     parser.add_argument("--metrics", metavar="HOST:PORT", help="serve numbers for Prometheus there")

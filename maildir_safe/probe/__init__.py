@@ -11,7 +11,7 @@ from math import ceil
 
 from maildir_safe.fs import FileSystem, OsFileSystem
 from maildir_safe.probe.calls import check_exclusive, check_fsync, check_renames
-from maildir_safe.probe.names import check_names, check_space, check_stat
+from maildir_safe.probe.names import check_names, check_stat
 from maildir_safe.probe.report import (
     BAD,
     NOTE,
@@ -23,7 +23,8 @@ from maildir_safe.probe.report import (
     ProbeReport,
 )
 from maildir_safe.probe.room import Room
-from maildir_safe.probe.traps import check_mount
+from maildir_safe.probe.space import check_space
+from maildir_safe.probe.traps import check_copies, check_mount
 
 __all__ = ["Check", "ProbeReport", "probe"]
 
@@ -79,6 +80,7 @@ def _one(fs: FileSystem, room: Room, path: str, report: ProbeReport, progress: C
     report.fstype, report.source, report.options = mount.fstype, mount.source, mount.options
     report.checks += check_mount(mount)
     for words, checks in (
+        ("copies", lambda: check_copies(room)),
         ("rename and link", lambda: check_renames(room)),
         ("O_EXCL", lambda: [check_exclusive(room)]),
         ("fsync", lambda: check_fsync(room)),

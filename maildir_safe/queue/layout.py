@@ -21,7 +21,7 @@ NOT_SHARED = {"coda", "fuse.s3fs", "fuse.smbnetfs"}
 smbnetfs: docs/filesystems.md)."""
 
 HIDDEN_FOR = {"nfs": 30, "nfs4": 30, "fuse.sshfs": 20, "cifs": 5, "fuse.rclone": 5, "afs": 5}
-"""Seconds that one client may not see what another did (FACTS.md section 1), unless a probe has measured it."""
+"""Seconds that one client may not see what another did (FACTS.md section 1), if no probe has measured it."""
 
 LEASE = 300
 
