@@ -183,7 +183,7 @@ class Rounds:
         first = self._measured[0]
         if one.longest or not first.per_second:
             return one.longest
-        return max(self._seconds, one.case.chunk / first.per_second[0]) * first.longest / self._seconds
+        return max(self._seconds, one.case.chunk / first.per_second[0])
 
 
 def _round(path: Path, one: Measured, least: float) -> None:

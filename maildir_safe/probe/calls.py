@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from maildir_safe.probe.report import BAD, NOTE, OK, Check
 from maildir_safe.probe.room import Room, named, said
 
-_SYNCS = 20
+_SYNCS = 10
 _FREE = 1.5  # an fsync that costs less than half of an unsynced write again did nothing
 
 

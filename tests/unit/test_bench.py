@@ -22,6 +22,7 @@ from maildir_safe.queue import Queue
 @pytest.fixture(autouse=True)
 def _short_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner, "QUICK_SECONDS", 0.01)
+    monkeypatch.setattr(runner, "QUICK_LONGEST", 600.0)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
