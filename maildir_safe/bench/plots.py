@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -29,8 +30,8 @@ _TEXT = 11  # points; a page of 64 rem shows them a little smaller
 
 
 def label(mount: dict[str, Any]) -> str:
-    """What a mount is called."""
-    return str(mount.get("name") or f"{mount['fstype'] or 'unknown'} ({mount['path']})")
+    """What a mount is called; `report` sees to it that it has a name."""
+    return str(mount["name"])
 
 
 def case(mount: dict[str, Any], name: str) -> dict[str, Any]:
@@ -111,9 +112,12 @@ def bars(mounts: Mounts) -> str:
                 )  # fmt: skip
         axes.barh(0, 0, color=colour(index), label=label(mount))
     axes.set_yticks([row + 0.42 - height / 2 for row in range(len(names))], names)
-    axes.invert_yaxis()
+    axes.set_ylim(len(names), -0.4)
     axes.set_xscale("log")
+    slowest = min(one["per_second"] for mount in mounts for one in mount["cases"] if one["per_second"])
+    axes.set_xlim(left=10 ** math.floor(math.log10(slowest)))
     axes.xaxis.set_major_formatter("{x:,.0f}")
+    axes.xaxis.set_minor_formatter("")
     axes.set_xlabel("messages a second (each division ten times more)")
     _legend(figure, axes)
     return svg_of(figure)
@@ -159,18 +163,23 @@ def growth(mounts: Mounts) -> str:
         by_size, "size of a message", {1 << 10: "1 KiB", 4 << 10: "4", 64 << 10: "64 KiB", 1 << 20: "1 MiB"}
     )
     _axis(by_writers, "threads into one Maildir", {1: "1", 8: "8", 32: "32"})
-    _axis(by_directory, "messages in the directory", {10: "10", 10_000: "10,000", 100_000: "100,000"})
+    _axis(by_directory, "messages in the directory", {10: "10", 10_000: "10 k", 100_000: "100 k"})
     by_size.set_ylabel("messages a second")
     _legend(figure, by_size)
     return svg_of(figure)
 
 
 def _axis(axes: Any, title: str, ticks: dict[int, str]) -> None:
+    from matplotlib.ticker import LogLocator
+
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.minorticks_off()
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.set_xlim(min(ticks) / 1.6, max(ticks) * 1.6)
     axes.set_xticks(list(ticks), list(ticks.values()))
     axes.yaxis.set_major_formatter("{x:,.0f}")
+    least, most = axes.get_ylim()
+    axes.set_ylim(least / 1.5, most * 1.5)  # a tenth more or less must not look like much
     axes.grid(axis="y", alpha=0.2)
     axes.set_title(title)

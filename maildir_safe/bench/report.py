@@ -18,7 +18,11 @@ _PAGE = Path(__file__).with_name("report.html")
 
 def report(results: dict[str, Any]) -> str:
     """An HTML page from what `bench` measured (the JSON's form)."""
-    mounts = [mount for mount in results["mounts"] if mount["cases"]]
+    kinds = [mount["fstype"] for mount in results["mounts"]]
+    mounts = [
+        {"name": mount["fstype"] if kinds.count(mount["fstype"]) == 1 else mount["path"]} | mount
+        for mount in results["mounts"]
+    ]
     grown = [mount for mount in mounts if mount["filled"] or speed(mount, "8 threads")]
     return Template(_PAGE.read_text()).substitute(
         mounts=html.escape(", ".join(label(mount) for mount in mounts)),
@@ -29,6 +33,7 @@ def report(results: dict[str, Any]) -> str:
         percentiles=_percentiles(mounts),
         growth=plots.growth(grown) if grown else "<p>Not measured: <code>--quick</code>.</p>",
         everything=_everything(mounts),
+        places=html.escape("; ".join(f"{mount['path']} is {mount['fstype']}" for mount in mounts)),
         environment=html.escape(", ".join(f"{key} {value}" for key, value in results["environment"].items())),
     )
 
@@ -62,7 +67,7 @@ def _summary(mounts: Mounts) -> str:
         "stalls",
         "listed/s",
         "read/s",
-        "calls/message",
+        "net calls",
     ]
     rows = []
     for mount in mounts:
