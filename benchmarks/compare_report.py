@@ -7,7 +7,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from maildir_safe.bench.report import INK, PALETTE, figure_of, svg_of
+from maildir_safe.bench.plots import INK, PALETTE, figure_of, svg_of
 
 Result = dict[str, Any]
 

@@ -59,8 +59,8 @@ class FileSystem(Protocol):
     def create(self, name: str, dir_fd: int) -> int:
         """A new file, mode 0600, for writing; EEXIST if the name is taken."""
 
-    def open(self, name: str, dir_fd: int) -> int:
-        """An existing file for reading; symbolic links are not followed."""
+    def open(self, name: str, dir_fd: int | None = None) -> int:
+        """An existing file for reading, by path, or by name in `dir_fd`; it is no symbolic link."""
 
     def read(self, fd: int, size: int) -> bytes:
         """At most `size` bytes from the current offset; ``b""`` at the end."""
@@ -157,7 +157,7 @@ class OsFileSystem:
         """See `FileSystem.create`."""
         return os.open(name, _CREATE, 0o600, dir_fd=dir_fd)
 
-    def open(self, name: str, dir_fd: int) -> int:
+    def open(self, name: str, dir_fd: int | None = None) -> int:
         """See `FileSystem.open`."""
         return os.open(name, _READ, dir_fd=dir_fd)
 

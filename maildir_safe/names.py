@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from maildir_safe.fs import FileSystem
 
 SEPARATORS = ":;"
+STORED = ".maildir-safe.json"
+"""In the root of a mount: what a probe has stored for it."""
+
 _HOST_LIMIT = 40
 _ID_BYTES = 10
 _STRAYS = ("lost+found", "maildirfolder", "maildirsize")

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from maildir_safe.bench import queueing
 from maildir_safe.fs import OsFileSystem
 from maildir_safe.maildir import Maildir
 from maildir_safe.maildir.receipt import Receipt
@@ -28,7 +29,7 @@ class Case:
         name: for tables.
         safe: whether acknowledged mail survives a crash on a mount whose fsync tells the truth.
         open: makes a Maildir at a path and gives a function that delivers messages into it; the
-            receipts tell the time of each step.
+            receipts tell the time of each step. Or a spool, with a `Cycle`.
         chunk: messages a call of that function.
         size: bytes of a message; 0 is a mail-like mix.
     """
@@ -36,7 +37,7 @@ class Case:
     name: str
     safe: bool
     open: Callable[[Path], Deliver]
-    chunk: int = 50
+    chunk: int = 10
     size: int = 4096
 
 
@@ -115,6 +116,11 @@ def without_directory_fsync(path: Path) -> Deliver:
     return lambda mails: [maildir.deliver(mail) for mail in mails]
 
 
+def in_groups_without(path: Path) -> Deliver:
+    """As `in_groups`, but a crash may take acknowledged mail back."""
+    return Maildir(path, fs=_WithoutFsync(but_files=True)).deliver_many
+
+
 def without_fsync(path: Path) -> Deliver:
     """As `one_by_one`, with nothing made durable at all."""
     maildir = Maildir(path, fs=_WithoutFsync(but_files=False))
@@ -130,29 +136,52 @@ class _Linking(OsFileSystem):
         self.unlink(src, src_dir_fd)
 
 
+class _LinkingWithoutFsync(_Linking, _WithoutFsync):
+    """Both."""
+
+
 def link_and_unlink(path: Path) -> Deliver:
     """As `one_by_one`, by link and unlink. An error where links are refused."""
+    return _linking(path, _Linking())
+
+
+def link_and_unlink_without(path: Path) -> Deliver:
+    """As `link_and_unlink`, but a crash may take acknowledged mail back."""
+    return _linking(path, _LinkingWithoutFsync(but_files=True))
+
+
+def _linking(path: Path, fs: OsFileSystem) -> Deliver:
     maildir = Maildir(path)
-    linking = Maildir(path, create=False, fs=_Linking(), patience=0.1)
+    linking = Maildir(path, create=False, fs=fs, patience=0.1)
     linking.deliver(b"0\n")  # a mount without links says so before anything is measured
     maildir.discard(next(maildir.messages()).key)
     return lambda mails: [linking.deliver(mail) for mail in mails]
 
 
-CASES = [
+_DURABLE = [
     Case("rename", True, one_by_one),
     Case("rename, groups of 32", True, in_groups, 32),
     Case("rename, groups of 128", True, in_groups, 128),
     Case("link + unlink", True, link_and_unlink),
+]
+_AT_ONCE = Case("128 at once, asyncio", True, by_asyncio, 128)
+_QUEUE = [
+    Case("queue", True, queueing.one_by_one),
+    Case("queue, groups of 32", True, queueing.in_groups, 32),
+]
+_BARE = Case("rename, no fsync at all", False, without_fsync)
+
+QUICK = [*_DURABLE, _AT_ONCE, *_QUEUE, _BARE]
+CASES = [
+    *QUICK,
     Case("rename, no directory fsync", False, without_directory_fsync),
-    Case("rename, no fsync at all", False, without_fsync),
-    Case("8 threads", True, in_threads(8), 80),
-    Case("32 threads", True, in_threads(32), 160),
-    Case("8 threads, own Maildirs", True, in_directories(8), 80),
-    Case("128 at once, asyncio", True, by_asyncio, 128),
+    Case("rename, groups of 32, no directory fsync", False, in_groups_without, 32),
+    Case("link + unlink, no directory fsync", False, link_and_unlink_without),
+    Case("8 threads", True, in_threads(8), 40),
+    Case("32 threads", True, in_threads(32), 96),
+    Case("8 threads, own Maildirs", True, in_directories(8), 40),
     Case("rename, 1 KiB", True, one_by_one, size=1024),
     Case("rename, 64 KiB", True, one_by_one, size=65536),
-    Case("rename, 1 MiB", True, one_by_one, 5, size=1 << 20),
+    Case("rename, 1 MiB", True, one_by_one, 2, size=1 << 20),
     Case("rename, mixed sizes", True, one_by_one, size=0),
 ]
-QUICK = CASES[:6] + CASES[9:10]

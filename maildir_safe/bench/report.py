@@ -1,177 +1,120 @@
-"""The report: one HTML file that stands alone, with plots that adapt to a light or dark page."""
+"""The report: one HTML file that stands alone, light or dark as the reader's page is."""
 
 from __future__ import annotations
 
 import html
-import io
-import re
+from collections.abc import Iterable
 from pathlib import Path
 from string import Template
 from typing import Any
 
-INK, _EDGE = "#010203", "#040506"  # stand for the page's own colours, which the reader chooses
-PALETTE = ["#3b7dd8", "#e08a3c", "#4aa564", "#b565c9", "#c94f5d", "#6c8a9c", "#b8a13a", "#3fa7a0"]
-_MAIN = (
-    "rename",
-    "rename, groups of 32",
-    "rename, groups of 128",
-    "link + unlink",
-    "8 threads",
-    "128 at once, asyncio",
-    "rename, no directory fsync",
-    "rename, no fsync at all",
-)
+from maildir_safe.bench import plots
+from maildir_safe.bench.plots import WRITERS, Mounts, case, label, speed
+
+_MAIN = ("rename", "rename, groups of 32", "rename, groups of 128", "link + unlink")
+_SAFE = {"full": "good", "file": "fair"}
 _PAGE = Path(__file__).with_name("report.html")
 
 
 def report(results: dict[str, Any]) -> str:
     """An HTML page from what `bench` measured (the JSON's form)."""
-    mounts = results["mounts"]
+    kinds = [mount["fstype"] for mount in results["mounts"]]
+    mounts = [
+        {"name": mount["fstype"] if kinds.count(mount["fstype"]) == 1 else mount["path"]} | mount
+        for mount in results["mounts"]
+    ]
+    grown = [mount for mount in mounts if mount["filled"] or speed(mount, "8 threads")]
     return Template(_PAGE.read_text()).substitute(
-        mounts=html.escape(", ".join(_label(mount) for mount in mounts)),
+        mounts=html.escape(", ".join(label(mount) for mount in mounts)),
         lead=html.escape(_lead(mounts)),
-        table=_table(mounts),
-        bars=_bars(mounts),
-        steps=_steps(mounts),
-        growth=_growth(mounts),
+        table=_summary(mounts),
+        bars=plots.bars(mounts),
+        steps=plots.steps(mounts),
+        percentiles=_percentiles(mounts),
+        growth=plots.growth(grown) if grown else "<p>Not measured: <code>--quick</code>.</p>",
+        everything=_everything(mounts),
+        places=html.escape("; ".join(f"{mount['path']} is {mount['fstype']}" for mount in mounts)),
         environment=html.escape(", ".join(f"{key} {value}" for key, value in results["environment"].items())),
     )
 
 
-def _label(mount: dict[str, Any]) -> str:
-    return f"{mount['fstype'] or 'unknown'} ({mount['path']})"
-
-
-def _case(mount: dict[str, Any], name: str) -> dict[str, Any]:
-    return next((case for case in mount["cases"] if case["name"] == name), {})
-
-
-def _lead(mounts: list[dict[str, Any]]) -> str:
-    best = max(mounts, key=lambda mount: _case(mount, "rename").get("per_second") or 0.0)
-    bad = sum(case["lost"] + case["doubled"] for mount in mounts for case in mount["cases"])
+def _lead(mounts: Mounts) -> str:
+    best = max(mounts, key=lambda mount: speed(mount, "rename") or 0.0)
+    bad = sum(one["lost"] + one["doubled"] for mount in mounts for one in mount["cases"])
     verified = "none was lost or doubled" if not bad else f"{bad} were lost or doubled"
     text = f"Every message was looked for afterwards: {verified}. "
-    rate = _case(best, "rename").get("per_second") or 0.0
-    return text + f"One by one, {_label(best)} takes most: {rate:,.0f} durable messages a second."
+    rate = speed(best, "rename") or 0.0
+    return text + f"One by one, {label(best)} takes most: {rate:,.0f} durable messages a second."
 
 
 def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:,.0f}" if value >= 10 else f"{value:.1f}"  # noqa: RUF001
 
 
-def _table(mounts: list[dict[str, Any]]) -> str:
-    names = ["mount", "durability", *_MAIN[:4], "lost", "doubled", "stalls", "calls/message"]
-    rows = []
-    for mount in mounts:
-        sums = {key: sum(case[key] for case in mount["cases"]) for key in ("lost", "doubled", "stalls")}
-        levels = sorted({level for case in mount["cases"] if case["safe"] for level in case["durability"]})
-        cells = [html.escape(_label(mount)), ", ".join(levels)]
-        cells += [_number(_case(mount, name).get("per_second")) for name in _MAIN[:4]]
-        cells += [f'<span class="bad">{count}</span>' if count else "0" for count in sums.values()]
-        calls = mount["network_calls_per_message"]
-        rows.append("".join(f"<td>{cell}</td>" for cell in [*cells, "" if calls is None else f"{calls:.2f}"]))
+def _table(names: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     head = "".join(f"<th>{name}</th>" for name in names)
-    return f"<table><tr>{head}</tr>{''.join(f'<tr>{row}</tr>' for row in rows)}</table>"
+    body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
+    return f"<table><tr>{head}</tr>{body}</table>"
 
 
-def figure_of(width: float, height: float) -> tuple[Any, Any]:
-    """An empty plot (figure and axes) of this many inches, in the page's colours."""
-    import matplotlib
-
-    matplotlib.use("svg")
-    import matplotlib.pyplot as plt
-
-    plt.rc("text", color=INK)
-    plt.rc("axes", labelcolor=INK, edgecolor=_EDGE)
-    plt.rc("xtick", color=INK)
-    plt.rc("ytick", color=INK)
-    plt.rc("svg", fonttype="none", hashsalt="maildir-safe")
-    figure, axes = plt.subplots(figsize=(width, height))
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    return figure, axes
-
-
-def svg_of(figure: Any) -> str:
-    """A plot as SVG to stand in a page, whose text colour it takes."""
-    import matplotlib.pyplot as plt
-
-    out = io.StringIO()
-    figure.savefig(out, format="svg", transparent=True, bbox_inches="tight", metadata={"Date": None})
-    plt.close(figure)
-    text = out.getvalue()
-    text = re.sub("<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
-    text = text.replace(INK, "currentColor").replace(_EDGE, "currentColor")
-    return text.replace("font: 11px", "font: 11px system-ui,")
-
-
-def _bars(mounts: list[dict[str, Any]]) -> str:
-    names = [name for name in _MAIN if any(_case(mount, name).get("per_second") for mount in mounts)]
-    figure, axes = figure_of(9, 0.9 + 0.34 * len(names) * (0.4 + 0.6 * len(mounts)))
-    height = 0.8 / len(mounts)
-    for index, mount in enumerate(mounts):
-        for row, name in enumerate(names):
-            case = _case(mount, name)
-            if not case.get("per_second"):
-                continue
-            low, high = min(case["rounds"]), max(case["rounds"])
-            middle = case["per_second"]
-            axes.barh(
-                row + index * height,
-                middle,
-                height * 0.9,
-                color=PALETTE[index % len(PALETTE)],
-                alpha=1.0 if case["safe"] else 0.35,
-                xerr=[[max(middle - low, 0)], [max(high - middle, 0)]],
-                error_kw={"ecolor": INK, "elinewidth": 0.7},
-                label=_label(mount) if row == 0 else None,
-            )
-    axes.set_yticks([row + 0.4 - height / 2 for row in range(len(names))], names)
-    axes.invert_yaxis()
-    axes.set_xscale("log")
-    axes.set_xlabel("messages a second (each division ten times more)")
-    axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.4, 1.0), ncols=2)
-    return svg_of(figure)
-
-
-def _steps(mounts: list[dict[str, Any]]) -> str:
-    figure, axes = figure_of(9, 1.2 + 0.45 * len(mounts))
-    for row, mount in enumerate(mounts):
-        steps = _case(mount, "rename").get("steps", {})
-        whole, slow = (sum(figures[key] for figures in steps.values()) or 1e-9 for key in ("p50", "p99"))
-        left = 0.0
-        for index, (step, figures) in enumerate(steps.items()):
-            share = figures["p50"] / whole
-            label = step.replace("_", " ") if row == 0 else None
-            axes.barh(row, share, 0.6, left=left, color=PALETTE[index], label=label)
-            left += share
-        axes.text(1.02, row, f"{whole * 1e3:.3g} ms, p99 {slow * 1e3:.3g} ms", va="center")
-    axes.set_yticks(range(len(mounts)), [_label(mount) for mount in mounts])
-    axes.invert_yaxis()
-    axes.set_xticks([])
-    axes.spines["bottom"].set_visible(False)
-    axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.4, 1.0), ncols=6)
-    return svg_of(figure)
-
-
-def _growth(mounts: list[dict[str, Any]]) -> str:
-    sizes = ["rename, 1 KiB", "rename", "rename, 64 KiB", "rename, 1 MiB"]
-    counts = sorted({int(count) for mount in mounts for count in mount["filled"]})
-    heads = [
+def _summary(mounts: Mounts) -> str:
+    names = [
         "mount",
-        "1 KiB",
-        "4 KiB",
-        "64 KiB",
-        "1 MiB",
-        *(f"in a directory of {count:,}" for count in counts),
+        "durability",
+        *_MAIN,
+        "lost",
+        "doubled",
+        "stalls",
+        "listed/s",
+        "read/s",
+        "net calls",
     ]
     rows = []
     for mount in mounts:
-        cells = [
-            html.escape(_label(mount)),
-            *(_number(_case(mount, size).get("per_second")) for size in sizes),
-        ]
-        cells += [_number(mount["filled"].get(str(count))) for count in counts]
-        rows.append("".join(f"<td>{cell}</td>" for cell in cells))
-    head = "".join(f"<th>{name}</th>" for name in heads)
-    return f"<table><tr>{head}</tr>{''.join(f'<tr>{row}</tr>' for row in rows)}</table>"
+        sums = (sum(one[key] for one in mount["cases"]) for key in ("lost", "doubled", "stalls"))
+        levels = sorted({level for one in mount["cases"] if one["safe"] for level in one["durability"]})
+        cells = [html.escape(label(mount))]
+        cells.append(", ".join(f'<span class="{_SAFE.get(level, "bad")}">{level}</span>' for level in levels))
+        cells += [_number(speed(mount, name)) for name in _MAIN]
+        cells += [f'<span class="bad">{count}</span>' if count else "0" for count in sums]
+        cells += [_number(mount["reading"].get(key)) for key in ("listed_per_second", "read_per_second")]
+        calls = mount["network_calls_per_message"]
+        rows.append([*cells, "" if calls is None else f"{calls:.2f}"])
+    return _table(names, rows)
+
+
+def _percentiles(mounts: Mounts) -> str:
+    """Of each step of a delivery one by one, in milliseconds."""
+    keys = ("p50", "p99", "p99.9", "max")
+    rows = [
+        [html.escape(label(mount)), step.replace("_", " "), *(f"{figures[key] * 1e3:.3f}" for key in keys)]
+        for mount in mounts
+        for step, figures in case(mount, "rename").get("steps", {}).items()
+    ]
+    return _table(["mount", "step (ms)", *keys], rows)
+
+
+def _everything(mounts: Mounts) -> str:
+    """Every case of every mount with its spread."""
+    names = list(dict.fromkeys(one["name"] for mount in mounts for one in mount["cases"]))
+    counts = sorted({int(count) for mount in mounts for count in mount["filled"]})
+    rows = [[_title(mounts, name), *(_spread(case(mount, name)) for mount in mounts)] for name in names]
+    rows += [
+        [f"in a directory of {count:,}", *(_spread(mount["filled"].get(str(count), {})) for mount in mounts)]
+        for count in counts
+    ]
+    return _table(["messages a second", *(html.escape(label(mount)) for mount in mounts)], rows)
+
+
+def _title(mounts: Mounts, name: str) -> str:
+    safe = all(case(mount, name).get("safe", True) for mount in mounts)
+    words = html.escape(f"{name}, 1 thread" if name == WRITERS[1] else name)
+    return words if safe else f'{words} <span class="bad">unsafe</span>'
+
+
+def _spread(found: dict[str, Any]) -> str:
+    if found.get("error"):
+        return f'<span class="soft" title="{html.escape(found["error"], quote=True)}">not here</span>'
+    if not found.get("per_second"):
+        return "–"  # noqa: RUF001
+    return f'{_number(found["per_second"])} <span class="soft">±{found["spread"]:.0%}</span>'

@@ -15,18 +15,24 @@ from typing import Any
 
 from maildir_safe import __version__
 from maildir_safe.bench.cases import CASES, QUICK, Case, message
+from maildir_safe.bench.network import calls_per_message
+from maildir_safe.bench.queueing import Cycle
 from maildir_safe.bench.stats import spread, summary
 from maildir_safe.errors import MaildirSafeError
 from maildir_safe.fs import OsFileSystem
 from maildir_safe.maildir import Maildir
-from maildir_safe.maildir.receipt import STEPS
+from maildir_safe.maildir.receipt import STEPS, Receipt
 
 ROUND_SECONDS = 0.6
+QUICK_SECONDS = 0.3
 ROUNDS = (5, 15)  # at least, at most
 QUICK_ROUNDS = (5, 5)
+LONGEST, QUICK_LONGEST = 600.0, 18.0  # seconds for all rounds on a mount; what is slow gets fewer
 STABLE = 0.05  # half the spread of the last five medians' rounds, as a share
 STALL = 1.0
-FILLED = (10, 10_000)
+FILLED = (10, 10_000, 100_000)
+FILL_LONGEST, FAST = 60.0, 2000.0  # seconds; messages a second at which the largest directory is filled
+_SHARE = 0.8  # of the progress that the rounds are, before directories are filled
 
 
 class Measured:
@@ -41,6 +47,17 @@ class Measured:
         self.doubled = 0
         self.stalls = 0
         self.error = ""
+        self.longest = 0.0
+
+    def add(self, receipts: list[Receipt], took: float) -> None:
+        """What a call returned, and the seconds that it took."""
+        single = [receipt.seconds for receipt in receipts if receipt.seconds]
+        for seconds in single:
+            for step, value in seconds.items():
+                self.steps[step].append(value)
+        stalled = sum(sum(seconds.values()) > STALL for seconds in single)
+        self.stalls += stalled if single else took > STALL * max(1, self.case.chunk // 10)
+        self.durability |= {receipt.durability for receipt in receipts}
 
     def stable(self) -> bool:
         """Whether more rounds would hardly move the median."""
@@ -70,7 +87,7 @@ def bench(mount: str, quick: bool, progress: Callable[[float, str], None]) -> di
 
     Args:
         mount: a directory on it; a folder is made there and removed.
-        quick: fewer cases and rounds, under 30 seconds.
+        quick: fewer cases and shorter rounds, under 30 seconds.
         progress: called with the share done and a few words.
 
     Raises:
@@ -82,12 +99,13 @@ def bench(mount: str, quick: bool, progress: Callable[[float, str], None]) -> di
     fs.close(fd)
     base = Path(tempfile.mkdtemp(prefix="maildir-safe-bench.", dir=mount))
     measured = [Measured(case) for case in (QUICK if quick else CASES)]
-    before = _network_calls(kind.point)
     try:
-        _rounds(base, measured, QUICK_ROUNDS if quick else ROUNDS, progress)
-        calls = _calls_per_message(base, kind.point)
-        filled = {} if quick else {str(count): _filled(base, count) for count in FILLED}
-        reading = _reading(base)
+        Rounds(base, measured, quick, progress).run()
+        progress(_SHARE, "network calls")
+        calls = _tried(lambda: calls_per_message(base, kind))
+        filled = {} if quick else _tried(lambda: _all_filled(base, progress)) or {}
+        progress(0.98, "reading")
+        reading = _tried(lambda: _reading(base, 100 if quick else 500)) or {}
     finally:
         shutil.rmtree(base, ignore_errors=True)
     return {
@@ -98,46 +116,91 @@ def bench(mount: str, quick: bool, progress: Callable[[float, str], None]) -> di
         "cases": [one.as_dict() for one in measured],
         "filled": filled,
         "reading": reading,
-        "network_calls_per_message": calls if before is not None else None,
+        "network_calls_per_message": calls,
     }
 
 
-def _rounds(
-    base: Path, measured: list[Measured], rounds: tuple[int, int], progress: Callable[[float, str], None]
-) -> None:
-    """In turn, so that what else the machine does meets all cases alike."""
-    for turn in range(rounds[1]):
-        left = [one for one in measured if not one.error and not (turn >= rounds[0] and one.stable())]
-        for number, one in enumerate(left):
-            done = (turn + number / max(len(left), 1)) / rounds[1]
-            progress(done, f"{one.case.name}, round {turn + 1}")
-            try:
-                _round(base / f"r{turn}.{number}", one)
-            except (OSError, MaildirSafeError) as error:
-                one.error = str(error)
-    progress(1.0, "done")
+def _tried(measure: Callable[[], Any]) -> Any:
+    """None where the mount fails: what else was measured is not lost for it."""
+    try:
+        return measure()
+    except (OSError, MaildirSafeError):
+        return None
 
 
-def _round(path: Path, one: Measured) -> None:
+class Rounds:
+    """All cases in turn, so that what else the machine does meets them alike.
+
+    Args:
+        base: where Maildirs are made and removed.
+        measured: what is to be filled in.
+        quick: few and short rounds.
+        progress: as for `bench`.
+    """
+
+    def __init__(
+        self, base: Path, measured: list[Measured], quick: bool, progress: Callable[[float, str], None]
+    ) -> None:
+        self._base = base
+        self._measured = measured
+        self._seconds = QUICK_SECONDS if quick else ROUND_SECONDS
+        self._least, self._most = QUICK_ROUNDS if quick else ROUNDS
+        self._longest = QUICK_LONGEST if quick else LONGEST
+        self._progress = progress
+        self._started = time.perf_counter()
+
+    def run(self) -> None:
+        """Until the medians are stable, or time is up."""
+        for turn in range(self._most):
+            for one in self._measured:
+                if not one.error and not (turn >= self._least and one.stable()):
+                    self._tell(turn, one)
+                    self._one(turn, one)
+
+    def _tell(self, turn: int, one: Measured) -> None:
+        """What is done of the rounds, or of the time if that will be up first."""
+        at = (turn + self._measured.index(one) / len(self._measured)) / self._most
+        late = (time.perf_counter() - self._started) / self._longest
+        self._progress(_SHARE * min(1.0, max(at, late)), f"{one.case.name}, round {turn + 1}")
+
+    def _one(self, turn: int, one: Measured) -> None:
+        left = self._longest - (time.perf_counter() - self._started)
+        if self._needs(one) > left:
+            if not one.per_second:
+                one.error = "not measured: the mount is too slow for the time there was"
+            return
+        path = self._base / f"r{turn}.{self._measured.index(one)}"
+        start = time.perf_counter()
+        try:
+            _round(path, one, self._seconds)
+        except (OSError, MaildirSafeError) as error:
+            one.error = str(error)
+        shutil.rmtree(path, ignore_errors=True)
+        one.longest = max(one.longest, time.perf_counter() - start)
+
+    def _needs(self, one: Measured) -> float:
+        """Seconds that its next round takes: as long as the last; before that, by the first case's pace."""
+        first = self._measured[0]
+        if one.longest or not first.per_second:
+            return one.longest
+        return max(self._seconds, one.case.chunk / first.per_second[0])
+
+
+def _round(path: Path, one: Measured, least: float) -> None:
     case, count, spent = one.case, 0, 0.0
     deliver = case.open(path)
-    while spent < ROUND_SECONDS:
+    while spent < least:
         mails = [message(count + number, case.size) for number in range(case.chunk)]
         start = time.perf_counter()
         receipts = deliver(mails)
         took = time.perf_counter() - start
         spent += took
         count += len(mails)
-        one.stalls += took > STALL * max(1, len(mails) // 50)
-        one.durability |= {receipt.durability for receipt in receipts}
-        for receipt in receipts:
-            for step, seconds in receipt.seconds.items():
-                one.steps[step].append(seconds)
+        one.add(receipts, took)
     one.per_second.append(count / spent)
-    found = Counter(_numbers(path))
+    found = Counter(deliver.numbers if isinstance(deliver, Cycle) else _numbers(path))
     one.lost += sum(not found[number] for number in range(count))
     one.doubled += sum(times > 1 for times in found.values())
-    shutil.rmtree(path, ignore_errors=True)
 
 
 def _numbers(path: Path) -> list[int]:
@@ -151,29 +214,48 @@ def _numbers(path: Path) -> list[int]:
     return numbers
 
 
-def _filled(base: Path, count: int) -> float | None:
-    """Messages a second into a Maildir that already holds so many."""
-    path = base / f"filled{count}"
-    maildir = Maildir(path)
-    start = time.perf_counter()
-    for _ in range(0, count, 100):
-        maildir.deliver_many([b"x\n"] * min(100, count))
-        if time.perf_counter() - start > 60:
-            return None  # too slow a mount to fill
-    rates = []
+def _all_filled(base: Path, progress: Callable[[float, str], None]) -> dict[str, Any]:
+    """By how many messages a Maildir holds already; the most only where the mount is fast enough."""
+    found: dict[str, Any] = {}
+    pace = FAST
+    for number, count in enumerate(FILLED):
+        if count == FILLED[-1] and pace < FAST:
+            break
+        progress(_SHARE + 0.06 * number, f"a directory of {count:,}")
+        maildir = Maildir(base / f"filled{count}")
+        start = time.perf_counter()
+        for _ in range(0, count, 100):
+            maildir.deliver_many([b"x\n"] * min(100, count))
+            if time.perf_counter() - start > FILL_LONGEST:
+                return found  # too slow a mount to fill
+        pace = count / (time.perf_counter() - start) if count >= 1000 else pace
+        found[str(count)] = _into(maildir)
+        shutil.rmtree(maildir.path, ignore_errors=True)
+    return found
+
+
+def _into(maildir: Maildir) -> dict[str, Any]:
+    """Messages a second into a Maildir that already holds some, and names listed a second."""
+    rounds = []
     for _ in range(5):
         start = time.perf_counter()
         for number in range(40):
             maildir.deliver(message(number, 4096))
-        rates.append(40 / (time.perf_counter() - start))
-    shutil.rmtree(path, ignore_errors=True)
-    return statistics.median(rates)
+        rounds.append(40 / (time.perf_counter() - start))
+    start = time.perf_counter()
+    listed = sum(1 for _ in maildir.messages()) / (time.perf_counter() - start)
+    return {
+        "per_second": statistics.median(rounds),
+        "spread": spread(rounds),
+        "rounds": rounds,
+        "listed_per_second": listed,
+    }
 
 
-def _reading(base: Path) -> dict[str, float]:
-    """Names listed and messages read a second, of 500."""
+def _reading(base: Path, count: int) -> dict[str, float]:
+    """Names listed and messages read a second."""
     maildir = Maildir(base / "reading")
-    maildir.deliver_many([message(number, 4096) for number in range(500)])
+    maildir.deliver_many([message(number, 4096) for number in range(count)])
     start = time.perf_counter()
     entries = list(maildir.messages())
     listed = time.perf_counter() - start
@@ -183,33 +265,8 @@ def _reading(base: Path) -> dict[str, float]:
             file.read()
     return {
         "listed_per_second": len(entries) / listed,
-        "read_per_second": 500 / (time.perf_counter() - start),
+        "read_per_second": count / (time.perf_counter() - start),
     }
-
-
-def _network_calls(point: str) -> int | None:
-    """Calls over the wire so far, where the kernel counts them (NFS): the sum of per-op counts."""
-    try:
-        stats = Path("/proc/self/mountstats").read_text()
-    except OSError:
-        return None
-    for block in stats.split("\ndevice "):
-        if f" mounted on {point} " in block and "per-op statistics" in block:
-            rows = block.partition("per-op statistics")[2].splitlines()
-            return sum(int(row.split()[1]) for row in rows if row.strip() and row.split()[1].isdecimal())
-    return None
-
-
-def _calls_per_message(base: Path, point: str) -> float | None:
-    """Over 200 deliveries after a first one, which opens the directories."""
-    maildir = Maildir(base / "calls")
-    maildir.deliver(b"x\n")
-    before = _network_calls(point)
-    if before is None:
-        return None
-    for _ in range(200):
-        maildir.deliver(b"x" * 4096)
-    return ((_network_calls(point) or 0) - before) / 200
 
 
 def environment() -> dict[str, Any]:

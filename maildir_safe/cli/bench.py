@@ -57,26 +57,28 @@ def in_words(mount: dict[str, Any]) -> str:
     """A table as a person reads it."""
     lines = [
         f"{mount['path']}: {mount['fstype']} from {mount['source']}",
-        f"  {'':<28}{'msg/s':>9}  {'±':>4}  {'p50 ms':>8} {'p99 ms':>8}  lost doubled stalls",
+        f"  {'':<38}{'msg/s':>9}  {'±':>4}  {'p50 ms':>8} {'p99 ms':>8}  lost doubled stalls",
     ]
     for case in mount["cases"]:
         mark = "" if case["safe"] else "  UNSAFE: a crash may take acknowledged mail back"
         if case["error"]:
-            lines.append(f"  {case['name']:<28}{'-':>9}  {case['error']}")
+            lines.append(f"  {case['name']:<38}{'-':>9}  {case['error']}")
             continue
         sums = {key: sum(step[key] for step in case["steps"].values()) * 1e3 for key in ("p50", "p99")}
         times = f"{sums['p50']:>8.3f} {sums['p99']:>8.3f}" if case["steps"] else f"{'-':>8} {'-':>8}"
         lines.append(
-            f"  {case['name']:<28}{case['per_second']:>9.0f}  {case['spread']:>4.0%}  {times}"
+            f"  {case['name']:<38}{case['per_second']:>9.0f}  {case['spread']:>4.0%}  {times}"
             f"  {case['lost']:>4} {case['doubled']:>7} {case['stalls']:>6}{mark}"
         )
-    for count, rate in mount["filled"].items():
-        lines.append(f"  in a directory of {count:<10}{rate or 0:>9.0f}")
-    reading = mount["reading"]
-    lines.append(
-        f"  listing {reading['listed_per_second']:.0f} names/s,"
-        f" reading {reading['read_per_second']:.0f} messages/s"
-    )
+    for count, found in mount["filled"].items():
+        where = f"in a directory of {int(count):,}"
+        lines.append(f"  {where:<38}{found['per_second']:>9.0f}  {found['spread']:>4.0%}")
+    if mount["reading"]:
+        reading = mount["reading"]
+        lines.append(
+            f"  listing {reading['listed_per_second']:.0f} names/s,"
+            f" reading {reading['read_per_second']:.0f} messages/s"
+        )
     if mount["network_calls_per_message"] is not None:
         lines.append(f"  {mount['network_calls_per_message']:.2f} network calls a message")
     return "\n".join(lines)

@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
             }
             print(json.dumps(fields))
         else:
-            print(f"{key[0]:<10} {key[1]:<28} {ratio:5.2f} ({low:.2f} to {high:.2f})  {word}")
+            print(f"{key[0]:<10} {key[1]:<38} {ratio:5.2f} ({low:.2f} to {high:.2f})  {word}")
     return 0
 
 

@@ -25,11 +25,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a new word, given to the same command on another host: the two then try it together",
     )
     parser.add_argument("--keep", action="store_true", help="leave the folder there, to look at")
+    parser.add_argument(
+        "--save", action="store_true", help="store the options in the mount's root, for all mail on it"
+    )
     parser.add_argument("--json", action="store_true", help="the result as one JSON object")
 
 
 def run(args: argparse.Namespace) -> int:
-    """0: safe; 1: not; 75: the directory cannot be used."""
+    """0: safe; 1: not; 75: the directory cannot be used, or the options not stored."""
     try:
         report = probe(args.mount, args.second, args.keep, args.token, _tell)
     except OSError as error:
@@ -37,8 +40,22 @@ def run(args: argparse.Namespace) -> int:
         return 75
     finally:
         _tell("")
+    stored = not args.save or _stored(report)
     print(json.dumps(report.as_dict()) if args.json else in_words(report))
+    if not stored:
+        return 75
     return 1 if report.verdict.startswith("UNSAFE") else 0
+
+
+def _stored(report: ProbeReport) -> bool:
+    from maildir_safe.probe.storing import store
+
+    try:
+        store(report)
+    except OSError as error:
+        where = error.filename or "the mount's root"
+        print(f"maildir-safe probe: not stored: {where}: {error.strerror}", file=sys.stderr)
+    return report.saved is not None
 
 
 def _token(text: str) -> str:
@@ -58,10 +75,14 @@ def in_words(report: ProbeReport) -> str:
 
     lines = [f"{report.path}: {paint(report.verdict, _COLOURS[report.verdict])}"]
     if report.use:
-        words = ", ".join(f"{name}={value!r}" for name, value in report.use.items())
-        lines.append(f"  use: Maildir(path, {words})")
-    word = "because" if report.verdict.startswith("UNSAFE") else "mind the"
-    lines += [f"  {word} {reason}" for reason in report.reasons]
+        for kind, names in (("Maildir", ("separator", "staging")), ("Queue", ("shared", "lease"))):
+            words = [f"{name}={report.use[name]!r}" for name in names if name in report.use]
+            if words:
+                lines.append(f"  use: {kind}(path, {', '.join(words)})")
+    if report.saved:
+        lines.append(f"  stored in {report.saved}")
+    bad = sum(check.result == "bad" for check in report.checks)  # these come first
+    lines += [f"  {'because' if at < bad else 'mind the'} {why}" for at, why in enumerate(report.reasons)]
     lines.append("")
     for check in report.checks:
         sign, colour = _SIGNS[check.result]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -21,7 +22,13 @@ def progress_bar(title: str) -> Iterator[Callable[[float, str], None]]:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
     except ImportError:
-        yield lambda share, words: print(f"\r{title}: {share:4.0%} {words}\033[K", end="", file=sys.stderr)
+        start = time.monotonic()
+
+        def tell(share: float, words: str) -> None:
+            left = (time.monotonic() - start) * (1 - share) / share if share else 0.0
+            print(f"\r{title}: {share:4.0%} {left:4.0f} s left, {words}\033[K", end="", file=sys.stderr)
+
+        yield tell
         print(file=sys.stderr)
         return
     columns = (

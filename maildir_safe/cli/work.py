@@ -7,7 +7,8 @@ import logging
 import signal
 import sys
 
-from maildir_safe.queue import LEASE, Queue
+from maildir_safe.queue import Queue
+from maildir_safe.queue.layout import LEASE
 from maildir_safe.queue.worker import Worker
 
 TYPE_CHECKING = False
@@ -32,8 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--per-destination", type=int, metavar="N", help="to one domain (all of them)")
     parser.add_argument("--timeout", type=float, default=1800, metavar="SECONDS", help="for one item (1800)")
     parser.add_argument(
-        "--lease", type=int, default=LEASE, metavar="SECONDS",
-        help=f"after which others take over from a worker that stands still ({LEASE})",
+        "--lease", type=int, metavar="SECONDS",
+        help=f"others take over from a worker that stands still so long ({LEASE}, or as the mount needs)",
     )  # fmt: skip
     parser.add_argument("--alone", action="store_true", help="work only what this host has put (Coda, s3fs)")
     parser.add_argument("--metrics", metavar="HOST:PORT", help="serve numbers for Prometheus there")

@@ -55,10 +55,11 @@ class Maildir:
         create: make it if nothing is there; the directory above it must exist.
         require: refuse deliveries (temporarily) that would be less durable than this level;
             see `maildir_safe.maildir.receipt.LEVELS`.
-        separator: ``":"`` or ``";"`` between name and flags; None finds out what the mount takes.
+        separator: ``":"`` or ``";"`` between name and flags; None: as a probe has stored it for the
+            mount (`maildir_safe.stored`), or else finds out what the mount takes.
         staging: where messages are written before they are published: ``"tmp"``, or ``"new"`` to
             write beside their target under a dot name (on Coda, no conflict can arise between
-            two directories then; but some readers list dot files).
+            two directories then; but some readers list dot files); None: as stored, or else ``"tmp"``.
         patience: seconds to wait for caches and servers before an outcome is called unknown.
         fs: the file system's calls; `maildir_safe.testing` has simulated ones.
 
@@ -73,14 +74,14 @@ class Maildir:
         create: bool = True,
         require: str | None = None,
         separator: str | None = None,
-        staging: str = "tmp",
+        staging: str | None = None,
         *,
         patience: float = PATIENCE,
         fs: FileSystem | None = None,
     ) -> None:
         _one_of("require", require, (None, *LEVELS))
         _one_of("separator", separator, (None, ":", ";"))
-        _one_of("staging", staging, ("tmp", "new"))
+        _one_of("staging", staging, (None, "tmp", "new"))
         self.path = os.path.abspath(path)  # it is looked up again, perhaps after a chdir
         self._fs = fs or OsFileSystem()
         self._require = require
@@ -89,15 +90,17 @@ class Maildir:
         self._patience = patience
         self._async: AsyncCombiner | None = None
         self._folders: dict[str, Maildir] = {}
-        self._open = Opening(self._fs, self.path, require, separator)
-        names = UniqueNames(self._fs, os.getpid(), host_token(os.uname().nodename))
-        self._delivery = Delivery(self._fs, self.path, self._open, names, staging, require, patience)
+        self._open = Opening(self._fs, self.path, require, separator, staging)
         self._reading = Reading(
             self._fs, self.path, self._open, Handoff(self._fs, patience), self._open.separator
         )
         if create:
             make(self._fs, self.path)
         self._open()
+        names = UniqueNames(self._fs, os.getpid(), host_token(os.uname().nodename))
+        self._delivery = Delivery(
+            self._fs, self.path, self._open, names, self._open.staging(), require, patience
+        )
 
     # Delivering
 

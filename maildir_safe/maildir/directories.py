@@ -30,7 +30,7 @@ class Directories:
         root, tmp, new, cur: descriptors.
         sync: for each of new and cur by name, its shared fsync.
         opened: when, on the MONOTONIC clock, in seconds.
-        fstype: the mount's type, as /proc/self/mountinfo names it.
+        mount: what new/ lies on; fstype: its type, as /proc/self/mountinfo names it.
 
     Raises:
         NotAMaildir: one of the four cannot be opened.
@@ -43,7 +43,8 @@ class Directories:
         self.root = self._open_one(path, path)
         self.tmp, self.new, self.cur = (self._open_one(name, path, self.root) for name in SUBDIRS)
         self.sync = {"new": DirectorySync(fs, self.new), "cur": DirectorySync(fs, self.cur)}
-        self.fstype = fs.mount(self.new).fstype
+        self.mount = fs.mount(self.new)
+        self.fstype = self.mount.fstype
 
     def _open_one(self, name: str, path: str, root: int | None = None) -> int:
         try:

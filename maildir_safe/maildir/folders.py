@@ -5,6 +5,8 @@ Names travel as modified UTF-7 (RFC 3501 section 5.1.3), as Courier and Dovecot 
 
 from __future__ import annotations
 
+from maildir_safe.names import STORED
+
 
 def folder_directory(name: str) -> str:
     """The directory of a folder: ``"Archive.2026"`` is ``".Archive.2026"``.
@@ -26,7 +28,7 @@ def folder_directory(name: str) -> str:
 def folder_name(directory: str) -> str | None:
     """The folder that a directory entry holds, or None if it is not one."""
     parts = directory.split(".")
-    if len(parts) < 2 or parts[0] or not all(parts[1:]):
+    if len(parts) < 2 or parts[0] or not all(parts[1:]) or directory == STORED:
         return None
     return _decode(directory[1:])
 

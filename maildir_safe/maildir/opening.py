@@ -9,6 +9,7 @@ from __future__ import annotations
 from maildir_safe.errors import TemporaryError, storage_error
 from maildir_safe.maildir.directories import Directories, find_separator
 from maildir_safe.maildir.receipt import LEVELS
+from maildir_safe.stored import stored
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,13 +26,17 @@ class Opening:
         path: the Maildir.
         require: refuse, temporarily, to open what is less durable than this level.
         separator: between a name and its flags; None finds out what the mount takes.
+        staging: where messages are written; None: as a probe has stored it, else in tmp/.
     """
 
-    def __init__(self, fs: FileSystem, path: str, require: str | None, separator: str | None) -> None:
+    def __init__(
+        self, fs: FileSystem, path: str, require: str | None, separator: str | None, staging: str | None
+    ) -> None:
         self._fs = fs
         self._path = path
         self._require = require
         self._separator = separator
+        self._staging = staging
         self._dirs: Directories | None = None
 
     def __call__(self, anew: bool = False) -> Directories:
@@ -48,6 +53,18 @@ class Opening:
                 _check_durability(dirs, self._require, self._path)
             self._dirs = dirs  # who still works with the old ones keeps them open until done
         return dirs
+
+    def staging(self) -> str:
+        """Where messages are written: ``"tmp"`` or ``"new"``; what is stored for the mount is read.
+
+        Raises:
+            NotAMaildir, TemporaryError: as a call.
+        """
+        if self._staging is None or self._separator is None:
+            found = stored(self._fs, self().mount)
+            self._separator = self._separator or found.get("separator")
+            self._staging = self._staging or found.get("staging", "tmp")
+        return self._staging
 
     def separator(self) -> str:
         """The separator, found out at the first call.

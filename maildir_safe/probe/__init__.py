@@ -7,10 +7,11 @@ said, not guessed: whether a disk keeps what it acknowledged when the power fail
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import ceil
 
 from maildir_safe.fs import FileSystem, OsFileSystem
 from maildir_safe.probe.calls import check_exclusive, check_fsync, check_renames
-from maildir_safe.probe.names import check_names, check_space, check_stat
+from maildir_safe.probe.names import check_names, check_stat
 from maildir_safe.probe.report import (
     BAD,
     NOTE,
@@ -22,12 +23,14 @@ from maildir_safe.probe.report import (
     ProbeReport,
 )
 from maildir_safe.probe.room import Room
-from maildir_safe.probe.traps import check_mount
+from maildir_safe.probe.space import check_space
+from maildir_safe.probe.traps import check_copies, check_mount
 
 __all__ = ["Check", "ProbeReport", "probe"]
 
 # both win, or rename copies (FACTS.md), or now and then both are told so (docs/filesystems.md)
 _NOT_SHARED = {"coda", "fuse.s3fs", "fuse.smbnetfs"}
+_LEASE = 300  # what `Queue` takes by itself
 _WEAK = {"fuse.rclone"}  # every call succeeds and nothing is kept
 
 
@@ -77,6 +80,7 @@ def _one(fs: FileSystem, room: Room, path: str, report: ProbeReport, progress: C
     report.fstype, report.source, report.options = mount.fstype, mount.source, mount.options
     report.checks += check_mount(mount)
     for words, checks in (
+        ("copies", lambda: check_copies(room)),
         ("rename and link", lambda: check_renames(room)),
         ("O_EXCL", lambda: [check_exclusive(room)]),
         ("fsync", lambda: check_fsync(room)),
@@ -129,15 +133,19 @@ def _judge(report: ProbeReport) -> None:
         report.use["separator"] = ";"
     if facts.get("rename across directories") == "EXDEV" or report.fstype == "coda":
         report.use["staging"] = "new"
-    bad = [check for check in report.checks if check.result == BAD and check.name != "rename race"]
     race = next((check for check in report.checks if check.name == "rename race"), None)
+    if report.fstype in _NOT_SHARED or (race is not None and race.result == BAD):
+        report.use["shared"] = False
+    if report.hidden_for is not None and 3 * report.hidden_for > _LEASE:
+        report.use["lease"] = ceil(3 * report.hidden_for)
+    bad = [check for check in report.checks if check.result == BAD and check.name != "rename race"]
     report.reasons = [f"{check.name}: {check.evidence}" for check in report.checks if check.result == BAD]
     report.reasons += [
         f"{check.name}: {check.evidence}" for check in report.checks if check.result == NOTE and check.remedy
     ]
     if bad or report.fstype in _WEAK:
         report.verdict = UNSAFE
-    elif report.fstype in _NOT_SHARED or (race is not None and race.result == BAD):
+    elif "shared" in report.use:
         report.verdict = UNSAFE_SHARED
     else:
         report.verdict = SAFE_WITH_OPTIONS if report.use else SAFE

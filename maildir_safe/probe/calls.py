@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from maildir_safe.probe.report import BAD, NOTE, OK, Check
 from maildir_safe.probe.room import Room, named, said
 
-_SYNCS = 20
+_SYNCS = 10
 _FREE = 1.5  # an fsync that costs less than half of an unsynced write again did nothing
 
 
@@ -92,7 +92,6 @@ def check_exclusive(room: Room) -> Check:
 
 def check_fsync(room: Room) -> Iterator[Check]:
     """What fsync says, and what it costs against not calling it."""
-    unsynced, synced = _timed(room, sync=False), _timed(room, sync=True)
     numbers = {
         "fsync of a file": room.errno(lambda: _write(room, sync=True)),
         "fsync of a directory": room.errno(lambda: room.fs.fsync(room.b)),
@@ -105,13 +104,17 @@ def check_fsync(room: Room) -> Iterator[Check]:
             yield Check(name, NOTE, said(number), f"receipts say durability {level!r}", named(number))
         else:
             yield Check(name, BAD, said(number), "the mount is failing: see its log", named(number))
+    for word, write in (("fsync", _write), ("fsync of a directory", _rename)):
+        yield _cost(f"cost of {word}", _timed(room, write, sync=True), _timed(room, write, sync=False))
+
+
+def _cost(name: str, synced: float, unsynced: float) -> Check:
     ratio = synced / unsynced
     text = f"{synced * 1e6:.0f} µs a file, {unsynced * 1e6:.0f} µs without ({ratio:.1f} times)"
-    if ratio < _FREE:
-        remedy = "it may do nothing: harmless on tmpfs, and loses mail in a crash elsewhere"
-        yield Check("cost of fsync", NOTE, text + ": suspiciously cheap", remedy, round(ratio, 2))
-    else:
-        yield Check("cost of fsync", OK, text, value=round(ratio, 2))
+    if ratio >= _FREE:
+        return Check(name, OK, text, value=round(ratio, 2))
+    remedy = "it may do nothing: harmless on tmpfs, and loses mail in a crash elsewhere"
+    return Check(name, NOTE, text + ": suspiciously cheap", remedy, round(ratio, 2))
 
 
 def _write(room: Room, sync: bool) -> None:
@@ -124,12 +127,19 @@ def _write(room: Room, sync: bool) -> None:
         room.fs.close(fd)
 
 
-def _timed(room: Room, sync: bool) -> float:
+def _rename(room: Room, sync: bool) -> None:
+    src = room.put(room.a)
+    room.fs.rename(src, src, room.a, room.b)
+    if sync:
+        room.fs.fsync(room.b)
+
+
+def _timed(room: Room, write: Callable[[Room, bool], None], sync: bool) -> float:
     """Seconds a file, the median of `_SYNCS`."""
     times = []
     for _ in range(_SYNCS):
         start = room.fs.monotonic()
-        if room.errno(lambda: _write(room, sync)):
+        if room.errno(lambda: write(room, sync)):
             return 1.0
         times.append(room.fs.monotonic() - start)
     return max(sorted(times)[_SYNCS // 2], 1e-7)

@@ -107,35 +107,3 @@ def _unlink_while_open(room: Room) -> Check:
     return Check(
         "unlink while open", OK if readable and not left else NOTE, text, value="listed" if left else "ok"
     )
-
-
-def check_space(room: Room, path: str) -> Iterator[Check]:
-    """Space and inodes left."""
-    space = os.statvfs(path)
-    free, share = space.f_bavail * space.f_frsize, space.f_bavail / max(space.f_blocks, 1)
-    low = space.f_blocks > 0 and share < 0.05
-    remedy = "make room: a full disk defers mail" if low else ""
-    yield Check("free space", NOTE if low else OK, f"{free >> 20} MiB ({share:.0%})", remedy, free)
-    if space.f_files:
-        share = space.f_favail / space.f_files
-        yield Check(
-            "free inodes",
-            NOTE if share < 0.05 else OK,
-            f"{space.f_favail} ({share:.0%})",
-            value=space.f_favail,
-        )
-    yield _listing(room)
-
-
-def _listing(room: Room) -> Check:
-    """Whether a listing says which names are directories, so that no stat is needed."""
-    fresh = room.fs.open_dir(
-        ".", room.root
-    )  # btrfs shows a descriptor only what was there when it was opened
-    try:
-        with os.scandir(fresh) as entries:
-            kinds = {entry.name: entry.is_dir(follow_symlinks=False) for entry in entries}
-    finally:
-        room.fs.close(fresh)
-    good = kinds == {"a": True, "b": True}
-    return Check("listing", OK if good else BAD, f"shows {', '.join(sorted(kinds)) or 'nothing'}", value=good)

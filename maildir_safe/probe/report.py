@@ -41,7 +41,10 @@ class ProbeReport:
         fstype, source, options: from /proc/self/mountinfo.
         facts: the value of every check by its name.
         verdict: one of the four above.
-        use: the options to use, as keyword arguments of `Maildir` and `Queue`.
+        use: the options to use: keyword arguments of `Maildir` (separator, staging) and of `Queue`
+            (shared, lease).
+        hidden_for: seconds for which one of two mounts may not see what the other did; None: not tried.
+        saved: the file in which the options are stored.
         reasons: why it is not simply SAFE.
     """
 
@@ -54,6 +57,13 @@ class ProbeReport:
     verdict: str = UNSAFE
     use: dict[str, Any] = field(default_factory=dict)
     reasons: list[str] = field(default_factory=list)
+    saved: str | None = None
+
+    @property
+    def hidden_for(self) -> float | None:
+        """From how soon the second mount saw a new name, and a name that it had found absent."""
+        seen = [self.facts[name] for name in ("visibility", "negative cache") if name in self.facts]
+        return max(seen, default=None)
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -70,6 +80,8 @@ class ProbeReport:
             "options": self.options,
             "verdict": self.verdict,
             "use": self.use,
+            "hidden_for": self.hidden_for,
+            "saved": self.saved,
             "reasons": self.reasons,
             "checks": [
                 {name: getattr(check, name) for name in ("name", "result", "evidence", "remedy", "value")}

@@ -6,16 +6,22 @@ although every call succeeds, it is named here, with the remedy.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 from maildir_safe.fs import Mount
 from maildir_safe.probe.report import BAD, NOTE, OK, Check
+from maildir_safe.probe.room import Room
 
 _OPTIONS = {
     "nfs": {
-        "soft": "a request given up here may be executed later: mount with 'hard'",
-        "nolock": "fcntl locks do not reach other hosts: maildir_safe needs none, other programs may",
-        "lookupcache=all": "other hosts' new names may stay unseen for 30 s: lookupcache=positive",
+        **dict.fromkeys(
+            ("soft", "softerr"), "a request given up here may be executed later: mount with 'hard'"
+        ),
+        **dict.fromkeys(
+            ("nolock", "local_lock=all"),
+            "fcntl locks do not reach other hosts: maildir_safe needs none, other programs may",
+        ),
         "async": "the export, not the mount, decides: see exports(5), 'sync'",
     },
     "cifs": {
@@ -35,7 +41,7 @@ _NO_JOURNAL = (
 _TYPES = {
     "fuse.rclone": (
         BAD,
-        "fsync ends in a private cache: 20 of 20 acknowledged messages went down with the process",
+        "fsync ends in a private cache (vfs-cache): 20 of 20 acknowledged messages went down with it",
         "deliver elsewhere and let rclone copy it",
     ),
     "coda": (
@@ -57,8 +63,8 @@ _TYPES = {
     "tmpfs": (NOTE, "in memory: a crash loses all", "only for tests and spools that may be lost"),
     "fuse.glusterfs": (
         NOTE,
-        "replica 2 can split its brain and then read mail as empty",
-        "use an arbiter or replica 3; network.ping-timeout below 42 s",
+        "a server that is cut off stops writing for 42 s",
+        "network.ping-timeout: some 10 s",
     ),
 }
 
@@ -75,8 +81,33 @@ def check_mount(mount: Mount) -> Iterator[Check]:
     for option, remedy in _OPTIONS.get(family, {}).items():
         if option in options:
             yield Check(f"option {option}", NOTE, f"mounted with {option}", remedy, option)
-    slow = [option for option in options if option.startswith(("acdirmax=", "acregmax="))]
-    for option in slow if family == "nfs" else []:
-        if float(option.partition("=")[2]) > 60:
+    if family == "nfs":
+        yield from _nfs_caches(options)
+
+
+def _nfs_caches(options: set[str]) -> Iterator[Check]:
+    """How long this client may believe what it knows; the kernel names only what is not the default."""
+    if not options & {"lookupcache=pos", "lookupcache=none", "noac"}:
+        text = "a name that was looked up too early stays absent for 30 s: lookupcache=positive"
+        yield Check("option lookupcache", NOTE, "absent names are remembered (the default)", text, "all")
+    for option in sorted(options):
+        name, _, seconds = option.partition("=")
+        if name in ("actimeo", "acdirmax", "acregmax") and float(seconds) > 60:
             text = "changes of other hosts are seen later: lower it on shared queues"
             yield Check(f"option {option}", NOTE, f"mounted with {option}", text, option)
+
+
+def check_copies(room: Room) -> Iterator[Check]:
+    """How many servers hold a GlusterFS file, which its client tells; nothing elsewhere."""
+    name = room.put(room.a)
+    try:
+        where = os.getxattr(f"/proc/self/fd/{room.a}/{name}", "glusterfs.pathinfo")
+    except OSError:
+        return
+    copies = where.count(b"<POSIX(")
+    split = copies == 2 and b"<REPLICATE:" in where
+    text = (
+        f"{copies}{': two servers that lose each other may disagree, and mail is then read as empty' * split}"
+    )
+    remedy = "use an arbiter or replica 3" if split else ""
+    yield Check("copies of a file", NOTE if split else OK, text, remedy, copies)

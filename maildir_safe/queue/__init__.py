@@ -17,7 +17,7 @@ from maildir_safe.queue import envelope
 from maildir_safe.queue.bucket import NOW, period
 from maildir_safe.queue.claim import Claim
 from maildir_safe.queue.item import OWED, ItemIds, suffix
-from maildir_safe.queue.layout import Layout
+from maildir_safe.queue.layout import LEASE, Layout
 from maildir_safe.queue.lease import Lease
 from maildir_safe.queue.notes import Notes
 from maildir_safe.queue.operating import Listed, Operating
@@ -41,7 +41,6 @@ __all__ = ["Claim", "Listed", "PartialPut", "Queue"]
 
 log = logging.getLogger("maildir_safe.queue")
 
-LEASE = 300
 MOST_HELD = 2000
 """Items that one worker claims at a time: its directory must not grow too long either."""
 
@@ -71,8 +70,9 @@ class Queue:
     Args:
         path: the spool.
         create: make it if nothing is there; the directory above it must exist.
-        lease: seconds after which a worker that stands still loses what it holds; 90 at least on
-            NFS, 60 on sshfs: three times as long as the mount may hide what other hosts do.
+        lease: seconds after which a worker that stands still loses what it holds; three times as
+            long at least as the mount hides what other hosts do: as a probe has measured and stored
+            it (`maildir_safe.stored`), else 90 on NFS, 60 on sshfs. None: 300, or more if need be.
         shared: False: claim only what this host has put, as mounts need on which two hosts may
             both win a rename (Coda, s3fs).
         heartbeat: renew the lease from a thread. False: the caller calls `tend` often enough.
@@ -82,7 +82,8 @@ class Queue:
         fs: the file system's calls; `maildir_safe.testing` has simulated ones.
 
     Raises:
-        TemporaryError: it is not a spool, cannot be made, or hosts cannot share it on this mount.
+        TemporaryError: it is not a spool, cannot be made, or hosts cannot share it on this mount,
+            as its type is known for or a probe has stored.
         ValueError: the lease is too short for this mount.
     """
 
@@ -91,7 +92,7 @@ class Queue:
         path: str | os.PathLike[str],
         create: bool = True,
         *,
-        lease: int = LEASE,
+        lease: int | None = None,
         shared: bool = True,
         heartbeat: bool = True,
         require: str | None = None,
@@ -100,7 +101,6 @@ class Queue:
     ) -> None:
         self.path = os.fspath(path)
         self._fs = fs = fs or OsFileSystem()
-        self._lease_seconds = lease
         self._patience = patience
         self._heartbeat = heartbeat
         self._lock = threading.Lock()
@@ -109,8 +109,7 @@ class Queue:
         self._lease: Lease | None = None
         self._look_at = 0.0
         self._layout = Layout(fs, self.path, create)
-        if shared:
-            self._layout.check_shared(lease)
+        self._lease_seconds = self._layout.shared_lease(lease) if shared else lease or LEASE
         self._host = host_token(os.uname().nodename)
         ids, shard = ItemIds(fs, self._host), f"{self._host}-{fs.random(4).hex()}"
         only = None if shared else self._host

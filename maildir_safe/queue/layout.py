@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from math import ceil
+
 from maildir_safe.commit import DirectorySync
 from maildir_safe.errors import TemporaryError, storage_error
 from maildir_safe.handoff import close_quietly
 from maildir_safe.maildir.directories import make
 from maildir_safe.queue.shelf import Shelf
+from maildir_safe.stored import place, stored
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,7 +23,9 @@ NOT_SHARED = {"coda", "fuse.s3fs", "fuse.smbnetfs"}
 smbnetfs: docs/filesystems.md)."""
 
 HIDDEN_FOR = {"nfs": 30, "nfs4": 30, "fuse.sshfs": 20, "cifs": 5, "fuse.rclone": 5, "afs": 5}
-"""Seconds that one client may not see what another did (FACTS.md section 1)."""
+"""Seconds that one client may not see what another did (FACTS.md section 1), if no probe has measured it."""
+
+LEASE = 300
 
 
 class Layout:
@@ -36,7 +41,7 @@ class Layout:
         fd: a descriptor for each of `DIRECTORIES`, by name.
         sync: the shared fsync of each, by name.
         shelf: those that are in parts, by name: ``notes``, ``hold``, ``failed``, ``corrupt``.
-        fstype: the mount's type, as /proc/self/mountinfo names it.
+        mount: what pending/ lies on; fstype: its type, as /proc/self/mountinfo names it.
 
     Raises:
         TemporaryError: it is not there, cannot be made, or is not a spool.
@@ -54,7 +59,9 @@ class Layout:
                 self.fd[name] = fs.open_dir(name, self.root)
         except OSError as error:
             raise storage_error(f"{path}: not a spool that can be used", error) from error
-        self.fstype = fs.mount(self.fd["pending"]).fstype
+        self.mount = fs.mount(self.fd["pending"])
+        self.fstype = self.mount.fstype
+        self._known = stored(fs, self.mount)
         self.sync = {name: DirectorySync(fs, fd, self.fstype) for name, fd in self.fd.items()}
         self.shelf = {name: Shelf(fs, self.fd[name], self.sync[name], self.fstype) for name in _SHELVES}
 
@@ -64,31 +71,42 @@ class Layout:
 
     @property
     def shareable(self) -> bool:
-        """Whether several hosts can work a spool together on this mount."""
-        return self.fstype not in NOT_SHARED
+        """Whether several hosts can work a spool together on this mount, as far as is known."""
+        return self.fstype not in NOT_SHARED and "shared" not in self._known
 
     @property
     def shortest_lease(self) -> int:
         """In seconds: three times what the mount hides of other hosts' changes."""
-        return 3 * HIDDEN_FOR.get(self.fstype, 0)
+        return ceil(3 * self._known.get("hidden_for", HIDDEN_FOR.get(self.fstype, 0)))
 
-    def check_shared(self, lease: int) -> None:
+    def shared_lease(self, lease: int | None) -> int:
         """Refuse a mount on which several hosts cannot share a spool, or a lease too short for it.
 
+        What a probe has stored for the mount counts more than what is known of its type.
+
         Args:
-            lease: in seconds.
+            lease: in seconds; None: `LEASE`, or more where the mount needs it.
+
+        Returns:
+            The lease to use, in seconds.
 
         Raises:
             TemporaryError: two hosts could both win the same item.
             ValueError: the lease is shorter than three times what the mount hides.
         """
         if not self.shareable:
+            why = f", says {place(self.mount)}" if "shared" in self._known else ""
             raise TemporaryError(
-                f"{self.path}: on {self.fstype} two hosts can win the same rename, so they must not share a "
-                "spool's items. Run every host with shared=False (--alone): each works what it put itself"
+                f"{self.path}: on this {self.fstype} two hosts can win the same rename{why}, so they must "
+                "not share a spool's items. Run every host with shared=False (--alone): each works what it "
+                "put itself"
             )
         least = self.shortest_lease
+        if lease is None:
+            return max(LEASE, least)
         if lease < least:
+            where = f" ({place(self.mount)})" if "hidden_for" in self._known else ""
             raise ValueError(
-                f"{self.path}: on {self.fstype} a lease is {least} seconds at least, not {lease}"
+                f"{self.path}: on this {self.fstype} a lease is {least} seconds at least, not {lease}{where}"
             )
+        return lease

@@ -46,8 +46,10 @@ class SimHost(SimClient):
         self._listings.pop(parent, None)
         return self._new_fd(ino, full)
 
-    def open(self, name: str, dir_fd: int) -> int:
-        """See `FileSystem.open`."""
+    def open(self, name: str, dir_fd: int | None = None) -> int:
+        """See `FileSystem.open`. Paths are not looked up: these servers have nothing stored in their root."""
+        if dir_fd is None:
+            raise fail(errno.ENOENT, name)
         parent, full = self._where(dir_fd, name)
 
         def act(disk: Disk) -> int:

@@ -8,9 +8,11 @@ from __future__ import annotations
 from typing import Any
 
 _S = 10**9
+# FACTS.md section 1, "True on every row unless noted"
+_EVERY = {"onto": "ok", "same O_EXCL": "EEXIST", "d_type": True, "file": "ok", "inode": True}
 _LOCAL = {"link": "ok", "across": "ok", "noreplace": "ok", "colon": "ok", "longest": 255, "verdict": "SAFE"}
 _CLUSTER = {"link": "ok", "noreplace": "EINVAL", "O_EXCL": False, "rename race": 0, "verdict": "SAFE"}
-_NFS = {**_CLUSTER, "across": "ok", "colon": "ok", "longest": 255, "case": True, "O_EXCL on one": "EEXIST"}
+_NFS = {**_CLUSTER, "across": "ok", "colon": "ok", "longest": 255, "case": True}
 _FOLDS = {"link": "EPERM", "case": False, "verdict": "SAFE WITH OPTIONS"}
 
 FACTS: dict[str, dict[str, Any]] = {
@@ -19,7 +21,9 @@ FACTS: dict[str, dict[str, Any]] = {
     "btrfs": {**_LOCAL, "fstype": "btrfs", "mtime": 1},
     "tmpfs": {**_LOCAL, "fstype": "tmpfs", "mtime": 1},
     "overlay": {**_LOCAL, "fstype": "overlay", "mtime": 1},
-    "gluster": {**_CLUSTER, "fstype": "fuse.glusterfs"},
+    "gluster": {**_CLUSTER, "fstype": "fuse.glusterfs", "copies": 1},
+    "gluster-replica2": {**_CLUSTER, "fstype": "fuse.glusterfs", "copies": 2},
+    "gluster-arbiter": {**_CLUSTER, "fstype": "fuse.glusterfs", "copies": 3},
     "moosefs": {**_CLUSTER, "fstype": "fuse", "mtime": _S},
     "cephfs": {**_CLUSTER, "fstype": "fuse.ceph-fuse"},
     "sshfs": {**_CLUSTER, "fstype": "fuse.sshfs", "mtime": _S},
@@ -99,18 +103,22 @@ FACTS: dict[str, dict[str, Any]] = {
 }
 
 _NAMES = {
+    "onto": "rename onto a file",
+    "same O_EXCL": "O_EXCL on this mount",
+    "d_type": "d_type",
+    "file": "fsync of a file",
     "link": "link within a directory",
     "across": "link across directories",
     "noreplace": "RENAME_NOREPLACE",
     "colon": "':' in a name",
     "longest": "longest name",
+    "copies": "copies of a file",
     "mtime": "precision of mtime",
     "case": "upper and lower case",
     "inode": "inode number",
     "directory": "fsync of a directory",
     "utf8": "name that is not UTF-8",
     "mode": "mode of a new file",
-    "O_EXCL on one": "O_EXCL on this mount",
 }
 
 
@@ -118,7 +126,7 @@ def differences(kind: str, report: dict[str, Any]) -> list[str]:
     """Where a probe's report (as JSON has it) and the facts disagree, in words."""
     seen = {check["name"]: check["value"] for check in report["checks"]}
     wrong = []
-    for fact, expected in FACTS[kind].items():
+    for fact, expected in (_EVERY | FACTS[kind]).items():
         if fact in ("fstype", "verdict"):
             value = report[fact]
         elif fact == "O_EXCL":

@@ -8,24 +8,27 @@ from pathlib import Path
 
 import pytest
 
-from maildir_safe.bench import runner
+from maildir_safe.bench import queueing, runner
 from maildir_safe.bench.cases import CASES, Case, message, one_by_one
+from maildir_safe.bench.network import nfs_calls, smb_calls
 from maildir_safe.bench.report import report
 from maildir_safe.bench.runner import Measured, bench
 from maildir_safe.bench.stats import percentile, spread, verdict
 from maildir_safe.cli import main
 from maildir_safe.maildir.receipt import Receipt
+from maildir_safe.queue import Queue
 
 
 @pytest.fixture(autouse=True)
 def _short_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner, "ROUND_SECONDS", 0.01)
+    monkeypatch.setattr(runner, "QUICK_SECONDS", 0.01)
+    monkeypatch.setattr(runner, "QUICK_LONGEST", 600.0)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_every_case_delivers_what_it_was_given(case: Case, tmp_path: Path) -> None:
     one = Measured(case)
-    runner._round(tmp_path / "m", one)
+    runner._round(tmp_path / "m", one, 0.01)
     assert (one.lost, one.doubled, one.error) == (0, 0, "")
     assert one.per_second[0] > 0
 
@@ -40,9 +43,77 @@ def test_a_way_that_loses_and_doubles_is_found_out(tmp_path: Path) -> None:
         return deliver
 
     one = Measured(Case("careless", True, careless, 10))  # type: ignore[arg-type]
-    runner._round(tmp_path / "m", one)
+    runner._round(tmp_path / "m", one, 0.01)
     assert one.lost >= 1
     assert one.doubled >= 1
+
+
+def test_a_queue_that_loses_a_message_is_found_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = Queue.claim
+    monkeypatch.setattr(Queue, "claim", lambda self, limit: real(self, limit)[1:])
+    one = Measured(Case("queue", True, queueing.in_groups, 32))
+    runner._round(tmp_path / "m", one, 0.01)
+    assert one.lost >= 1
+
+
+def test_time_that_is_up_leaves_out_what_would_take_too_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "QUICK_LONGEST", 1e-6)
+    result = bench(str(tmp_path), True, lambda *_: None)
+    assert all(case["error"].startswith("not measured") for case in result["cases"][1:])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_stall_is_a_message_that_took_longer_than_a_second() -> None:
+    one = Measured(CASES[0])
+    marks = ([0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 1.4], [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.9])
+    one.add([Receipt("p", "k", "full", 1, marks=each) for each in marks], 2.3)
+    assert one.stalls == 1
+
+
+def test_directories_are_filled_as_far_as_the_mount_is_fast(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "FILLED", (10, 1000, 1500))
+    monkeypatch.setattr(runner, "FAST", 0.0)
+    assert [*runner._all_filled(tmp_path, lambda *_: None)] == ["10", "1000", "1500"]
+    monkeypatch.setattr(runner, "FAST", 1e9)
+    found = runner._all_filled(tmp_path, lambda *_: None)
+    assert [*found] == ["10", "1000"]
+    assert len(found["10"]["rounds"]) == 5
+
+
+NFS = """device proc mounted on /proc with fstype proc
+device s:/m mounted on /mnt/a with fstype nfs4 statvers=1.1
+\topts:\trw
+\tper-op statistics
+\t        NULL: 1 1 0 44 24 0 0 0 0
+\t        READ: 7 7 0 0 0 0 0 0 0
+\t       WRITE: 5 5 0 0 0 0 0 0 0
+
+device s:/m mounted on /mnt/ab with fstype nfs4 statvers=1.1
+\tper-op statistics
+\t        READ: 900 1 0 0 0 0 0 0 0
+"""
+SMB = r"""Resources in use
+CIFS Session: 1
+Max requests in flight: 2
+1) \\server\mail
+SMBs: 9
+Bytes read: 0  Bytes written: 0
+2) \\SERVER\mail DISCONNECTED
+SMBs: 3
+3) \\server\mail2
+SMBs: 900
+"""
+
+
+def test_network_calls_are_those_of_the_mount_alone() -> None:
+    assert nfs_calls(NFS, "/mnt/a") == 13
+    assert nfs_calls(NFS, "/mnt/c") is None
+    assert smb_calls(SMB, "//server/mail") == 12
+    assert smb_calls(SMB, "//server/other") is None
 
 
 def test_a_mixed_load_is_the_same_each_time_and_mostly_small() -> None:
