@@ -57,6 +57,7 @@ async def _read(data: bytes, piece: int, limit: int) -> tuple[bytes | None, byte
     return result, await reader.read()
 
 
+@pytest.mark.fuzz
 @settings(deadline=None)  # a busy machine is no failure
 @given(
     st.lists(st.binary(max_size=30).filter(lambda line: b"\r\n" not in line), max_size=8),
@@ -135,6 +136,7 @@ def test_a_greeting_cannot_forge_headers(tmp_path: Path) -> None:
     assert b"from ?script??a??by?trusted?with?ESMTPS??now ([127.0.0.1])" in message
 
 
+@pytest.mark.fuzz
 @settings(deadline=None)  # a busy machine is no failure
 @given(st.text(), st.text())
 def test_received_is_three_lines_whatever_the_client_says(name: str, address: str) -> None:
@@ -193,6 +195,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BackgroundServe
         yield server
 
 
+@pytest.mark.fuzz
 @settings(deadline=None)  # a busy machine is no failure
 @given(lines=st.lists(st.binary(max_size=60), max_size=8))
 @example(lines=[b"AUTH PLAIN " + b"=" * 5000])

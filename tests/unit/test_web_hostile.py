@@ -167,6 +167,16 @@ def test_halves_of_a_character_are_shown(client: TestClient, maildir: Maildir, c
         assert client.get(path).status_code == 200
 
 
+@pytest.mark.parametrize("info", [b":2,.", b":2,\xff", b":2,F,x=1", b":2,\x1b[2J"])
+def test_flags_that_are_none_do_no_harm(client: TestClient, maildir: Maildir, info: bytes) -> None:
+    """Found by the fuzz run: opening it failed, since it could not be marked as read, and the API too."""
+    with open(maildir.path.encode() + b"/cur/1700000000.M1P1Q1.host" + info, "wb") as file:
+        file.write(b"Subject: odd\n\n")
+    (message,) = client.get("/api/messages").json()["messages"]
+    assert client.get(f"/message/{message['key']}").status_code == 200
+    assert client.get(f"/api/messages/{message['key']}").json()["unread"] is False
+
+
 # Envelope
 
 

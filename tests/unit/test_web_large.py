@@ -39,9 +39,7 @@ def filled(path: Path, fs: OsFileSystem, messages: int) -> Maildir:
     return maildir
 
 
-def test_a_page_opens_what_it_shows_and_nothing_else(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_page_opens_what_it_shows_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fs = Counting()
     maildir = filled(tmp_path / "m", fs, 1000)
     taken_apart: list[str] = []
