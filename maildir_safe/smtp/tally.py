@@ -8,7 +8,7 @@ from bisect import bisect_left
 from itertools import accumulate
 
 RESULTS = ("stored", "deferred", "refused")
-"""What became of a message: stored for every recipient; else what the worst of its replies says, 4xx or 5xx."""
+"""What became of a message: stored for every recipient; else as its worst reply says, 4xx or 5xx."""
 
 BOUNDS = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 """Upper bounds of the histograms' buckets, seconds: an fsync in a controller's cache is 0.1 ms, one on NFS

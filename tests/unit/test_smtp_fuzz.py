@@ -15,14 +15,16 @@ from smtp_support import Wire, serving
 from maildir_safe.smtp.background import BackgroundServer
 
 WORDS = [
-    b"EHLO ", b"LHLO ", b"HELO ", b"MAIL FROM:", b"RCPT TO:", b"DATA", b"RSET", b"NOOP", b"QUIT", b"VRFY ", b"HELP",
-    b"AUTH PLAIN ", b"AUTH LOGIN", b"AUTH CRAM-MD5", b"STARTTLS", b"BDAT 5 LAST", b"EXPN x", b"AGFzAGI=", b"=", b"*",
-    b"<a@b>", b"<>", b"a@b", b"<", b">", b"<@r,@s:a@b>", b'<"a b"@c>', b'<"\\">@b>', b"<a@[IPv6:::1]>", b"<a+t@b>",
-    b"<../../etc/passwd@..>", b"<\xc3\xa9@\xc3\xa9.example>", b"<\xe2\x80\xae@b>", b"<a\x1b[31m@b>", b"<" + b"a" * 400,
-    b" SIZE=", b"99999999999", b" BODY=8BITMIME", b" SMTPUTF8", b" RET=HDRS", b" ENVID=", b"+2B", b"+0A", b"+FF",
-    b" NOTIFY=NEVER", b" ORCPT=rfc822;", b" AUTH=<>", b"\r\n", b"\r\n", b"\r\n", b"\n", b"\r", b".", b"\r\n.\r\n",
-    b"\r\n..", b"\n.\n", b"\r\n.\n", b"\0", b"\xff", b" ", b"\t", b"Subject: x\r\n\r\n", b"Received: y\r\n",
-    b"x" * 3000, b"DATA\r\nSubject: z\r\n\r\n.\r\n", b"MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n",
+    b"EHLO ", b"LHLO ", b"HELO ", b"MAIL FROM:", b"RCPT TO:", b"DATA", b"RSET", b"NOOP", b"QUIT",
+    b"VRFY ", b"HELP", b"AUTH PLAIN ", b"AUTH LOGIN", b"AUTH CRAM-MD5", b"STARTTLS", b"BDAT 5 LAST",
+    b"EXPN x", b"AGFzAGI=", b"=", b"*", b"<a@b>", b"<>", b"a@b", b"<", b">", b"<@r,@s:a@b>",
+    b'<"a b"@c>', b'<"\\">@b>', b"<a@[IPv6:::1]>", b"<a+t@b>", b"<../../etc/passwd@..>",
+    b"<\xc3\xa9@\xc3\xa9.example>", b"<\xe2\x80\xae@b>", b"<a\x1b[31m@b>", b"<" + b"a" * 400, b" SIZE=",
+    b"99999999999", b" BODY=8BITMIME", b" SMTPUTF8", b" RET=HDRS", b" ENVID=", b"+2B", b"+0A", b"+FF",
+    b" NOTIFY=NEVER", b" ORCPT=rfc822;", b" AUTH=<>", b"\r\n", b"\r\n", b"\r\n", b"\n", b"\r", b".",
+    b"\r\n.\r\n", b"\r\n..", b"\n.\n", b"\r\n.\n", b"\0", b"\xff", b" ", b"\t", b"Subject: x\r\n\r\n",
+    b"Received: y\r\n", b"x" * 3000, b"DATA\r\nSubject: z\r\n\r\n.\r\n",
+    b"MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n",
 ]  # fmt: skip
 SESSIONS = st.lists(st.sampled_from(WORDS) | st.binary(max_size=6), max_size=40).map(b"".join)
 OURS = re.compile(

@@ -29,9 +29,10 @@ WORDS = [
     b"=E9=", *(b"%c" % c for c in b'";,<>()\\@:'),
 ]  # fmt: skip
 PIECES = [
-    b"1700000000", b"99999999999999", b".", b".M5", b"P1Q2", b".host", b",S=", b",W=", b"7", b":2,", b";2,", b":1,",
-    b"FS", b"Z", b"@sys", b"..", b"<script>", b'"', b"'", b"%", b"?x=", b"#", b"&amp;", b"\\", b"\n", b"\r", b"\x1b[2J",
-    b"\xff", b"\xc3\xa9", b"\xe2\x80\xae", "\u0661".encode(), b" ", b"lost+found", b"{{7*7}}", b"x" * 100,
+    b"1700000000", b"99999999999999", b".", b".M5", b"P1Q2", b".host", b",S=", b",W=", b"7", b":2,",
+    b";2,", b":1,", b"FS", b"Z", b"@sys", b"..", b"<script>", b'"', b"'", b"%", b"?x=", b"#", b"&amp;",
+    b"\\", b"\n", b"\r", b"\x1b[2J", b"\xff", b"\xc3\xa9", b"\xe2\x80\xae", "\u0661".encode(), b" ",
+    b"lost+found", b"{{7*7}}", b"x" * 100,
 ]  # fmt: skip
 
 
