@@ -1,4 +1,4 @@
-"""`make serve` in a fresh clone: mail sent with the printed line is on the page and in mutt, and survives kill -9."""
+"""`make serve` in a fresh clone: what the printed line sends is on the page and in mutt; so after kill -9."""
 
 from __future__ import annotations
 
