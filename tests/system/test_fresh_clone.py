@@ -64,7 +64,10 @@ class Made:
 def mutt(maildir: Path) -> str:
     """What mutt's index shows."""
     rc = maildir.parent / "muttrc"
-    rc.write_text('set mbox_type=Maildir quit=yes mark_old=no sleep_time=0\npush "<refresh><quit>"\n')
+    rc.write_text(
+        f"set mbox_type=Maildir folder={maildir.parent} quit=yes mark_old=no sleep_time=0\n"
+        'push "<refresh><quit>"\n'
+    )
     command = f"TERM=xterm {need('mutt')} -n -F {rc} -f {maildir}"
     shown = subprocess.run(
         ["script", "-qec", command, "/dev/null"], capture_output=True, timeout=60, check=True
