@@ -90,8 +90,8 @@ def split(name: str) -> tuple[str, str]:
 
 
 def flags_of(info: str) -> str:
-    """The flags in an info such as ``:2,RS``; ``""`` where there are none."""
-    return info[3:] if info[1:3] == "2," else ""
+    """The flags in an info such as ``:2,RS``; ``""`` where there are none. Only ASCII letters are flags."""
+    return "".join(c for c in info[3:] if c.isascii() and c.isalpha()) if info[1:3] == "2," else ""
 
 
 def with_flags(key: str, flags: str, separator: str) -> str:

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import os
+
+import hypothesis
 import pytest
+
+if "FUZZ_EXAMPLES" in os.environ:  # see fuzz.py
+    hypothesis.settings.register_profile("fuzz", max_examples=int(os.environ["FUZZ_EXAMPLES"]), database=None)
+    hypothesis.settings.load_profile("fuzz")
 
 _notes: list[str] = []
 

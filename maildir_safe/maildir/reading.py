@@ -83,21 +83,19 @@ class Reading:
         self._handoff = handoff
         self._separator = separator
         self._known: dict[str, Message] = {}
+        self._listed: dict[str, dict[str, Message]] = {"new": {}, "cur": {}}
 
     def messages(self) -> Iterator[Message]:
         """All messages, those in new/ first, each key once.
 
-        What appears or moves while this runs is given once or not at all: list again to see it.
+        What appears or moves while this runs is given once or not at all: list again to see it. A
+        message that was listed before under the same name is given as the same object.
 
         Raises:
             TemporaryError: a directory cannot be listed.
         """
-        known: dict[str, Message] = {}
-        for message in self._listing(self._directories(False)):
-            if message.key not in known:  # one that moved meanwhile may be listed twice
-                known[message.key] = message
-                yield message
-        self._known = known
+        self._known = self._listing(self._directories(False))
+        yield from list(self._known.values())  # who gets them may rename them meanwhile
 
     def stamp(self) -> tuple[int, int]:
         """When new/ and cur/ were last changed; see `Maildir.stamp`."""
@@ -206,7 +204,7 @@ class Reading:
             dirs = self._directories(reopen)
             message = None if fresh else self._known.get(key)
             if message is None:
-                self._known = {found.key: found for found in self._listing(dirs)}
+                self._known = self._listing(dirs)
                 message = self._known.get(key)
             if message is None:
                 missed += 1
@@ -222,16 +220,30 @@ class Reading:
                 fresh = True
         raise TemporaryError(f"{self._path}: the message {key} keeps moving; try again")
 
-    def _listing(self, dirs: Directories) -> Iterator[Message]:
+    def _listing(self, dirs: Directories) -> dict[str, Message]:
+        """All messages by key. One that moved meanwhile may be listed twice: the first counts."""
         try:
             self._fs.stat("tmp", dirs.root)  # before new/: see `Directories`
-            for subdir in ("new", "cur"):
-                fd = dirs.fd(subdir)
-                for name in self._fs.listdir(fd):
-                    if may_be_message(name) and (is_unique(name) or self._is_file(name, fd)):
-                        yield Message(subdir, name)
+            new, cur = self._list("new", dirs.new), self._list("cur", dirs.cur)
         except OSError as error:
             raise storage_error(f"list {self._path}", error) from error
+        known = {message.key: message for message in new.values()}
+        for message in cur.values():
+            known.setdefault(message.key, message)
+        return known
+
+    def _list(self, subdir: str, fd: int) -> dict[str, Message]:
+        """Messages by file name. Only names that were not there before are taken apart: there may be many."""
+        before, found = self._listed[subdir], {}
+        for name in self._fs.listdir(fd):
+            message = before.get(name)
+            if message is None:
+                if not may_be_message(name) or not (is_unique(name) or self._is_file(name, fd)):
+                    continue
+                message = Message(subdir, name)
+            found[name] = message
+        self._listed[subdir] = found
+        return found
 
     def _is_file(self, name: str, fd: int) -> bool:
         try:

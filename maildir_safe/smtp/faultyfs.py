@@ -22,14 +22,14 @@ class FaultyFileSystem(OsFileSystem):
     """The operating system's calls, except what the script says.
 
     Args:
-        faults: asked before each of `faults.CALLS`.
+        faults: asked before each of `faults.CALLS`; None for no script.
     """
 
-    def __init__(self, faults: Faults) -> None:
+    def __init__(self, faults: Faults | None) -> None:
         self._faults = faults
 
     def _play(self, call: str, effect: Callable[[], T]) -> T:
-        fault = self._faults.at(call)
+        fault = self._faults.at(call) if self._faults else None
         if fault is None:
             return effect()
         time.sleep(fault.delay)

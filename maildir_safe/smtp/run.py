@@ -15,10 +15,10 @@ from maildir_safe.smtp import retention, tls, workers
 from maildir_safe.smtp.auth import Passwords
 from maildir_safe.smtp.door import Door
 from maildir_safe.smtp.faults import Faults
-from maildir_safe.smtp.faultyfs import FaultyFileSystem
 from maildir_safe.smtp.limits import Budget
 from maildir_safe.smtp.listen import address_of, is_local, listen
 from maildir_safe.smtp.log import MessageLog
+from maildir_safe.smtp.meteredfs import MeteredFileSystem
 from maildir_safe.smtp.queue_store import QueueStore
 from maildir_safe.smtp.routing import CatchAll, MailboxMap
 from maildir_safe.smtp.server import Server, serve
@@ -68,7 +68,6 @@ class Service:
         self._log = log or MessageLog(sys.stderr, settings.log_json)
         self._faults = Faults.read(settings.faults) if settings.faults else faults
         self._passwords = Passwords.read(settings.auth) if settings.auth else None
-        self._fs: FileSystem = FaultyFileSystem(self._faults) if self._faults else OsFileSystem()
         self._routing = _routing(settings)
         self.destination = _destination(settings)
         self._tls: ssl.SSLContext | None = None
@@ -77,6 +76,7 @@ class Service:
             self._tls, self.ca = tls.server_context(settings.tls, settings.hostname)
         self.budget = Budget(settings.max_connections, settings.max_in_flight, settings.workers)
         self._tally = Tally(settings.workers)
+        self._fs: FileSystem = MeteredFileSystem(self._tally, self._faults)
         self._smtp = [listen(address) for address in settings.smtp]
         self._lmtp = [listen(address) for address in settings.lmtp]
         self.smtp_addresses = [address_of(sock) for sock in self._smtp]

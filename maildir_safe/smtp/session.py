@@ -227,7 +227,7 @@ class SmtpSession(Connection):
             held.release()
         seconds = time.monotonic() - start
         self._door.log.message(self, delivery, held.received, results, seconds)
-        self._door.tally.add(all(result.stored for result in results), seconds)
+        self._door.tally.message(_outcome(results), seconds)
         try:
             await self._fault("stored", *addresses)
         except Refused as refused:
@@ -261,3 +261,10 @@ class SmtpSession(Connection):
     async def smtp_HELP(self, arg: str | None) -> None:  # noqa: ARG002
         """HELP: nothing to learn."""
         await self.push("214 2.0.0 https://www.rfc-editor.org/rfc/rfc5321")
+
+
+def _outcome(results: list[Result]) -> str:
+    """One of `tally.RESULTS`."""
+    if all(result.stored for result in results):
+        return "stored"
+    return "refused" if replies.worst([result.reply for result in results])[0] == "5" else "deferred"

@@ -21,6 +21,7 @@ from starlette.routing import Route
 
 from maildir_safe.errors import MaildirSafeError
 from maildir_safe.maildir.reading import Message
+from maildir_safe.smtp.tally import BOUNDS
 from maildir_safe.web.inbox import Closed, Inbox, order, printable, received
 from maildir_safe.web.mail import attachment, take_apart
 
@@ -230,15 +231,21 @@ class _Now:
         self._messages = messages
 
     def collect(self) -> Iterator[Metric]:
-        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, SummaryMetricFamily
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 
-        stored, refused = self._tally.stored, self._tally.refused
-        deliveries = CounterMetricFamily("maildir_safe_deliveries", "Messages taken", labels=["result"])
-        deliveries.add_metric(["stored"], stored)
-        deliveries.add_metric(["refused"], refused)
+        def histogram(name: str, about: str, counts: list[int], seconds: float) -> Metric:
+            buckets = list(zip([*map(str, BOUNDS), "+Inf"], counts, strict=True))
+            return HistogramMetricFamily(name, about, buckets, seconds)
+
+        tally = self._tally
+        deliveries = CounterMetricFamily("maildir_safe_deliveries", "Messages received", labels=["result"])
+        for result, count in tally.messages.items():
+            deliveries.add_metric([result], count)
         yield deliveries
-        yield SummaryMetricFamily(
-            "maildir_safe_delivery_seconds", "From DATA to the answer", stored + refused, self._tally.seconds
+        yield histogram("maildir_safe_delivery_seconds", "From DATA to the answer", *tally.delivery_seconds)
+        yield histogram("maildir_safe_fsync_seconds", "Of a file, a directory or all", *tally.fsync_seconds)
+        yield CounterMetricFamily(
+            "maildir_safe_ambiguous_renames", "Renames answered with an error", tally.ambiguous_renames
         )
         yield GaugeMetricFamily("maildir_safe_messages", "Messages in the Maildir", self._messages)
 

@@ -11,6 +11,7 @@ import contextlib
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from operator import itemgetter
 from typing import TypeVar
 
 from maildir_safe.errors import MaildirSafeError
@@ -46,7 +47,7 @@ class Inbox:
         self.maildir = maildir
         self.version = time.time_ns() // 1_000_000  # not what an earlier server told the same page
         self._newest: list[Message] = []
-        self._by_name: dict[str, Message] = {}
+        self._sorted: list[tuple[tuple[float, str], Message]] = []
         self._by_key: dict[str, Message] = {}
         self._stamp = (-1, -1)
         self._stamped = 0.0
@@ -108,12 +109,19 @@ class Inbox:
         self._settled = now - self._stamped > _COARSEST
 
     def _list(self) -> None:
-        found = {f"{message.subdir}/{message.name}": message for message in self.maildir.messages()}
-        if found.keys() != self._by_name.keys():
-            self._by_name = found
-            self._by_key = {printable(message.key): message for message in found.values()}
-            self._newest = sorted(found.values(), key=lambda message: order(message.key), reverse=True)
-            self.version += 1
+        """Take in what has come and gone since the last look; the others stay sorted as they are."""
+        found, known = set(self.maildir.messages()), set(self._newest)
+        come, gone = found - known, known - found
+        if not come and not gone:
+            return
+        for message in gone:
+            self._by_key.pop(printable(message.key), None)
+        self._by_key |= {printable(message.key): message for message in come}
+        self._sorted = [entry for entry in self._sorted if entry[1] not in gone]
+        self._sorted += [(order(message.key), message) for message in come]
+        self._sorted.sort(key=itemgetter(0), reverse=True)
+        self._newest = [message for _, message in self._sorted]
+        self.version += 1
 
     def forget(self) -> None:
         """List anew when next asked: something was changed through this page."""

@@ -76,6 +76,7 @@ def test_the_null_recipient_is_refused() -> None:
         parse_recipient("TO:<>", utf8=False)
 
 
+@pytest.mark.fuzz
 @settings(deadline=None)  # a busy machine is no failure
 @given(st.text(alphabet=st.characters(), max_size=40), st.booleans())
 def test_no_address_ever_holds_a_character_that_is_not_printable(text: str, utf8: bool) -> None:

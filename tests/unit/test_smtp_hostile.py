@@ -57,6 +57,7 @@ async def _read(data: bytes, piece: int, limit: int) -> tuple[bytes | None, byte
     return result, await reader.read()
 
 
+@pytest.mark.fuzz
 @settings(deadline=None)  # a busy machine is no failure
 @given(
     st.lists(st.binary(max_size=30).filter(lambda line: b"\r\n" not in line), max_size=8),
@@ -135,6 +136,7 @@ def test_a_greeting_cannot_forge_headers(tmp_path: Path) -> None:
     assert b"from ?script??a??by?trusted?with?ESMTPS??now ([127.0.0.1])" in message
 
 
+@pytest.mark.fuzz
 @settings(deadline=None)  # a busy machine is no failure
 @given(st.text(), st.text())
 def test_received_is_three_lines_whatever_the_client_says(name: str, address: str) -> None:
@@ -193,6 +195,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BackgroundServe
         yield server
 
 
+@pytest.mark.fuzz
 @settings(deadline=None)  # a busy machine is no failure
 @given(lines=st.lists(st.binary(max_size=60), max_size=8))
 @example(lines=[b"AUTH PLAIN " + b"=" * 5000])
@@ -216,3 +219,53 @@ def _talk(wire: Wire, lines: list[bytes]) -> Iterator[str]:
     wire.sock.shutdown(socket.SHUT_WR)
     while reply := wire.reply():
         yield reply
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_no_terminal_escape_reaches_the_log(tmp_path: Path, as_json: bool) -> None:
+    """Colours, window titles, C1 controls, bidirectional overrides: of commands, passwords and messages."""
+    escapes = ["\x1b[2J", "\x1b]0;title\x07", "\x9b31m", "\u202e", "\x7f", "\r\x1b[1A"]
+    with serving(tmp_path, log_json=as_json) as server:
+        address = server.service.smtp_addresses[0]
+        for escape in escapes:
+            wire = Wire(address)
+            for line in (
+                f"EHLO {escape}",
+                "EHLO x",
+                f"MAIL FROM:<{escape}@b> SMTPUTF8",
+                f"MAIL FROM:<a@b> X={escape}",
+            ):
+                wire.ask(line.replace("\r", ""))
+            wire.ask("MAIL FROM:<é@b> SMTPUTF8")
+            wire.ask(f"RCPT TO:<{escape}@b>".replace("\r", ""))
+            wire.ask("RCPT TO:<c@d>")
+            wire.ask("DATA")
+            assert wire.ask(f"Subject: {escape}\r\n\r\n{escape}\r\n.").startswith("250")
+            wire.close()
+        log = server.text.getvalue()  # type: ignore[attr-defined]
+    assert log.count("\n") >= 3 * len(escapes)
+    for line in log.splitlines():
+        assert line.isascii()
+        assert line.isprintable()
+
+
+@pytest.mark.parametrize(
+    "address", ["../../../etc/cron.d/x@y", "/etc/passwd", "a/../../b@c", "~root@b", "a@../..", "b\\..\\c@d"]
+)
+@pytest.mark.parametrize("mapped", [False, True])
+def test_an_address_is_no_path(tmp_path: Path, address: str, mapped: bool) -> None:
+    """Over the wire, to one Maildir and to many: nothing is made outside."""
+    (tmp_path / "mail/example.com").mkdir(parents=True)
+    before = {path.name for path in tmp_path.iterdir()}
+    where = {"map": f"{tmp_path}/mail/{{domain}}/{{local}}"} if mapped else {}
+    with serving(tmp_path, **where) as server:
+        wire = Wire(server.service.smtp_addresses[0])
+        wire.ask("EHLO x")
+        assert wire.ask("MAIL FROM:<a@b>").startswith("250")
+        if wire.ask(f"RCPT TO:<{address}>").startswith("250"):
+            assert not mapped
+            assert wire.ask("DATA").startswith("354")
+            assert wire.ask("x\r\n.").startswith("250")
+    after = {path.name for path in tmp_path.iterdir()}
+    assert after - before <= {"M"}
+    assert list((tmp_path / "mail/example.com").iterdir()) == []

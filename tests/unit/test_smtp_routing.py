@@ -63,6 +63,7 @@ def test_addresses_that_name_no_mailbox(address: str) -> None:
         MAP.candidates(address)
 
 
+@pytest.mark.fuzz
 @settings(deadline=None)  # a busy machine is no failure
 @given(st.text(max_size=30), st.text(max_size=30))
 def test_no_address_leads_outside(local: str, domain: str) -> None:

@@ -1,10 +1,13 @@
-"""Whatever bytes a message is made of, the page shows it and the API answers."""
+"""Whatever bytes a message or its name is made of, the page shows it and the API answers."""
 
 from __future__ import annotations
 
+import os
+import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given, settings, strategies as st
@@ -25,6 +28,25 @@ WORDS = [
     b"\xe2\x80\xae", b"begin 644 a\n#0V%T\n\nend\n", b"AAAA====",
     b"=E9=", *(b"%c" % c for c in b'";,<>()\\@:'),
 ]  # fmt: skip
+PIECES = [
+    b"1700000000", b"99999999999999", b".", b".M5", b"P1Q2", b".host", b",S=", b",W=", b"7", b":2,",
+    b";2,", b":1,", b"FS", b"Z", b"@sys", b"..", b"<script>", b'"', b"'", b"%", b"?x=", b"#", b"&amp;",
+    b"\\", b"\n", b"\r", b"\x1b[2J", b"\xff", b"\xc3\xa9", b"\xe2\x80\xae", "\u0661".encode(), b" ",
+    b"lost+found", b"{{7*7}}", b"x" * 100,
+]  # fmt: skip
+
+
+def name_of(pieces: list[bytes]) -> bytes:
+    """As much of it as can be a message's file name."""
+    name = b"".join(pieces).translate(None, b"/\0").lstrip(b".")[:250]
+    return re.sub(rb"%(?=[0-9A-Fa-f]{2})", b"", name)  # which TestClient decodes twice, and uvicorn once
+
+
+NAMES = (
+    st.lists(st.sampled_from(PIECES) | st.binary(max_size=4), min_size=1, max_size=12)
+    .map(name_of)
+    .filter(lambda name: name and name not in (b"lost+found", b"maildirfolder", b"maildirsize"))
+)
 MESSAGES = st.lists(st.sampled_from(WORDS) | st.binary(max_size=6), max_size=60).map(b"".join)
 
 
@@ -36,7 +58,8 @@ def inbox() -> Iterator[tuple[Maildir, TestClient]]:
             yield maildir, client
 
 
-@settings(deadline=None, max_examples=100)
+@pytest.mark.fuzz
+@settings(deadline=None)
 @given(raw=MESSAGES)
 def test_any_message_is_shown(inbox: tuple[Maildir, TestClient], raw: bytes) -> None:
     maildir, client = inbox
@@ -48,3 +71,28 @@ def test_any_message_is_shown(inbox: tuple[Maildir, TestClient], raw: bytes) -> 
         assert client.get(f"/api/messages/{key}/attachments/{part['number']}").status_code == 200
     assert client.get(f"/api/messages/{key}/raw").content == raw
     assert client.delete(f"/api/messages/{key}").status_code == 200
+
+
+@pytest.mark.fuzz
+@settings(deadline=None)
+@given(name=NAMES, subdir=st.sampled_from(["new", "cur"]))
+def test_any_file_name_is_shown(inbox: tuple[Maildir, TestClient], name: bytes, subdir: str) -> None:
+    maildir, client = inbox
+    path = os.path.join(os.fsencode(maildir.path), subdir.encode(), name)
+    with open(path, "wb") as file:
+        file.write(b"Subject: named\n\n")
+    try:
+        client.get("/api/messages")
+        answer = client.get("/api/messages").json()
+        (message,) = answer["messages"]
+        assert message["subject"] == "named"
+        key = quote(message["key"], safe="")
+        assert "named" in client.get("/").text
+        assert client.get(f"/api/messages/{key}").json()["subject"] == "named"
+        assert client.get(f"/message/{key}").status_code == 200
+        assert client.delete(f"/api/messages/{key}").json() == {"removed": 1}
+        assert client.get("/api/messages").json()["total"] == 0
+    finally:
+        for place in ("new", "cur"):
+            for left in Path(maildir.path, place).iterdir():
+                left.unlink()

@@ -6,6 +6,7 @@ import base64
 import re
 import resource
 import time
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -75,6 +76,37 @@ def test_a_strange_charset_is_read_as_utf8(charset: str) -> None:
     mail = take_apart(f"Content-Type: text/plain; charset={charset}\n\n".encode() + b"a-bc" * 500_000)
     assert mail.text == "a-bc" * 500_000
     assert header_text(f"=?{charset}?q?a?=")
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "x-gzip", "br", "zlib", "bz2"])
+def test_nothing_compressed_is_unpacked(client: TestClient, maildir: Maildir, coding: str) -> None:
+    """30 KiB that would be 30 MiB: as transfer encoding, content encoding, charset and attachment."""
+    bomb = zlib.compress(bytes(30 * _MIB), 9, wbits=31)
+    assert len(bomb) < 40_000
+    codings = f"Content-Transfer-Encoding: {coding}\nContent-Encoding: {coding}\n"
+    heads = f"{codings}Content-Type: text/html; charset={coding}"
+    part = f"Content-Type: application/gzip; name=a.gz\nContent-Encoding: {coding}\n\n".encode() + bomb
+    raw = MIXED + b"--x\n" + heads.encode() + b"\n\n" + bomb + b"\n--x\n" + part + b"\n--x--\n"
+    key = maildir.deliver(raw).key
+    assert len(client.get(f"/api/messages/{key}").content) < 30 * len(bomb)  # what does not print is escaped
+    assert len(client.get(f"/message/{key}/html").content) < 10 * len(bomb)
+    (attached,) = client.get(f"/api/messages/{key}").json()["attachments"]
+    assert attached["size"] < 2 * len(bomb)
+    answer = client.get(f"/api/messages/{key}/attachments/{attached['number']}")
+    assert len(answer.content) == attached["size"]
+    assert "content-encoding" not in answer.headers
+
+
+@pytest.mark.parametrize("depth", [100, 5000])
+def test_encodings_inside_encodings(client: TestClient, maildir: Maildir, depth: int) -> None:
+    """Messages in messages in messages: the cost is that of the bytes that came."""
+    raw = (
+        b"Content-Type: message/rfc822\nContent-Transfer-Encoding: base64\n\n" * depth
+        + b"Subject: x\n\nend\n"
+    )
+    key = maildir.deliver(raw).key
+    assert client.get(f"/message/{key}").status_code == 200
+    assert len(client.get(f"/api/messages/{key}").content) < 20 * len(raw)
 
 
 def test_a_sender_of_nested_comments_does_not_break_the_list(client: TestClient, maildir: Maildir) -> None:
@@ -165,6 +197,16 @@ def test_halves_of_a_character_are_shown(client: TestClient, maildir: Maildir, c
     ).key
     for path in ("/", f"/message/{key}", f"/api/messages/{key}", "/?search=x"):
         assert client.get(path).status_code == 200
+
+
+@pytest.mark.parametrize("info", [b":2,.", b":2,\xff", b":2,F,x=1", b":2,\x1b[2J"])
+def test_flags_that_are_none_do_no_harm(client: TestClient, maildir: Maildir, info: bytes) -> None:
+    """Found by the fuzz run: opening it failed, since it could not be marked as read, and the API too."""
+    with open(maildir.path.encode() + b"/cur/1700000000.M1P1Q1.host" + info, "wb") as file:
+        file.write(b"Subject: odd\n\n")
+    (message,) = client.get("/api/messages").json()["messages"]
+    assert client.get(f"/message/{message['key']}").status_code == 200
+    assert client.get(f"/api/messages/{message['key']}").json()["unread"] is False
 
 
 # Envelope
