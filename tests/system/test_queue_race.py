@@ -1,6 +1,6 @@
 """What the queue stands on: two clients rename one file to two names, and exactly one of them wins.
 
-Where that does not hold (s3fs renames by copying) the queue refuses to be shared.
+Where that does not hold (s3fs renames by copying) the queue refuses to be shared. `make lab` runs all.
 """
 
 from __future__ import annotations
@@ -23,8 +23,10 @@ from maildir_safe.queue.layout import NOT_SHARED
 
 ROUNDS = 40
 CI_KINDS = ("sshfs", "sshfs-nolink", "gluster")
-SHARED = (
-    *CI_KINDS, "gluster-arbiter", "moosefs", "cephfs", "davfs2", "rclone-webdav", "nfs3", "nfs42", "cifs", "9p",
+# s3fs: both win about a third of the files. Not smbnetfs: there it is a few in 200, told so by mistake
+RACED = (
+    *CI_KINDS, "gluster-replica2", "gluster-arbiter", "moosefs", "cephfs", "davfs2", "rclone-webdav", "nfs3",
+    "nfs42", "cifs", "9p", "s3fs",
 )  # fmt: skip
 
 Note = Callable[[str, object], None]
@@ -74,12 +76,6 @@ def race(mount: Mount) -> Counter[str]:
     return won
 
 
-def told(mount: Mount, won: Counter[str]) -> str:
-    """The race in one line."""
-    times = Counter(won.values())
-    return f"{mount.kind.name}: of {ROUNDS} files one client won {times[1]}, both {times[2]}, none {times[0]}"
-
-
 def fstype(mount: Mount) -> str:
     """What the kernel calls it, as the queue sees it."""
     fs = OsFileSystem()
@@ -99,24 +95,18 @@ def wait_until_seen(directory: Path, count: int) -> None:
     raise AssertionError(f"{directory} never shows {count} files")
 
 
-@on_mounts(*([kind for kind in CHOSEN if kind in SHARED] if CHOSEN else CI_KINDS))
-def test_exactly_one_of_two_clients_wins(mount: Mount, record_property: Note) -> None:
+@on_mounts(*([kind for kind in CHOSEN if kind in RACED] if CHOSEN else CI_KINDS))
+def test_the_race_ends_as_the_queue_believes(mount: Mount, record_property: Note) -> None:
     won = race(mount)
-    record_property("note", told(mount, won))
-    assert fstype(mount) not in NOT_SHARED
-    assert set(won.values()) == {1}
+    times = Counter(won.values())
+    record_property(
+        "note",
+        f"{mount.kind.name}: of {ROUNDS} files one client won {times[1]}, both {times[2]}, none {times[0]}",
+    )
+    assert set(times) == ({1, 2} if fstype(mount) in NOT_SHARED else {1})
 
 
-@on_mounts("s3fs")
-def test_where_both_win_the_queue_is_not_shared(mount: Mount, record_property: Note) -> None:
-    """It renames by copying: both win about a third of the files."""
-    won = race(mount)
-    record_property("note", told(mount, won))
-    assert fstype(mount) in NOT_SHARED
-    assert set(won.values()) == {1, 2}
-
-
-@on_mounts("s3fs", "smbnetfs")
+@on_mounts(*(kind for kind in CHOSEN if kind in ("s3fs", "smbnetfs")))
 def test_what_two_hosts_must_not_share_one_host_can_use(mount: Mount) -> None:
     spool = mount.folder() / "spool"
     with pytest.raises(TemporaryError, match="shared=False"):

@@ -1,6 +1,6 @@
-"""`maildir-safe torture` on real mounts: 20 seconds of SIGKILL each; 10 where `make lab` runs on all, 60 in the guest.
+"""`maildir-safe torture` on real mounts: 20 seconds of SIGKILL each; 10 where `make lab` runs on all.
 
-Its processor is emulated: there a writer takes some seconds to start, and must come to deliver.
+In the guest it is 60: its processor is emulated, so that a writer takes some seconds to start.
 """
 
 from __future__ import annotations
