@@ -20,6 +20,8 @@ FACTS: dict[str, dict[str, Any]] = {
     "tmpfs": {**_LOCAL, "fstype": "tmpfs", "mtime": 1},
     "overlay": {**_LOCAL, "fstype": "overlay", "mtime": 1},
     "gluster": {**_CLUSTER, "fstype": "fuse.glusterfs"},
+    "gluster-replica2": {**_CLUSTER, "fstype": "fuse.glusterfs"},
+    "gluster-arbiter": {**_CLUSTER, "fstype": "fuse.glusterfs"},
     "moosefs": {**_CLUSTER, "fstype": "fuse", "mtime": _S},
     "cephfs": {**_CLUSTER, "fstype": "fuse.ceph-fuse"},
     "sshfs": {**_CLUSTER, "fstype": "fuse.sshfs", "mtime": _S},
@@ -95,6 +97,8 @@ FACTS: dict[str, dict[str, Any]] = {
         "mode": "0755",
     },
     "encfs-paranoia": {"fstype": "fuse.encfs", "link": "EPERM", "longest": 175, "verdict": "SAFE"},
+    "mergerfs": {"fstype": "fuse.mergerfs", "colon": "ok", "longest": 255, "mtime": 1, "verdict": "SAFE"},
+    "mergerfs-split": {"fstype": "fuse.mergerfs", "colon": "ok", "longest": 255, "mtime": 1},
     "gocryptfs": {"fstype": "fuse.gocryptfs", "link": "ok", "noreplace": "ok", "verdict": "SAFE"},
 }
 
