@@ -35,7 +35,7 @@ COLUMNS = {
     "the_janitor_removes_what_is_old_and_nothing_else": "janitor",
     "the_same_id_again_is_one_copy": "same id again: one copy",
     "two_hundred_messages": "200 messages, all of these",
-    "killed_writers_lose_and_double_nothing": "torture",
+    "killed_writers_lose_and_double_nothing": "torture, 10 s",
     "the_race_ends_as_the_queue_believes": "race of two hosts as the queue believes",
     "two_hosts_share_a_spool": "queue of two hosts",
     "the_probe_agrees_with_what_was_measured": "probe as measured",

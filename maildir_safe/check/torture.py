@@ -134,7 +134,7 @@ def torture(
 
     Args:
         path: works in a sub-folder of its own in this directory, and removes it.
-        seconds: how long writers are killed.
+        seconds: how long writers are killed; at least three of their lives, which are long on a slow machine.
         writers: how many at a time.
         seed: of the random moments.
         progress: called with the share done (0 to 1) and a line of text.
@@ -175,7 +175,8 @@ def _run(
 ) -> dict[str, tuple[set[str], set[str]]]:
     """Start and kill writers; for each Maildir what was begun in it and what acknowledged."""
     boxes: dict[str, tuple[set[str], set[str]]] = {}
-    pace = writers / _life(writers)
+    life = _life(writers)
+    pace, until = writers / life, max(until, begin + 3 * life)
     paths = [f"{base}/m{number}" for number in range(writers)]
     serial = len(paths)
     running = [_Writer(path, number, []) for number, path in enumerate(paths)]

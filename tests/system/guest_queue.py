@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from guest_replies import Server
 from mounts import on_mounts
-from test_queue_mounts import PATIENCE, Note, two_hosts
+from test_queue_mounts import Note, two_hosts
 
 from benchmarks.mounts import Mount
 
@@ -29,7 +29,7 @@ def away(server: Server) -> Iterator[str]:
     yield f"server away for {AWAY:.0f} s"
 
 
-@pytest.mark.timeout(3 * PATIENCE)
+@pytest.mark.timeout(1200)
 @on_mounts("nfs41")
 def test_two_hosts_share_a_spool_while_its_server_restarts(
     mount: Mount, tmp_path: Path, record_property: Note

@@ -44,7 +44,7 @@ FIGURE = re.compile(r"^(?:nfs\d+|cifs|probe \w+)\b.*: .*", re.MULTILINE)
 
 pytestmark = [
     pytest.mark.mounts,
-    pytest.mark.timeout(900),
+    pytest.mark.timeout(1560),
     pytest.mark.skipif(in_guest(), reason="this is the guest"),
 ]
 
@@ -76,7 +76,7 @@ def guest() -> Run:
         "benchmarks.mounts",
         "guest",
         "--timeout",
-        "840",
+        "1500",
         "--fs",
         ",".join(MOUNTS),
     ]

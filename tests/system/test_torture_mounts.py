@@ -1,7 +1,4 @@
-"""`maildir-safe torture` on real mounts: 20 seconds of SIGKILL each; 10 where `make lab` runs on all.
-
-In the guest it is 60: its processor is emulated, so that a writer takes some seconds to start.
-"""
+"""`maildir-safe torture` on real mounts: 20 seconds of SIGKILL each; 10 where `make lab` runs on all."""
 
 from __future__ import annotations
 
@@ -10,10 +7,10 @@ from collections.abc import Callable
 
 from mounts import CHOSEN, on_mounts
 
-from benchmarks.mounts import Mount, in_guest
+from benchmarks.mounts import Mount
 from maildir_safe.check.torture import torture
 
-SECONDS = 60 if in_guest() else 120 if os.environ.get("PROVE") == "long" else 10 if CHOSEN else 20
+SECONDS = 120 if os.environ.get("PROVE") == "long" else 10 if CHOSEN else 20
 
 
 @on_mounts(*(CHOSEN or ("ext4", "sshfs-nolink", "gluster")))
