@@ -27,6 +27,7 @@ from pathlib import Path
 from benchmarks.mounts.holders import holders
 
 RELEASE = 60.0  # seconds that a loaded machine may take to write back and let go of a loop device
+STARTING = 60.0  # seconds that a server or a mount may take to come up, on a loaded machine too
 _ENTER_GROUP = ["sh", "-c", 'echo $$ >"$0" && exec "$@"']
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -211,11 +212,11 @@ class Stage:
         def answers() -> bool:
             return subprocess.run(self._inside(probe, host), stderr=subprocess.DEVNULL).returncode == 0
 
-        wait_until(answers, f"port {port}")
+        wait_until(answers, f"port {port}", STARTING)
 
     def mounted(self, point: Path) -> Path:
         """Wait until something is mounted there; the same path again."""
-        wait_until(lambda: point in mounts_below(point), f"a mount on {point}")
+        wait_until(lambda: point in mounts_below(point), f"a mount on {point}", STARTING)
         return point
 
     def kill(self, host: str) -> None:

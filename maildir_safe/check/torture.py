@@ -42,7 +42,7 @@ def torture(
 
     Args:
         path: works in a sub-folder of its own in this directory, and removes it.
-        seconds: how long writers are killed.
+        seconds: how long writers are killed; at least three of their lives, which are long on a slow machine.
         writers: how many at a time.
         seed: of the random moments.
         progress: called with the share done (0 to 1) and a line of text.
@@ -71,7 +71,8 @@ def _run(
     progress: Callable[[float, str], None],
 ) -> dict[str, Ledger]:
     """Start and kill writers; the ledger of each Maildir."""
-    pace = writers / life(_WRITER, writers)
+    lives = life(_WRITER, writers)
+    pace, until = writers / lives, max(until, begin + 3 * lives)  # a slow machine needs longer
     boxes = [f"{base}/m{number}" for number in range(writers)]  # where each of them delivers
     ledgers = {box: Ledger() for box in boxes}
     serial = writers

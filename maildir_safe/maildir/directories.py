@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 SUBDIRS = ("tmp", "new", "cur")  # tmp/ first: see `Directories`
 _NOT_THE_NAME = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ESTALE}
 CLIENT_ONLY = {"coda", "fuse.rclone"}  # their fsync promises nothing beyond this client (FACTS.md)
+# one try of `:` and smbnetfs loses its connection, so that everything on it is EIO for three seconds
+_COLON_NOT_TO_BE_TRIED = {"fuse.smbnetfs"}
 
 
 class Directories:
@@ -184,12 +186,14 @@ def _discard(fs: FileSystem, root: int, above: int, aside: str, subdirs: Sequenc
             pass
 
 
-def find_separator(fs: FileSystem, tmp: int) -> str:
+def find_separator(fs: FileSystem, tmp: int, fstype: str) -> str:
     """The first of ``:`` and ``;`` that the mount takes in a name (vfat, exFAT and SMB refuse ``:``).
 
     Raises:
         OSError: the mount refuses both, or cannot be written to at all.
     """
+    if fstype in _COLON_NOT_TO_BE_TRIED:
+        return ";"
     stem = ".separator." + fs.random(8).hex()
     try:
         _touch(fs, tmp, stem + ":2,")
@@ -197,15 +201,8 @@ def find_separator(fs: FileSystem, tmp: int) -> str:
     except OSError as error:
         if error.errno in _NOT_THE_NAME:
             raise
-        refusal = error
-    for pause in (0.0, 1.0, 3.0, 6.0):  # at such a name smbnetfs loses its connection, for 3 s
-        fs.sleep(pause)
-        try:
-            _touch(fs, tmp, stem + ";2,")
-            return ";"
-        except OSError as error:
-            refusal = error
-    raise refusal
+    _touch(fs, tmp, stem + ";2,")
+    return ";"
 
 
 def _touch(fs: FileSystem, tmp: int, name: str) -> None:

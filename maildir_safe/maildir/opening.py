@@ -74,7 +74,8 @@ class Opening:
         """
         if self._separator is None:
             try:
-                self._separator = find_separator(self._fs, self().tmp)
+                dirs = self()
+                self._separator = find_separator(self._fs, dirs.tmp, dirs.fstype)
             except OSError as error:
                 raise storage_error(f"{self._path}/tmp: a name with ':' and one with ';'", error) from error
         return self._separator

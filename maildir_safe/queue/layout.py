@@ -77,7 +77,8 @@ class Layout:
     @property
     def shortest_lease(self) -> int:
         """In seconds: three times what the mount hides of other hosts' changes."""
-        return ceil(3 * self._known.get("hidden_for", HIDDEN_FOR.get(self.fstype, 0)))
+        hidden: float = self._known.get("hidden_for", HIDDEN_FOR.get(self.fstype, 0))
+        return ceil(3 * hidden)
 
     def shared_lease(self, lease: int | None) -> int:
         """Refuse a mount on which several hosts cannot share a spool, or a lease too short for it.

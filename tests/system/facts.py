@@ -99,6 +99,8 @@ FACTS: dict[str, dict[str, Any]] = {
         "mode": "0755",
     },
     "encfs-paranoia": {"fstype": "fuse.encfs", "link": "EPERM", "longest": 175, "verdict": "SAFE"},
+    "mergerfs": {"fstype": "fuse.mergerfs", "colon": "ok", "longest": 255, "mtime": 1, "verdict": "SAFE"},
+    "mergerfs-split": {"fstype": "fuse.mergerfs", "colon": "ok", "longest": 255, "mtime": 1},
     "gocryptfs": {"fstype": "fuse.gocryptfs", "link": "ok", "noreplace": "ok", "verdict": "SAFE"},
 }
 

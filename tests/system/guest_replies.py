@@ -71,11 +71,17 @@ class Server:
         """The cable is in again."""
         self.run("ip", "link", "set", "lan", "up")
 
-    def forget(self) -> None:
-        """Start the server anew: what it knew of clients and their requests is gone, unsent replies too."""
+    def stop(self) -> None:
+        """End it at once: what it knew of clients and their requests is gone, unsent replies too."""
         self.run("ss", "--kill", "--no-header", "sport", "=", ":2049")
-        for words in (["0"], ["--lease-time", "10", "--grace-time", "10", "4"]):
-            self.run("unshare", "--mount", "sh", "-ec", VIEW, str(self.base / "s1"), "rpc.nfsd", *words)
+        self._threads("0")
+
+    def start(self) -> None:
+        """Start it again."""
+        self._threads("--lease-time", "10", "--grace-time", "10", "4")
+
+    def _threads(self, *words: str) -> None:
+        self.run("unshare", "--mount", "sh", "-ec", VIEW, str(self.base / "s1"), "rpc.nfsd", *words)
 
 
 class LosesOneReply(OsFileSystem):
@@ -108,7 +114,8 @@ class LosesOneReply(OsFileSystem):
         deadline = time.monotonic() + 60
         while not self.executed() and time.monotonic() < deadline:
             time.sleep(0.02)
-        self.server.forget()
+        self.server.stop()
+        self.server.start()
         self.server.speak()
 
 

@@ -1,12 +1,14 @@
 """What the queue stands on: two clients rename one file to two names, and exactly one of them wins.
 
-Where that does not hold (s3fs renames by copying) the queue refuses to be shared.
+Where that does not hold (s3fs renames by copying) the queue refuses to be shared. `make lab` runs all.
 """
 
 from __future__ import annotations
 
 import os
 import threading
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,13 +19,17 @@ from maildir_safe import Queue
 from maildir_safe.errors import TemporaryError
 from maildir_safe.fs import OsFileSystem
 from maildir_safe.handoff import DONE, Handoff
+from maildir_safe.queue.layout import NOT_SHARED
 
 ROUNDS = 40
 CI_KINDS = ("sshfs", "sshfs-nolink", "gluster")
-SHARED = (
-    *CI_KINDS, "gluster-arbiter", "moosefs", "cephfs", "davfs2", "rclone-webdav", "smbnetfs", "nfs3", "nfs42",
-    "cifs", "9p",
+# s3fs: both win about a third of the files. Not smbnetfs: there it is a few in 200, told so by mistake
+RACED = (
+    *CI_KINDS, "gluster-replica2", "gluster-arbiter", "moosefs", "cephfs", "davfs2", "rclone-webdav", "nfs3",
+    "nfs42", "cifs", "9p", "s3fs",
 )  # fmt: skip
+
+Note = Callable[[str, object], None]
 
 
 class Client:
@@ -43,8 +49,8 @@ class Client:
             self.won.append(name)
 
 
-@on_mounts(*([kind for kind in CHOSEN if kind in SHARED] if CHOSEN else CI_KINDS))
-def test_exactly_one_of_two_clients_wins(mount: Mount) -> None:
+def race(mount: Mount) -> Counter[str]:
+    """Two clients claim each of some files at the same moment; how often each file was won."""
     directory = mount.folder()
     roots = [client / directory.relative_to(mount.paths[0]) for client in mount.paths[:2]]
     (roots[0] / "shared").mkdir()
@@ -60,13 +66,24 @@ def test_exactly_one_of_two_clients_wins(mount: Mount) -> None:
             thread.start()
         for thread in threads:
             thread.join()
-    assert sorted(clients[0].won + clients[1].won) == sorted(names)
     for number, client in enumerate(clients):
         for name in client.won:
             assert (roots[number] / f"mine.{number}" / name).read_bytes() == name.encode()
         client.fs.close(client.shared)
         client.fs.close(client.mine)
-    print(f"{mount.kind.name}: {len(clients[0].won)} to {len(clients[1].won)} in {ROUNDS} rounds")
+    won = Counter(dict.fromkeys(names, 0))
+    won.update(clients[0].won + clients[1].won)
+    return won
+
+
+def fstype(mount: Mount) -> str:
+    """What the kernel calls it, as the queue sees it."""
+    fs = OsFileSystem()
+    fd = fs.open_dir(str(mount.paths[0]))
+    try:
+        return fs.mount(fd).fstype
+    finally:
+        fs.close(fd)
 
 
 def wait_until_seen(directory: Path, count: int) -> None:
@@ -78,8 +95,19 @@ def wait_until_seen(directory: Path, count: int) -> None:
     raise AssertionError(f"{directory} never shows {count} files")
 
 
-@on_mounts("s3fs")
-def test_where_both_may_win_the_queue_is_not_shared(mount: Mount) -> None:
+@on_mounts(*([kind for kind in CHOSEN if kind in RACED] if CHOSEN else CI_KINDS))
+def test_the_race_ends_as_the_queue_believes(mount: Mount, record_property: Note) -> None:
+    won = race(mount)
+    times = Counter(won.values())
+    record_property(
+        "note",
+        f"{mount.kind.name}: of {ROUNDS} files one client won {times[1]}, both {times[2]}, none {times[0]}",
+    )
+    assert set(times) == ({1, 2} if fstype(mount) in NOT_SHARED else {1})
+
+
+@on_mounts(*(kind for kind in CHOSEN if kind in ("s3fs", "smbnetfs")))
+def test_what_two_hosts_must_not_share_one_host_can_use(mount: Mount) -> None:
     spool = mount.folder() / "spool"
     with pytest.raises(TemporaryError, match="shared=False"):
         Queue(spool)

@@ -7,12 +7,13 @@ import errno
 import io
 import shutil
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from maildir_safe import Maildir, NotAMaildir, PartialDelivery, TemporaryError, UnknownOutcome
-from maildir_safe.testing.simfs import Fault, SimHost, SimServer
+from maildir_safe.testing.simfs import PROFILES, Fault, Profile, SimHost, SimServer
 
 MAIL = b"Subject: hello\n\nworld\n"
 LOST = [errno.ENOENT, errno.EEXIST, errno.EIO, errno.ETIMEDOUT, errno.ESTALE]
@@ -21,7 +22,7 @@ LOST = [errno.ENOENT, errno.EEXIST, errno.EIO, errno.ETIMEDOUT, errno.ESTALE]
 class Lab:
     """A Maildir /m on a simulated server; `faults` begin after it was made and opened."""
 
-    def __init__(self, *faults: Fault, profile: str = "nfs4", **options: object) -> None:
+    def __init__(self, *faults: Fault, profile: str | Profile = "nfs4", **options: object) -> None:
         self.server = SimServer(profile)
         maker = SimHost(self.server)
         Maildir("/m", fs=maker)
@@ -373,6 +374,15 @@ def test_a_message_with_flags_goes_into_cur_by_asyncio_too(flags: str) -> None:
     (message,) = lab.maildir.messages()
     assert (message.key, message.subdir, message.flags) == (receipt.key, "cur", flags)
     assert message.name.endswith(f";2,{flags}")
+
+
+def test_smbnetfs_is_never_shown_a_colon() -> None:
+    """At one such name all of the mount is EIO for three seconds."""
+    smbnetfs = replace(PROFILES["vfat"], name="smbnetfs", fstype="fuse.smbnetfs")
+    lab = Lab(profile=smbnetfs)
+    key = lab.maildir.deliver(MAIL).key
+    assert lab.maildir.set_flags(key, "S").name == f"{key};2,S"
+    assert not any(":" in call.names for call in lab.server.history)
 
 
 @pytest.mark.parametrize("subdirs", [["new"], ["tmp"], ["tmp", "new", "cur"]])
