@@ -1,6 +1,7 @@
 """`maildir-safe torture` on real mounts: 20 seconds of SIGKILL each; 10 where `make lab` runs on all.
 
-A queue is drained after that, and on sshfs its lease of a minute is waited for.
+A queue is drained after that, and on sshfs its lease of a minute is waited for. Not on s3fs, whose
+renames copy: docs/queue.md promises nothing there, and in ten seconds nothing may have been put.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ def test_killed_writers_lose_and_double_nothing(
 
 
 @pytest.mark.timeout(3 * SECONDS + 600)
-@on_mounts(*(CHOSEN or ("ext4", "sshfs-nolink", "gluster-arbiter")))
+@on_mounts(*([kind for kind in CHOSEN if kind != "s3fs"] or ("ext4", "sshfs-nolink", "gluster-arbiter")))
 def test_a_queue_of_killed_and_stopped_processes_loses_and_doubles_nothing(
     mount: Mount, record_property: Callable[[str, object], None]
 ) -> None:
