@@ -121,9 +121,8 @@ class Scanner:
         if own is not None and self._fs.monotonic() < self._own_first_until:
             found = False
             for candidate in self._candidates(NOW, own, sorted(self._list(own.dir_fd)), now):
-                found |= (
-                    candidate.owed
-                )  # what is owed to nobody may not be wanted, and must not hide the rest
+                # what is owed to nobody may not be wanted, and must not hide the rest
+                found |= candidate.owed
                 yield candidate
             if found:
                 return
