@@ -42,7 +42,7 @@ def as_json(results: Results, figures: Sequence[Figure], about: Mapping[str, Any
 def text(results: Results, figures: Sequence[Figure], about: Mapping[str, Any]) -> str:
     """The report."""
     parts = [", ".join(f"{key} {value}" for key, value in about.items())]
-    parts += ["### Figures to reach", _figures(figures)]
+    parts += ["### Figures to reach", figure_table(figures)]
     for mount, rows in results.items():
         parts += [f"### {mount}", _rates(rows)]
     problems = [
@@ -58,7 +58,8 @@ def text(results: Results, figures: Sequence[Figure], about: Mapping[str, Any]) 
     return "\n\n".join(parts)
 
 
-def _figures(figures: Sequence[Figure]) -> str:
+def figure_table(figures: Sequence[Figure]) -> str:
+    """The figures to reach, as a table."""
     rows = [
         (
             figure.what,
@@ -69,7 +70,7 @@ def _figures(figures: Sequence[Figure]) -> str:
         )
         for figure in figures
     ]
-    return _table(("figure", "target", "value", "verdict", "detail"), rows, "<>><<")
+    return table(("figure", "target", "value", "verdict", "detail"), rows, "<>><<")
 
 
 def _rates(rows: Mapping[str, Series]) -> str:
@@ -80,10 +81,11 @@ def _rates(rows: Mapping[str, Series]) -> str:
         spread = f"{min(good):.0f} - {max(good):.0f}" if good else "-"
         median = f"{series.median:.0f}" if good else "failed"
         lines.append((name, series.durable, median, spread, f"{ratio(series, stdlib):.2f}"))
-    return _table(("", "durable", "messages/s", "least - most", "x mailbox.Maildir"), lines, "<<>>>")
+    return table(("", "durable", "messages/s", "least - most", "x mailbox.Maildir"), lines, "<<>>>")
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]], align: str) -> str:
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], align: str) -> str:
+    """A table whose columns stand below each other; `align` has ``<`` or ``>`` for each."""
     widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
     rule = [
         "-" * (width - 1) + (":" if side == ">" else "-") for width, side in zip(widths, align, strict=True)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from maildir_safe.fs import FileSystem
+    from maildir_safe.maildir.asynchronous import AsyncCombiner
     from maildir_safe.maildir.receipt import Receipt
     from maildir_safe.maildir.source import Content
     from maildir_safe.queue.envelope import Envelope
@@ -108,6 +109,7 @@ class Queue:
         self._stop: threading.Event | None = None
         self._lease: Lease | None = None
         self._look_at = 0.0
+        self._async: AsyncCombiner | None = None
         self._layout = Layout(fs, self.path, create)
         self._lease_seconds = self._layout.shared_lease(lease) if shared else lease or LEASE
         self._host = host_token(os.uname().nodename)
@@ -176,6 +178,27 @@ class Queue:
         if len(ids) < len(letters):
             raise PartialPut([one if isinstance(one, BaseException) else _id(one) for one in outcomes])
         return ids
+
+    async def put_async(
+        self,
+        message: Content,
+        sender: str,
+        recipients: Sequence[str],
+        *,
+        not_before: float | None = None,
+    ) -> str:
+        """`put` for asyncio: same arguments, result and errors; many at once share their fsyncs.
+
+        A caller that is cancelled does not stop the put: its outcome is then unknown to it. Items
+        for later and streams are put by `put`, in a thread.
+        """
+        import asyncio
+
+        if not_before is not None or hasattr(message, "read"):
+            return await asyncio.to_thread(self.put, message, sender, recipients, not_before=not_before)
+        letter = _letter(message, sender, recipients, None)
+        await self._crowd().run(letter)
+        return _id(letter.result())
 
     @property
     def durability(self) -> str:
@@ -386,6 +409,13 @@ class Queue:
         with self._lock:
             if self._lease is lease:
                 self._lease = None
+
+    def _crowd(self) -> AsyncCombiner:
+        if self._async is None:
+            from maildir_safe.maildir.asynchronous import AsyncCombiner
+
+            self._async = AsyncCombiner(self._writer.put_many)
+        return self._async
 
     def _period(self, not_before: float | None) -> str:
         return NOW if not_before is None else period(int(not_before), self._fs.time_ns() / 1e9)

@@ -121,6 +121,7 @@ class Scanner:
         if own is not None and self._fs.monotonic() < self._own_first_until:
             found = False
             for candidate in self._candidates(NOW, own, sorted(self._list(own.dir_fd)), now):
+                # what is owed to nobody may not be wanted, and must not hide the rest
                 found |= candidate.owed
                 yield candidate
             if found:

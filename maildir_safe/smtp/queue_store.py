@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 
 from maildir_safe.errors import MaildirSafeError
-from maildir_safe.queue import PartialPut
 from maildir_safe.queue.envelope import groups
 from maildir_safe.smtp import replies
 from maildir_safe.smtp.store import Result
@@ -47,25 +46,15 @@ class QueueStore:
         if hops(delivery.body) >= MAX_HOPS:
             return [Result(replies.LOOP)] * len(addresses)
         items = groups(list(dict.fromkeys(addresses)), each=self._mailboxes is not None)
-        outcomes = await asyncio.to_thread(self._put, delivery, items)
+        message = delivery.received + delivery.body
+        puts = (self._queue.put_async(message, delivery.sender, item) for item in items)
+        outcomes = await asyncio.gather(*puts, return_exceptions=True)
         results = {
             address: self._result(outcome)
             for item, outcome in zip(items, outcomes, strict=True)
             for address in item
         }
         return [results[address] for address in addresses]
-
-    def _put(self, delivery: Delivery, items: list[list[str]]) -> list[str | BaseException]:
-        """An id or an error for each item. Its items share fsyncs; so do concurrent messages of one item."""
-        message = delivery.received + delivery.body
-        try:
-            if len(items) == 1:
-                return [self._queue.put(message, delivery.sender, items[0])]
-            return [*self._queue.put_many([(message, delivery.sender, item) for item in items])]
-        except PartialPut as partial:
-            return partial.results
-        except Exception as error:  # noqa: BLE001 - whatever it is, the client keeps the message
-            return [error] * len(items)
 
     def _result(self, outcome: str | BaseException) -> Result:
         if isinstance(outcome, str):

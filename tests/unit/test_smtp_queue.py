@@ -17,6 +17,8 @@ from smtp_support import Serve, Wire, serving, until
 from benchmarks.smtp_client import Load, send, wire_form
 from maildir_safe import Maildir, Queue
 from maildir_safe.cli import main
+from maildir_safe.maildir.delivery import Letter
+from maildir_safe.queue.writer import Writer
 from maildir_safe.smtp.auth import hash_password
 from maildir_safe.smtp.background import BackgroundServer
 from maildir_safe.smtp.faults import Fault, Faults
@@ -135,14 +137,14 @@ def test_a_fault_of_the_storage_is_temporary_and_leaves_nothing(
 
 
 def test_the_answer_waits_for_the_put(tmp_path: Path, spool: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    put, may_go_on, returned = Queue.put, threading.Event(), []
+    put, may_go_on, returned = Writer.put_many, threading.Event(), []
 
-    def held_up(self: Queue, *args: Any, **options: Any) -> str:
+    def held_up(self: Writer, letters: list[Letter]) -> None:
         assert may_go_on.wait(10)
-        returned.append(put(self, *args, **options))
-        return returned[0]
+        put(self, letters)
+        returned.append(letters[0].result().key.partition(",")[0])
 
-    monkeypatch.setattr(Queue, "put", held_up)
+    monkeypatch.setattr(Writer, "put_many", held_up)
     with serving(tmp_path, queue=str(spool)) as server:
         wire, other = Wire(server.service.smtp_addresses[0]), Wire(server.service.smtp_addresses[0])
         wire.ready_for_data()

@@ -1,0 +1,104 @@
+"""Who puts and claims looks into its own bucket first, and nobody else's items wait for that."""
+
+from __future__ import annotations
+
+import pytest
+
+from maildir_safe.queue import Queue
+from maildir_safe.testing.simfs import SimHost, SimServer
+from tests.model.queue_world import SPOOL, new_server
+
+
+def queue_at(server: SimServer, name: str) -> tuple[SimHost, Queue]:
+    host = SimHost(server, name)
+    return host, Queue(SPOOL, create=False, fs=host, heartbeat=False)
+
+
+def put(queue: Queue, text: str) -> None:
+    queue.put(text.encode(), "s@example.org", ["r@example.org"])
+
+
+def take(queue: Queue, limit: int = 1) -> list[str]:
+    taken = []
+    for claim in queue.claim(limit):
+        taken.append(claim.read().decode())
+        claim.ack()
+    return taken
+
+
+def listings(host: SimHost, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """What is listed from now on, by descriptor."""
+    listed: list[int] = []
+    listdir = host.listdir
+
+    def counted(dir_fd: int) -> list[str]:
+        listed.append(dir_fd)
+        return listdir(dir_fd)
+
+    monkeypatch.setattr(host, "listdir", counted)
+    return listed
+
+
+def test_a_claim_after_a_put_lists_one_directory(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = new_server()
+    _, other = queue_at(server, "other")
+    put(other, "other's")
+    host, queue = queue_at(server, "own")
+    assert take(queue, 9) == ["other's"]
+    put(queue, "first")
+    assert take(queue, 9) == ["first"]
+    put(queue, "own")
+    listed = listings(host, monkeypatch)
+    [claim] = queue.claim()
+    assert claim.read() == b"own"
+    target = queue._writer.current()
+    assert target is not None
+    assert set(listed) == {target.dir_fd}
+
+
+def test_others_items_are_claimed_however_many_of_its_own_a_process_has() -> None:
+    server = new_server()
+    host, queue = queue_at(server, "own")
+    _, other = queue_at(server, "other")
+    put(queue, "own")
+    take(queue)
+    waiting = {f"other's {n}" for n in range(5)}
+    for text in sorted(waiting):
+        put(other, text)
+    until = host.monotonic() + 3.0  # a second of its own, then a pass over all: some 25 items at 20 a second
+    while host.monotonic() < until:
+        put(queue, "own")
+        put(queue, "own")  # more than it claims
+        waiting -= set(take(queue))
+        host.sleep(0.05)
+    assert not waiting
+
+
+def test_what_is_left_to_claim_is_found_when_the_own_was_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = new_server()
+    host, queue = queue_at(server, "own")
+    _, other = queue_at(server, "other")
+    put(queue, "first")
+    assert take(queue) == ["first"]
+    for text in ("second", "third"):
+        put(queue, text)
+    assert take(queue) == ["second"]
+    assert take(other) == ["third"]  # which the own listing still shows
+    put(other, "other's")
+    listed = listings(host, monkeypatch)
+    assert take(queue) == ["other's"]
+    assert len(listed) < 9, "it went on looking at its own"
+
+
+def test_an_own_item_that_is_owed_to_nobody_hides_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = new_server()
+    host, queue = queue_at(server, "own")
+    _, other = queue_at(server, "other")
+    put(queue, "failed")
+    [claim] = queue.claim()
+    claim.settle("f")
+    put(other, "other's")
+    listed = listings(host, monkeypatch)
+    assert take(queue) == ["other's"]
+    assert len(listed) < 9, "it went on looking at its own"
+    assert [claim.read() for claim in queue.claim(bounces=True)] == [b"failed"]
