@@ -27,7 +27,7 @@ ROUND_SECONDS = 0.6
 QUICK_SECONDS = 0.3
 ROUNDS = (5, 15)  # at least, at most
 QUICK_ROUNDS = (5, 5)
-LONGEST, QUICK_LONGEST = 600.0, 18.0  # seconds for all rounds on a mount; what is slow gets fewer
+LONGEST, QUICK_LONGEST = 600.0, 15.0  # seconds for all rounds on a mount; what is slow gets fewer
 STABLE = 0.05  # half the spread of the last five medians' rounds, as a share
 STALL = 1.0
 FILLED = (10, 10_000, 100_000)
@@ -71,7 +71,7 @@ class Measured:
             "safe": self.case.safe,
             "size": self.case.size,
             "per_second": middle,
-            "spread": spread(self.per_second) if self.per_second else None,
+            "spread": spread(self.per_second) if len(self.per_second) > 1 else None,
             "rounds": self.per_second,
             "steps": {step: summary(values) for step, values in self.steps.items() if values},
             "durability": sorted(self.durability),
