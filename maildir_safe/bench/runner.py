@@ -30,6 +30,7 @@ QUICK_ROUNDS = (5, 5)
 LONGEST, QUICK_LONGEST = 600.0, 15.0  # seconds for all rounds on a mount; what is slow gets fewer
 STABLE = 0.05  # half the spread of the last five medians' rounds, as a share
 STALL = 1.0
+TOO_SLOW = "not measured: the mount is too slow for the time there was"
 FILLED = (10, 10_000, 100_000)
 FILL_LONGEST, FAST = 60.0, 2000.0  # seconds; messages a second at which the largest directory is filled
 _SHARE = 0.8  # of the progress that the rounds are, before directories are filled
@@ -167,7 +168,7 @@ class Rounds:
         left = self._longest - (time.perf_counter() - self._started)
         if self._needs(one) > left:
             if not one.per_second:
-                one.error = "not measured: the mount is too slow for the time there was"
+                one.error = TOO_SLOW
             return
         path = self._base / f"r{turn}.{self._measured.index(one)}"
         start = time.perf_counter()
