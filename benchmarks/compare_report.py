@@ -173,8 +173,8 @@ def _cell(result: Result, name: str) -> str:
 
 def _no_links(result: Result) -> bool:
     """Whether linking failed, and not for want of time."""
-    error = case(result, LINKED).get("error")
-    return bool(error) and not error.startswith(TOO_SLOW)
+    error = case(result, LINKED).get("error") or ""
+    return bool(error and not error.startswith(TOO_SLOW))
 
 
 def _facts(result: Result) -> Result:
