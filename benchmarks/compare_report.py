@@ -8,6 +8,7 @@ from string import Template
 from typing import Any
 
 from maildir_safe.bench.plots import INK, PALETTE, figure_of, svg_of
+from maildir_safe.bench.runner import TOO_SLOW
 
 Result = dict[str, Any]
 
@@ -106,7 +107,7 @@ def page(results: Result) -> str:
 def _lead(found: list[Result]) -> str:
     bad = [result["kind"] for result in found if sum(amiss(result))]
     lost = f"Messages were lost or doubled on {', '.join(bad)}." if bad else "None was lost or doubled."
-    refused = [result["kind"] for result in found if case(result, LINKED).get("error")]
+    refused = [result["kind"] for result in found if _no_links(result)]
     return (
         f"{len(found)} mounts, each message looked for afterwards. {lost}"
         f" Programs that link mail into place fail on {len(refused)} of them: {', '.join(refused)}."
@@ -128,7 +129,7 @@ def _dots(found: list[Result]) -> str:
                           label=None if name in named else label)  # fmt: skip
                 named.add(name)
         verdict = _verdict(result)
-        words = verdict + ("; no links" if case(result, LINKED).get("error") else "")
+        words = verdict + ("; no links" if _no_links(result) else "")
         axes.text(1.01, row, words, va="center", fontsize=8, color=_COLOURS.get(verdict, INK),
                   transform=axes.get_yaxis_transform())  # fmt: skip
     axes.set_yticks(range(len(found)), [result["kind"] for result in found])
@@ -162,10 +163,18 @@ def _verdict(result: Result) -> str:
 
 
 def _cell(result: Result, name: str) -> str:
-    if case(result, name).get("error"):
-        refusal = _facts(result).get("link across directories", "error")
-        return str(refusal) if name == LINKED else "error"
+    error = case(result, name).get("error")
+    if error:
+        if name == LINKED and _no_links(result):
+            return str(_facts(result).get("link across directories", "error"))
+        return "too slow" if error.startswith(TOO_SLOW) else "error"
     return _number(speed(result, name))
+
+
+def _no_links(result: Result) -> bool:
+    """Whether linking failed, and not for want of time."""
+    error = case(result, LINKED).get("error") or ""
+    return bool(error and not error.startswith(TOO_SLOW))
 
 
 def _facts(result: Result) -> Result:

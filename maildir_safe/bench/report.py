@@ -117,4 +117,5 @@ def _spread(found: dict[str, Any]) -> str:
         return f'<span class="soft" title="{html.escape(found["error"], quote=True)}">not here</span>'
     if not found.get("per_second"):
         return "–"  # noqa: RUF001
-    return f'{_number(found["per_second"])} <span class="soft">±{found["spread"]:.0%}</span>'
+    spread = "one round" if found["spread"] is None else f"±{found['spread']:.0%}"
+    return f'{_number(found["per_second"])} <span class="soft">{spread}</span>'

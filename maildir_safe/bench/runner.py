@@ -27,9 +27,10 @@ ROUND_SECONDS = 0.6
 QUICK_SECONDS = 0.3
 ROUNDS = (5, 15)  # at least, at most
 QUICK_ROUNDS = (5, 5)
-LONGEST, QUICK_LONGEST = 600.0, 18.0  # seconds for all rounds on a mount; what is slow gets fewer
+LONGEST, QUICK_LONGEST = 600.0, 15.0  # seconds for all rounds on a mount; what is slow gets fewer
 STABLE = 0.05  # half the spread of the last five medians' rounds, as a share
 STALL = 1.0
+TOO_SLOW = "not measured: the mount is too slow for the time there was"
 FILLED = (10, 10_000, 100_000)
 FILL_LONGEST, FAST = 60.0, 2000.0  # seconds; messages a second at which the largest directory is filled
 _SHARE = 0.8  # of the progress that the rounds are, before directories are filled
@@ -71,7 +72,7 @@ class Measured:
             "safe": self.case.safe,
             "size": self.case.size,
             "per_second": middle,
-            "spread": spread(self.per_second) if self.per_second else None,
+            "spread": spread(self.per_second) if len(self.per_second) > 1 else None,
             "rounds": self.per_second,
             "steps": {step: summary(values) for step, values in self.steps.items() if values},
             "durability": sorted(self.durability),
@@ -167,7 +168,7 @@ class Rounds:
         left = self._longest - (time.perf_counter() - self._started)
         if self._needs(one) > left:
             if not one.per_second:
-                one.error = "not measured: the mount is too slow for the time there was"
+                one.error = TOO_SLOW
             return
         path = self._base / f"r{turn}.{self._measured.index(one)}"
         start = time.perf_counter()

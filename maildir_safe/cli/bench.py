@@ -66,8 +66,9 @@ def in_words(mount: dict[str, Any]) -> str:
             continue
         sums = {key: sum(step[key] for step in case["steps"].values()) * 1e3 for key in ("p50", "p99")}
         times = f"{sums['p50']:>8.3f} {sums['p99']:>8.3f}" if case["steps"] else f"{'-':>8} {'-':>8}"
+        spread = "one" if case["spread"] is None else f"{case['spread']:.0%}"  # round
         lines.append(
-            f"  {case['name']:<38}{case['per_second']:>9.0f}  {case['spread']:>4.0%}  {times}"
+            f"  {case['name']:<38}{case['per_second']:>9.0f}  {spread:>4}  {times}"
             f"  {case['lost']:>4} {case['doubled']:>7} {case['stalls']:>6}{mark}"
         )
     for count, found in mount["filled"].items():

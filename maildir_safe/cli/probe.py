@@ -53,8 +53,7 @@ def _stored(report: ProbeReport) -> bool:
     try:
         store(report)
     except OSError as error:
-        where = error.filename or "the mount's root"
-        print(f"maildir-safe probe: not stored: {where}: {error.strerror}", file=sys.stderr)
+        print(f"maildir-safe probe: not stored in the mount's root: {error.strerror}", file=sys.stderr)
     return report.saved is not None
 
 

@@ -72,10 +72,22 @@ class Room:
         return name in self.fs.listdir(directory)
 
     def empty(self) -> None:
-        """Remove all files in ``a`` and ``b``, what resists excepted."""
+        """Remove all in ``a`` and ``b``, what resists excepted."""
         for directory in (self.a, self.b):
-            for name in self.fs.listdir(directory):
-                self.errno(lambda name=name, directory=directory: self.fs.unlink(name, directory))  # type: ignore[misc]
+            self._clear(directory)
+
+    def _clear(self, directory: int) -> None:
+        for name in self.fs.listdir(directory):
+            if self.errno(lambda name=name: self.fs.unlink(name, directory)):  # type: ignore[misc]
+                self.errno(lambda name=name: self._clear_away(name, directory))  # type: ignore[misc]
+
+    def _clear_away(self, name: str, above: int) -> None:
+        inside = self.fs.open_dir(name, above)
+        try:
+            self._clear(inside)
+        finally:
+            close_quietly(self.fs, inside)
+        self.fs.rmdir(name, above)
 
     def leave(self) -> None:
         """Close the descriptors, and leave the folder there."""
@@ -84,10 +96,13 @@ class Room:
 
     def remove(self) -> None:
         """Remove the folder and all in it; what resists is left behind."""
-        self.errno(self.empty)
-        for directory in ("a", "b"):
-            self.errno(lambda directory=directory: self.fs.rmdir(directory, self.root))  # type: ignore[misc]
-        self.errno(lambda: self.fs.rmdir(self.name, self._above))
+        for pause in (0, 1, 2, 4, 8):  # rclone uploads what was removed meanwhile, and shows it 5 s later
+            self.fs.sleep(pause)
+            self.errno(self.empty)
+            for directory in ("a", "b"):
+                self.errno(lambda directory=directory: self.fs.rmdir(directory, self.root))  # type: ignore[misc]
+            if self.errno(lambda: self.fs.rmdir(self.name, self._above)) in (0, errno.ENOENT):
+                break
         self.leave()
 
 

@@ -31,7 +31,7 @@ def test_the_separator_is_taken_from_the_root_of_the_mount(
     assert receipt.path.endswith(";2,S")
 
 
-@on_mounts("s3fs", "smbnetfs")
+@on_mounts("s3fs")
 def test_a_queue_there_is_not_shared(mount: Mount) -> None:
     assert '"shared": false' in save(mount)
     with pytest.raises(TemporaryError, match=r"maildir-safe\.json"):
