@@ -58,6 +58,23 @@ class Message:
         return f"Message({self.subdir}/{self.name})"
 
 
+class _Listed:
+    """A directory as it was last listed.
+
+    Attributes:
+        names: all names, strays too, as they were listed; None if the same names may mean something else
+            next time.
+        by_name, by_key: its messages.
+    """
+
+    __slots__ = ("by_key", "by_name", "names")
+
+    def __init__(self) -> None:
+        self.names: list[str] | None = None
+        self.by_name: dict[str, Message] = {}
+        self.by_key: dict[str, Message] = {}
+
+
 class Reading:
     """Lists, opens, flags, moves and removes the messages of one Maildir. Thread-safe.
 
@@ -83,7 +100,7 @@ class Reading:
         self._handoff = handoff
         self._separator = separator
         self._known: dict[str, Message] = {}
-        self._listed: dict[str, dict[str, Message]] = {"new": {}, "cur": {}}
+        self._listed = {"new": _Listed(), "cur": _Listed()}
 
     def messages(self) -> Iterator[Message]:
         """All messages, those in new/ first, each key once.
@@ -227,23 +244,28 @@ class Reading:
             new, cur = self._list("new", dirs.new), self._list("cur", dirs.cur)
         except OSError as error:
             raise storage_error(f"list {self._path}", error) from error
-        known = {message.key: message for message in new.values()}
-        for message in cur.values():
-            known.setdefault(message.key, message)
-        return known
+        return new.by_key | cur.by_key | new.by_key
 
-    def _list(self, subdir: str, fd: int) -> dict[str, Message]:
-        """Messages by file name. Only names that were not there before are taken apart: there may be many."""
-        before, found = self._listed[subdir], {}
-        for name in self._fs.listdir(fd):
-            message = before.get(name)
+    def _list(self, subdir: str, fd: int) -> _Listed:
+        """One directory. Only names that were not there before are taken apart: there may be many."""
+        before, names = self._listed[subdir], self._fs.listdir(fd)
+        if names == before.names:
+            return before
+        listed = _Listed()
+        listed.names = names
+        for name in names:
+            message = before.by_name.get(name)
             if message is None:
-                if not may_be_message(name) or not (is_unique(name) or self._is_file(name, fd)):
+                if not may_be_message(name):
+                    continue
+                if not is_unique(name) and not self._is_file(name, fd):
+                    listed.names = None
                     continue
                 message = Message(subdir, name)
-            found[name] = message
-        self._listed[subdir] = found
-        return found
+            listed.by_name[name] = message
+        listed.by_key = {message.key: message for message in listed.by_name.values()}
+        self._listed[subdir] = listed  # when it is complete: others read it meanwhile
+        return listed
 
     def _is_file(self, name: str, fd: int) -> bool:
         try:

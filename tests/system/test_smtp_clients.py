@@ -40,7 +40,7 @@ def ca_of(serve: Serve) -> str:
 
 def run(*words: str, stdin: bytes = b"", good: bool = True) -> str:
     done = subprocess.run(
-        [need(words[0]), *words[1:]], input=stdin, capture_output=True, timeout=60, check=False
+        [need(words[0]), *words[1:]], input=stdin, capture_output=True, timeout=240, check=False
     )
     text = (done.stdout + done.stderr).decode(errors="replace")
     assert (done.returncode == 0) == good, text

@@ -97,3 +97,16 @@ def test_whatever_changes_the_list_is_as_if_made_anew(tmp_path: Path) -> None:
         assert all(inbox._by_key[m.key] is m for m in inbox._newest)
         assert (inbox.version != version) or shown == before
     assert count > 100
+
+
+def test_a_stray_that_becomes_a_message_is_seen(tmp_path: Path) -> None:
+    """The same names as before do not mean that nothing is new where one of them was no message."""
+    maildir = Maildir(tmp_path / "m")
+    stray = tmp_path / "m/cur/foreign"
+    stray.mkdir()
+    assert list(maildir.messages()) == []
+    stray.rmdir()
+    stray.write_bytes(b"x")
+    assert [message.key for message in maildir.messages()] == ["foreign"]
+    stray.unlink()
+    assert list(maildir.messages()) == []
