@@ -54,7 +54,7 @@ KNOWN = {
     )
 }
 IN_GUEST = ("nfs3", "nfs42", "cifs", "afs", "9p", "vfat")
-LONGEST = 900  # seconds for all tests of one kind
+LONGEST = 1200  # seconds for all tests of one kind
 LONGEST_IN_GUEST = 1800  # on a processor that is 20 times slower
 OUTCOME = re.compile(r"::test_(\w+)\[([\w.-]+)\] (PASSED|FAILED|ERROR)")
 VERDICT = re.compile(r"^probe ([\w.-]+): ([A-Z ]*[A-Z])", re.MULTILINE)
@@ -68,6 +68,7 @@ def command(kind: str) -> list[str]:
     mounts = [sys.executable, "-m", "benchmarks.mounts", "guest" if guest else "run", "--fs", kind]
     mounts += ["--timeout", str(LONGEST_IN_GUEST)] if guest else []
     tests = ["python3" if guest else sys.executable, "-m", "pytest", "-v", "--color=no"]
+    tests += ["--timeout", "900"] if guest else []
     files = [f"tests/system/test_{name}.py" for name in FILES]
     return [*mounts, "--", *tests, "-p", "no:cacheprovider", "-k", f"[{kind}]", *files]
 

@@ -60,7 +60,11 @@ class Run:
     def about(self, case: str) -> str:
         """What it printed of a test that failed, or its end."""
         test = re.escape(case.partition("::")[2])
-        section = re.search(rf"^_+ {test} _+$.*?(?=^_+ test_|^=+ )", self.output, re.MULTILINE | re.DOTALL)
+        section = re.search(
+            rf"^_+ (?:ERROR at \w+ of )?{test} _+$.*?(?=^_+ (?:test_|ERROR )|^=+ )",
+            self.output,
+            re.MULTILINE | re.DOTALL,
+        )
         return section[0] if section else self.output[-3000:]
 
 
