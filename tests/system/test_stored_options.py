@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from mounts import on_mounts
+from mounts import CHOSEN, on_mounts
 
 from benchmarks.mounts import Mount
 from maildir_safe import Maildir, Queue, TemporaryError
@@ -31,7 +31,7 @@ def test_the_separator_is_taken_from_the_root_of_the_mount(
     assert receipt.path.endswith(";2,S")
 
 
-@on_mounts("s3fs")
+@on_mounts(*(kind for kind in CHOSEN if kind == "s3fs"))
 def test_a_queue_there_is_not_shared(mount: Mount) -> None:
     assert '"shared": false' in save(mount)
     with pytest.raises(TemporaryError, match=r"maildir-safe\.json"):
