@@ -117,7 +117,7 @@ RENAMED = (Fault("rename", errno.EIO, "done"),)
 RENAMED_AGAIN = (Fault("rename", errno.ENOENT, "done"),)
 LINKED = (Fault("link", errno.EEXIST, "done"),)
 LATE = (Fault("rename", errno.EIO, "late", times=5, delay=100.0),)
-MISSED = (Fault("listdir", 0, nth=2, match="/mail/cur", hides="Q"),)
+MISSED = (Fault("listdir", 0, nth=5, match="/mail/cur", hides="Q"),)
 SLOW = (Fault("fsync", 0, "slow", delay=JANITOR_AGE + 4 * 3600.0),)
 NO_FSYNC, NO_DIRECTORY_FSYNC = (Fault("fsync"),), (Fault("fsync_dir"),)
 

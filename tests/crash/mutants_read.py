@@ -70,7 +70,7 @@ def one_listing_is_believed(patch: Patch) -> None:
     on = Reading._on
 
     def at_once(self: Reading, key: str, *args: Any, **how: Any) -> Any:
-        if all(message.key != key for message in self._listing(self._directories(False))):
+        if key not in self._listing(self._directories(False)):
             raise KeyError(key)
         return on(self, key, *args, **how)
 
