@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 
-import hypothesis
 import pytest
 
 if "FUZZ_EXAMPLES" in os.environ:  # see fuzz.py
+    import hypothesis  # which the guest does not have
+
     hypothesis.settings.register_profile("fuzz", max_examples=int(os.environ["FUZZ_EXAMPLES"]), database=None)
     hypothesis.settings.load_profile("fuzz")
 
