@@ -36,6 +36,7 @@ COLUMNS = {
     "the_same_id_again_is_one_copy": "same id again: one copy",
     "two_hundred_messages": "200 messages, all of these",
     "killed_writers_lose_and_double_nothing": "torture, 10 s",
+    "a_queue_of_killed_and_stopped_processes_loses_and_doubles_nothing": "torture of a queue, 10 s",
     "the_race_ends_as_the_queue_believes": "race of two hosts as the queue believes",
     "two_hosts_share_a_spool": "queue of two hosts",
     "the_probe_agrees_with_what_was_measured": "probe as measured",
@@ -51,6 +52,7 @@ KNOWN = {
         "the_janitor_removes_what_is_old_and_nothing_else",
         "the_same_id_again_is_one_copy",
         "two_hundred_messages",
+        "a_queue_of_killed_and_stopped_processes_loses_and_doubles_nothing",
     )
 }
 IN_GUEST = ("nfs3", "nfs42", "cifs", "afs", "9p", "vfat")
