@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from maildir_safe.errors import MaildirSafeError
 from maildir_safe.fs import OsFileSystem
 from maildir_safe.handoff import DONE, Handoff, close_quietly
+from maildir_safe.listing import settled
 from maildir_safe.maildir.delivery import JANITOR_AGE
 from maildir_safe.queue import Queue, envelope
 from maildir_safe.queue.bucket import parse as parse_bucket
@@ -232,6 +233,6 @@ class SpoolCheck:
         except (FileNotFoundError, NotADirectoryError):
             return []
         try:
-            return self._fs.listdir(dir_fd)
+            return settled(self._fs, dir_fd)
         finally:
             close_quietly(self._fs, dir_fd)

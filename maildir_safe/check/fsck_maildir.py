@@ -8,6 +8,7 @@ from collections import defaultdict
 from maildir_safe.check.fsck import Finding
 from maildir_safe.fs import OsFileSystem
 from maildir_safe.handoff import close_quietly
+from maildir_safe.listing import settled
 from maildir_safe.maildir import Maildir
 from maildir_safe.names import may_be_message, size_of, split
 
@@ -56,7 +57,7 @@ class MaildirCheck:
         for subdir in ("new", "cur"):
             dir_fd = self._fs.open_dir(f"{self._path}/{subdir}")
             try:
-                for name in sorted(self._fs.listdir(dir_fd)):
+                for name in sorted(settled(self._fs, dir_fd)):
                     yield from self._entry(subdir, name, dir_fd)
                     if may_be_message(name):
                         keys[split(name)[0]].append(f"{subdir}/{name}")

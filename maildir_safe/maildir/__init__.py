@@ -7,6 +7,7 @@ import os
 from maildir_safe.errors import NotAMaildir, TemporaryError, fsync_failed, storage_error
 from maildir_safe.fs import OsFileSystem
 from maildir_safe.handoff import PATIENCE, Handoff
+from maildir_safe.listing import settled
 from maildir_safe.maildir.delivery import JANITOR_AGE, Delivery, Letter
 from maildir_safe.maildir.directories import make
 from maildir_safe.maildir.folders import folder_directory, folder_name
@@ -398,7 +399,7 @@ def _search(fs: FileSystem, dirs: Directories, hashed_id: str) -> tuple[str, str
     for _ in range(3):
         before = fs.fstat(dirs.cur).st_mtime_ns
         for subdir in ("new", "cur"):
-            for name in fs.listdir(dirs.fd(subdir)):
+            for name in settled(fs, dirs.fd(subdir)):
                 if not name.startswith(".") and carries(name, hashed_id):
                     return subdir, name
         if fs.fstat(dirs.cur).st_mtime_ns == before:

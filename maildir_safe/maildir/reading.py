@@ -12,6 +12,7 @@ import stat
 
 from maildir_safe.errors import TemporaryError, UnknownOutcome, storage_error
 from maildir_safe.handoff import DONE, GONE, UNKNOWN
+from maildir_safe.listing import settled
 from maildir_safe.names import flags_of, is_unique, may_be_message, size_of, split, with_flags
 
 TYPE_CHECKING = False
@@ -251,6 +252,7 @@ class Reading:
         before, names = self._listed[subdir], self._fs.listdir(fd)
         if names == before.names:
             return before
+        names = settled(self._fs, fd, names)
         listed = _Listed()
         listed.names = names
         for name in names:

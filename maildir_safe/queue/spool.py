@@ -37,6 +37,7 @@ import errno
 
 from maildir_safe.errors import TemporaryError, UnknownOutcome, storage_error
 from maildir_safe.handoff import DONE, GONE, UNKNOWN, Handoff, Outcome, close_quietly
+from maildir_safe.listing import settled
 from maildir_safe.queue.bucket import NOW, period
 from maildir_safe.queue.item import FAILED, Item, parse
 
@@ -217,7 +218,7 @@ class Spool:
         count = 0
         targets: set[Target] = set()
         for _ in range(_TRIES):
-            for name in self._fs.listdir(dir_fd):
+            for name in settled(self._fs, dir_fd):
                 item = parse(name)
                 if name.startswith("."):
                     continue  # .nfs…: an item that was removed while somebody still reads it

@@ -11,7 +11,7 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "maildir_safe"
 FLOORS = {
     "errors": 0, "fs": 0, "names": 0, "_libc": 0,
-    "handoff": 1, "commit": 1, "probe": 1, "stored": 1,
+    "handoff": 1, "listing": 1, "commit": 1, "probe": 1, "stored": 1,
     "maildir": 2,
     "mailbox": 3, "queue": 3,
     "check": 4, "smtp": 4, "web": 4, "bench": 4,
