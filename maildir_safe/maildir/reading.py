@@ -63,17 +63,20 @@ class _Listed:
     """A directory as it was last listed.
 
     Attributes:
-        names: all names, strays too, as they were listed; None if the same names may mean something else
-            next time.
+        names: all names, strays too, as they were listed.
+        strays: those that were no files, which the same names may be next time.
         by_name, by_key: its messages.
     """
 
-    __slots__ = ("by_key", "by_name", "names")
+    __slots__ = ("by_key", "by_name", "names", "strays")
 
-    def __init__(self) -> None:
-        self.names: list[str] | None = None
-        self.by_name: dict[str, Message] = {}
-        self.by_key: dict[str, Message] = {}
+    def __init__(
+        self, names: list[str], strays: set[str], by_name: dict[str, Message], by_key: dict[str, Message]
+    ) -> None:
+        self.names = names
+        self.strays = strays
+        self.by_name = by_name
+        self.by_key = by_key
 
 
 class Reading:
@@ -101,7 +104,7 @@ class Reading:
         self._handoff = handoff
         self._separator = separator
         self._known: dict[str, Message] = {}
-        self._listed = {"new": _Listed(), "cur": _Listed()}
+        self._listed = {subdir: _Listed([], set(), {}, {}) for subdir in ("new", "cur")}
 
     def messages(self) -> Iterator[Message]:
         """All messages, those in new/ first, each key once.
@@ -245,27 +248,33 @@ class Reading:
             new, cur = self._list("new", dirs.new), self._list("cur", dirs.cur)
         except OSError as error:
             raise storage_error(f"list {self._path}", error) from error
-        return new.by_key | cur.by_key | new.by_key
+        both = new.by_key | cur.by_key
+        return both if len(both) == len(new.by_key) + len(cur.by_key) else both | new.by_key
 
     def _list(self, subdir: str, fd: int) -> _Listed:
-        """One directory. Only names that were not there before are taken apart: there may be many."""
+        """One directory. Only what has come and gone is looked into: there may be many that stay."""
         before, names = self._listed[subdir], self._fs.listdir(fd)
-        if names == before.names:
+        if names == before.names and not before.strays:
             return before
         names = settled(self._fs, fd, names)
-        listed = _Listed()
-        listed.names = names
-        for name in names:
-            message = before.by_name.get(name)
-            if message is None:
-                if not may_be_message(name):
-                    continue
-                if not is_unique(name) and not self._is_file(name, fd):
-                    listed.names = None
-                    continue
-                message = Message(subdir, name)
-            listed.by_name[name] = message
-        listed.by_key = {message.key: message for message in listed.by_name.values()}
+        come, gone = _difference(before.names, names)
+        by_name, by_key = before.by_name.copy(), before.by_key.copy()
+        for name in gone:
+            message = by_name.pop(name, None)
+            if message is not None:
+                by_key.pop(message.key, None)
+        strays = set()
+        for name in come | (before.strays - gone):
+            if not may_be_message(name):
+                continue
+            if not is_unique(name) and not self._is_file(name, fd):
+                strays.add(name)
+                continue
+            message = by_name[name] = Message(subdir, name)
+            by_key[message.key] = message
+        if len(by_key) != len(by_name):  # two names with one key, now or before: the last one listed
+            by_key = {by_name[name].key: by_name[name] for name in names if name in by_name}
+        listed = _Listed(names, strays, by_name, by_key)
         self._listed[subdir] = listed  # when it is complete: others read it meanwhile
         return listed
 
@@ -274,3 +283,23 @@ class Reading:
             return stat.S_ISREG(self._fs.stat(name, fd).st_mode)
         except FileNotFoundError:
             return False
+
+
+def _difference(before: list[str], names: list[str]) -> tuple[set[str], set[str]]:
+    """What has come and what has gone. What the lists begin and end with alike is not looked into."""
+    start = _alike(before, names)
+    end = min(_alike(before[::-1], names[::-1]), len(before) - start, len(names) - start)
+    old, new = set(before[start : len(before) - end]), set(names[start : len(names) - end])
+    return new - old, old - new
+
+
+def _alike(one: list[str], other: list[str]) -> int:
+    """How many items two lists begin with alike. By halves: lists are compared faster than items."""
+    low, high = 0, min(len(one), len(other))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if one[low:middle] == other[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low

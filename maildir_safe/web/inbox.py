@@ -117,7 +117,8 @@ class Inbox:
         for message in gone:
             self._by_key.pop(printable(message.key), None)
         self._by_key |= {printable(message.key): message for message in come}
-        self._sorted = [entry for entry in self._sorted if entry[1] not in gone]
+        if gone:
+            self._sorted = [entry for entry in self._sorted if entry[1] not in gone]
         self._sorted += [(order(message.key), message) for message in come]
         self._sorted.sort(key=itemgetter(0), reverse=True)
         self._newest = [message for _, message in self._sorted]
