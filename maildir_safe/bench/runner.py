@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import platform
 import shutil
@@ -176,6 +177,7 @@ class Rounds:
             _round(path, one, self._seconds)
         except (OSError, MaildirSafeError) as error:
             one.error = str(error)
+        gc.collect()  # else what is removed may still be open, on which davfs2 stumbles (docs/filesystems.md)
         shutil.rmtree(path, ignore_errors=True)
         one.longest = max(one.longest, time.perf_counter() - start)
 
