@@ -24,9 +24,9 @@ VERBS = {
     "queue": "look at a spool and change it: put, ls, show, why, hold, retry, rm, stats",
     "work": "hand what is in a spool to Maildirs or to another server",
     "fsck": "look for what is wrong in a spool or a Maildir, and mend it",
-    "probe": "what does this mount do, and is it safe for mail?",
-    "bench": "how fast is mail on a mount, and what does each safety cost?",
-    "compare": "two results of bench: faster, slower, or no significant difference",
+    "probe": "say what a mount does, and whether it is safe for mail",
+    "bench": "measure how fast mail is on a mount, and what each safety costs",
+    "compare": "tell of two results of bench: faster, slower, or no significant difference",
     "torture": "kill writers at random on a mount, then count what is lost or doubled",
 }
 """What each verb does; its module in this package has the same name, `add_arguments` and `run`."""
