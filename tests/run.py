@@ -64,7 +64,8 @@ def prove() -> int:
     """The proofs with a larger budget; what they explored is printed at the end."""
     env = {**os.environ, "PROVE": "long", "MAILDIR_SAFE_CRASH_MESSAGES": "100"}
     folders = [str(HERE / "crash"), str(HERE / "model")]
-    return subprocess.call([*PYTEST, "-q", "--timeout", "3600", *folders], env=env)
+    spread = ["-n", "2", "--dist", "loadfile"]
+    return subprocess.call([*PYTEST, "-q", "--timeout", "3600", *spread, *folders], env=env)
 
 
 def main() -> int:
