@@ -62,8 +62,9 @@ class UnknownOutcome(TemporaryError):
 class LeaseLost(UnknownOutcome):
     """This worker was fenced: another may have taken over the item it was working on.
 
-    The item is back in the queue, or already with another worker. The caller must not act on
-    it any more (ARCHITECTURE.md, "Leases").
+    The item is back in the queue, or already with another worker; or, if what was asked for had
+    been executed before and only its reply was lost, where that has put it. In no case is it lost,
+    and the caller must not act on it any more (ARCHITECTURE.md, "Leases").
     """
 
 

@@ -35,7 +35,7 @@ from __future__ import annotations
 
 import errno
 
-from maildir_safe.errors import TemporaryError, UnknownOutcome, storage_error
+from maildir_safe.errors import LeaseLost, TemporaryError, UnknownOutcome, storage_error
 from maildir_safe.handoff import DONE, GONE, UNKNOWN, Handoff, Outcome, close_quietly
 from maildir_safe.listing import settled
 from maildir_safe.queue.bucket import NOW, period
@@ -167,9 +167,14 @@ class Spool:
     def put_away(self, lease: Lease, item: Item, after: Item, where: str) -> None:
         """Move an item to failed/ or corrupt/, durably. Raises as `give_back`."""
         part = self._part(where, item)
-        outcome = self._take_away(lease, item, part.dir_fd, after.name)
-        if outcome.kind != DONE:
-            raise _failure(f"move {item.id} to {where}/", outcome)
+        try:
+            outcome = self._take_away(lease, item, part.dir_fd, after.name)
+        except LeaseLost:
+            if not self._is_in(part, after):
+                raise
+        else:
+            if outcome.kind != DONE:
+                raise _failure(f"move {item.id} to {where}/", outcome)
         self._settle(part.sync, f"{where}/ for {item.id}")
         lease.known.discard(item.name)
 
@@ -287,6 +292,16 @@ class Spool:
         if outcome.kind == UNKNOWN:
             lease.renew()  # GlusterFS says ESTALE when claimed/<W> was swept
         return outcome
+
+    def _is_in(self, part: Part, after: Item) -> bool:
+        """Whether an item was put away before its worker was fenced, and the reply lost.
+
+        Nobody else makes this name: a sweeper raises `gen`, and so does whoever puts it away then.
+        """
+        try:
+            return after.name in self._fs.listdir(part.dir_fd)
+        except OSError:
+            return False
 
     def _was_mine(self, lease: Lease, item: Item) -> bool:
         """Whether an item that is said to be gone went by this worker's own call.

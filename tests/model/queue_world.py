@@ -149,7 +149,9 @@ class Actor:
                 getattr(claim, how)()
         except LeaseLost:
             self.lost += 1
-            if entry.end is asked:  # it was not this host's to say; another may have said something since
+            # it was not this host's to say; another may have said something since. Only an unlink that was
+            # executed before the fence, its reply lost, leaves nothing by which anybody could tell
+            if entry.end is asked and not (how == "ack" and self._a_reply_was_lost("unlink")):
                 entry.end = before
             return "lost"
         except UnknownOutcome:
@@ -159,6 +161,9 @@ class Actor:
         if entry.end is asked:  # a return whose reply was lost: another has had it since
             entry.end = _ENDS[how]
         return "done"
+
+    def _a_reply_was_lost(self, kind: str) -> bool:
+        return any(hit.kind == kind and hit.effect in ("done", "late") for hit in self.host.plan.hits)
 
     def tend(self) -> None:
         try:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 import pytest
 
 from maildir_safe.testing.simfs import Fault, SimServer
+from maildir_safe.testing.simserver import Call
 from tests.model.queue_world import LEASE, Actor, Ledger, faults_of, new_server, reckon
 
 History = Callable[[Actor], None]
@@ -163,3 +164,28 @@ def survives(history: History, profile: str, *faults: Fault) -> int:
         calls = "\n".join(map(str, server.history[-400:]))
         raise AssertionError(f"{', '.join(map(str, faults))}: {error}\n{calls}") from None
     return len({str(fault) for fault in actor.host.plan.hits} & {str(fault) for fault in faults})
+
+
+@pytest.mark.parametrize(("how", "answer"), [("fail", "done"), ("ack", "lost"), ("deliver", "lost")])
+@pytest.mark.parametrize("profile", ["nfs4", "gluster"])
+def test_done_then_fenced_before_the_reply_was_understood(profile: str, how: str, answer: str) -> None:
+    """The call is executed, its reply lost, and the worker stands still past its lease before it looks."""
+    kind, names = (
+        ("unlink", "/claimed/") if how == "ack" else ("rename", "/new/" if how == "deliver" else "/failed/")
+    )
+    server, ledger = new_server(profile), Ledger()
+    lost = Fault(kind, errno.ESTALE, "done", match=names)  # type: ignore[arg-type]
+    slow, other = Actor(server, ledger, "a", [lost]), Actor(server, ledger, "b")
+    slow.put("one")
+    [claim] = slow.claim()
+    other.tend()
+
+    def fence(call: Call) -> None:
+        if "fault: done" in call.outcome:
+            server.after_call = None
+            server.advance(LEASE * 1.2)
+            other.tend()
+
+    server.after_call = fence
+    assert slow.end(claim, how) == answer
+    reckon(server, ledger)
