@@ -260,7 +260,7 @@ class _Watch:
                     raise Violation(violation.name, text, violation.history) from violation
 
     def _look(self, world: World, choice: Choice, ledger: str) -> None:
-        files = world.files_after(choice)
+        files = world.server.disk.files_after(choice)
         world.ledger.check(files, crash=True, present=not world.server.profile.write_back)
         state = (self.recovering, _reduced(files), ledger)
         if state not in self.explorer.figures.states:

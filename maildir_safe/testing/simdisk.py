@@ -60,12 +60,15 @@ class Node:
 
     def copy(self) -> Node:
         """An independent copy."""
-        twin = Node.__new__(Node)
-        for slot in Node.__slots__:
-            setattr(twin, slot, getattr(self, slot))
+        twin = Node(self.ino, self.kind, self.mode, self.mtime)
+        twin.links = self.links
+        twin.data = self.data
+        twin.disk_data = self.disk_data
         twin.chunks = self.chunks.copy()
         twin.entries = self.entries.copy()
         twin.disk_entries = self.disk_entries.copy()
+        twin.disk_mtime = self.disk_mtime
+        twin.atime = self.atime
         return twin
 
 
@@ -277,6 +280,23 @@ class Disk:
             if node.chunks
         }
         return outcomes(self.pending, stable, unsynced)
+
+    def files_after(self, choice: Choice) -> dict[str, bytes]:
+        """Path and contents of every file that is found after a crash now; nothing is changed."""
+        entries: dict[int, list[tuple[str, int]]] = {}
+        for (parent, name), ino in sorted(choice.names):
+            entries.setdefault(parent, []).append((name, ino))
+        torn = dict(choice.contents)
+        found: dict[str, bytes] = {}
+        directories = [(ROOT, "")]
+        for parent, path in directories:
+            for name, ino in entries.get(parent, ()):
+                node = self.nodes[ino]
+                if node.kind == stat.S_IFDIR:
+                    directories.append((ino, f"{path}/{name}"))
+                elif node.kind == stat.S_IFREG:
+                    found[f"{path}/{name}"] = torn.get(ino, node.disk_data)
+        return found
 
     def crash(self, choice: Choice) -> None:
         """Lose all that is not durable, except what `choice` keeps."""

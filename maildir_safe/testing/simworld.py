@@ -108,12 +108,6 @@ class World:
         for host in self.server.hosts if self.server.profile.write_back else ():
             self.ledger.complete(dict(host.view.files()))
 
-    def files_after(self, choice: Choice) -> dict[str, bytes]:
-        """The files that are found after a crash now; nothing happens to those that are there."""
-        disk = self.server.disk.copy()
-        disk.crash(choice)
-        return dict(disk.files())
-
     def after_crash(self, choice: Choice) -> World:
         """The world that is found after a crash now; this one runs on."""
         ledger = self.ledger.copy()

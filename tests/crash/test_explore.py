@@ -150,7 +150,7 @@ def test_what_a_medium_without_a_journal_costs_is_known(record_property: Note) -
         world.deliver("one")
         world.flag("one", "S", "a")
         for choice in world.server.disk.choices():
-            lost.append("".join(path.rpartition("/")[0] for path in world.files_after(choice)))
+            lost.append("".join(path.rpartition("/")[0] for path in world.server.disk.files_after(choice)))
 
     figures = Figures()
     explorer = Explorer(flags, "local", "weak", crash=False)

@@ -30,7 +30,10 @@ def put(host: SimHost, name: str, tmp: int, data: bytes = b"mail") -> None:
 
 
 def after_every_crash(server: SimServer) -> list[dict[str, bytes]]:
-    return [server.crashed(choice).files() for choice in server.disk.choices()]
+    choices = list(server.disk.choices())
+    found = [server.crashed(choice).files() for choice in choices]
+    assert found == [server.disk.files_after(choice) for choice in choices]
+    return found
 
 
 def test_the_example_in_the_documentation() -> None:
