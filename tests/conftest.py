@@ -12,7 +12,15 @@ if "FUZZ_EXAMPLES" in os.environ:  # see fuzz.py
     hypothesis.settings.register_profile("fuzz", max_examples=int(os.environ["FUZZ_EXAMPLES"]), database=None)
     hypothesis.settings.load_profile("fuzz")
 
+# begun first, so that no process is left alone with one of them at the end (run.py)
+LONGEST = ("test_guest", "test_torture_mounts", "test_queue_mounts", "test_disk_replay", "test_explore")
+
 _notes: list[str] = []
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first, then all in their order."""
+    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

@@ -17,9 +17,14 @@ HERE = Path(__file__).parent
 PYTEST = [sys.executable, "-m", "pytest"]
 
 
+def spread(processes: int) -> list[str]:
+    """Options for so many processes: the tests of a file in one, in the order of tests/conftest.py."""
+    return ["-n", str(processes), "--dist", "loadfile", "--no-loadscope-reorder"]
+
+
 def plain() -> int:
-    """What needs no root: two processes, a file's tests together in one."""
-    status = subprocess.call([*PYTEST, "-q", "-n", "2", "--dist", "loadfile", "-m", "not mounts"])
+    """What needs no root."""
+    status = subprocess.call([*PYTEST, "-q", *spread(2), "-m", "not mounts"])
     print(
         "\nleft out: the tests on real mounts, with real MTAs and mail readers: they need root and Debian"
         " packages (make test-mounts);\n          the half-hour runs of the proofs (make prove)"
@@ -28,7 +33,7 @@ def plain() -> int:
 
 
 def on_mounts() -> int:
-    """What needs root: one process, since mounts and servers are shared."""
+    """What needs root: three processes, each with mounts of its own, since most of it waits for leases."""
     if os.geteuid() != 0:
         print(
             "make test-mounts mounts file systems and installs Debian packages: run it as root",
@@ -36,7 +41,7 @@ def on_mounts() -> int:
         )
         return 1
     install()
-    return subprocess.call([*PYTEST, "-q", "-m", "mounts", "--durations=15"])
+    return subprocess.call([*PYTEST, "-q", *spread(3), "-m", "mounts", "--durations=15"])
 
 
 def install() -> None:
@@ -64,8 +69,7 @@ def prove() -> int:
     """The proofs with a larger budget; what they explored is printed at the end."""
     env = {**os.environ, "PROVE": "long", "MAILDIR_SAFE_CRASH_MESSAGES": "100"}
     folders = [str(HERE / "crash"), str(HERE / "model")]
-    spread = ["-n", "2", "--dist", "loadfile"]
-    return subprocess.call([*PYTEST, "-q", "--timeout", "3600", *spread, *folders], env=env)
+    return subprocess.call([*PYTEST, "-q", "--timeout", "3600", *spread(2), *folders], env=env)
 
 
 def main() -> int:
