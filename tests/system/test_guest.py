@@ -42,7 +42,7 @@ CASES = [
 ]
 # those that take servers away beside the others, on mounts of their own: they mostly wait
 SIDE_BY_SIDE = """
-run() { python3 -m pytest -v --color=no --durations=8 -p no:cacheprovider "$@"; }
+run() { python3 -m pytest -v --color=no --timeout 900 --durations=8 -p no:cacheprovider "$@"; }
 (unset MOUNTS_BASE; run tests/system/guest_queue.py tests/system/guest_replies.py) >/tmp/first 2>&1 &
 run "$@"; wait; cat /tmp/first
 """
