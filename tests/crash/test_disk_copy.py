@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import disk_workloads
@@ -43,12 +44,11 @@ def _survivors_in(kind: str, workload: str, scratch: Path) -> int:
 
 @pytest.mark.parametrize("kind", SIZES)
 def test_acknowledged_messages_are_on_the_disk(
-    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    kind: str, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     workloads = ("deliver", "deliver_many", "stdlib")
     survivors = {workload: isolated(_survivors, kind, workload, tmp_path) for workload in workloads}
-    with capsys.disabled():
-        told = ", ".join(f"{workload} {number}" for workload, number in survivors.items())
-        print(f"\n  {kind:5} of {MESSAGES} acknowledged messages on the copied disk: {told}", end="")
+    told = ", ".join(f"{workload} {number}" for workload, number in survivors.items())
+    record_property("note", f"{kind:5} of {MESSAGES} acknowledged messages on the copied disk: {told}")
     assert survivors["deliver"] == survivors["deliver_many"] == MESSAGES
     assert survivors["stdlib"] < MESSAGES

@@ -12,6 +12,7 @@ import io
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +25,8 @@ from disk_verdict import Verdict, judge
 from disk_workloads import CONTROLS, MODELS, OURS
 
 pytestmark = pytest.mark.mounts
+
+Note = Callable[[str, object], None]
 
 MESSAGES = int(os.environ.get("MAILDIR_SAFE_CRASH_MESSAGES", "32"))
 SEED = int(os.environ.get("MAILDIR_SAFE_CRASH_SEED", "1"))
@@ -77,39 +80,38 @@ def _replay_in(kind: str, workload: str, scratch: Path) -> Result:
     return Result(states, losing, broken)
 
 
-def _report(kind: str, who: str, workload: str, result: Result, capsys: pytest.CaptureFixture[str]) -> None:
+def _report(kind: str, who: str, workload: str, result: Result, note: Note) -> None:
     wrong = len(result.broken) - result.losing
-    with capsys.disabled():
-        print(f"\n  {kind:5} {who:7} {workload:18} {result.states:5} states replayed,", end="")
-        print(f"{result.losing:5} lose acknowledged mail,{wrong:4} otherwise wrong (seed {SEED})", end="")
+    figures = f"{result.losing:5} lose acknowledged mail,{wrong:4} otherwise wrong (seed {SEED})"
+    note("note", f"{kind:5} {who:7} {workload:18} {result.states:5} states replayed,{figures}")
 
 
 @pytest.mark.parametrize("workload", [one.__name__ for one in (*OURS, *MODELS)])
 @pytest.mark.parametrize("kind", SIZES)
 def test_no_crash_loses_what_was_acknowledged(
-    kind: str, workload: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    kind: str, workload: str, tmp_path: Path, record_property: Note
 ) -> None:
     result = isolated(_replay, kind, workload, tmp_path)
     who = "ours" if disk_workloads.WORKLOADS[workload] in OURS else "model"
-    _report(kind, who, workload, result, capsys)
+    _report(kind, who, workload, result, record_property)
     assert result.broken == []
 
 
 @pytest.mark.parametrize("workload", [one.__name__ for one in CONTROLS])
 @pytest.mark.parametrize("kind", SIZES)
 def test_controls_lose_acknowledged_mail(
-    kind: str, workload: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    kind: str, workload: str, tmp_path: Path, record_property: Note
 ) -> None:
     result = isolated(_replay, kind, workload, tmp_path)
-    _report(kind, "control", workload, result, capsys)
+    _report(kind, "control", workload, result, record_property)
     assert result.losing > 0
 
 
 def test_on_btrfs_an_fsync_of_the_target_alone_leaves_both_names(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, record_property: Note
 ) -> None:
     """The control for `move_fsync_both`: a name that was on the disk before the rename comes back."""
     result = isolated(_replay, "btrfs", "move_fsync_target", tmp_path)
-    _report("btrfs", "control", "move_fsync_target", result, capsys)
+    _report("btrfs", "control", "move_fsync_target", result, record_property)
     assert result.losing == 0
     assert any(verdict.doubled for _, _, verdict in result.broken)
