@@ -164,6 +164,34 @@ def test_flags_that_were_set_before_are_set_again() -> None:
         world.check()
 
 
+def tried_again_before_the_first_came_late() -> World:
+    """Even its withdrawal is executed 500 s late: unknown; and by then the message is there again."""
+    world = World("nfs4", faults=[Fault("rename", effect="late", times=50, delay=500.0)], faulty="b")
+    assert world.deliver("one", "b", with_id=True) == "unknown"
+    world.server.advance(60.0)
+    assert world.deliver("one", "a", with_id=True) == "acked"
+    assert world.flag("one", "S", "a") == "done"
+    return world
+
+
+def test_a_copy_that_comes_late_has_no_flags_and_is_explained() -> None:
+    """Found by the machine: I6 wanted the flags on a copy that did not exist when they were set."""
+    world = tried_again_before_the_first_came_late()
+    settle(world)
+    assert sorted(path[:9] for path in world.server.files()) == ["/mail/cur", "/mail/new"]
+
+
+def test_a_copy_that_comes_late_does_not_stand_for_one_that_is_lost() -> None:
+    world = tried_again_before_the_first_came_late()
+    world.server.advance(3600.0)
+    flagged = next(path for path in world.server.files() if path.endswith(":2,S"))
+    left = {path: data for path, data in world.server.files().items() if path != flagged}
+    assert left
+    world.ledger.check(world.server.files())
+    with pytest.raises(Violation, match="I6"):
+        world.ledger.check(left)
+
+
 @pytest.mark.parametrize("profile", PROFILES)
 def test_random_histories(profile: str, record_property: Callable[[str, object], None]) -> None:
     machine = type(f"Mail_{profile}", (Mail,), {"profile": profile})
