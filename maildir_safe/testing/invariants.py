@@ -149,17 +149,14 @@ class Ledger:
         if len(paths) > entry.most:
             name = "I6" if moved else "I4" if entry.unknown else "I2" if entry.most else "I5"
             raise Violation(name, f"{token} is there {len(paths)} times, {entry.most} explained: {paths}")
-        if entry.gone and paths and not crash and present:
+        # copies that late requests deliver are where they were handed to, whatever the message became since
+        late = [path for path in paths if place(path) == (entry.box, "")][: entry.strays]
+        if entry.gone and len(paths) > len(late) and not crash and present:
             raise Violation("I6", f"{token} was removed and is still there: {paths}")
         if entry.places is not None and present and not entry.loose and (promised or not crash):
-            self._check_places(entry, entry.places, paths)
-
-    def _check_places(self, entry: Entry, places: set[tuple[str, str]], paths: list[str]) -> None:
-        wrong = [path for path in paths if place(path) not in places]
-        # a copy that a late request delivers beside it is where it was handed to, and nobody has changed it
-        astray = [path for path in wrong if place(path) == (entry.box, "")][: entry.strays]
-        if len(wrong) > len(astray) or (paths and len(wrong) == len(paths)):
-            raise Violation("I6", f"{wrong[-1]} is none of {sorted(places)}")
+            wrong = [path for path in paths if place(path) not in entry.places]
+            if set(wrong) - set(late) or (wrong == paths != [] and not entry.removed):
+                raise Violation("I6", f"{wrong[-1]} is none of {sorted(entry.places)}")
 
 
 def visible(path: str) -> bool:

@@ -181,6 +181,15 @@ def test_a_copy_that_comes_late_has_no_flags_and_is_explained() -> None:
     assert sorted(path[:9] for path in world.server.files()) == ["/mail/cur", "/mail/new"]
 
 
+def test_a_copy_that_comes_late_may_do_so_before_the_other_is_removed() -> None:
+    """Found by the machine: I6 took it for the one that was removed."""
+    world = tried_again_before_the_first_came_late()
+    world.server.advance(3600.0)
+    assert world.discard("one", "a") == "done"
+    world.check()
+    assert len(world.server.files()) == 1
+
+
 def test_a_copy_that_comes_late_does_not_stand_for_one_that_is_lost() -> None:
     world = tried_again_before_the_first_came_late()
     world.server.advance(3600.0)
