@@ -39,7 +39,9 @@ PIECES = [
 def name_of(pieces: list[bytes]) -> bytes:
     """As much of it as can be a message's file name."""
     name = b"".join(pieces).translate(None, b"/\0").lstrip(b".")[:250]
-    return re.sub(rb"%(?=[0-9A-Fa-f]{2})", b"", name)  # which TestClient decodes twice, and uvicorn once
+    while (shorter := re.sub(rb"%(?=[0-9A-Fa-f]{2})", b"", name)) != name:
+        name = shorter  # TestClient decodes that twice, and uvicorn once
+    return name
 
 
 NAMES = (
