@@ -22,7 +22,7 @@ def fill(spool: Path, count: int, ahead: int = 0) -> None:
     """Make a backlog without any fsync: what is measured afterwards is not how it came there."""
     Queue(spool).close()
     head = f"Return-Path: <{SENDER}>\nDelivered-To: {RECIPIENT}\n".encode()
-    ids, now = ItemIds(OsFileSystem(), "bench"), time.time()
+    ids, now = ItemIds(OsFileSystem(), "bench").new([""] * count), time.time()
     content, dir_fd = head + b"x\n", -1
     for number in range(count):
         due = int(now + ahead + number % 86400) if ahead else 0
@@ -32,7 +32,7 @@ def fill(spool: Path, count: int, ahead: int = 0) -> None:
             if dir_fd >= 0:
                 os.close(dir_fd)
             dir_fd = os.open(bucket, os.O_RDONLY)
-        name = Item(ids.new(), len(content), 0, 0, due, "o").name
+        name = Item(ids[number], len(content), 0, 0, due, "o").name
         fd = os.open(name, os.O_WRONLY | os.O_CREAT, 0o600, dir_fd=dir_fd)
         os.write(fd, content)
         os.close(fd)

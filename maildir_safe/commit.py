@@ -68,6 +68,16 @@ class DirectorySync:
             OSError: the fsync failed. Whether the entries are durable is unknown, and repeating
                 the call would not tell: the kernel may have dropped what it could not write.
         """
+        if self._next is None and self._running.acquire(blocking=False):
+            try:  # nobody else is here; who comes meanwhile waits for `_running`, and syncs after us
+                self._sync(self._dir_fd)
+            except OSError as error:
+                if error.errno in UNSUPPORTED:
+                    return False
+                raise
+            finally:
+                self._running.release()
+            return True
         with self._state:
             mine = self._next
             leading = mine is None
@@ -121,7 +131,7 @@ class Combiner:
         self._waiting: list[_Waiter] = []
         self._busy = False
 
-    def run(self, job: Any, work: Callable[[list[Any]], None]) -> None:
+    def run(self, job: Any, work: Callable[[list[Any]], object]) -> None:
         """Return when `job` has been through `work`, in this thread or in another's.
 
         Args:
@@ -148,7 +158,7 @@ class Combiner:
             if mine.leads:
                 self._pass_on()
 
-    def _lead(self, work: Callable[[list[Any]], None]) -> None:
+    def _lead(self, work: Callable[[list[Any]], object]) -> None:
         self._gather()
         with self._state:  # the leader itself is the first of those who wait
             batch = self._waiting[: self._limit]

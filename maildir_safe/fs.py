@@ -80,16 +80,16 @@ class FileSystem(Protocol):
     def close(self, fd: int) -> None:
         """Close a descriptor; an error may be the first word of a failed write."""
 
-    def rename(self, src: str, dst: str, src_dir_fd: int, dst_dir_fd: int) -> None:
+    def rename(self, src: str, dst: str, *, src_dir_fd: int, dst_dir_fd: int) -> None:
         """Move a name; an existing `dst` is replaced."""
 
-    def rename_noreplace(self, src: str, dst: str, src_dir_fd: int, dst_dir_fd: int) -> None:
+    def rename_noreplace(self, src: str, dst: str, *, src_dir_fd: int, dst_dir_fd: int) -> None:
         """Move a name with RENAME_NOREPLACE. For `probe` alone: few mounts have it."""
 
-    def link(self, src: str, dst: str, src_dir_fd: int, dst_dir_fd: int) -> None:
+    def link(self, src: str, dst: str, *, src_dir_fd: int, dst_dir_fd: int) -> None:
         """A hard link. For `probe` and `bench` alone: nothing that handles mail calls it."""
 
-    def unlink(self, name: str, dir_fd: int) -> None:
+    def unlink(self, name: str, /, *, dir_fd: int) -> None:
         """Remove a file's name."""
 
     def mkdir(self, name: str, dir_fd: int | None = None) -> None:
@@ -142,6 +142,8 @@ class OsFileSystem:
     write = staticmethod(os.write)
     fsync = staticmethod(os.fsync)
     close = staticmethod(os.close)
+    rename = staticmethod(os.rename)
+    unlink = staticmethod(os.unlink)
     fstat = staticmethod(os.fstat)
     chmod = staticmethod(os.fchmod)
     time_ns = staticmethod(time.time_ns)
@@ -171,23 +173,15 @@ class OsFileSystem:
 
         _libc.syncfs(fd)
 
-    def rename(self, src: str, dst: str, src_dir_fd: int, dst_dir_fd: int) -> None:
-        """See `FileSystem.rename`."""
-        os.rename(src, dst, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
-
-    def rename_noreplace(self, src: str, dst: str, src_dir_fd: int, dst_dir_fd: int) -> None:
+    def rename_noreplace(self, src: str, dst: str, *, src_dir_fd: int, dst_dir_fd: int) -> None:
         """See `FileSystem.rename_noreplace`."""
         from maildir_safe import _libc
 
         _libc.rename_noreplace(src, dst, src_dir_fd, dst_dir_fd)
 
-    def link(self, src: str, dst: str, src_dir_fd: int, dst_dir_fd: int) -> None:
+    def link(self, src: str, dst: str, *, src_dir_fd: int, dst_dir_fd: int) -> None:
         """See `FileSystem.link`."""
         os.link(src, dst, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd, follow_symlinks=False)
-
-    def unlink(self, name: str, dir_fd: int) -> None:
-        """See `FileSystem.unlink`."""
-        os.unlink(name, dir_fd=dir_fd)
 
     def mkdir(self, name: str, dir_fd: int | None = None) -> None:
         """See `FileSystem.mkdir`."""

@@ -32,7 +32,7 @@ import errno
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from maildir_safe.fs import FileSystem
 
@@ -100,31 +100,44 @@ class Handoff:
         self._fs = fs
         self._patience = patience
 
-    def publish(self, src_dir: int, src: str, dst_dir: int, dst: str, deadline: float) -> Outcome:
-        """Rename a private file to a name that was never used before.
+    def publish(
+        self,
+        src_dir: int,
+        srcs: list[str],
+        dst_dir: int,
+        dsts: list[str],
+        deadline: float,
+        replaces: bool = False,
+    ) -> dict[int, Outcome]:
+        """Rename private files to names that were never used before.
 
         Args:
-            src_dir, src: the file, in a directory by descriptor; no one else may rename it.
-            dst_dir, dst: where it shall be seen.
-            deadline: BOOTTIME in seconds after which a janitor may have removed the source, so
-                that its absence proves nothing; nothing is published later than this.
+            src_dir, srcs: the files, in a directory by descriptor; no one else may rename them.
+            dst_dir, dsts: where they shall be seen, in the same order.
+            deadline: BOOTTIME in seconds after which a janitor may have removed the sources, so
+                that their absence proves nothing; nothing is published that is older than this.
+            replaces: the names may be there already: not its presence but its bytes tell that one
+                is ours, and with NOT_DONE what was there before is there still.
 
         Returns:
-            DONE: published, now or before a reply was lost. The directory's fsync is owed.
+            By index what became of each that was not renamed by its first call; the others are published.
+            DONE: published, though a reply was lost. The directory's fsync is owed, as for all.
             NOT_DONE: withdrawn; it is not visible and never will be. The source is gone too.
             UNKNOWN: keep the message; it may be visible or become so.
         """
-        outcome = self._move(src_dir, src, dst_dir, dst, deadline, gone_after=0.0)
-        return outcome if outcome is _FIRST_TIME else self._conclude(src_dir, src, deadline, outcome)
-
-    def replace(self, src_dir: int, src: str, dst_dir: int, dst: str, deadline: float) -> Outcome:
-        """As `publish`, over a name that may be there: not its presence but its bytes tell that it is ours.
-
-        Returns:
-            As `publish`; with NOT_DONE what was there before is there still.
-        """
-        outcome = self._move(src_dir, src, dst_dir, dst, deadline, gone_after=0.0, replaces=True)
-        return outcome if outcome is _FIRST_TIME else self._conclude(src_dir, src, deadline, outcome)
+        rename, unclear = self._fs.rename, {}
+        if self._fs.boottime() > deadline:
+            late = Outcome(NOT_DONE, 0, OSError(errno.ETIMEDOUT, "too old to be published"))
+            return {index: self._conclude(src_dir, src, deadline, late) for index, src in enumerate(srcs)}
+        for index, (src, dst) in enumerate(zip(srcs, dsts, strict=True)):
+            try:
+                rename(src, dst, src_dir_fd=src_dir, dst_dir_fd=dst_dir)
+            except OSError as error:
+                outcome = self._settle(
+                    src_dir, src, dst_dir, dst, error, deadline, 0.0, private=True, replaces=replaces
+                )
+                unclear[index] = self._conclude(src_dir, src, deadline, outcome)
+        return unclear
 
     def _conclude(self, src_dir: int, src: str, deadline: float, outcome: Outcome) -> Outcome:
         if outcome.kind == NOT_DONE:
@@ -142,16 +155,35 @@ class Handoff:
             the caller's now, though it may turn up in `dst_dir` later.
         """
         try:
-            self._fs.rename(src, dst, src_dir, dst_dir)
+            self._fs.rename(src, dst, src_dir_fd=src_dir, dst_dir_fd=dst_dir)
             return _FIRST_TIME
         except OSError as error:
-            if error.errno != errno.ENOENT:
-                return self._settle(src_dir, src, dst_dir, dst, error, float("inf"), 0.0, private=False)
-            try:  # most often another was faster: one look, at the caller's own directory alone
-                mine = self._present(dst_dir, dst)
-            except OSError:
-                return Outcome(UNKNOWN, 1, error)
-            return Outcome(DONE if mine else GONE, 1, error)
+            return self._claimed(src_dir, src, dst_dir, dst, error)
+
+    def claim_all(
+        self, src_dir: int, dst_dir: int, names: list[str], unclear: Callable[[int, Outcome], None]
+    ) -> None:
+        """`claim` for several, which keep their names.
+
+        Args:
+            unclear: told the index and the outcome of each that was not renamed by its first call;
+                what it raises ends all.
+        """
+        rename = self._fs.rename
+        for index, name in enumerate(names):
+            try:
+                rename(name, name, src_dir_fd=src_dir, dst_dir_fd=dst_dir)
+            except OSError as error:
+                unclear(index, self._claimed(src_dir, name, dst_dir, name, error))
+
+    def _claimed(self, src_dir: int, src: str, dst_dir: int, dst: str, error: OSError) -> Outcome:
+        if error.errno != errno.ENOENT:
+            return self._settle(src_dir, src, dst_dir, dst, error, float("inf"), 0.0, private=False)
+        try:  # most often another was faster: one look, at the caller's own directory alone
+            mine = self._present(dst_dir, dst)
+        except OSError:
+            return Outcome(UNKNOWN, 1, error)
+        return Outcome(DONE if mine else GONE, 1, error)
 
     def _withdraw(self, src_dir: int, src: str, refused: Outcome) -> Outcome:
         """Make sure that a refused rename cannot happen later: take its source away.
@@ -159,32 +191,18 @@ class Handoff:
         A request that a soft mount has given up may still be executed (FACTS.md, "Server down").
         """
         aside = WITHDRAWN + self._fs.random(8).hex()
-        outcome = self._move(src_dir, src, src_dir, aside, float("inf"), gone_after=self._patience)
+        try:
+            self._fs.rename(src, aside, src_dir_fd=src_dir, dst_dir_fd=src_dir)
+            outcome = _FIRST_TIME
+        except OSError as error:
+            outcome = self._settle(
+                src_dir, src, src_dir, aside, error, float("inf"), self._patience, private=True
+            )
         renames = refused.renames + outcome.renames
         if outcome.kind == DONE:
             remove_quietly(self._fs, src_dir, aside)
             return Outcome(NOT_DONE, renames, refused.error)
         return Outcome(GONE if outcome.kind == GONE else UNKNOWN, renames, refused.error)
-
-    def _move(
-        self,
-        src_dir: int,
-        src: str,
-        dst_dir: int,
-        dst: str,
-        deadline: float,
-        gone_after: float,
-        replaces: bool = False,
-    ) -> Outcome:
-        if self._fs.boottime() > deadline:
-            return Outcome(NOT_DONE, 0, OSError(errno.ETIMEDOUT, "too old to be published"))
-        try:
-            self._fs.rename(src, dst, src_dir, dst_dir)
-            return _FIRST_TIME
-        except OSError as error:
-            return self._settle(
-                src_dir, src, dst_dir, dst, error, deadline, gone_after, private=True, replaces=replaces
-            )
 
     def _settle(
         self,
@@ -216,7 +234,7 @@ class Handoff:
                 break
             renames += 1
             try:
-                self._fs.rename(src, dst, src_dir, dst_dir)
+                self._fs.rename(src, dst, src_dir_fd=src_dir, dst_dir_fd=dst_dir)
                 return Outcome(DONE, renames, error)
             except OSError as again:
                 error = again
@@ -294,7 +312,7 @@ def _judge(seen: tuple[bool, bool | None] | None, error: OSError, enough: bool, 
 def remove_quietly(fs: FileSystem, dir_fd: int, name: str) -> None:
     """Remove a file that matters to nobody; what cannot be removed is left to the janitor."""
     try:
-        fs.unlink(name, dir_fd)
+        fs.unlink(name, dir_fd=dir_fd)
     except OSError:
         pass
 

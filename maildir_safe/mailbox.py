@@ -40,8 +40,8 @@ from typing import Any, BinaryIO, TypeVar
 from maildir_safe import maildir
 from maildir_safe.errors import NotAMaildir, TemporaryError, storage_error
 from maildir_safe.handoff import close_quietly
-from maildir_safe.maildir.delivery import Letter
 from maildir_safe.maildir.directories import SUBDIRS
+from maildir_safe.maildir.letter import Letter
 from maildir_safe.maildir.reading import Message
 from maildir_safe.maildir.source import Source
 from maildir_safe.names import SEPARATORS, UniqueNames, host_token
@@ -98,7 +98,7 @@ class Maildir(mailbox.Maildir):
         """
         data = io.BytesIO()
         self._dump_message(message, data)
-        key = self._store.names.new()
+        key = self._store.names.new([""])[0]
         subdir, suffix, mtime_ns = self._wishes(message, "new", "")
         self._store.put(data.getvalue(), subdir, key + suffix, mtime_ns)
         return key
@@ -303,7 +303,8 @@ class _Store(maildir.Maildir):
 
     def put(self, data: bytes, subdir: str, name: str, mtime_ns: int | None, replaces: bool = False) -> None:
         """Deliver under a given name, a new one unless it `replaces` what has that name."""
-        letter = Letter(Source(data), subdir)
+        letter = Letter(Source(data))
+        letter.subdir = subdir
         letter.final = name
         letter.mtime_ns = mtime_ns
         letter.replaces = replaces
@@ -320,7 +321,7 @@ class _Store(maildir.Maildir):
 
     def unlink(self, found: Message) -> None:
         """Remove; FileNotFoundError if it has moved."""
-        self._fs.unlink(found.name, self._open().fd(found.subdir))
+        self._fs.unlink(found.name, dir_fd=self._open().fd(found.subdir))
 
     def open_file(self, found: Message) -> BinaryIO:
         """Open for reading; FileNotFoundError if it has moved."""
@@ -374,7 +375,7 @@ class _Store(maildir.Maildir):
                 self._fs.mkdir(subdir, root)
             raise mailbox.NotEmptyError(f"{complaint} ({error.strerror})") from error
         for name in self._fs.listdir(root):
-            self._fs.unlink(name, root)
+            self._fs.unlink(name, dir_fd=root)
         self._remove_root()
 
     def _remove_root(self) -> None:

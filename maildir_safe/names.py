@@ -16,6 +16,8 @@ except ImportError:  # pragma: no cover - an interpreter without the built-in mo
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from maildir_safe.fs import FileSystem
 
 SEPARATORS = ":;"
@@ -67,13 +69,18 @@ class UniqueNames:
         self._host = host
         self._count = 0
 
-    def new(self, hashed_id: str = "") -> str:
-        """A fresh unique name, without size and info; `hashed_id` is from `id_hash`."""
-        # two threads may take the same count: it is for people, the random bits are what counts
-        self._count += 1
+    def new(self, hashed_ids: Sequence[str]) -> list[str]:
+        """Fresh unique names, without size and info, one for each `id_hash` (``""``: no delivery id)."""
         micros = str(self._fs.time_ns() // 1000)
-        random = self._fs.random(8).hex()  # asked for each time: a forked child must not repeat its parent's
-        return f"{micros[:-6]}.M{micros[-6:]}P{self._pid}Q{self._count}R{random}{hashed_id}.{self._host}"
+        seconds, micros = micros[:-6], micros[-6:]
+        random = self._fs.random(8 * len(hashed_ids)).hex()  # each time: a fork must not repeat its parent's
+        names = []
+        for at, hashed_id in enumerate(hashed_ids):
+            # two threads may take the same count: it is for people, the random bits are what counts
+            self._count += 1
+            bits = random[16 * at : 16 * at + 16]
+            names.append(f"{seconds}.M{micros}P{self._pid}Q{self._count}R{bits}{hashed_id}.{self._host}")
+        return names
 
 
 def split(name: str) -> tuple[str, str]:

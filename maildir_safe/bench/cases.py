@@ -130,10 +130,10 @@ def without_fsync(path: Path) -> Deliver:
 class _Linking(OsFileSystem):
     """Hands over as qmail does; all else as ours, so that only this differs."""
 
-    def rename(self, src: str, dst: str, src_dir_fd: int, dst_dir_fd: int) -> None:
+    def rename(self, src: str, dst: str, *, src_dir_fd: int, dst_dir_fd: int) -> None:  # type: ignore[override]
         """link, then unlink."""
-        self.link(src, dst, src_dir_fd, dst_dir_fd)
-        self.unlink(src, src_dir_fd)
+        self.link(src, dst, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
+        self.unlink(src, dir_fd=src_dir_fd)
 
 
 class _LinkingWithoutFsync(_Linking, _WithoutFsync):

@@ -13,7 +13,7 @@ from maildir_safe.errors import MaildirSafeError
 from maildir_safe.fs import OsFileSystem
 from maildir_safe.handoff import DONE, Handoff, close_quietly
 from maildir_safe.listing import settled
-from maildir_safe.maildir.delivery import JANITOR_AGE
+from maildir_safe.maildir.attempt import JANITOR_AGE
 from maildir_safe.queue import Queue, envelope
 from maildir_safe.queue.bucket import parse as parse_bucket
 from maildir_safe.queue.item import Item, parse
@@ -107,7 +107,7 @@ class SpoolCheck:
                 age = now - self._fs.stat(name, tmp).st_mtime
                 if age > JANITOR_AGE:
                     if self._fix:
-                        self._fs.unlink(name, tmp)
+                        self._fs.unlink(name, dir_fd=tmp)
                     yield Finding(f"{self._path}/tmp/{name}", "was left by an interrupted put", self._fix)
             except FileNotFoundError:
                 continue  # published meanwhile
@@ -118,7 +118,7 @@ class SpoolCheck:
         try:
             return self._fs.stat(name, dir_fd).st_mtime
         finally:
-            self._fs.unlink(name, dir_fd)
+            self._fs.unlink(name, dir_fd=dir_fd)
 
     def _buckets(self) -> Iterator[Finding]:
         pending = self._layout.fd["pending"]
@@ -217,7 +217,7 @@ class SpoolCheck:
             mended = self._fix and parse(Item(ident, 0, 0, 0, 0, "o").name) is not None and gen.isdecimal()
             if mended:
                 opened = self._fs.open_dir(part, notes)
-                self._fs.unlink(name, opened)
+                self._fs.unlink(name, dir_fd=opened)
                 self._fs.close(opened)
             yield Finding(f"{self._path}/notes/{part}/{name}", "is about no item", mended)
 

@@ -49,7 +49,7 @@ def remove_tree(fs: FileSystem, name: str, above: int) -> None:
             if stat.S_ISDIR(fs.stat(entry, here).st_mode):
                 remove_tree(fs, entry, here)
             else:
-                fs.unlink(entry, here)
+                fs.unlink(entry, dir_fd=here)
     finally:
         fs.close(here)
     fs.rmdir(name, above)

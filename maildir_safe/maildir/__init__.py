@@ -8,9 +8,11 @@ from maildir_safe.errors import NotAMaildir, TemporaryError, fsync_failed, stora
 from maildir_safe.fs import OsFileSystem
 from maildir_safe.handoff import PATIENCE, Handoff
 from maildir_safe.listing import settled
-from maildir_safe.maildir.delivery import JANITOR_AGE, Delivery, Letter
+from maildir_safe.maildir.attempt import JANITOR_AGE
+from maildir_safe.maildir.delivery import Delivery
 from maildir_safe.maildir.directories import make
 from maildir_safe.maildir.folders import folder_directory, folder_name
+from maildir_safe.maildir.letter import Letter
 from maildir_safe.maildir.opening import Opening
 from maildir_safe.maildir.reading import Message, Reading
 from maildir_safe.maildir.receipt import LEVELS, Receipt
@@ -153,7 +155,7 @@ class Maildir:
             earlier = self._delivered(letter.hashed_id)
             if earlier:
                 return earlier
-        return self._delivery.deliver(letter)
+        return self._delivery.deliver(letter).result()
 
     def deliver_many(self, messages: Iterable[Content]) -> list[Receipt]:
         """Deliver messages as groups that share their fsyncs: several times faster than one by one.
@@ -165,8 +167,7 @@ class Maildir:
             PartialDelivery: some were refused; its `results` tell which, the others are delivered.
         """
         letters = [self._letter(message) for message in messages]
-        self._delivery.commit(letters)
-        if any(letter.receipt is None for letter in letters):
+        if not self._delivery.commit_alike(letters):
             raise PartialDelivery([letter.outcome() for letter in letters])
         return [letter.result() for letter in letters]
 
@@ -344,10 +345,10 @@ class Maildir:
     # Inside
 
     def _letter(self, message: Content, head: bytes = b"", flags: str = "") -> Letter:
-        source = Source(message, head)
-        if not flags:
-            return Letter(source)
-        return Letter(source, "cur", with_flags("", flags, self._open.separator()))
+        letter = Letter(Source(message, head))
+        if flags:
+            letter.subdir, letter.info = "cur", with_flags("", flags, self._open.separator())
+        return letter
 
     def _delivered(self, hashed_id: str) -> Receipt | None:
         """The receipt of an earlier delivery with this id, if its message is still in new/ or cur/."""

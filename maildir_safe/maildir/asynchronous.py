@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 from weakref import WeakKeyDictionary
 
-from maildir_safe.maildir.delivery import Letter
+from maildir_safe.maildir.letter import Letter
 
 _AT_ONCE = 4
 """Batches under way: a journal commits together what waits for it together. With 8 callers on ext4
@@ -28,7 +29,7 @@ class AsyncCombiner:
         work: delivers a batch, in any thread; what became of each letter is in the letter.
     """
 
-    def __init__(self, work: Callable[[list[Letter]], None]) -> None:
+    def __init__(self, work: Callable[[list[Any]], object]) -> None:
         self._work = work
         self._crowds: WeakKeyDictionary[asyncio.AbstractEventLoop, _Crowd] = WeakKeyDictionary()
         self._drains: set[asyncio.Task[None]] = set()  # the event loop itself holds tasks weakly

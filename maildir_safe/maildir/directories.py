@@ -156,7 +156,7 @@ def _make_in(fs: FileSystem, above: int, name: str, subdirs: Sequence[str]) -> N
             _discard(fs, root, above, aside, subdirs)
             raise
         try:
-            fs.rename(aside, name, above, above)
+            fs.rename(aside, name, src_dir_fd=above, dst_dir_fd=above)
         except OSError:
             there = fs.listdir(above)
             if name not in there:  # else the reply was lost

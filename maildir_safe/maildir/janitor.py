@@ -79,7 +79,7 @@ def _consider(fs: FileSystem, report: CleanReport, fd: int, where: str, before: 
             report.kept += 1
             return
         if not dry_run:
-            fs.unlink(name, fd)
+            fs.unlink(name, dir_fd=fd)
         report.removed.append(where)
         report.bytes += status.st_size
     except OSError as error:

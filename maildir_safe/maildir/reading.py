@@ -184,7 +184,7 @@ class Reading:
             TemporaryError: it could not be removed.
         """
         try:
-            self._on(key, lambda dirs, message: self._fs.unlink(message.name, dirs.fd(message.subdir)))
+            self._on(key, lambda dirs, message: self._fs.unlink(message.name, dir_fd=dirs.fd(message.subdir)))
         except KeyError:
             return False
         return True

@@ -18,44 +18,40 @@ _CHUNK = 1 << 18
 class Source:
     """Where the bytes of one message come from.
 
+    Args:
+        content: the message. A stream must be binary.
+        head: headers to put on top.
+
     Attributes:
-        repeatable: whether `chunks` can be called again (a stream can be read only once).
+        chunks: the message in pieces, constant memory for a stream. Going through a stream's raises
+            TypeError if it gives text, and TemporaryError if it cannot be read.
+        repeatable: whether one can go through `chunks` again (a stream can be read only once).
     """
 
-    __slots__ = ("_data", "_stream", "repeatable")
+    repeatable = True
 
     def __init__(self, content: Content, head: bytes = b"") -> None:
-        self._stream: Any = None
+        self.chunks: Iterable[bytes]
         if isinstance(content, bytes):
-            self._data = head + content if head else content
+            self.chunks = (head + content if head else content,)
         elif isinstance(content, str):
             # surrogateescape: text that was decoded from unknown bytes becomes those bytes again
-            self._data = head + content.encode("utf-8", "surrogateescape")
+            self.chunks = (head + content.encode("utf-8", "surrogateescape"),)
         elif isinstance(content, (bytearray, memoryview)):
-            self._data = head + bytes(content)
+            self.chunks = (head + bytes(content),)
         elif hasattr(content, "walk"):
-            self._data = head + flatten(content)
+            self.chunks = (head + flatten(content),)
         elif hasattr(content, "read"):
-            self._data = head
-            self._stream = content
+            self.chunks = self._streamed(content, head)
+            self.repeatable = False
         else:
             raise TypeError(
                 f"a message is bytes, str, an email.message.Message or a binary stream, not {type(content)!r}"
             )
-        self.repeatable = self._stream is None
 
-    def chunks(self) -> Iterable[bytes]:
-        """The message in pieces, constant memory for a stream.
-
-        Raises:
-            TypeError: the stream gives text.
-            TemporaryError: the stream could not be read.
-        """
-        return (self._data,) if self._stream is None else self._streamed(self._stream)
-
-    def _streamed(self, stream: BinaryIO) -> Iterator[bytes]:
-        if self._data:
-            yield self._data
+    def _streamed(self, stream: BinaryIO, head: bytes) -> Iterator[bytes]:
+        if head:
+            yield head
         while (chunk := self._read(stream)) != b"":
             if chunk is None:
                 raise TemporaryError("read the message: the stream is non-blocking and has nothing yet")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from maildir_safe.probe.report import BAD, NOTE, OK, Check
 from maildir_safe.probe.room import Room, named, said
@@ -17,7 +18,7 @@ def check_renames(room: Room) -> Iterator[Check]:
     fs = room.fs
     for name, target in (("rename across directories", room.b), ("rename within a directory", room.a)):
         src, dst = room.put(room.a), room.fresh()
-        number = room.errno(lambda src=src, dst=dst, target=target: fs.rename(src, dst, room.a, target))  # type: ignore[misc]
+        number = room.errno(partial(fs.rename, src, dst, src_dir_fd=room.a, dst_dir_fd=target))
         moved = not number and room.has(target, dst) and not room.has(room.a, src)
         remedy = "" if moved else _remedy_of_rename(number)
         # one of the two is enough: staging="new" needs only the second
@@ -26,10 +27,10 @@ def check_renames(room: Room) -> Iterator[Check]:
             name, result, said(number) if moved or number else "both names there", remedy, named(number)
         )
     src, dst = room.put(room.a, data=b"new\n"), room.put(room.b, data=b"old\n")
-    number = room.errno(lambda: fs.rename(src, dst, room.a, room.b))
+    number = room.errno(lambda: fs.rename(src, dst, src_dir_fd=room.a, dst_dir_fd=room.b))
     yield Check("rename onto a file", OK if not number else NOTE, said(number), value=named(number))
     src, dst = room.put(room.a), room.fresh()
-    number = room.errno(lambda: fs.rename_noreplace(src, dst, room.a, room.b))
+    number = room.errno(lambda: fs.rename_noreplace(src, dst, src_dir_fd=room.a, dst_dir_fd=room.b))
     yield Check("RENAME_NOREPLACE", OK, f"{said(number)}; not used", value=named(number))
     yield _directory(room)
     yield from _links(room)
@@ -47,11 +48,11 @@ def _directory(room: Room) -> Check:
             room.put(inside, "held")
         finally:
             fs.close(inside)
-        fs.rename(src, dst, room.a, room.a)
+        fs.rename(src, dst, src_dir_fd=room.a, dst_dir_fd=room.a)
         inside = fs.open_dir(dst, room.a)
         try:
             held.extend(fs.listdir(inside))
-            room.errno(lambda: fs.unlink("held", inside))
+            room.errno(lambda: fs.unlink("held", dir_fd=inside))
         finally:
             fs.close(inside)
 
@@ -74,7 +75,7 @@ def _links(room: Room) -> Iterator[Check]:
     fs = room.fs
     for name, target in (("link within a directory", room.a), ("link across directories", room.b)):
         src, dst = room.put(room.a), room.fresh()
-        number = room.errno(lambda src=src, dst=dst, target=target: fs.link(src, dst, room.a, target))  # type: ignore[misc]
+        number = room.errno(partial(fs.link, src, dst, src_dir_fd=room.a, dst_dir_fd=target))
         text = said(number) + (
             "; programs that link mail into place fail here, maildir_safe does not link" if number else ""
         )
@@ -129,7 +130,7 @@ def _write(room: Room, sync: bool) -> None:
 
 def _rename(room: Room, sync: bool) -> None:
     src = room.put(room.a)
-    room.fs.rename(src, src, room.a, room.b)
+    room.fs.rename(src, src, src_dir_fd=room.a, dst_dir_fd=room.b)
     if sync:
         room.fs.fsync(room.b)
 

@@ -69,7 +69,7 @@ def check_stat(room: Room) -> Iterator[Check]:
     remedy = "the janitor uses the server's clock; set yours by NTP all the same" if result == NOTE else ""
     yield Check("clock of the server", result, f"{skew:+.1f} s from ours", remedy, round(skew, 1))
     inode, moved = fs.stat(name, room.a).st_ino, room.fresh()
-    fs.rename(name, moved, room.a, room.b)
+    fs.rename(name, moved, src_dir_fd=room.a, dst_dir_fd=room.b)
     fs.sleep(1.1)  # past what FUSE lets the kernel remember of a name: rclone gives another number then
     stable = fs.stat(moved, room.b).st_ino == inode
     text = "kept by rename" if stable else "changed by rename; not used as an identity"
@@ -98,7 +98,7 @@ def _unlink_while_open(room: Room) -> Check:
     name = room.put(room.a)
     before = set(fs.listdir(room.a))
     fd = fs.open(name, room.a)
-    number = room.errno(lambda: fs.unlink(name, room.a))
+    number = room.errno(lambda: fs.unlink(name, dir_fd=room.a))
     left = sorted(set(fs.listdir(room.a)) - (before - {name}))
     readable = not room.errno(lambda: fs.read(fd, 1))
     room.errno(lambda: fs.close(fd))

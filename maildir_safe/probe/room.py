@@ -78,7 +78,7 @@ class Room:
 
     def _clear(self, directory: int) -> None:
         for name in self.fs.listdir(directory):
-            if self.errno(lambda name=name: self.fs.unlink(name, directory)):  # type: ignore[misc]
+            if self.errno(lambda name=name: self.fs.unlink(name, dir_fd=directory)):  # type: ignore[misc]
                 self.errno(lambda name=name: self._clear_away(name, directory))  # type: ignore[misc]
 
     def _clear_away(self, name: str, above: int) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from maildir_safe.fs import FileSystem
 from maildir_safe.probe.report import BAD, NOTE, OK, Check
@@ -79,7 +80,7 @@ def _wait(room: Room, condition: Callable[[], bool]) -> float | None:
 def _seen_after(one: Room, two: Room) -> float | None:
     src, dst = one.put(one.a), one.fresh()
     two.fs.listdir(two.b)  # a client that has looked before is the one that may see old news
-    one.fs.rename(src, dst, one.a, one.b)
+    one.fs.rename(src, dst, src_dir_fd=one.a, dst_dir_fd=one.b)
     return _wait(two, lambda: two.has(two.b, dst))
 
 
@@ -134,8 +135,8 @@ def _rename_race(one: Room, two: Room) -> Check:
     wins = []
     for src in sources:
         answers = _together(
-            lambda src=src: one.errno(lambda: one.fs.rename(src, src + ".one", one.a, one.b)),  # type: ignore[misc]
-            lambda src=src: two.errno(lambda: two.fs.rename(src, src + ".two", two.a, two.b)),  # type: ignore[misc]
+            partial(one.errno, partial(one.fs.rename, src, f"{src}.one", src_dir_fd=one.a, dst_dir_fd=one.b)),
+            partial(two.errno, partial(two.fs.rename, src, f"{src}.two", src_dir_fd=two.a, dst_dir_fd=two.b)),
         )
         wins.append(answers.count(0))
         losers |= {named(number) for number in answers if number}
@@ -168,7 +169,7 @@ def _removed_while_read(one: Room, two: Room) -> Check:
     name = one.put(one.a, data=b"x" * 100_000)
     _wait(two, lambda: two.has(two.a, name))
     fd = two.fs.open(name, two.a)
-    one.errno(lambda: one.fs.unlink(name, one.a))
+    one.errno(lambda: one.fs.unlink(name, dir_fd=one.a))
     number = two.errno(lambda: two.fs.read(fd, 1 << 20))
     two.errno(lambda: two.fs.close(fd))
     result = OK if number in (0, errno.ESTALE) else NOTE

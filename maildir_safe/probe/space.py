@@ -65,7 +65,7 @@ def _listing(room: Room) -> Iterator[Check]:
     try:
         with os.scandir(fresh) as entries:
             found = {entry.name: entry for entry in entries}
-        room.fs.unlink(name, room.b)  # so that whoever has to ask for its kind is told ENOENT
+        room.fs.unlink(name, dir_fd=room.b)  # so that whoever has to ask for its kind is told ENOENT
         typed = name in found and found[name].is_file(follow_symlinks=False)
     finally:
         room.fs.close(fresh)

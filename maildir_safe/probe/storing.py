@@ -90,6 +90,6 @@ def _sync(fs: FileSystem, fd: int) -> None:
 
 def _rename(fs: FileSystem, aside: str, root: int) -> None:
     try:
-        fs.rename(aside, STORED, root, root)
+        fs.rename(aside, STORED, src_dir_fd=root, dst_dir_fd=root)
     except FileNotFoundError:
         pass  # nobody else moves it: done, and the reply was lost; it is read back afterwards

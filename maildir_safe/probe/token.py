@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from maildir_safe.fs import FileSystem
 from maildir_safe.probe.report import Check
@@ -48,7 +49,7 @@ class Meeting:
         try:
             self.wait(lambda: len(self._marks()) > 1, "the other host")
         except OSError:
-            self.room.errno(lambda: fs.unlink(mark, self.room.root))
+            self.room.errno(lambda: fs.unlink(mark, dir_fd=self.room.root))
             self.room.remove()
             raise
         marks = self._marks()
@@ -63,7 +64,8 @@ class Meeting:
         """Tell the other a word, with some lines."""
         data = "\n".join(lines or []).encode()
         name = self.room.put(self.room.a, data=data)
-        self._fs.rename(name, f"{word}.{'one' if self.first else 'two'}", self.room.a, self.room.root)
+        mark = f"{word}.{'one' if self.first else 'two'}"
+        self._fs.rename(name, mark, src_dir_fd=self.room.a, dst_dir_fd=self.room.root)
 
     def hear(self, word: str) -> list[str]:
         """Wait for the other's word, and its lines."""
@@ -100,7 +102,7 @@ class Meeting:
             return
         self.hear("bye")
         for name in self._fs.listdir(self.room.root):
-            self.room.errno(lambda name=name: self._fs.unlink(name, self.room.root))  # type: ignore[misc]
+            self.room.errno(lambda name=name: self._fs.unlink(name, dir_fd=self.room.root))  # type: ignore[misc]
         self.room.remove()
 
 
@@ -172,7 +174,8 @@ def _race(meeting: Meeting, sources: list[str]) -> tuple[list[str], set[str]]:
     order = random.Random(0).sample(sources, len(sources))
     won, losers = [], set()
     for name in order:
-        number = room.errno(lambda name=name: room.fs.rename(name, f"{name}.{end}", room.a, room.b))  # type: ignore[misc]
+        taken = f"{name}.{end}"
+        number = room.errno(partial(room.fs.rename, name, taken, src_dir_fd=room.a, dst_dir_fd=room.b))
         if number:
             losers.add(named(number))
         else:

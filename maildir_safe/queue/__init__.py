@@ -6,17 +6,18 @@ import logging
 import os
 import threading
 import weakref
+from itertools import groupby
+from operator import itemgetter
 
 from maildir_safe.errors import LeaseLost, TemporaryError, storage_error
 from maildir_safe.fs import OsFileSystem
 from maildir_safe.handoff import PATIENCE
-from maildir_safe.maildir.delivery import Letter
 from maildir_safe.maildir.source import Source
 from maildir_safe.names import host_token
 from maildir_safe.queue import envelope
 from maildir_safe.queue.bucket import NOW, period
 from maildir_safe.queue.claim import Claim
-from maildir_safe.queue.item import OWED, ItemIds, suffix
+from maildir_safe.queue.item import OWED, ItemIds
 from maildir_safe.queue.layout import LEASE, Layout
 from maildir_safe.queue.lease import Lease
 from maildir_safe.queue.notes import Notes
@@ -24,7 +25,7 @@ from maildir_safe.queue.operating import Listed, Operating
 from maildir_safe.queue.scanner import Scanner
 from maildir_safe.queue.spool import Spool
 from maildir_safe.queue.watch import Watch
-from maildir_safe.queue.writer import Writer
+from maildir_safe.queue.writer import Put, Writer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 
     from maildir_safe.fs import FileSystem
     from maildir_safe.maildir.asynchronous import AsyncCombiner
-    from maildir_safe.maildir.receipt import Receipt
     from maildir_safe.maildir.source import Content
     from maildir_safe.queue.envelope import Envelope
     from maildir_safe.queue.item import Item
@@ -151,8 +151,9 @@ class Queue:
             PermanentError: an address that would break the envelope.
             ValueError, TypeError: no recipient or too many; a message that is none.
         """
-        letter, due = _letter(message, sender, recipients, not_before), self._period(not_before)
-        return _id(self._writer.put(letter, due))
+        letter = _put(message, sender, recipients, int(not_before or 0))
+        self._writer.put(letter, self._period(not_before))
+        return letter.unique
 
     def put_many(
         self,
@@ -171,13 +172,11 @@ class Queue:
         Raises:
             PartialPut: some were refused; its `results` tell which, the others are in the queue.
         """
-        letters = [_letter(*message, not_before) for message in messages]
-        self._writer.put_many(letters, self._period(not_before))
-        outcomes = [letter.outcome() for letter in letters]
-        ids = [_id(outcome) for outcome in outcomes if not isinstance(outcome, BaseException)]
-        if len(ids) < len(letters):
-            raise PartialPut([one if isinstance(one, BaseException) else _id(one) for one in outcomes])
-        return ids
+        due = int(not_before or 0)
+        letters = [_put(message, sender, recipients, due) for message, sender, recipients in messages]
+        if not self._writer.put_many(letters, self._period(not_before)):
+            raise PartialPut([one.unique if one.proof else one.failure() for one in letters])
+        return [letter.unique for letter in letters]
 
     async def put_async(
         self,
@@ -196,9 +195,10 @@ class Queue:
 
         if not_before is not None or hasattr(message, "read"):
             return await asyncio.to_thread(self.put, message, sender, recipients, not_before=not_before)
-        letter = _letter(message, sender, recipients, None)
+        letter = _put(message, sender, recipients, 0)
         await self._crowd().run(letter)
-        return _id(letter.result())
+        letter.result()
+        return letter.unique
 
     @property
     def durability(self) -> str:
@@ -353,15 +353,10 @@ class Queue:
         enough = self._scanner.rounds + 2  # the pass under way may be at its end: then one more
         try:
             while len(claims) < limit and self._scanner.rounds < enough:
-                candidate = self._scanner.next(bounces)
-                if candidate is None:
-                    continue
-                if not self._spool.claim(lease, candidate.bucket.dir_fd, candidate.item):
-                    self._scanner.lost()
-                elif candidate.ready:
-                    claims.append(Claim(self._fs, self._spool, self._notes, lease, candidate.item))
-                else:
-                    self._file_again(lease, candidate.item)
+                found = self._scanner.some(limit - len(claims), bounces)
+                for (bucket, ready), some in groupby(found, itemgetter(1, 2)):
+                    items = lease.answer_for([candidate[0] for candidate in some])
+                    self._take(lease, bucket.dir_fd, items, ready, claims)
         except LeaseLost:
             self._forget(lease)
             return []
@@ -370,12 +365,25 @@ class Queue:
                 raise _temporary(f"claim from {self.path}", error) from error
         return claims
 
-    def _file_again(self, lease: Lease, item: Item) -> None:
-        """Into a narrower bucket; if that fails, the next renewal does it."""
-        try:
-            self._spool.give_back(lease, item, item.returned())
-        finally:
-            lease.known.discard(item.name)
+    def _take(self, lease: Lease, bucket: int, items: list[Item], ready: bool, claims: list[Claim]) -> None:
+        """Add to `claims` those of one bucket's items that nobody else was given first.
+
+        Those that are not ready are filed again, into a narrower bucket; if that fails, the next
+        renewal does it.
+        """
+        # made before the first rename: until it has ended or is let go, a claim answers for its item
+        wanted = [Claim(self._fs, self._spool, self._notes, lease, item) for item in items]
+        lost, stopped = self._spool.claim(lease, bucket, items)
+        for claim in wanted:
+            if claim.item.name in lost:
+                claim._over = True
+                self._scanner.lost()
+            elif ready:
+                claims.append(claim)
+            else:
+                claim.release()
+        if stopped is not None:
+            raise stopped
 
     def _registered(self) -> Lease:
         with self._lock:
@@ -421,17 +429,12 @@ class Queue:
         return NOW if not_before is None else period(int(not_before), self._fs.time_ns() / 1e9)
 
 
-def _letter(message: Content, sender: str, recipients: Sequence[str], not_before: float | None) -> Letter:
-    source = Source(message, envelope.head(sender, recipients))
-    return Letter(source, "pending", suffix(OWED * len(recipients), int(not_before or 0)))
+def _put(message: Content, sender: str, recipients: Sequence[str], not_before: int) -> Put:
+    return Put(Source(message, envelope.head(sender, recipients)), OWED * len(recipients), not_before)
 
 
 def _temporary(what: str, error: OSError | TemporaryError) -> TemporaryError:
     return error if isinstance(error, TemporaryError) else storage_error(what, error)
-
-
-def _id(receipt: Receipt) -> str:
-    return receipt.key.partition(",")[0]
 
 
 def _start_heartbeat(queue: weakref.ref[Queue], stop: threading.Event, seconds: float) -> None:

@@ -6,7 +6,7 @@ import logging
 from threading import Lock
 
 from maildir_safe.errors import LeaseLost, PermanentError, storage_error
-from maildir_safe.maildir.delivery import Letter
+from maildir_safe.maildir.letter import Letter
 from maildir_safe.maildir.source import Source
 from maildir_safe.queue import envelope
 from maildir_safe.queue.item import DONE, FAILED, OWED
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("maildir_safe.queue")
 
+_GOOD = OWED + DONE
+
 
 class Claim:
     """An item that this worker holds until it says what became of it. Thread-safe.
@@ -39,8 +41,10 @@ class Claim:
 
     Attributes:
         item: what its name says: id, size, letters.
-        attempt: 1 for the first try, and one more for each `retry`.
     """
+
+    _over = False
+    _envelope: Envelope | None = None
 
     def __init__(self, fs: FileSystem, spool: Spool, notes: Notes, lease: Lease, item: Item) -> None:
         self._fs = fs
@@ -48,14 +52,16 @@ class Claim:
         self._notes = notes
         self._lease = lease
         self._lock = Lock()
-        self._over = False
-        self._envelope: Envelope | None = None
         self.item = item
-        self.attempt = item.tries + 1
 
     def __del__(self) -> None:
         if not self._over:  # the next renewal gives back what nobody answers for
-            self._lease.known.discard(self.item.name)
+            self._lease.forget(self.item.name)
+
+    @property
+    def attempt(self) -> int:
+        """1 for the first try, and one more for each `retry`."""
+        return self.item.tries + 1
 
     @property
     def id(self) -> str:
@@ -188,17 +194,25 @@ class Claim:
 
     def _ack_later(self) -> None:
         """`ack` without the fsync, which is owed: `Lease.synced`."""
-        states = self.item.states.replace(OWED, DONE)
-        if set(states) == {DONE}:
-            self._end(self._remove, False)
+        item = self.item
+        if item.states.strip(_GOOD):
+            self.ack()
         else:
-            self.settle(states)
+            with self._lock:
+                self._not_over()
+                try:
+                    self._spool.ack(self._lease, item)
+                except LeaseLost as lost:
+                    self._lost(lost)
+                    raise
+                self._over = True
+            if item.gen:
+                self._notes.remove(item)
 
-    def _remove(self, sync: bool = True) -> None:
+    def _remove(self) -> None:
         self._spool.ack(self._lease, self.item)
         self._notes.remove(self.item)
-        if sync:
-            self._lease.synced(self.id)
+        self._lease.synced(self.id)
 
     def _into(self, maildir: Maildir) -> bool:
         delivered = self._spool.deliver(self._lease, self.item, maildir._open())
@@ -209,17 +223,23 @@ class Claim:
     def _end(self, act: Callable[..., Any], *args: Any) -> Any:
         """Do what ends this claim, unless it has ended: one of several threads wins."""
         with self._lock:
-            if self._over:
-                raise LeaseLost(f"{self.id}: this claim has ended")
+            self._not_over()
             try:
                 self._lease.confirm()  # the path decides; but who stood still need not look far
                 result = act(*args)
             except LeaseLost as lost:
-                self._over = True
-                log.warning("LeaseLost: %s: %s", self.id, lost)
+                self._lost(lost)
                 raise
             self._over = result is not False
             return result
+
+    def _not_over(self) -> None:
+        if self._over:
+            raise LeaseLost(f"{self.id}: this claim has ended")
+
+    def _lost(self, lost: LeaseLost) -> None:
+        self._over = True
+        log.warning("LeaseLost: %s: %s", self.id, lost)
 
     def _open(self) -> BinaryIO:
         try:

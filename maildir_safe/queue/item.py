@@ -14,12 +14,14 @@ where upper and lower case are one (SMB, vfat).
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 from maildir_safe.names import host_token
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from maildir_safe.fs import FileSystem
 
 OWED = "o"
@@ -38,7 +40,6 @@ _NUMBER = "(0|[1-9][0-9]*)"
 _NAME = re.compile(rf"([0-9]+(?:\.[^,]*)?),S={_NUMBER},g{_NUMBER},t{_NUMBER},n{_NUMBER},([odfb]+)")
 
 
-@dataclass(slots=True)
 class Item:
     """An entry of the queue, as its name tells it.
 
@@ -52,17 +53,21 @@ class Item:
         name: the file's name, made of the others.
     """
 
-    id: str
-    size: int
-    gen: int
-    tries: int
-    not_before: int
-    states: str
-    name: str = field(default="", compare=False)
+    __slots__ = ("gen", "id", "name", "not_before", "size", "states", "tries")
 
-    def __post_init__(self) -> None:
-        if not self.name:
-            self.name = f"{self.maildir_name}{suffix(self.states, self.not_before, self.gen, self.tries)}"
+    def __init__(
+        self, ident: str, size: int, gen: int, tries: int, not_before: int, states: str, name: str = ""
+    ) -> None:
+        self.id = ident
+        self.size = size
+        self.gen = gen
+        self.tries = tries
+        self.not_before = not_before
+        self.states = states
+        self.name = name or f"{self.maildir_name}{suffix(states, not_before, gen, tries)}"
+
+    def __repr__(self) -> str:
+        return f"Item({self.name!r})"
 
     @property
     def maildir_name(self) -> str:
@@ -76,16 +81,17 @@ class Item:
 
     def returned(self, states: str | None = None, not_before: int | None = None, tried: bool = False) -> Item:
         """The item as it goes back: a `gen` that it never had, and what else changes."""
-        return replace(
-            self,
-            name="",
-            gen=self.gen + 1,
-            tries=self.tries + tried,
-            not_before=self.not_before if not_before is None else not_before,
-            states=self.states if states is None else states,
+        return Item(
+            self.id,
+            self.size,
+            self.gen + 1,
+            self.tries + tried,
+            self.not_before if not_before is None else not_before,
+            self.states if states is None else states,
         )
 
 
+@lru_cache(maxsize=256)
 def suffix(states: str, not_before: int = 0, gen: int = 0, tries: int = 0) -> str:
     """What follows id and size in an item's name."""
     return f",g{gen},t{tries},n{not_before},{states}"
@@ -112,7 +118,9 @@ class ItemIds:
         self._fs = fs
         self._host = host_token(hostname)[:_HOST_LIMIT]
 
-    def new(self, hashed_id: str = "") -> str:
-        """A fresh id; see `maildir_safe.names.UniqueNames.new`, in whose place it is used."""
-        seconds, nanoseconds = divmod(self._fs.time_ns(), 1_000_000_000)
-        return f"{seconds}.M{nanoseconds // 1000:06d}R{self._fs.random(8).hex()}{hashed_id}.{self._host}"
+    def new(self, hashed_ids: Sequence[str]) -> list[str]:
+        """Fresh ids; see `maildir_safe.names.UniqueNames.new`, in whose place it is used."""
+        micros = str(self._fs.time_ns() // 1000)
+        head, tail = f"{micros[:-6]}.M{micros[-6:]}R", f".{self._host}"
+        random = self._fs.random(8 * len(hashed_ids)).hex()
+        return [f"{head}{random[at : at + 16]}{tail}" for at in range(0, 16 * len(hashed_ids), 16)]

@@ -20,7 +20,10 @@ from maildir_safe.queue import incarnation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from maildir_safe.fs import FileSystem
+    from maildir_safe.queue.item import Item
     from maildir_safe.queue.layout import Layout
 
 
@@ -53,7 +56,7 @@ class Lease:
         worker: its id: random, never used again.
         dir_fd: claimed/<W>.
         sync: the shared fsync of claimed/<W>.
-        known: the names in claimed/<W> that somebody answers for; the others are given back.
+        known: the names in claimed/<W> that somebody answers for (`answer_for`); others are given back.
         lost: fenced, for good.
 
     Raises:
@@ -69,7 +72,7 @@ class Lease:
         self._n = 0
         self._sent: float | None = None
         self.worker = f"{host}-{fs.random(8).hex()}-{seconds}"
-        self.known: set[str] = set()
+        self.known: dict[str, object] = {}
         self.lost = False
         self.dir_fd = -1
         try:
@@ -107,6 +110,18 @@ class Lease:
     def _renewed(self, sent: float) -> None:
         self.renew_at = sent + self._seconds / 3
         self.deadline = sent + self._seconds * 2 / 3
+
+    def answer_for(self, items: Iterable[Item]) -> list[Item]:
+        """Become the one who answers for items, of all threads; those that no other does.
+
+        To be asked before their names can be in claimed/<W>: a renewal meanwhile must not give them back.
+        """
+        token = object()
+        return [item for item in items if self.known.setdefault(item.name, token) is token]
+
+    def forget(self, name: str) -> None:
+        """Nobody answers for this name any more: it is gone, or is to be given back."""
+        self.known.pop(name, None)
 
     def keep(self) -> bool:
         """Renew if a third of the lease is over; whether it was renewed. Raises as `renew`."""

@@ -55,7 +55,7 @@ class Notes:
         try:
             fd = fs.create(name, dir_fd)
         except FileExistsError:  # begun before a crash, which took the item's rename back
-            fs.unlink(name, dir_fd)
+            fs.unlink(name, dir_fd=dir_fd)
             fd = fs.create(name, dir_fd)
         try:
             while data:

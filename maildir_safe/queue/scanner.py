@@ -4,31 +4,37 @@ A pass lists pending/ once and then the buckets that are due, one at a time, eac
 elsewhere so that many workers rarely want the same item. A pass ends; the next begins with a fresh
 listing, so that no bucket is passed over for ever. Nothing here changes an item.
 
-A process that puts as well looks into its own bucket first, where hardly anybody else is: one
-listing instead of all, and no lost race. But a second after a pass over everything has ended the
-next one is due, and it is finished before the own bucket comes first again.
+A process that puts as well looks into its own bucket first, where hardly anybody else is: what it
+has put just now it knows, else it lists one directory instead of all, and loses no race. But a second
+after a pass over everything has ended the next one is due, and it is finished before the own bucket
+comes first again.
 """
 
 from __future__ import annotations
 
 import errno
 from threading import Lock
-from typing import NamedTuple
 
 from maildir_safe.handoff import close_quietly
 from maildir_safe.queue.bucket import NOW, Bucket, parse as parse_bucket, period
-from maildir_safe.queue.item import FAILED, OWED, Item, parse
+from maildir_safe.queue.item import FAILED, OWED, parse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from typing import TypeVar
 
     from maildir_safe.fs import FileSystem
+    from maildir_safe.queue.item import Item
     from maildir_safe.queue.layout import Layout
     from maildir_safe.queue.writer import Target
 
     T = TypeVar("T")
+
+    Candidate = tuple[Item, "OpenBucket | Target", bool, bool]
+    """An item as a listing showed it: what its name says; the bucket it was in; whether it is ready,
+    that is, may be tried now, else it only lies in too wide a bucket and is to be filed again; whether
+    it is owed to somebody, and not only later, else only a sender is to be told."""
 
 _CLOSED_EMPTY = 10.0  # seconds that a bucket which its writer has left is seen empty before it is removed
 _OWN_FIRST = 1.0  # seconds after a pass over everything; "a put is claimed within 2 s" (DESIGN.md section 6)
@@ -45,22 +51,6 @@ class OpenBucket:
 
     def __del__(self) -> None:
         close_quietly(self._fs, self.dir_fd)
-
-
-class Candidate(NamedTuple):
-    """An item as a listing showed it.
-
-    Attributes:
-        item: what its name says.
-        bucket: where it was.
-        ready: it may be tried now; else it only lies in too wide a bucket and is to be filed again.
-        owed: somebody is owed it, and not only later; else only a sender is to be told.
-    """
-
-    item: Item
-    bucket: OpenBucket | Target
-    ready: bool
-    owed: bool
 
 
 class Scanner:
@@ -91,25 +81,29 @@ class Scanner:
         self._passing: Iterator[Candidate] = iter(())
         self._empty_since: dict[str, float] = {}
 
-    def next(self, bounces: bool) -> Candidate | None:
-        """The next candidate; None at the end of a pass, and then the next call begins another.
+    def some(self, limit: int, bounces: bool) -> list[Candidate]:
+        """The next candidates; fewer than `limit` at the end of a pass, and the next call begins another.
 
         Args:
+            limit: most to give.
             bounces: also items that are owed to nobody but whose sender must be told of a failure.
 
         Raises:
             OSError: pending/ or a bucket cannot be listed.
         """
         with self._lock:
+            found: list[Candidate] = []
             try:
                 for candidate in self._passing:
-                    if bounces or candidate.owed:
-                        return candidate
+                    if bounces or candidate[3]:
+                        found.append(candidate)
+                        if len(found) == limit:
+                            return found
             except BaseException:
                 self._passing = self._pass()
                 raise
             self._passing = self._pass()
-            return None
+            return found
 
     def lost(self) -> None:
         """A candidate was gone: others are here, or the listing was an old one, so look everywhere next."""
@@ -120,12 +114,17 @@ class Scanner:
         own = self._own()
         if own is not None and self._fs.monotonic() < self._own_first_until:
             found = False
-            for candidate in self._candidates(NOW, own, sorted(self._list(own.dir_fd)), now):
+            items = own.fresh() or _items(sorted(self._list(own.dir_fd)))
+            for candidate in self._candidates(NOW, own, items, now):
+                if not self._own_first_until:
+                    return  # what was handed out before was gone
                 # what is owed to nobody may not be wanted, and must not hide the rest
-                found |= candidate.owed
+                found |= candidate[3]
                 yield candidate
             if found:
                 return
+        if own is not None:
+            own.fresh()  # the listings show them too
         yield from self._everything(now)
         self._own_first_until = self._fs.monotonic() + _OWN_FIRST
         self.rounds += 1
@@ -153,7 +152,8 @@ class Scanner:
         names = self._list(opened.dir_fd)
         if names:
             self._empty_since.pop(bucket.name, None)
-            yield from self._candidates(bucket.period, opened, _rotated(sorted(names), self._start), now)
+            items = _items(_rotated(sorted(names), self._start))
+            yield from self._candidates(bucket.period, opened, items, now)
         else:
             self._note_empty(bucket.name, closed)
 
@@ -167,16 +167,13 @@ class Scanner:
             raise
 
     def _candidates(
-        self, when: str, bucket: OpenBucket | Target, names: list[str], now: float
+        self, when: str, bucket: OpenBucket | Target, items: Iterable[Item], now: float
     ) -> Iterator[Candidate]:
-        for name in names:
-            item = parse(name)
-            if item is None:
-                continue
+        for item in items:
             due = item.not_before <= now
             ready = due or (FAILED in item.states and when == NOW)
             if ready or period(item.not_before, now) != when:
-                yield Candidate(item, bucket, ready, OWED in item.states and (due or not ready))
+                yield item, bucket, ready, OWED in item.states and (due or not ready)
 
     def _note_empty(self, name: str, closed: bool) -> None:
         """Remove a bucket that has been seen empty for long enough; whoever still wants it makes another."""
@@ -187,6 +184,11 @@ class Scanner:
                 self._fs.rmdir(name, self._layout.fd["pending"])
             except OSError:
                 pass  # not empty after all, or another was faster
+
+
+def _items(names: list[str]) -> Iterator[Item]:
+    """Those that are items'."""
+    return filter(None, map(parse, names))
 
 
 def _rotated(things: list[T], start: int) -> list[T]:

@@ -73,22 +73,37 @@ class Spool:
 
     # pending -> claimed/<W>
 
-    def claim(self, lease: Lease, bucket: int, item: Item) -> bool:
-        """Take an item; False if another has it.
+    def claim(self, lease: Lease, bucket: int, items: list[Item]) -> tuple[set[str], TemporaryError | None]:
+        """Take items out of a bucket; `Lease.answer_for` was asked for each.
+
+        Returns:
+            The names of those that are not this worker's now, and what it stopped at, if it did. They
+            are forgotten; a claim that is executed late is given back by the next renewal.
 
         Raises:
-            LeaseLost: this worker was fenced. TemporaryError: the storage does not answer; if the
-            claim is executed late, the next renewal gives the item back.
+            LeaseLost: this worker was fenced.
         """
-        lease.known.add(item.name)  # before the rename: a renewal meanwhile must not give it back
-        outcome = self._handoff.claim(bucket, item.name, lease.dir_fd, item.name)
-        if outcome.kind == DONE:
-            return True
-        lease.known.discard(item.name)
-        if outcome.kind == GONE:
-            return False
-        lease.renew()
-        raise _failure(f"claim {item.id}", outcome)
+        names = [item.name for item in items]
+        lost: set[str] = set()
+
+        def unclear(index: int, outcome: Outcome) -> None:
+            if outcome.kind == GONE:
+                lost.add(names[index])
+            elif outcome.kind != DONE:
+                lost.update(names[index:])
+                lease.renew()
+                raise _failure(f"claim {items[index].id}", outcome)
+
+        stopped = None
+        try:
+            self._handoff.claim_all(bucket, lease.dir_fd, names, unclear)
+        except LeaseLost:
+            raise
+        except TemporaryError as error:
+            stopped = error
+        for name in lost:
+            lease.forget(name)
+        return lost, stopped
 
     # claimed/<W> -> gone
 
@@ -98,19 +113,25 @@ class Spool:
         Raises:
             LeaseLost: fenced; somebody else has it. TemporaryError: it is still there.
         """
+        try:
+            self._fs.unlink(item.name, dir_fd=lease.dir_fd)
+        except OSError as error:
+            self._ack_again(lease, item, error)
+        lease.forget(item.name)
+
+    def _ack_again(self, lease: Lease, item: Item, error: OSError) -> None:
         for pause in _PAUSES:
-            try:
-                self._fs.unlink(item.name, lease.dir_fd)
-                break
-            except OSError as error:
-                if error.errno == errno.ENOENT and self._was_mine(lease, item):
-                    break
-                failure = error
+            if error.errno == errno.ENOENT and self._was_mine(lease, item):
+                return
             self._fs.sleep(pause)
-        else:
-            lease.renew()
-            raise storage_error(f"remove {item.id}, which is done", failure)
-        lease.known.discard(item.name)
+            try:
+                self._fs.unlink(item.name, dir_fd=lease.dir_fd)
+            except OSError as again:
+                error = again
+            else:
+                return
+        lease.renew()
+        raise storage_error(f"remove {item.id}, which is done", error)
 
     # claimed/<W> -> Maildir/new
 
@@ -137,7 +158,7 @@ class Spool:
             maildir.sync["new"].sync()
         except OSError as error:
             raise UnknownOutcome(str(storage_error(f"fsync new/ for {item.id}", error))) from error
-        lease.known.discard(item.name)
+        lease.forget(item.name)
         return True
 
     # claimed/<W> -> pending
@@ -160,7 +181,7 @@ class Spool:
             # after several tries nobody knows which bucket it is in, but either directory will do
             sync = targets[0].sync["pending"] if len(targets) == 1 else lease.sync
             self._settle(sync, f"the bucket of {item.id}")
-        lease.known.discard(item.name)
+        lease.forget(item.name)
 
     # claimed/<W> -> failed, corrupt
 
@@ -176,16 +197,19 @@ class Spool:
             if outcome.kind != DONE:
                 raise _failure(f"move {item.id} to {where}/", outcome)
         self._settle(part.sync, f"{where}/ for {item.id}")
-        lease.known.discard(item.name)
+        lease.forget(item.name)
 
     # What a worker's directory holds and nobody answers for: claims that were executed late
 
     def tidy(self, lease: Lease) -> None:
         """Give back what is in claimed/<W> without anybody knowing. Raises OSError, TemporaryError."""
-        for name in self._fs.listdir(lease.dir_fd):
-            item = parse(name)
-            if item is not None and name not in lease.known:
+        items = lease.answer_for(filter(None, map(parse, self._fs.listdir(lease.dir_fd))))
+        try:
+            for item in items:
                 self._refile(lease, lease.dir_fd, item, item.returned())
+        finally:
+            for item in items:
+                lease.forget(item.name)
 
     # Sweeping
 
@@ -213,7 +237,7 @@ class Spool:
             raise TemporaryError(f"claimed/{worker} does not go away")
         self._settle(self._layout.sync["claimed"], "claimed/")  # durable before its marker goes
         try:
-            self._fs.unlink(worker, self._layout.fd["fenced"])
+            self._fs.unlink(worker, dir_fd=self._layout.fd["fenced"])
         except FileNotFoundError:
             pass
         return count
@@ -270,7 +294,7 @@ class Spool:
         """Remove an item for good from hold/, failed/ or corrupt/; False if it is not there."""
         try:
             part = self._layout.shelf[where].find(item.id)
-            self._fs.unlink(item.name, part.dir_fd)
+            self._fs.unlink(item.name, dir_fd=part.dir_fd)
         except FileNotFoundError:
             return False
         except OSError as error:

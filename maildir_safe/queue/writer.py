@@ -12,17 +12,19 @@ from threading import Lock
 from typing import cast
 
 from maildir_safe.commit import DirectorySync
-from maildir_safe.errors import TemporaryError, storage_error
+from maildir_safe.errors import storage_error
 from maildir_safe.handoff import close_quietly
-from maildir_safe.maildir.delivery import Delivery, Letter
+from maildir_safe.maildir.delivery import Delivery
 from maildir_safe.maildir.directories import CLIENT_ONLY, Directories
+from maildir_safe.maildir.letter import Letter
 from maildir_safe.names import UniqueNames
 from maildir_safe.queue.bucket import LIMIT, NOW, Bucket
+from maildir_safe.queue.item import Item, suffix
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from maildir_safe.fs import FileSystem
-    from maildir_safe.maildir.receipt import Receipt
+    from maildir_safe.maildir.source import Source
     from maildir_safe.queue.item import ItemIds
     from maildir_safe.queue.layout import Layout
 
@@ -30,7 +32,31 @@ RETIRED_AFTER = 600.0
 """Seconds after which a writer leaves a bucket, so that others may remove it when it stays empty."""
 
 _BATCH = 256
+_FRESH = 1.0  # seconds
 _SUBDIR = "pending"
+
+
+class Put(Letter):
+    """An item on its way in.
+
+    Args:
+        source: the envelope and the message.
+        states: a letter for each recipient.
+        not_before: seconds since 1970 before which it is not to be tried; 0: at once.
+    """
+
+    subdir = _SUBDIR
+
+    def __init__(self, source: Source, states: str, not_before: int) -> None:
+        super().__init__(source)
+        self.info = suffix(states, not_before)
+        self.states = states
+        self.not_before = not_before
+
+    @property
+    def item(self) -> Item:
+        """What it has become."""
+        return Item(self.unique, self.size, 0, 0, self.not_before, self.states, self.name)
 
 
 class Target:
@@ -49,6 +75,8 @@ class Target:
         self.name = name
         self.count = 0
         self.made = fs.monotonic()
+        self._fresh: list[Item] = []
+        self._noted = 0.0
         self.dir_fd = dir_fd
         self.root = layout.root
         self.tmp = layout.fd["tmp"]
@@ -58,6 +86,19 @@ class Target:
 
     def __del__(self) -> None:
         close_quietly(self._fs, self.dir_fd)
+
+    def note(self, letters: list[Put]) -> None:
+        """Count what was put in, and remember it: who claims as well need not list the bucket to find it."""
+        self.count += len(letters)
+        fresh = self._fresh
+        if not fresh:
+            self._noted = self._fs.monotonic()
+        fresh.extend([letter.item for letter in letters if letter.proof])
+
+    def fresh(self) -> list[Item]:
+        """What was noted since this was asked last; nothing if others have had time to take the first."""
+        fresh, self._fresh = self._fresh, []
+        return fresh if self._fs.monotonic() - self._noted < _FRESH else []
 
     def fd(self, subdir: str) -> int:  # noqa: ARG002 - there is one
         """The bucket's descriptor."""
@@ -90,27 +131,29 @@ class Writer:
         self._targets: dict[str, Target] = {}
         self._now = self._delivery(NOW)
 
-    def put(self, letter: Letter, period: str = NOW) -> Receipt:
+    def put(self, letter: Put, period: str = NOW) -> None:
         """Put one message; concurrent callers share fsyncs. Raises as `Delivery.deliver` does.
 
         Args:
             period: see `maildir_safe.queue.bucket.period`.
         """
-        self.target(period, 1)
-        return (self._now if period == NOW else self._delivery(period)).deliver(letter)
+        (self._now if period == NOW else self._delivery(period)).deliver(letter)
+        self._note(period, [letter])
 
-    def put_many(self, letters: list[Letter], period: str = NOW) -> None:
-        """Put messages with few fsyncs; what became of each is in the letter."""
+    def put_many(self, letters: list[Put], period: str = NOW) -> bool:
+        """Put messages with few fsyncs; whether all are. What became of each is in the letter."""
+        good = True
         delivery = self._now if period == NOW else self._delivery(period)
         for start in range(0, len(letters), _BATCH):
             batch = letters[start : start + _BATCH]
-            try:
-                self.target(period, len(batch))
-            except TemporaryError as error:
-                for letter in batch:
-                    letter.error = error
-            else:
-                delivery.commit(batch)
+            good &= delivery.commit_alike(batch)
+            self._note(period, batch)
+        return good
+
+    def _note(self, period: str, letters: list[Put]) -> None:
+        target = self._targets.get(period)
+        if target is not None:
+            target.note(letters)
 
     def target(self, period: str, count: int = 0, anew: bool = False) -> Target:
         """The open bucket of a period, made if need be.

@@ -60,6 +60,8 @@ class FaultyFileSystem(OsFileSystem):
         """See `FileSystem.close`; of directories too, as far as anybody closes them."""
         self._play("close", lambda: OsFileSystem.close(fd))
 
-    def rename(self, src: str, dst: str, src_dir_fd: int, dst_dir_fd: int) -> None:
+    def rename(self, src: str, dst: str, *, src_dir_fd: int, dst_dir_fd: int) -> None:  # type: ignore[override]
         """See `FileSystem.rename`."""
-        self._play("rename", lambda: OsFileSystem.rename(self, src, dst, src_dir_fd, dst_dir_fd))
+        self._play(
+            "rename", lambda: OsFileSystem.rename(src, dst, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
+        )

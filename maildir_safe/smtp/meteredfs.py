@@ -38,10 +38,10 @@ class MeteredFileSystem(FaultyFileSystem):
         finally:
             self._tally.fsync(self.monotonic() - start)
 
-    def rename(self, src: str, dst: str, src_dir_fd: int, dst_dir_fd: int) -> None:
+    def rename(self, src: str, dst: str, *, src_dir_fd: int, dst_dir_fd: int) -> None:  # type: ignore[override]
         """See `FileSystem.rename`."""
         try:
-            super().rename(src, dst, src_dir_fd, dst_dir_fd)
+            super().rename(src, dst, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
         except OSError:
             self._tally.ambiguous_rename()
             raise

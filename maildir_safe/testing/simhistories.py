@@ -6,7 +6,7 @@ import contextlib
 
 from maildir_safe.errors import TemporaryError
 from maildir_safe.maildir import Maildir
-from maildir_safe.maildir.delivery import JANITOR_AGE
+from maildir_safe.maildir.attempt import JANITOR_AGE
 from maildir_safe.testing.invariants import Violation
 from maildir_safe.testing.simworld import World
 

@@ -121,11 +121,11 @@ class SimHost(SimClient):
         del self._handles[fd]
         self._call("close", handle.path, lambda _: None, failed=lambda disk: disk.drop(handle.ino))
 
-    def rename(self, src: str, dst: str, src_dir_fd: int, dst_dir_fd: int) -> None:
+    def rename(self, src: str, dst: str, *, src_dir_fd: int, dst_dir_fd: int) -> None:
         """See `FileSystem.rename`."""
         self._move("rename", src, dst, src_dir_fd, dst_dir_fd)
 
-    def rename_noreplace(self, src: str, dst: str, src_dir_fd: int, dst_dir_fd: int) -> None:
+    def rename_noreplace(self, src: str, dst: str, *, src_dir_fd: int, dst_dir_fd: int) -> None:
         """See `FileSystem.rename_noreplace`."""
         self._move("rename_noreplace", src, dst, src_dir_fd, dst_dir_fd)
 
@@ -154,7 +154,7 @@ class SimHost(SimClient):
         self._listings.pop(src_dir, None)
         self._listings.pop(dst_dir, None)
 
-    def link(self, src: str, dst: str, src_dir_fd: int, dst_dir_fd: int) -> None:
+    def link(self, src: str, dst: str, *, src_dir_fd: int, dst_dir_fd: int) -> None:
         """See `FileSystem.link`."""
         src_dir, src_path = self._where(src_dir_fd, src)
         dst_dir, dst_path = self._where(dst_dir_fd, dst)
@@ -169,7 +169,7 @@ class SimHost(SimClient):
         self._call("link", f"{src_path} -> {dst_path}", act, changes=True)
         self._forget(dst_dir, dst)
 
-    def unlink(self, name: str, dir_fd: int) -> None:
+    def unlink(self, name: str, *, dir_fd: int) -> None:
         """See `FileSystem.unlink`."""
         parent, full = self._where(dir_fd, name)
 

@@ -76,11 +76,12 @@ class SimOs:
 
     def _two(self, call: Any, src: str, dst: str) -> None:
         (src_name, src_dir), (dst_name, dst_dir) = self._at(src), self._at(dst)
-        call(src_name, dst_name, src_dir, dst_dir)
+        call(src_name, dst_name, src_dir_fd=src_dir, dst_dir_fd=dst_dir)
 
     def remove(self, path: str) -> None:
         """See `os.remove`."""
-        self._host.unlink(*self._at(path))
+        name, dir_fd = self._at(path)
+        self._host.unlink(name, dir_fd=dir_fd)
 
     def mkdir(self, path: str, mode: int = 0o777) -> None:  # noqa: ARG002
         """See `os.mkdir`."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from maildir_safe.errors import TemporaryError, UnknownOutcome
 from maildir_safe.maildir import Maildir, PartialDelivery
-from maildir_safe.maildir.delivery import JANITOR_AGE
+from maildir_safe.maildir.attempt import JANITOR_AGE
 from maildir_safe.maildir.receipt import Receipt
 from maildir_safe.testing.invariants import Ledger, Violation
 from maildir_safe.testing.simcrash import Choice, Mode

@@ -31,11 +31,11 @@ class Watched:
         self.refuse: dict[str, OSError] = {}
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
-        def call(*args: Any) -> Any:
+        def call(*args: Any, **where: Any) -> Any:
             self.calls.append(name)
             if name in self.refuse:
                 raise self.refuse[name]
-            return getattr(OsFileSystem(), name)(*args)
+            return getattr(OsFileSystem(), name)(*args, **where)
 
         return call
 
@@ -161,10 +161,10 @@ def test_a_replacement_that_is_refused_leaves_the_old_message(
     key = box.add(MAIL)
     aside = OsFileSystem().rename
 
-    def rename(src: str, dst: str, *directories: int) -> None:
+    def rename(src: str, dst: str, **directories: int) -> None:
         if not dst.startswith(".wd."):
             raise PermissionError(errno.EACCES, "open elsewhere")
-        aside(src, dst, *directories)
+        aside(src, dst, **directories)
 
     monkeypatch.setattr(fs, "rename", rename, raising=False)
     with pytest.raises(TemporaryError) as caught:

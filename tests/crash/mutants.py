@@ -16,7 +16,7 @@ import mutants_read as read
 import pytest
 
 from maildir_safe.handoff import DONE, Handoff
-from maildir_safe.maildir.delivery import JANITOR_AGE
+from maildir_safe.maildir.attempt import JANITOR_AGE
 from maildir_safe.testing import simhistories as histories
 from maildir_safe.testing.explore import Explorer, History
 from maildir_safe.testing.invariants import Violation

@@ -11,11 +11,12 @@ import pytest
 from maildir_safe import handoff
 from maildir_safe.commit import DirectorySync
 from maildir_safe.handoff import DONE, NOT_DONE, Handoff, Outcome
-from maildir_safe.maildir import delivery
-from maildir_safe.maildir.delivery import Delivery
+from maildir_safe.maildir import attempt
+from maildir_safe.maildir.attempt import Attempt
 from maildir_safe.testing.simfs import SimHost
 
 Patch = pytest.MonkeyPatch
+Unclear = dict[int, Outcome]
 
 
 def no_directory_fsync(patch: Patch) -> None:
@@ -27,7 +28,7 @@ def directory_fsync_before_the_rename(patch: Patch) -> None:
     """new/ is fsynced before the rename"""
     publish = Handoff.publish
 
-    def early(self: Handoff, *args: Any) -> Outcome:
+    def early(self: Handoff, *args: Any) -> Unclear:
         self._fs.fsync(args[2])
         return publish(self, *args)
 
@@ -39,10 +40,10 @@ def fsync_of_the_source_directory(patch: Patch) -> None:
     """tmp/ is fsynced instead of new/: a journal forgives that, other media do not"""
     publish = Handoff.publish
 
-    def wrong(self: Handoff, *args: Any) -> Outcome:
-        outcome = publish(self, *args)
+    def wrong(self: Handoff, *args: Any) -> Unclear:
+        unclear = publish(self, *args)
         self._fs.fsync(args[0])
-        return outcome
+        return unclear
 
     patch.setattr(Handoff, "publish", wrong)
     patch.setattr(DirectorySync, "sync", lambda _: True)
@@ -50,7 +51,7 @@ def fsync_of_the_source_directory(patch: Patch) -> None:
 
 def no_file_fsync(patch: Patch) -> None:
     """the file is renamed into view without an fsync"""
-    patch.setattr(Delivery, "_fsync", lambda *_: True)
+    patch.setattr(Attempt, "_fsync", lambda *_: True)
 
 
 def rename_before_fsync(patch: Patch) -> None:
@@ -72,15 +73,15 @@ def rename_before_fsync(patch: Patch) -> None:
 
 def fsync_tried_again_on_the_same_file(patch: Patch) -> None:
     """after a failed fsync the same file is fsynced once more, which says nothing"""
-    fsync = Delivery._fsync
+    fsync = Attempt._fsync
 
-    def twice(self: Delivery, fd: int) -> bool:
+    def twice(self: Attempt, *args: Any) -> bool:
         try:
-            return fsync(self, fd)
+            return fsync(self, *args)
         except OSError:
-            return fsync(self, fd)
+            return fsync(self, *args)
 
-    patch.setattr(Delivery, "_fsync", twice)
+    patch.setattr(Attempt, "_fsync", twice)
 
 
 def fsync_error_ignored(patch: Patch) -> None:
@@ -109,46 +110,47 @@ def close_error_ignored(patch: Patch) -> None:
 def short_write_ignored(patch: Patch) -> None:
     """write is called once and taken to have written all"""
 
-    def once(fs: Any, fd: int, data: bytes) -> int:
-        fs.write(fd, data)
-        return len(data)
-
-    patch.setattr(delivery, "_write_fully", once)
+    patch.setattr(attempt, "_write_rest", lambda *_: None)
 
 
 def _two_are_a_crowd(patch: Patch) -> None:
-    patch.setattr(delivery, "_SYNCFS_FROM", 2)
+    patch.setattr(attempt, "_SYNCFS_FROM", 2)
 
 
 def batch_acknowledged_before_its_fsync(patch: Patch) -> None:
     """the syncfs before the renames is all that a batch gets"""
     _two_are_a_crowd(patch)
-    sync_all = Delivery._sync_all
+    sync_all = Attempt._sync_all
 
-    def enough(self: Delivery, *args: Any) -> Any:
+    def enough(self: Attempt, *args: Any) -> Any:
         patch.setattr(DirectorySync, "sync", lambda _: True)
         return sync_all(self, *args)
 
-    patch.setattr(Delivery, "_sync_all", enough)
+    patch.setattr(Attempt, "_sync_all", enough)
 
 
 def batch_without_syncfs(patch: Patch) -> None:
     """a batch is renamed into view without the syncfs that stands for its fsyncs"""
     _two_are_a_crowd(patch)
-    patch.setattr(Delivery, "_sync_all", lambda *args: args[-1])
+    patch.setattr(Attempt, "_sync_all", lambda *args: args[-1])
 
 
 def link_and_trust_EEXIST(patch: Patch) -> None:
     """published by link and unlink; EEXIST is taken for a name that somebody else has"""
 
-    def publish(self: Handoff, src_dir: int, src: str, dst_dir: int, dst: str, _: float) -> Outcome:
-        try:
-            self._fs.link(src, dst, src_dir, dst_dir)
-        except OSError as error:
-            handoff.remove_quietly(self._fs, src_dir, src)
-            return Outcome(NOT_DONE, 1, error)
-        self._fs.unlink(src, src_dir)
-        return Outcome(DONE, 1, None)
+    def publish(
+        self: Handoff, src_dir: int, srcs: list[str], dst_dir: int, dsts: list[str], *_: Any
+    ) -> Unclear:
+        unclear = {}
+        for index, (src, dst) in enumerate(zip(srcs, dsts, strict=True)):
+            try:
+                self._fs.link(src, dst, src_dir_fd=src_dir, dst_dir_fd=dst_dir)
+            except OSError as error:
+                handoff.remove_quietly(self._fs, src_dir, src)
+                unclear[index] = Outcome(NOT_DONE, 1, error)
+            else:
+                self._fs.unlink(src, dir_fd=src_dir)
+        return unclear
 
     patch.setattr(Handoff, "publish", publish)
 
@@ -196,12 +198,15 @@ def identity_by_inode(patch: Patch) -> None:
     """what is there under our name counts as ours only if its inode number is that of our file"""
     publish = Handoff.publish
 
-    def by_inode(self: Handoff, *args: Any) -> Outcome:
-        number = self._fs.stat(args[1], args[0]).st_ino
-        outcome = publish(self, *args)
-        if outcome.error and outcome.kind == DONE and self._fs.stat(args[3], args[2]).st_ino != number:
-            return Outcome(NOT_DONE, outcome.renames, outcome.error)
-        return outcome
+    def by_inode(
+        self: Handoff, src_dir: int, srcs: list[str], dst_dir: int, dsts: list[str], *rest: Any
+    ) -> Unclear:
+        numbers = [self._fs.stat(src, src_dir).st_ino for src in srcs]
+        unclear = publish(self, src_dir, srcs, dst_dir, dsts, *rest)
+        for index, outcome in unclear.items():
+            if outcome.kind == DONE and self._fs.stat(dsts[index], dst_dir).st_ino != numbers[index]:
+                unclear[index] = Outcome(NOT_DONE, outcome.renames, outcome.error)
+        return unclear
 
     patch.setattr(Handoff, "publish", by_inode)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import types
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -22,8 +23,8 @@ Patch = pytest.MonkeyPatch
 def name_from_the_clock_alone(patch: Patch) -> None:
     """names are made of the second and the process, without random bits"""
 
-    def coarse(self: UniqueNames, hashed_id: str = "") -> str:
-        return f"{self._fs.time_ns() // 10**9}.P4711{hashed_id}.host"
+    def coarse(self: UniqueNames, hashed_ids: Sequence[str]) -> list[str]:
+        return [f"{self._fs.time_ns() // 10**9}.P4711{hashed_id}.host" for hashed_id in hashed_ids]
 
     patch.setattr(UniqueNames, "new", coarse)
 
@@ -87,7 +88,7 @@ def flags_by_copy_and_unlink(patch: Patch) -> None:
         fs.fsync(new)
         fs.close(new)
         fs.close(old)
-        fs.unlink(message.name, dirs.fd(message.subdir))
+        fs.unlink(message.name, dir_fd=dirs.fd(message.subdir))
 
     patch.setattr(Reading, "rename", copy)
 

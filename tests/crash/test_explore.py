@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import pytest
 
-from maildir_safe.maildir import Maildir, delivery
+from maildir_safe.maildir import Maildir, attempt
 from maildir_safe.testing import simhistories as histories
 from maildir_safe.testing.explore import Explorer, Figures, History
 from maildir_safe.testing.simfs import PROFILES, Fault, Mode
@@ -106,7 +106,7 @@ def test_delivery_survives_every_kind_of_medium(history: History, mode: Mode) ->
 @pytest.mark.parametrize("profile", ["local", "nfs3", "coda"])
 @pytest.mark.parametrize("mode", MODES)
 def test_a_batch(profile: str, mode: Mode, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(delivery, "_SYNCFS_FROM", 2)  # so that two are enough for a syncfs
+    monkeypatch.setattr(attempt, "_SYNCFS_FROM", 2)  # so that two are enough for a syncfs
     explorer = Explorer(histories.deliver_batch, profile, mode)
     calls = {call.kind for call in explorer.run().server.history}
     assert ("syncfs" in calls) == (profile == "local")

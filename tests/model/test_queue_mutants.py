@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -162,7 +162,7 @@ def marker_goes_first(patch: Patch) -> None:
     original = Spool._empty
 
     def empty(self: Spool, worker: str, dir_fd: int) -> int:
-        self._fs.unlink(worker, self._layout.fd["fenced"])
+        self._fs.unlink(worker, dir_fd=self._layout.fd["fenced"])
         return original(self, worker, dir_fd)
 
     patch.setattr(Spool, "_empty", empty)
@@ -191,7 +191,13 @@ def gen_not_raised(patch: Patch) -> None:
 
 def gen_in_the_maildir(patch: Patch) -> None:
     patch.setattr(Item, "maildir_name", property(lambda self: f"{self.id}g{self.gen},S={self.size}"))
-    patch.setattr(Item, "__post_init__", _name_of)
+    original = Item.__init__
+
+    def init(self: Item, *args: Any) -> None:
+        original(self, *args)
+        self.name = f"{self.id},S={self.size},g{self.gen},t{self.tries},n{self.not_before},{self.states}"
+
+    patch.setattr(Item, "__init__", init)
 
 
 def never_synced(part: str, patch: Patch) -> None:
@@ -220,10 +226,6 @@ def _mark(self: Watch, worker: str, n: int) -> None:  # noqa: ARG001
         self._fs.close(self._fs.create(worker, self._layout.fd["fenced"]))
     except OSError:
         pass
-
-
-def _name_of(self: Item) -> None:
-    self.name = f"{self.id},S={self.size},g{self.gen},t{self.tries},n{self.not_before},{self.states}"
 
 
 class Mutant(NamedTuple):

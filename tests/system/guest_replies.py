@@ -177,12 +177,12 @@ class CutsTheCable(OsFileSystem):
         self._cut = cut
         self.mending = threading.Timer(AWAY, mend)
 
-    def rename(self, src: str, dst: str, src_dir_fd: int, dst_dir_fd: int) -> None:
+    def rename(self, src: str, dst: str, *, src_dir_fd: int, dst_dir_fd: int) -> None:
         if next(self._numbers) == 3:
             self._cut()
             self.mending.start()
         try:
-            super().rename(src, dst, src_dir_fd, dst_dir_fd)
+            super().rename(src, dst, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
         except OSError as error:
             self.told[os.strerror(error.errno or 0)] += 1
             raise

@@ -212,6 +212,10 @@ def test_an_fsync_that_is_interrupted_before_it_begins_leaves_nobody_waiting() -
 
         __enter__ = interrupt
 
+        @staticmethod
+        def acquire(blocking: bool) -> bool:
+            return blocking
+
         def __exit__(self, *_: object) -> None:
             raise AssertionError("never entered")
 

@@ -338,7 +338,7 @@ def test_a_maildir_that_is_replaced_while_in_use_is_found_again() -> None:
     lab.maildir.deliver(b"old\n")
     admin = SimHost(lab.server)
     root = admin.open_dir("/")
-    admin.rename("m", "m.old", root, root)
+    admin.rename("m", "m.old", src_dir_fd=root, dst_dir_fd=root)
     Maildir("/m", fs=admin)
     admin.sleep(6)
     lab.maildir.deliver(b"new\n")
@@ -350,7 +350,7 @@ def test_a_folder_that_was_removed_meanwhile_is_made_again() -> None:
     lab.maildir.deliver(b"1\n", folder="Lists")
     admin = SimHost(lab.server)
     root = admin.open_dir("/m")
-    admin.rename(".Lists", "gone", root, root)
+    admin.rename(".Lists", "gone", src_dir_fd=root, dst_dir_fd=root)
     lab.host.sleep(6)
     lab.maildir.deliver(b"2\n", folder="Lists")
     assert [

@@ -39,8 +39,9 @@ class Scene:
         host.write(fd, data)
         host.close(fd)
 
-    def publish(self, deadline: float = FAR) -> Outcome:
-        return Handoff(self.host).publish(self.a, "src", self.b, "dst", deadline)
+    def publish(self, deadline: float = FAR, replaces: bool = False) -> Outcome:
+        unclear = Handoff(self.host).publish(self.a, ["src"], self.b, ["dst"], deadline, replaces)
+        return unclear.get(0, Outcome(DONE, 1, None))
 
     def names(self) -> tuple[list[str], list[str]]:
         truth = SimHost(self.server)
@@ -112,12 +113,12 @@ def test_moved_on_by_a_reader_is_done() -> None:
     b = reader.open_dir("/b")
     real = scene.host.rename
 
-    def rename(src: str, dst: str, src_dir: int, dst_dir: int) -> None:
+    def rename(src: str, dst: str, **directories: int) -> None:
         try:
-            real(src, dst, src_dir, dst_dir)
+            real(src, dst, **directories)
         finally:
             if "dst" in reader.listdir(b):
-                reader.unlink("dst", b)
+                reader.unlink("dst", dir_fd=b)
 
     scene.host.rename = rename  # type: ignore[method-assign]
     assert scene.publish().kind == DONE
@@ -128,9 +129,9 @@ def test_moved_on_by_a_reader_is_done() -> None:
 def test_source_gone_and_too_old_is_unknown() -> None:
     """A janitor may have taken it: absence proves nothing any more."""
     scene = Scene(Fault("rename", errno.ENOENT, "none", times=9))
-    scene.host.unlink("src", scene.a)
+    scene.host.unlink("src", dir_fd=scene.a)
     deadline = scene.host.boottime() + 0.0005
-    outcome = Handoff(scene.host).publish(scene.a, "src", scene.b, "dst", deadline)
+    outcome = scene.publish(deadline)
     assert outcome.kind == UNKNOWN
     ROWS["- / -"].add("too old")
 
@@ -158,7 +159,7 @@ def test_a_replacement_that_is_refused_is_withdrawn_and_the_old_file_stays(error
     scene = Scene(Fault("rename", error, times=9, match="-> /b/dst"))
     scene.put(scene.host, scene.b, "dst", b"old")
     started = scene.host.monotonic()
-    outcome = Handoff(scene.host).replace(scene.a, "src", scene.b, "dst", FAR)
+    outcome = scene.publish(replaces=True)
     assert outcome.kind == NOT_DONE
     assert scene.host.monotonic() - started < 2
     assert scene.names() == ([], ["dst"])
@@ -169,7 +170,7 @@ def test_a_replacement_that_is_refused_is_withdrawn_and_the_old_file_stays(error
 def test_a_replacement_whose_reply_was_lost_is_done(error: int) -> None:
     scene = Scene(Fault("rename", error, "done"))
     scene.put(scene.host, scene.b, "dst", b"old")
-    assert Handoff(scene.host).replace(scene.a, "src", scene.b, "dst", FAR).kind == DONE
+    assert scene.publish(replaces=True).kind == DONE
     assert scene.names() == ([], ["dst"])
     assert scene.host.read(scene.host.open("dst", scene.b), 9) == b"mail"
 

@@ -42,8 +42,8 @@ class Vfat(OsFileSystem):
     def open(self, name: str, dir_fd: int | None = None) -> int:
         return super().open(self._true(name), dir_fd)
 
-    def rename(self, src: str, dst: str, src_dir_fd: int, dst_dir_fd: int) -> None:
-        super().rename(self._true(src), dst, src_dir_fd, dst_dir_fd)
+    def rename(self, src: str, dst: str, *, src_dir_fd: int, dst_dir_fd: int) -> None:
+        super().rename(self._true(src), dst, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
 
     def _true(self, name: str) -> str:
         return self._long if name == ALIAS else name

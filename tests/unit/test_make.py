@@ -51,10 +51,10 @@ def test_two_make_it_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
     one, other = SimHost(server, "a"), SimHost(server, "b")
     rename: Callable[..., None] = one.rename
 
-    def too_late(src: str, dst: str, src_dir: int, dst_dir: int) -> None:
+    def too_late(src: str, dst: str, **directories: int) -> None:
         monkeypatch.setattr(one, "rename", rename)
         Maildir("/m", fs=other).deliver(b"first\n")
-        rename(src, dst, src_dir, dst_dir)
+        rename(src, dst, **directories)
 
     monkeypatch.setattr(one, "rename", too_late)
     Maildir("/m", fs=one).deliver(b"second\n")

@@ -18,8 +18,8 @@ from maildir_safe.probe.second import RENAME_ROUNDS
 class EmptiesDirectories(OsFileSystem):
     """As fusefat does: a directory is empty once it is renamed."""
 
-    def rename(self, src: str, dst: str, src_dir_fd: int, dst_dir_fd: int) -> None:
-        super().rename(src, dst, src_dir_fd, dst_dir_fd)
+    def rename(self, src: str, dst: str, *, src_dir_fd: int, dst_dir_fd: int) -> None:
+        super().rename(src, dst, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
         moved = Path(f"/proc/self/fd/{dst_dir_fd}", dst)
         if moved.is_dir():
             shutil.rmtree(moved)

@@ -31,8 +31,8 @@ class Recording(OsFileSystem):
         self.log.append(("create", (fd, name)))
         return fd
 
-    def rename(self, src: str, dst: str, src_dir_fd: int, dst_dir_fd: int) -> None:
-        super().rename(src, dst, src_dir_fd, dst_dir_fd)
+    def rename(self, src: str, dst: str, *, src_dir_fd: int, dst_dir_fd: int) -> None:
+        super().rename(src, dst, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
         self.log.append(("rename", (src, dst)))
 
     def fsync(self, fd: int) -> None:  # type: ignore[override]

@@ -39,21 +39,57 @@ def listings(host: SimHost, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return listed
 
 
-def test_a_claim_after_a_put_lists_one_directory(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_claim_after_a_put_lists_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     server = new_server()
     _, other = queue_at(server, "other")
     put(other, "other's")
     host, queue = queue_at(server, "own")
     assert take(queue, 9) == ["other's"]
     put(queue, "first")
-    assert take(queue, 9) == ["first"]
-    put(queue, "own")
+    assert take(queue) == ["first"]
     listed = listings(host, monkeypatch)
+    for text in ("second", "third"):
+        put(queue, text)
+        assert take(queue) == [text]
+    assert listed == []
+
+
+def test_what_was_returned_to_the_own_bucket_is_found_by_listing_that_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    host, queue = queue_at(new_server(), "own")
+    put(queue, "own")
     [claim] = queue.claim()
-    assert claim.read() == b"own"
+    assert queue.claim() == []
+    claim.release()
+    listed = listings(host, monkeypatch)
+    assert take(queue) == ["own"]
     target = queue._writer.current()
     assert target is not None
     assert set(listed) == {target.dir_fd}
+
+
+def test_what_was_put_long_ago_may_be_anybodys_and_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = new_server()
+    host, queue = queue_at(server, "own")
+    _, other = queue_at(server, "other")
+    put(queue, "first")
+    assert take(queue, 9) == ["first"]
+    for text in ("second", "third"):
+        put(queue, text)
+    assert sorted(take(other, 9)) == ["second", "third"]
+    host.sleep(2.0)
+    put(other, "other's")
+    renamed = []
+    rename = host.rename
+
+    def counted(src: str, dst: str, **directories: int) -> None:
+        renamed.append(src)
+        rename(src, dst, **directories)
+
+    monkeypatch.setattr(host, "rename", counted)
+    assert take(queue, 9) == ["other's"]
+    assert len(renamed) == 1, "it tried for what others have had"
 
 
 def test_others_items_are_claimed_however_many_of_its_own_a_process_has() -> None:

@@ -58,7 +58,7 @@ def test_fsync_of_a_file_makes_its_contents_durable_but_not_its_name() -> None:
 def test_fsync_of_the_destination_makes_a_rename_durable(mode: Mode) -> None:
     server, a, tmp, new = started(mode=mode)
     put(a, "x", tmp)
-    a.rename("x", "x", tmp, new)
+    a.rename("x", "x", src_dir_fd=tmp, dst_dir_fd=new)
     assert any("/new/x" not in state for state in after_every_crash(server))
     a.fsync(new)
     assert all(state["/new/x"] == b"mail" for state in after_every_crash(server))
@@ -70,7 +70,7 @@ def test_a_rename_is_kept_whole_except_in_weak_mode() -> None:
         server, a, tmp, new = started(mode=mode)  # type: ignore[arg-type]
         put(a, "x", tmp)
         a.fsync(tmp)
-        a.rename("x", "x", tmp, new)
+        a.rename("x", "x", src_dir_fd=tmp, dst_dir_fd=new)
         states[mode] = {tuple(sorted(state)) for state in after_every_crash(server)}
     assert states["atomic"] == {("/tmp/x",), ("/new/x",)}
     assert states["weak"] == states["atomic"] | {(), ("/new/x", "/tmp/x")}
@@ -121,7 +121,7 @@ def test_a_failed_call_was_not_executed_or_was_or_will_be(effect: str, at_once: 
     server, a, tmp, new = started("nfs3", faults=(fault,))
     put(a, "x", tmp)
     with pytest.raises(OSError, match="Input/output"):
-        a.rename("x", "x", tmp, new)
+        a.rename("x", "x", src_dir_fd=tmp, dst_dir_fd=new)
     assert ("/tmp/x" in server.files()) == at_once
     a.sleep(6)
     assert ("/tmp/x" in server.files()) == later
@@ -159,7 +159,7 @@ def test_links_are_refused_as_measured(profile: str, code: str) -> None:
     _, a, tmp, new = started(profile)
     put(a, "x", tmp)
     with pytest.raises(OSError, match="x") as caught:
-        a.link("x", "x", tmp, new)
+        a.link("x", "x", src_dir_fd=tmp, dst_dir_fd=new)
     assert errno.errorcode[caught.value.errno or 0] == code
 
 
@@ -182,17 +182,17 @@ def test_a_name_that_is_gone_stays_present_on_nfs_but_rename_tells() -> None:
     b_tmp, b_new = b.open_dir("/tmp"), b.open_dir("/new")
     put(a, "x", a_tmp)
     b.stat("x", b_tmp)
-    a.rename("x", "y", a_tmp, a_new)
+    a.rename("x", "y", src_dir_fd=a_tmp, dst_dir_fd=a_new)
     assert b.stat("x", b_tmp).st_size == 4
     with pytest.raises(FileNotFoundError):
-        b.rename("x", "z", b_tmp, b_new)
+        b.rename("x", "z", src_dir_fd=b_tmp, dst_dir_fd=b_new)
 
 
 def test_after_a_lost_reply_a_look_up_of_the_target_says_absent() -> None:
     _, a, tmp, new = started("nfs3", faults=(Fault("rename", errno.EIO, "done"),))
     put(a, "x", tmp)
     with pytest.raises(OSError, match="Input"):
-        a.rename("x", "x", tmp, new)
+        a.rename("x", "x", src_dir_fd=tmp, dst_dir_fd=new)
     with pytest.raises(FileNotFoundError):
         a.stat("x", new)
     assert a.listdir(new) == ["x"]
@@ -204,9 +204,9 @@ def test_write_back_two_hosts_both_win_and_the_second_gets_a_conflict() -> None:
     a.sleep(21)
     b = SimHost(server, "b")
     b_tmp, b_new = b.open_dir("/tmp"), b.open_dir("/new")
-    a.rename("x", "a", a_tmp, a_new)
+    a.rename("x", "a", src_dir_fd=a_tmp, dst_dir_fd=a_new)
     assert b.listdir(b_tmp) == ["x"]
-    b.rename("x", "b", b_tmp, b_new)
+    b.rename("x", "b", src_dir_fd=b_tmp, dst_dir_fd=b_new)
     server.settle()
     assert list(server.files()) == ["/new/a"]
     assert len(server.conflicts) == 1
@@ -234,7 +234,7 @@ def test_coda_resolves_cleanly_only_when_the_source_is_looked_at_first(first: st
     server, a, tmp, new = started("coda")
     server.replica_down()
     put(a, "x", tmp)
-    a.rename("x", "x", tmp, new)
+    a.rename("x", "x", src_dir_fd=tmp, dst_dir_fd=new)
     a.sleep(21)
     server.replica_up()
     b = SimHost(server, "b")
@@ -259,7 +259,7 @@ def test_names_a_mount_refuses_and_folds() -> None:
     put(a, "Mail", tmp)
     with pytest.raises(FileExistsError):
         a.create("mAIL", tmp)
-    a.unlink("MAIL", tmp)
+    a.unlink("MAIL", dir_fd=tmp)
     assert a.listdir(tmp) == []
     with pytest.raises(OSError, match="long"):
         a.create("y" * 256, tmp)

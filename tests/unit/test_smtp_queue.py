@@ -17,7 +17,7 @@ from smtp_support import Serve, Wire, serving, until
 from benchmarks.smtp_client import Load, send, wire_form
 from maildir_safe import Maildir, Queue
 from maildir_safe.cli import main
-from maildir_safe.maildir.delivery import Letter
+from maildir_safe.maildir.letter import Letter
 from maildir_safe.queue.writer import Writer
 from maildir_safe.smtp.auth import hash_password
 from maildir_safe.smtp.background import BackgroundServer

@@ -66,10 +66,10 @@ def test_a_maildir_takes_what_is_stored_unless_it_is_told_otherwise(fs: OneMount
     write(fs, {"separator": ";", "staging": "new"})
     maildir = Maildir(fs.root / "box", fs=fs)
     assert maildir.deliver(b"x\n", flags="S").path.endswith(";2,S")
-    assert maildir._delivery._staging == "new"
+    assert not maildir._delivery._in_tmp
     told = Maildir(fs.root / "box", separator=":", staging="tmp", fs=fs)
     assert told.deliver(b"x\n", flags="S").path.endswith(":2,S")
-    assert told._delivery._staging == "tmp"
+    assert told._delivery._in_tmp
     assert maildir.folder("sub").deliver(b"x\n", flags="S").path.endswith(";2,S")
 
 

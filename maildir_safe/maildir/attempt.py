@@ -1,0 +1,253 @@
+"""One attempt at a batch of letters for one directory: write, make durable, publish, make that durable.
+
+The order of the steps is what makes it safe (ARCHITECTURE.md, "Durable before acknowledged"):
+
+1. create, write and close each file in tmp/, with an fsync each, or with one syncfs for all;
+2. rename each into new/ (`Handoff.publish`);
+3. one fsync of new/, started after the last rename.
+
+What fails in step 1 or 2 is refused and leaves nothing behind; a failure in step 3 is
+`UnknownOutcome`, because the message is visible by then.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from maildir_safe.commit import UNSUPPORTED
+from maildir_safe.errors import TemporaryError, UnknownOutcome, fsync_failed, storage_error
+from maildir_safe.handoff import DONE, NOT_DONE, Handoff, close_quietly, remove_quietly
+from maildir_safe.maildir.letter import Proof
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from maildir_safe.fs import FileSystem
+    from maildir_safe.handoff import Outcome
+    from maildir_safe.maildir.directories import Directories
+    from maildir_safe.maildir.letter import Letter
+    from maildir_safe.names import UniqueNames
+
+JANITOR_AGE = 36 * 3600.0
+"""Seconds after which a file in tmp/ is taken for abandoned (maildir(5))."""
+
+_SYNCFS_FROM = 3  # one syncfs is faster than so many fsyncs one after the other
+_SYNCFS_TYPES = {"ext4", "xfs", "btrfs", "f2fs", "tmpfs"}  # local, and their syncfs reports errors
+_SYNCFS_KERNEL = [5, 17]
+_KERNEL = [int(number) for number in os.uname().release.replace("-", ".").replace("+", ".").split(".")[:2]]
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+
+
+class Attempt:
+    """What the letters of a batch have in common while they are delivered.
+
+    Args:
+        fs: the file system's calls.
+        path: the Maildir, for messages.
+        dirs: its open directories.
+        subdir: the one that the letters go to.
+        in_tmp: write them in tmp/; else where they go, under a dot name.
+        handoff: renames.
+
+    Attributes:
+        two_file_systems: a letter could not be renamed out of tmp/.
+    """
+
+    two_file_systems = False
+
+    def __init__(
+        self, fs: FileSystem, path: str, dirs: Directories, subdir: str, in_tmp: bool, handoff: Handoff
+    ) -> None:
+        self._fs = fs
+        self._dirs = dirs
+        self._subdir = subdir
+        self._path = path
+        self._target = dirs.fd(subdir)
+        self._in_tmp = in_tmp
+        self._stage, self._prefix = (dirs.tmp, "") if in_tmp else (self._target, ".")
+        self._handoff = handoff
+        self._deadline = fs.boottime() + JANITOR_AGE / 2
+        self._marks: list[float] = []
+
+    def run(self, letters: Sequence[Letter], names: UniqueNames, require: str | None) -> int:
+        """Deliver; what became of each is in the letter.
+
+        Args:
+            names: makes unique names.
+            require: refuse a letter whose durability would be less than this level.
+
+        Returns:
+            How many are delivered.
+
+        Raises:
+            OSError: a directory cannot be opened.
+        """
+        barrier = None
+        # not where they are written in two directories: those may be two file systems
+        if self._in_tmp and len(letters) >= _SYNCFS_FROM and has_syncfs(self._dirs):
+            # private, and older than the first write: an error is reported once a descriptor
+            barrier = self._fs.open_dir("tmp", self._dirs.root)
+        try:
+            for letter, name in zip(letters, names.new([one.hashed_id for one in letters]), strict=True):
+                letter.unique = name
+            letters = self._write(letters, barrier is None, require)
+            if barrier is not None:
+                letters = self._sync_all(barrier, letters)
+            return self._finish(self._publish(letters))
+        finally:
+            if barrier is not None:
+                close_quietly(self._fs, barrier)
+
+    def _write(self, letters: Sequence[Letter], fsync: bool, require: str | None) -> Sequence[Letter]:
+        """Make the letters' files, complete and closed; those that are."""
+        fs, stage, written = self._fs, self._stage, []
+        now, marks, timed = fs.monotonic, self._marks, len(letters) == 1
+        for letter in letters:
+            draft = self._prefix + letter.unique
+            fd, step = -1, "create"
+            try:
+                if timed:
+                    marks.append(now())
+                fd = fs.create(draft, stage)
+                if timed:
+                    marks.append(now())
+                step = "write"
+                for chunk in letter.source.chunks:
+                    done = fs.write(fd, chunk)
+                    if done < len(chunk):
+                        _write_rest(fs, fd, chunk, done)
+                    letter.size += len(chunk)
+                if letter.mtime_ns is not None:
+                    step = "date"
+                    fs.utime(draft, stage, letter.mtime_ns)
+                if timed:
+                    marks.append(now())
+                if fsync:
+                    step = "fsync"
+                    letter.synced = self._fsync(fd, require)
+                if timed:
+                    marks.append(now())
+                step, closing, fd = "close", fd, -1
+                fs.close(closing)
+                if timed:
+                    marks.append(now())
+            except BaseException as error:  # one letter's error must not become its neighbours'
+                if fd >= 0:
+                    close_quietly(fs, fd)
+                remove_quietly(fs, stage, draft)
+                if not isinstance(error, Exception):
+                    raise
+                letter.error = self._not_written(letter, step, error)
+            else:
+                written.append(letter)
+        return written
+
+    def _not_written(self, letter: Letter, step: str, error: Exception) -> Exception:
+        if not isinstance(error, OSError):
+            return error
+        letter.again = _worth_a_new_file(step, error)
+        place = "tmp" if self._in_tmp else letter.subdir
+        failure = storage_error(f"{step} {self._path}/{place}/{self._prefix}{letter.unique}", error)
+        failure.__cause__ = error
+        return failure
+
+    def _fsync(self, fd: int, require: str | None) -> bool:
+        """False where the mount has no fsync."""
+        try:
+            self._fs.fsync(fd)
+        except OSError as error:
+            if error.errno not in UNSUPPORTED:
+                raise
+            if require not in (None, "none"):
+                raise TemporaryError(
+                    f"{self._path}: the mount cannot fsync, and {require!r} is required"
+                ) from None
+            return False
+        return True
+
+    def _sync_all(self, barrier: int, letters: Sequence[Letter]) -> Sequence[Letter]:
+        """One syncfs for the batch; if it fails, nobody knows whose pages are lost: all start over."""
+        try:
+            self._fs.syncfs(barrier)
+        except OSError as error:
+            for letter in letters:
+                remove_quietly(self._fs, self._stage, self._prefix + letter.unique)
+                letter.again = True
+                letter.error = storage_error(f"syncfs {self._path}", error)
+            return []
+        return letters
+
+    def _publish(self, letters: Sequence[Letter]) -> Sequence[Letter]:
+        """Rename them into view; those that are there."""
+        if not letters:
+            return []
+        drafts, finals = [], []
+        for letter in letters:
+            drafts.append(self._prefix + letter.unique)
+            letter.name = letter.final or f"{letter.unique},S={letter.size}{letter.info}"
+            finals.append(letter.name)
+        unclear = self._handoff.publish(
+            self._stage, drafts, self._target, finals, self._deadline, letters[0].replaces
+        )
+        if self._marks:
+            self._marks.append(self._fs.monotonic())
+        for index, outcome in unclear.items():
+            letter = letters[index]
+            letter.renames = outcome.renames
+            if outcome.kind != DONE:
+                letter.error = self._refused(letter, outcome)
+        return [letter for letter in letters if letter.error is None] if unclear else letters
+
+    def _refused(self, letter: Letter, outcome: Outcome) -> TemporaryError:
+        """What to say of a handover that was not done, or is not known to be."""
+        error = outcome.error or OSError(errno.EIO, "no error was given")
+        path = f"{self._path}/{self._subdir}/{letter.name}"
+        failure = storage_error(f"rename into {path}", error)
+        if outcome.kind != NOT_DONE:
+            return UnknownOutcome(f"{failure}; it may be there, keep the message", path)
+        if error.errno == errno.EXDEV and self._in_tmp:
+            self.two_file_systems = letter.again = True
+        too_old = self._fs.boottime() > self._deadline
+        # a directory that was replaced, or a queue's bucket that was removed, is opened anew
+        letter.again |= too_old or error.errno in (errno.ENOENT, errno.ESTALE)
+        return failure
+
+    def _finish(self, letters: Sequence[Letter]) -> int:
+        """One fsync of the directory that they are in, and they are delivered; how many."""
+        if not letters:
+            return 0
+        level = self._dirs.durability
+        try:
+            if not self._dirs.sync[self._subdir].sync() and level == "full":
+                level = "file"
+        except OSError as error:
+            place = f"{self._path}/{self._subdir}"
+            for letter in letters:
+                letter.error = fsync_failed(place, f"{place}/{letter.name}", error)
+            return 0
+        if self._marks:
+            self._marks.append(self._fs.monotonic())
+        proof = Proof(f"{self._path}/{self._subdir}", level, self._marks)
+        for letter in letters:
+            letter.proof = proof
+        return len(letters)
+
+
+def _write_rest(fs: FileSystem, fd: int, data: bytes, done: int) -> None:
+    """Signals, quotas and pipes make short writes."""
+    while done < len(data):
+        done += fs.write(fd, memoryview(data)[done:])
+
+
+def _worth_a_new_file(step: str, error: OSError) -> bool:
+    """Whether a new file may succeed: after a failed fsync, a taken name, or in directories opened anew."""
+    if step == "fsync":
+        return error.errno not in _FULL
+    return step == "create" and error.errno in (errno.EEXIST, errno.ENOENT, errno.ESTALE)
+
+
+def has_syncfs(dirs: Directories) -> bool:
+    """Whether one syncfs makes all files of a batch durable, and reports what it could not write."""
+    return dirs.fstype in _SYNCFS_TYPES and _KERNEL >= _SYNCFS_KERNEL

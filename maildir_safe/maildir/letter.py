@@ -1,0 +1,109 @@
+"""A message on its way into a directory."""
+
+from __future__ import annotations
+
+from maildir_safe.errors import UnknownOutcome
+from maildir_safe.maildir.receipt import Receipt
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from maildir_safe.maildir.source import Source
+
+TRIES = 3
+"""How often a letter is tried whose failure a new file may mend."""
+
+
+class Proof:
+    """What the letters of one batch have in common when they are durable.
+
+    Attributes:
+        place: the directory that they are in, as a path.
+        level: how durable they are; see `receipt.LEVELS`.
+        marks: when each step was over, for a batch of one; else empty.
+    """
+
+    __slots__ = ("level", "marks", "place")
+
+    def __init__(self, place: str, level: str, marks: Sequence[float]) -> None:
+        self.place = place
+        self.level = level
+        self.marks = marks
+
+
+class Letter:
+    """One message on its way: what it is, where it goes, and what became of it.
+
+    Args:
+        source: the message.
+
+    Attributes:
+        subdir: the directory it goes to.
+        info: what follows the size in its name.
+        hashed_id: its delivery id, as `names.id_hash` makes it.
+        tries: how many attempts are left.
+        final: the name to publish under; by default a new unique name, its size and `info`.
+        mtime_ns: the file's date, nanoseconds since 1970; by default when it was written.
+        replaces: whether a message under the name `final` may be there already, to be replaced.
+        unique: its unique name, new for each attempt.
+        name: what it was published as, or was to be.
+        size: bytes in the file.
+        renames: rename calls that it took.
+        synced: whether the file was fsynced, which some mounts cannot.
+        proof: set when it is delivered; else `error` says why not.
+        again: whether a new file, or directories opened anew, may help.
+    """
+
+    # as they are for nearly all letters: a batch is made in half the time
+    subdir = "new"
+    info = ""
+    hashed_id = ""
+    tries = TRIES
+    final = ""
+    mtime_ns: int | None = None
+    replaces = False
+    unique = ""
+    name = ""
+    size = 0
+    renames = 1
+    synced = True
+    proof: Proof | None = None
+    error: BaseException | None = None
+    again = False
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+
+    def reset(self) -> None:
+        """Ready for another attempt."""
+        self.size = 0
+        self.renames = 1
+        self.synced = True
+        self.error = None
+        self.again = False
+
+    def outcome(self) -> Receipt | BaseException:
+        """The receipt, or why there is none."""
+        proof = self.proof
+        if proof is None:
+            return self.failure()
+        return Receipt(
+            f"{proof.place}/{self.name}",
+            self.name[: len(self.name) - len(self.info)],
+            proof.level if self.synced else "none",
+            self.size,
+            self.renames,
+            proof.marks,
+        )
+
+    def failure(self) -> BaseException:
+        """Why there is no receipt."""
+        return self.error or UnknownOutcome("the delivery was interrupted")
+
+    def result(self) -> Receipt:
+        """The receipt, or the error raised."""
+        outcome = self.outcome()
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return outcome

@@ -1,0 +1,58 @@
+"""Threads that share one queue: an item is in the hands of one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from maildir_safe.queue import Claim, Queue
+from maildir_safe.testing.simfs import SimHost
+from tests.model.queue_world import SPOOL, new_server
+
+
+@pytest.fixture
+def host() -> SimHost:
+    return SimHost(new_server(), "mx")
+
+
+@pytest.fixture
+def queue(host: SimHost) -> Queue:
+    queue = Queue(SPOOL, create=False, fs=host, heartbeat=False)
+    queue.put(b"one", "s@example.org", ["r@example.org"])
+    return queue
+
+
+def renames_once(host: SimHost, monkeypatch: pytest.MonkeyPatch, meanwhile: Callable[[], None]) -> None:
+    """Before the next rename, what another thread does at that moment."""
+    rename = host.rename
+
+    def interrupted(src: str, dst: str, **directories: int) -> None:
+        monkeypatch.setattr(host, "rename", rename)
+        meanwhile()
+        rename(src, dst, **directories)
+
+    monkeypatch.setattr(host, "rename", interrupted)
+
+
+def test_an_item_that_another_thread_is_claiming_is_not_claimed_twice(
+    host: SimHost, queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others: list[Claim] = []
+    assert queue.claim(9)[0].release() is None  # registers the worker: the next rename is a claim
+    renames_once(host, monkeypatch, lambda: others.extend(queue.claim(9)))
+    mine = queue.claim(9)
+    assert [claim.read() for claim in mine + others] == [b"one"]
+
+
+def test_an_item_that_was_dropped_and_is_claimed_while_it_is_given_back(
+    host: SimHost, queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [claim] = queue.claim()
+    lease = claim._lease
+    del claim
+    others: list[Claim] = []
+    renames_once(host, monkeypatch, lambda: others.extend(queue.claim(9)))
+    queue._spool.tidy(lease)
+    others.extend(queue.claim(9))
+    assert [claim.read() for claim in others] == [b"one"]
