@@ -303,8 +303,7 @@ class _Store(maildir.Maildir):
 
     def put(self, data: bytes, subdir: str, name: str, mtime_ns: int | None, replaces: bool = False) -> None:
         """Deliver under a given name, a new one unless it `replaces` what has that name."""
-        letter = Letter(Source(data))
-        letter.subdir = subdir
+        letter = Letter(Source(data), subdir)
         letter.final = name
         letter.mtime_ns = mtime_ns
         letter.replaces = replaces

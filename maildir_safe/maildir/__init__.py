@@ -345,10 +345,10 @@ class Maildir:
     # Inside
 
     def _letter(self, message: Content, head: bytes = b"", flags: str = "") -> Letter:
-        letter = Letter(Source(message, head))
-        if flags:
-            letter.subdir, letter.info = "cur", with_flags("", flags, self._open.separator())
-        return letter
+        source = Source(message, head)
+        if not flags:
+            return Letter(source)
+        return Letter(source, "cur", with_flags("", flags, self._open.separator()))
 
     def _delivered(self, hashed_id: str) -> Receipt | None:
         """The receipt of an earlier delivery with this id, if its message is still in new/ or cur/."""

@@ -55,25 +55,42 @@ class Letter:
         again: whether a new file, or directories opened anew, may help.
     """
 
-    # as they are for nearly all letters: a batch is made in half the time
-    subdir = "new"
-    info = ""
-    hashed_id = ""
-    tries = TRIES
-    final = ""
-    mtime_ns: int | None = None
-    replaces = False
-    unique = ""
-    name = ""
-    size = 0
-    renames = 1
-    synced = True
-    proof: Proof | None = None
-    error: BaseException | None = None
-    again = False
+    __slots__ = (
+        "again",
+        "error",
+        "final",
+        "hashed_id",
+        "info",
+        "mtime_ns",
+        "name",
+        "proof",
+        "renames",
+        "replaces",
+        "size",
+        "source",
+        "subdir",
+        "synced",
+        "tries",
+        "unique",
+    )
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, subdir: str = "new", info: str = "", hashed_id: str = "") -> None:
         self.source = source
+        self.subdir = subdir
+        self.info = info
+        self.hashed_id = hashed_id
+        self.tries = TRIES
+        self.final = ""
+        self.mtime_ns: int | None = None
+        self.replaces = False
+        self.unique = ""
+        self.name = ""
+        self.size = 0
+        self.renames = 1
+        self.synced = True
+        self.proof: Proof | None = None
+        self.error: BaseException | None = None
+        self.again = False
 
     def reset(self) -> None:
         """Ready for another attempt."""

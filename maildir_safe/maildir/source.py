@@ -28,10 +28,11 @@ class Source:
         repeatable: whether one can go through `chunks` again (a stream can be read only once).
     """
 
-    repeatable = True
+    __slots__ = ("chunks", "repeatable")
 
     def __init__(self, content: Content, head: bytes = b"") -> None:
         self.chunks: Iterable[bytes]
+        self.repeatable = True
         if isinstance(content, bytes):
             self.chunks = (head + content if head else content,)
         elif isinstance(content, str):

@@ -43,8 +43,7 @@ class Claim:
         item: what its name says: id, size, letters.
     """
 
-    _over = False
-    _envelope: Envelope | None = None
+    __slots__ = ("_envelope", "_fs", "_lease", "_lock", "_notes", "_over", "_spool", "item")
 
     def __init__(self, fs: FileSystem, spool: Spool, notes: Notes, lease: Lease, item: Item) -> None:
         self._fs = fs
@@ -52,6 +51,8 @@ class Claim:
         self._notes = notes
         self._lease = lease
         self._lock = Lock()
+        self._over = False
+        self._envelope: Envelope | None = None
         self.item = item
 
     def __del__(self) -> None:

@@ -45,11 +45,10 @@ class Put(Letter):
         not_before: seconds since 1970 before which it is not to be tried; 0: at once.
     """
 
-    subdir = _SUBDIR
+    __slots__ = ("not_before", "states")
 
     def __init__(self, source: Source, states: str, not_before: int) -> None:
-        super().__init__(source)
-        self.info = suffix(states, not_before)
+        Letter.__init__(self, source, _SUBDIR, suffix(states, not_before))
         self.states = states
         self.not_before = not_before
 
