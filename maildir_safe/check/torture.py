@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import time
 
-from maildir_safe.check.torture_folder import own_folder, patiently, read_all
+from maildir_safe.check.torture_folder import Room, own_folder, patiently, read_all
 from maildir_safe.check.torture_ledger import Ledger, TortureReport, reckon
 from maildir_safe.check.torture_process import Victim, life
 from maildir_safe.errors import MaildirSafeError
@@ -77,8 +77,9 @@ def _run(
     ledgers = {box: Ledger() for box in boxes}
     serial = writers
     running = [Victim(_WRITER, box, number) for number, box in enumerate(boxes)]
+    room = Room(base)
     try:
-        while (now := time.monotonic()) < until:
+        while (now := time.monotonic()) < until and not report.filled:
             progress(
                 (now - begin) / (until - begin), f"{report.acknowledged} delivered, {report.kills} kills"
             )
@@ -93,6 +94,7 @@ def _run(
                 ledgers[boxes[slot]] = Ledger()
             serial += 1
             running[slot] = Victim(_WRITER, boxes[slot], serial, leftover=leftover)
+            report.filled = not room
     finally:
         for box, writer in zip(boxes, running, strict=True):
             _bury(writer, ledgers[box], report)

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from maildir_safe.errors import MaildirSafeError
 from maildir_safe.fs import FileSystem, OsFileSystem
 from maildir_safe.maildir import Maildir
+from maildir_safe.probe.space import room_left
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,6 +17,25 @@ if TYPE_CHECKING:
     from typing import TypeVar
 
     T = TypeVar("T")
+
+
+class Room:
+    """Whether there is room enough on a mount to go on: a run must not fill it up.
+
+    Args:
+        path: a directory on it.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._least = room_left(path) / 10
+
+    def __bool__(self) -> bool:
+        """False when nine tenths are used of the space, or the files, that were left at the beginning."""
+        try:
+            return room_left(self._path) > self._least
+        except OSError:
+            return True  # the mount does not say just now
 
 
 @contextmanager

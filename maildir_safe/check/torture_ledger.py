@@ -23,6 +23,7 @@ class TortureReport:
         errors: what processes were told, and how often.
         durability: what was promised with the acknowledgements.
         seconds: how long it took.
+        filled: it was ended early, because the mount had little room left.
     """
 
     def __init__(self) -> None:
@@ -35,6 +36,7 @@ class TortureReport:
         self.errors: Counter[str] = Counter()
         self.durability: set[str] = set()
         self.seconds = 0.0
+        self.filled = False
 
     @property
     def wrong(self) -> list[str]:

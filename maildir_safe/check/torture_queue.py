@@ -13,7 +13,7 @@ import random
 import signal
 import time
 
-from maildir_safe.check.torture_folder import own_folder, patiently, read_all
+from maildir_safe.check.torture_folder import Room, own_folder, patiently, read_all
 from maildir_safe.check.torture_ledger import Ledger, TortureReport, reckon
 from maildir_safe.check.torture_process import Victim, life
 from maildir_safe.check.torture_worker import MAILDIR, RECIPIENT, SENDER, SPOOL
@@ -87,11 +87,12 @@ def torture_queue(
         report.lease, report.shared = max(LEASE, layout.shortest_lease), layout.shareable
         crew = _Crew(base, writers, random.Random(seed), report)
         try:
-            until = crew.settle() + seconds
-            while (left := until - time.monotonic()) > 0:
+            until, room = crew.settle() + seconds, Room(base)
+            while (left := until - time.monotonic()) > 0 and not report.filled:
                 progress(1 - left / seconds, f"{report.acknowledged} put, {report.kills} kills")
                 crew.strike(until)
-            crew.drain(until + seconds + 3 * report.lease + DRAIN, progress)
+                report.filled = not room
+            crew.drain(time.monotonic() + seconds + 3 * report.lease + DRAIN, progress)
         finally:
             crew.end()
         progress(1.0, "comparing")

@@ -62,6 +62,8 @@ def in_words(report: MaildirReport | QueueReport, seed: int) -> str:
         f"lost {len(report.lost)}, doubled {len(report.doubled)}, partial {len(report.partial)},"
         f" of unknown origin {len(report.unknown)}" + (f", left in the queue {len(left)}" if left else ""),
     ]
+    if report.filled:
+        lines.append("Ended early: nine tenths of the room that the mount had are used.")
     if report.passed:
         lines.append(
             f"Nothing lost, nothing doubled. A run of this size shows, with 95 % confidence, that fewer than"

@@ -41,6 +41,13 @@ def check_space(room: Room, path: str) -> Iterator[Check]:
     yield from _listing(room)
 
 
+def room_left(path: str) -> float:
+    """The share of a mount's space that is left, or of its files if that is less. Raises OSError."""
+    space = os.statvfs(path)
+    shares = [(space.f_bavail, space.f_blocks), (space.f_favail, space.f_files)]
+    return min((left / most for left, most in shares if most), default=1.0)
+
+
 def _quota(room: Room) -> Check:
     """Our own: the kernel knows it of local file systems; servers keep theirs to themselves."""
     quota, name = _Quota(), "quota of this user"
