@@ -11,9 +11,11 @@ import argparse
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 HERE = Path(__file__).parent
+PROVE_SECONDS = 1800
 PYTEST = [sys.executable, "-m", "pytest"]
 
 
@@ -66,10 +68,18 @@ def install() -> None:
 
 
 def prove() -> int:
-    """The proofs with a larger budget; what they explored is printed at the end."""
+    """The proofs with a larger budget, then other random histories for the rest of the half hour.
+
+    What was explored is printed at the end of each run.
+    """
+    until = time.monotonic() + PROVE_SECONDS
     env = {**os.environ, "PROVE": "long", "MAILDIR_SAFE_CRASH_MESSAGES": "100"}
     folders = [str(HERE / "crash"), str(HERE / "model")]
-    return subprocess.call([*PYTEST, "-q", "--timeout", "3600", *spread(2), *folders], env=env)
+    status = subprocess.call([*PYTEST, "-q", "--timeout", "3600", *spread(2), *folders], env=env)
+    random = [str(HERE / "model" / name) for name in ("test_maildir.py", "test_queue_random.py")]
+    while not status and time.monotonic() < until:
+        status = subprocess.call([*PYTEST, "-q", "--timeout", "3600", "-n", "2", *random], env=env)
+    return status
 
 
 def main() -> int:

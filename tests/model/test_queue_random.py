@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import random
 from collections.abc import Callable
 
@@ -17,6 +18,7 @@ from tests.model.test_queue_hosts import collect_between_runs_only
 pytestmark = pytest.mark.usefixtures("collect_between_runs_only")
 __all__ = ["collect_between_runs_only"]
 
+LONG = os.environ.get("PROVE") == "long"
 KINDS: list[Kind] = ["rename", "unlink", "fsync_dir", "listdir", "mkdir", "create", "open_dir", "rmdir"]
 EFFECTS = {"rename": ["none", "done", "late"], "unlink": ["none", "done", "late"], "mkdir": ["none", "done"]}
 
@@ -62,7 +64,7 @@ def life(actor: Actor, chance: random.Random) -> Callable[[], None]:
 
 
 @pytest.mark.parametrize("profile", ["local", "nfs4", "gluster"])
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=600 if LONG else 60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(seed=st.integers(0, 2**32))
 @example(seed=51576901)  # gluster: put away, the reply lost, fenced, and told LeaseLost
 def test_three_hosts(profile: str, seed: int) -> None:
