@@ -68,16 +68,8 @@ class DirectorySync:
             OSError: the fsync failed. Whether the entries are durable is unknown, and repeating
                 the call would not tell: the kernel may have dropped what it could not write.
         """
-        if self._next is None and self._running.acquire(blocking=False):
-            try:  # nobody else is here; who comes meanwhile waits for `_running`, and syncs after us
-                self._sync(self._dir_fd)
-            except OSError as error:
-                if error.errno in UNSUPPORTED:
-                    return False
-                raise
-            finally:
-                self._running.release()
-            return True
+        if self._next is None and not self._running.locked():
+            return self._alone()
         with self._state:
             mine = self._next
             leading = mine is None
@@ -91,6 +83,16 @@ class DirectorySync:
         if mine.error:
             raise OSError(mine.error, "fsync of the directory")
         return mine.supported
+
+    def _alone(self) -> bool:
+        with self._running:  # who comes meanwhile waits for it, and syncs after us
+            try:
+                self._sync(self._dir_fd)
+            except OSError as error:
+                if error.errno in UNSUPPORTED:
+                    return False
+                raise
+        return True
 
     def _lead(self, mine: _Round) -> None:
         try:

@@ -115,7 +115,7 @@ class Handoff:
             src_dir, srcs: the files, in a directory by descriptor; no one else may rename them.
             dst_dir, dsts: where they shall be seen, in the same order.
             deadline: BOOTTIME in seconds after which a janitor may have removed the sources, so
-                that their absence proves nothing; nothing is published that is older than this.
+                that their absence proves nothing; nothing is begun to be published later than this.
             replaces: the names may be there already: not its presence but its bytes tell that one
                 is ours, and with NOT_DONE what was there before is there still.
 

@@ -76,8 +76,8 @@ def _run(
     boxes = [f"{base}/m{number}" for number in range(writers)]  # where each of them delivers
     ledgers = {box: Ledger() for box in boxes}
     serial = writers
-    running = [Victim(_WRITER, box, number) for number, box in enumerate(boxes)]
     room = Room(base)
+    running = [Victim(_WRITER, box, number) for number, box in enumerate(boxes)]
     try:
         while (now := time.monotonic()) < until and not report.filled:
             progress(

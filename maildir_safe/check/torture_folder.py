@@ -28,14 +28,17 @@ class Room:
 
     def __init__(self, path: str) -> None:
         self._path = path
-        self._least = room_left(path) / 10
+        self._begin = self._left()
+
+    def _left(self) -> list[float]:
+        try:
+            return room_left(self._path)
+        except OSError:  # the mount does not say, or not just now
+            return []
 
     def __bool__(self) -> bool:
-        """False when nine tenths are used of the space, or the files, that were left at the beginning."""
-        try:
-            return room_left(self._path) > self._least
-        except OSError:
-            return True  # the mount does not say just now
+        """False when nine tenths are used of the space, or of the files, that were left at the beginning."""
+        return all(now > begin / 10 for now, begin in zip(self._left(), self._begin, strict=False))
 
 
 @contextmanager

@@ -36,7 +36,8 @@ JANITOR_AGE = 36 * 3600.0
 _SYNCFS_FROM = 3  # one syncfs is faster than so many fsyncs one after the other
 _SYNCFS_TYPES = {"ext4", "xfs", "btrfs", "f2fs", "tmpfs"}  # local, and their syncfs reports errors
 _SYNCFS_KERNEL = [5, 17]
-_KERNEL = [int(number) for number in os.uname().release.replace("-", ".").replace("+", ".").split(".")[:2]]
+_RELEASE = os.uname().release.replace("-", ".").replace("+", ".").split(".")[:2]
+_KERNEL = [int(number) if number.isdecimal() else 0 for number in _RELEASE]
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
@@ -84,20 +85,20 @@ class Attempt:
         Raises:
             OSError: a directory cannot be opened.
         """
-        barrier = None
         # not where they are written in two directories: those may be two file systems
-        if self._in_tmp and len(letters) >= _SYNCFS_FROM and has_syncfs(self._dirs):
-            # private, and older than the first write: an error is reported once a descriptor
-            barrier = self._fs.open_dir("tmp", self._dirs.root)
+        together = self._in_tmp and len(letters) >= _SYNCFS_FROM and has_syncfs(self._dirs)
+        barrier = -1
         try:
+            if together:  # private, and older than the first write: an error is reported once a descriptor
+                barrier = self._fs.open_dir("tmp", self._dirs.root)
             for letter, name in zip(letters, names.new([one.hashed_id for one in letters]), strict=True):
                 letter.unique = name
-            letters = self._write(letters, barrier is None, require)
-            if barrier is not None:
+            letters = self._write(letters, not together, require)
+            if together:
                 letters = self._sync_all(barrier, letters)
             return self._finish(self._publish(letters))
         finally:
-            if barrier is not None:
+            if barrier >= 0:
                 close_quietly(self._fs, barrier)
 
     def _write(self, letters: Sequence[Letter], fsync: bool, require: str | None) -> Sequence[Letter]:

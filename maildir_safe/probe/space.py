@@ -41,11 +41,11 @@ def check_space(room: Room, path: str) -> Iterator[Check]:
     yield from _listing(room)
 
 
-def room_left(path: str) -> float:
-    """The share of a mount's space that is left, or of its files if that is less. Raises OSError."""
+def room_left(path: str) -> list[float]:
+    """The shares of a mount's space and of its files that are left; 1: no limit. Raises OSError."""
     space = os.statvfs(path)
     shares = [(space.f_bavail, space.f_blocks), (space.f_favail, space.f_files)]
-    return min((left / most for left, most in shares if most), default=1.0)
+    return [left / most if most else 1.0 for left, most in shares]
 
 
 def _quota(room: Room) -> Check:

@@ -6,8 +6,6 @@ import logging
 import os
 import threading
 import weakref
-from itertools import groupby
-from operator import itemgetter
 
 from maildir_safe.errors import LeaseLost, TemporaryError, storage_error
 from maildir_safe.fs import OsFileSystem
@@ -36,7 +34,7 @@ if TYPE_CHECKING:
     from maildir_safe.maildir.asynchronous import AsyncCombiner
     from maildir_safe.maildir.source import Content
     from maildir_safe.queue.envelope import Envelope
-    from maildir_safe.queue.item import Item
+    from maildir_safe.queue.scanner import Candidate
 
 __all__ = ["Claim", "Listed", "PartialPut", "Queue"]
 
@@ -354,9 +352,8 @@ class Queue:
         try:
             while len(claims) < limit and self._scanner.rounds < enough:
                 found = self._scanner.some(limit - len(claims), bounces)
-                for (bucket, ready), some in groupby(found, itemgetter(1, 2)):
-                    items = lease.answer_for([candidate[0] for candidate in some])
-                    self._take(lease, bucket.dir_fd, items, ready, claims)
+                if found:
+                    self._take(lease, found, claims)
         except LeaseLost:
             self._forget(lease)
             return []
@@ -365,23 +362,28 @@ class Queue:
                 raise _temporary(f"claim from {self.path}", error) from error
         return claims
 
-    def _take(self, lease: Lease, bucket: int, items: list[Item], ready: bool, claims: list[Claim]) -> None:
-        """Add to `claims` those of one bucket's items that nobody else was given first.
+    def _take(self, lease: Lease, found: list[Candidate], claims: list[Claim]) -> None:
+        """Add to `claims` those of one bucket's candidates that nobody else was given first.
 
-        Those that are not ready are filed again, into a narrower bucket; if that fails, the next
-        renewal does it.
+        Raises what it stopped at; what was not tried then is given out by the scanner once more.
         """
-        # made before the first rename: until it has ended or is let go, a claim answers for its item
-        wanted = [Claim(self._fs, self._spool, self._notes, lease, item) for item in items]
-        lost, stopped = self._spool.claim(lease, bucket, items)
-        for claim in wanted:
-            if claim.item.name in lost:
-                claim._over = True
-                self._scanner.lost()
-            elif ready:
-                claims.append(claim)
-            else:
-                claim.release()
+        _, bucket, ready, _ = found[0]
+        made = [Claim(self._fs, self._spool, self._notes, lease, candidate[0]) for candidate in found]
+        held = [claim for claim in made if claim._hold()]
+        names = [claim.item.name for claim in held]
+        lost, tried, stopped = self._spool.claim(lease, bucket.dir_fd, names)
+        if lost or len(held) < len(found):
+            self._scanner.lost()
+        for number, claim in enumerate(held):
+            if number >= tried or claim.item.name in lost:
+                claim._drop()
+        if stopped is not None:
+            self._scanner.again([candidate for candidate in found if candidate[0].name in names[tried:]])
+        got = [claim for claim in held if not claim.ended]
+        if ready:
+            claims += got
+        else:
+            _file_again(got)
         if stopped is not None:
             raise stopped
 
@@ -431,6 +433,16 @@ class Queue:
 
 def _put(message: Content, sender: str, recipients: Sequence[str], not_before: int) -> Put:
     return Put(Source(message, envelope.head(sender, recipients)), OWED * len(recipients), not_before)
+
+
+def _file_again(claims: list[Claim]) -> None:
+    """Into a narrower bucket; if that fails, the next renewal does it."""
+    try:
+        for claim in claims:
+            claim.release()
+    finally:
+        for claim in claims:
+            claim._drop()
 
 
 def _temporary(what: str, error: OSError | TemporaryError) -> TemporaryError:

@@ -51,13 +51,12 @@ class Claim:
         self._notes = notes
         self._lease = lease
         self._lock = Lock()
-        self._over = False
+        self._over = True  # until it is held
         self._envelope: Envelope | None = None
         self.item = item
 
     def __del__(self) -> None:
-        if not self._over:  # the next renewal gives back what nobody answers for
-            self._lease.forget(self.item.name)
+        self._drop()
 
     @property
     def attempt(self) -> int:
@@ -192,6 +191,17 @@ class Claim:
             self._end(self._spool.give_back, self._lease, item, after)
         else:
             self._end(self._spool.put_away, self._lease, item, item.returned(states), "failed")
+
+    def _hold(self) -> bool:
+        """Answer for the item, before it is taken, until the claim ends; False if another thread does."""
+        self._over = not self._lease.answer_for(self.item.name)
+        return not self._over
+
+    def _drop(self) -> None:
+        """Answer for it no longer: if it was taken, the next renewal gives it back."""
+        if not self._over:
+            self._over = True
+            self._lease.forget(self.item.name)
 
     def _ack_later(self) -> None:
         """`ack` without the fsync, which is owed: `Lease.synced`."""

@@ -20,10 +20,7 @@ from maildir_safe.queue import incarnation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from maildir_safe.fs import FileSystem
-    from maildir_safe.queue.item import Item
     from maildir_safe.queue.layout import Layout
 
 
@@ -111,13 +108,13 @@ class Lease:
         self.renew_at = sent + self._seconds / 3
         self.deadline = sent + self._seconds * 2 / 3
 
-    def answer_for(self, items: Iterable[Item]) -> list[Item]:
-        """Become the one who answers for items, of all threads; those that no other does.
+    def answer_for(self, name: str) -> bool:
+        """Become the one who answers for a name, of all threads; False: another does.
 
-        To be asked before their names can be in claimed/<W>: a renewal meanwhile must not give them back.
+        To be asked before the name can be in claimed/<W>: a renewal meanwhile must not give it back.
         """
         token = object()
-        return [item for item in items if self.known.setdefault(item.name, token) is token]
+        return self.known.setdefault(name, token) is token
 
     def forget(self, name: str) -> None:
         """Nobody answers for this name any more: it is gone, or is to be given back."""

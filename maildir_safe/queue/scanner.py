@@ -13,6 +13,7 @@ comes first again.
 from __future__ import annotations
 
 import errno
+from itertools import chain
 from threading import Lock
 
 from maildir_safe.handoff import close_quietly
@@ -54,7 +55,7 @@ class OpenBucket:
 
 
 class Scanner:
-    """Gives candidates one after the other. Thread-safe.
+    """Gives candidates, some at a time. Thread-safe.
 
     Args:
         fs: the file system's calls.
@@ -79,10 +80,13 @@ class Scanner:
         self.rounds = 0
         self._lock = Lock()
         self._passing: Iterator[Candidate] = iter(())
+        self._back: list[Candidate] = []
         self._empty_since: dict[str, float] = {}
 
     def some(self, limit: int, bounces: bool) -> list[Candidate]:
-        """The next candidates; fewer than `limit` at the end of a pass, and the next call begins another.
+        """The next candidates of one bucket, all ready or none; none at the end of a pass.
+
+        The next call after that begins another.
 
         Args:
             limit: most to give.
@@ -94,16 +98,27 @@ class Scanner:
         with self._lock:
             found: list[Candidate] = []
             try:
-                for candidate in self._passing:
-                    if bounces or candidate[3]:
-                        found.append(candidate)
-                        if len(found) == limit:
-                            return found
-            except BaseException:
+                for candidate in chain(_popped(self._back), self._passing):
+                    if not (bounces or candidate[3]):
+                        continue
+                    if found and candidate[1:3] != found[0][1:3]:
+                        self._back.append(candidate)
+                        return found
+                    found.append(candidate)
+                    if len(found) == limit:
+                        return found
+            except BaseException as error:
                 self._passing = self._pass()
-                raise
-            self._passing = self._pass()
+                if not (found and isinstance(error, OSError)):  # else the next pass meets it again
+                    raise
+            else:
+                self._passing = self._pass()
             return found
+
+    def again(self, candidates: list[Candidate]) -> None:
+        """Give these once more, before all others: they were not tried."""
+        with self._lock:
+            self._back += reversed(candidates)
 
     def lost(self) -> None:
         """A candidate was gone: others are here, or the listing was an old one, so look everywhere next."""
@@ -184,6 +199,11 @@ class Scanner:
                 self._fs.rmdir(name, self._layout.fd["pending"])
             except OSError:
                 pass  # not empty after all, or another was faster
+
+
+def _popped(things: list[T]) -> Iterator[T]:
+    while things:
+        yield things.pop()
 
 
 def _items(names: list[str]) -> Iterator[Item]:

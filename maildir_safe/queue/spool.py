@@ -73,37 +73,39 @@ class Spool:
 
     # pending -> claimed/<W>
 
-    def claim(self, lease: Lease, bucket: int, items: list[Item]) -> tuple[set[str], TemporaryError | None]:
-        """Take items out of a bucket; `Lease.answer_for` was asked for each.
+    def claim(
+        self, lease: Lease, bucket: int, names: list[str]
+    ) -> tuple[set[str], int, TemporaryError | None]:
+        """Take items out of a bucket; somebody answers for each (`Lease.answer_for`).
 
         Returns:
-            The names of those that are not this worker's now, and what it stopped at, if it did. They
-            are forgotten; a claim that is executed late is given back by the next renewal.
+            The names of those that were tried and are not this worker's now; how many were tried; and
+            what it stopped at, if that were not all. A claim that is executed late is given back by
+            the next renewal.
 
         Raises:
             LeaseLost: this worker was fenced.
         """
-        names = [item.name for item in items]
         lost: set[str] = set()
+        tried = len(names)
 
         def unclear(index: int, outcome: Outcome) -> None:
-            if outcome.kind == GONE:
-                lost.add(names[index])
-            elif outcome.kind != DONE:
-                lost.update(names[index:])
+            nonlocal tried
+            if outcome.kind == DONE:
+                return
+            lost.add(names[index])
+            if outcome.kind != GONE:
+                tried = index + 1
                 lease.renew()
-                raise _failure(f"claim {items[index].id}", outcome)
+                raise _failure(f"claim {names[index]}", outcome)
 
-        stopped = None
         try:
             self._handoff.claim_all(bucket, lease.dir_fd, names, unclear)
         except LeaseLost:
             raise
         except TemporaryError as error:
-            stopped = error
-        for name in lost:
-            lease.forget(name)
-        return lost, stopped
+            return lost, tried, error
+        return lost, tried, None
 
     # claimed/<W> -> gone
 
@@ -203,13 +205,13 @@ class Spool:
 
     def tidy(self, lease: Lease) -> None:
         """Give back what is in claimed/<W> without anybody knowing. Raises OSError, TemporaryError."""
-        items = lease.answer_for(filter(None, map(parse, self._fs.listdir(lease.dir_fd))))
-        try:
-            for item in items:
-                self._refile(lease, lease.dir_fd, item, item.returned())
-        finally:
-            for item in items:
-                lease.forget(item.name)
+        for name in self._fs.listdir(lease.dir_fd):
+            item = parse(name)
+            if item is not None and lease.answer_for(name):
+                try:
+                    self._refile(lease, lease.dir_fd, item, item.returned())
+                finally:
+                    lease.forget(name)
 
     # Sweeping
 

@@ -12,7 +12,7 @@ from threading import Lock
 from typing import cast
 
 from maildir_safe.commit import DirectorySync
-from maildir_safe.errors import storage_error
+from maildir_safe.errors import TemporaryError, storage_error
 from maildir_safe.handoff import close_quietly
 from maildir_safe.maildir.delivery import Delivery
 from maildir_safe.maildir.directories import CLIENT_ONLY, Directories
@@ -87,8 +87,7 @@ class Target:
         close_quietly(self._fs, self.dir_fd)
 
     def note(self, letters: list[Put]) -> None:
-        """Count what was put in, and remember it: who claims as well need not list the bucket to find it."""
-        self.count += len(letters)
+        """Remember what was put in: who claims as well need not list the bucket to find it."""
         fresh = self._fresh
         if not fresh:
             self._noted = self._fs.monotonic()
@@ -136,23 +135,30 @@ class Writer:
         Args:
             period: see `maildir_safe.queue.bucket.period`.
         """
-        (self._now if period == NOW else self._delivery(period)).deliver(letter)
-        self._note(period, [letter])
+        target = self.target(period, 1)
+        if period == NOW:
+            self._now.deliver(letter)
+            target.note([letter])
+        else:
+            self._delivery(period).deliver(letter)
 
     def put_many(self, letters: list[Put], period: str = NOW) -> bool:
         """Put messages with few fsyncs; whether all are. What became of each is in the letter."""
-        good = True
         delivery = self._now if period == NOW else self._delivery(period)
+        good = True
         for start in range(0, len(letters), _BATCH):
             batch = letters[start : start + _BATCH]
+            try:
+                target = self.target(period, len(batch))
+            except TemporaryError as error:
+                for letter in batch:
+                    letter.error = error
+                good = False
+                continue
             good &= delivery.commit_alike(batch)
-            self._note(period, batch)
+            if period == NOW:
+                target.note(batch)
         return good
-
-    def _note(self, period: str, letters: list[Put]) -> None:
-        target = self._targets.get(period)
-        if target is not None:
-            target.note(letters)
 
     def target(self, period: str, count: int = 0, anew: bool = False) -> Target:
         """The open bucket of a period, made if need be.

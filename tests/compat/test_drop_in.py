@@ -216,6 +216,8 @@ def test_an_info_cannot_leave_the_directory(box: Maildir) -> None:
     key = box.add(MAIL)
     with pytest.raises(ValueError, match="no slash"):
         box.set_info(key, "2,S/../../../x")
+    with pytest.raises(ValueError, match="no NUL"):
+        box.set_info(key, "2,S\0x")
     assert names(box) == [f"new/{key}"]
 
 

@@ -206,6 +206,17 @@ def test_one_who_is_interrupted_while_it_waits_never_has_to_lead(monkeypatch: py
     assert seen == [["first"], ["last"]]
 
 
+def test_an_fsync_that_is_interrupted_leaves_the_directory_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    fs = Gate()
+    fs.let_go.release()
+    sync = DirectorySync(fs, 0)
+    monkeypatch.setattr(sync, "_sync", lambda _: interrupt())
+    with pytest.raises(KeyboardInterrupt):
+        sync.sync()
+    monkeypatch.undo()
+    assert sync.sync()
+
+
 def test_an_fsync_that_is_interrupted_before_it_begins_leaves_nobody_waiting() -> None:
     class Busy:
         """A lock that is held, whose waiter gets Ctrl-C."""
@@ -213,8 +224,8 @@ def test_an_fsync_that_is_interrupted_before_it_begins_leaves_nobody_waiting() -
         __enter__ = interrupt
 
         @staticmethod
-        def acquire(blocking: bool) -> bool:
-            return blocking
+        def locked() -> bool:
+            return True
 
         def __exit__(self, *_: object) -> None:
             raise AssertionError("never entered")

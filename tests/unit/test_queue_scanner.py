@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
+from maildir_safe.errors import TemporaryError
 from maildir_safe.queue import Queue
+from maildir_safe.queue.bucket import LIMIT
 from maildir_safe.testing.simfs import SimHost, SimServer
 from tests.model.queue_world import SPOOL, new_server
 
@@ -138,3 +145,103 @@ def test_an_own_item_that_is_owed_to_nobody_hides_nothing(monkeypatch: pytest.Mo
     assert take(queue) == ["other's"]
     assert len(listed) < 9, "it went on looking at its own"
     assert [claim.read() for claim in queue.claim(bounces=True)] == [b"failed"]
+
+
+def refusing(host: SimHost, monkeypatch: pytest.MonkeyPatch, call: str, names: Callable[[str], bool]) -> None:
+    """From now on a call on such names fails, and is not executed."""
+    real = getattr(host, call)
+
+    def refused(name: str, *rest: Any, **directories: Any) -> Any:
+        if names(name):
+            raise OSError(errno.EPERM, "refused")
+        return real(name, *rest, **directories)
+
+    monkeypatch.setattr(host, call, refused)
+
+
+def test_what_cannot_be_claimed_does_not_hide_what_is_behind_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = new_server()
+    _, other = queue_at(server, "other")
+    ids = other.put_many([(text.encode(), "s@example.org", ["r@example.org"]) for text in "abcd"])
+    host, queue = queue_at(server, "worker")
+    queue._scanner._start = 0
+    refusing(host, monkeypatch, "rename", lambda name: name.startswith(min(ids)))
+    taken = []
+    for _ in range(3):
+        with contextlib.suppress(TemporaryError):
+            taken += take(queue, 9)
+    assert len(taken) == 3
+
+
+def test_a_bucket_that_cannot_be_opened_does_not_hide_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = new_server()
+    for name in ("a", "b", "c"):
+        put(queue_at(server, name)[1], name)
+    host, queue = queue_at(server, "worker")
+    queue._scanner._start = 0
+    bad = max(host.listdir(queue._layout.fd["pending"]))
+    refusing(host, monkeypatch, "open_dir", lambda name: name == bad)
+    taken = []
+    for _ in range(4):
+        with contextlib.suppress(TemporaryError):
+            taken += take(queue, 9)
+    assert len(taken) == 2
+
+
+def test_buckets_are_held_open_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = new_server()
+    for number in range(20):
+        put(queue_at(server, f"host{number}")[1], str(number))
+    host, queue = queue_at(server, "worker")
+    assert queue.claim(0) == []
+    opened, most = set[int](), 0
+    open_dir, close = host.open_dir, host.close
+
+    def opens(path: str, dir_fd: int | None = None) -> int:
+        nonlocal most
+        fd = open_dir(path, dir_fd)
+        opened.add(fd)
+        most = max(most, len(opened))
+        return fd
+
+    def closes(fd: int) -> None:
+        opened.discard(fd)
+        close(fd)
+
+    monkeypatch.setattr(host, "open_dir", opens)
+    monkeypatch.setattr(host, "close", closes)
+    assert len(take(queue, 99)) == 20
+    assert most <= 3
+
+
+def test_what_could_not_be_filed_again_is_given_back_by_the_next_renewal(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server = new_server()
+    host, queue = queue_at(server, "own")
+    now = host.time_ns() // 10**9
+    due = (now // 3600 + 3) * 3600 + 1800
+    queue.put_many([(b"x", "s@example.org", ["r@example.org"])] * 3, not_before=due)
+    assert queue.claim() == []
+    host.sleep(due - 1790 - now)  # the hour's bucket is due, the items are not
+    lease = queue._registered()
+    refusing(host, monkeypatch, "rename", lambda name: name in host.listdir(lease.dir_fd))
+    with pytest.raises(TemporaryError):
+        queue.claim(9)
+    monkeypatch.undo()
+    held = host.listdir(lease.dir_fd)
+    assert held
+    queue._spool.tidy(lease)
+    assert host.listdir(lease.dir_fd) == []
+
+
+def test_a_bucket_is_counted_before_it_is_filled() -> None:
+    _, queue = queue_at(new_server(), "own")
+    first = queue._writer.target("now", LIMIT)
+    assert queue._writer.target("now", 1) is not first
+
+
+def test_what_is_put_for_later_is_not_remembered() -> None:
+    host, queue = queue_at(new_server(), "own")
+    queue.put(b"x", "s@example.org", ["r@example.org"], not_before=host.time_ns() / 1e9 + 3600)
+    assert [target._fresh for target in queue._writer._targets.values()] == [[]]

@@ -56,3 +56,37 @@ def test_an_item_that_was_dropped_and_is_claimed_while_it_is_given_back(
     queue._spool.tidy(lease)
     others.extend(queue.claim(9))
     assert [claim.read() for claim in others] == [b"one"]
+
+
+def test_a_thread_that_finds_nothing_else_does_not_look_for_ever(
+    host: SimHost, queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [claim] = queue.claim()
+    claim.release()
+    assert [claim.item.gen for claim in queue.claim()] == [1]  # dropped at once: given back with the renewal
+    queue._spool.tidy(queue._lease)  # type: ignore[arg-type]
+    looked = 0
+    listdir = host.listdir
+
+    def counted(dir_fd: int) -> list[str]:
+        nonlocal looked
+        looked += 1
+        return listdir(dir_fd)
+
+    def other_thread() -> None:
+        monkeypatch.setattr(host, "listdir", counted)
+        assert queue.claim(9) == []
+
+    renames_once(host, monkeypatch, other_thread)
+    assert [claim.read() for claim in queue.claim(9)] == [b"one"]
+    assert looked < 20
+
+
+def test_a_name_that_a_listing_gives_twice_is_claimed_once(
+    host: SimHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue = Queue(SPOOL, create=False, fs=host, heartbeat=False)
+    Queue(SPOOL, create=False, fs=host, heartbeat=False).put(b"one", "s@example.org", ["r@example.org"])
+    listdir = host.listdir
+    monkeypatch.setattr(host, "listdir", lambda dir_fd: 2 * listdir(dir_fd))
+    assert [claim.read() for claim in queue.claim(9)] == [b"one"]

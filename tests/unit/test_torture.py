@@ -32,8 +32,8 @@ def test_writers_that_are_killed_lose_and_double_nothing(tmp_path: Path) -> None
 def test_a_mount_is_not_filled_up(
     kind: Callable[..., TortureReport], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    left = iter([0.5, 0.06])
-    monkeypatch.setattr(torture_folder, "room_left", lambda _: next(left, 0.04))
+    left = iter([[0.5, 1.0], [0.06, 1.0]])
+    monkeypatch.setattr(torture_folder, "room_left", lambda _: next(left, [0.04, 1.0]))
     report = kind(str(tmp_path), 3600, 2, seed=1, progress=lambda share, words: None)  # noqa: ARG005
     assert report.passed, report.as_dict()
     assert report.filled
@@ -42,7 +42,7 @@ def test_a_mount_is_not_filled_up(
 
 def test_room_is_counted_in_bytes_and_in_files(monkeypatch: pytest.MonkeyPatch) -> None:
     Space = namedtuple("Space", "f_bavail f_blocks f_favail f_files")
-    for space, left in ((Space(5, 10, 9, 10), 0.5), (Space(5, 10, 1, 10), 0.1), (Space(5, 10, 0, 0), 0.5)):
+    for space, left in ((Space(5, 10, 9, 10), [0.5, 0.9]), (Space(5, 10, 0, 0), [0.5, 1.0])):
         monkeypatch.setattr("os.statvfs", lambda _, space=space: space)
         assert room_left("/") == left
 
