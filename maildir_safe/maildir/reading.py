@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from typing import BinaryIO, TypeVar
 
     from maildir_safe.fs import FileSystem
-    from maildir_safe.handoff import Handoff
+    from maildir_safe.handoff import Handoff, Outcome
     from maildir_safe.maildir.directories import Directories
 
     T = TypeVar("T")
@@ -198,7 +198,7 @@ class Reading:
         publication: FileNotFoundError means that another was first, and the caller looks again.
         """
         outcome = self._handoff.claim(dirs.fd(message.subdir), message.name, target.fd(subdir), name)
-        if outcome.kind == GONE:
+        if outcome.kind == GONE or not self._was_done(outcome, target.fd(subdir), name):
             raise FileNotFoundError(errno.ENOENT, "moved by another", message.name)
         error = outcome.error or OSError(errno.EIO, "no error was given")
         if outcome.kind != DONE:
@@ -216,6 +216,19 @@ class Reading:
             target.sync[subdir].sync()
         except OSError as failed:
             raise UnknownOutcome(str(storage_error(f"fsync {self._path}/{subdir}", failed))) from failed
+
+    def _was_done(self, outcome: Outcome, directory: int, name: str) -> bool:
+        """False if what is taken for done was not: a look-up may show the name that it had before.
+
+        Unlike a destination that is used once, a message's name comes back with its flags.
+        """
+        if outcome.kind != DONE or outcome.error is None:
+            return True
+        try:
+            # a name missing from one listing proves nothing
+            return name in self._fs.listdir(directory) or name in self._fs.listdir(directory)
+        except OSError as error:
+            raise UnknownOutcome(str(storage_error(f"look for {name}", error))) from error
 
     def _on(self, key: str, action: Callable[[Directories, Message], T], fresh: bool = False) -> T:
         """Do something with a message wherever it is now; `fresh`: do not trust earlier listings."""

@@ -164,6 +164,16 @@ def test_flags_that_were_set_before_are_set_again() -> None:
         world.check()
 
 
+def test_flags_that_another_host_has_changed_since_are_set_all_the_same() -> None:
+    """Found by the machine: rename said ENOENT, and a cached look-up showed the name of an earlier change."""
+    world = World("gluster")
+    world.deliver("one")
+    for host, flags in [("c", "RS"), ("a", ""), ("c", ""), ("a", "S"), ("c", "RS")]:
+        assert world.flag("one", flags, host) == "done"
+        world.check()
+    assert [path[-3:] for path in world.server.files()] == [",RS"]
+
+
 def tried_again_before_the_first_came_late() -> World:
     """Even its withdrawal is executed 500 s late: unknown; and by then the message is there again."""
     world = World("nfs4", faults=[Fault("rename", effect="late", times=50, delay=500.0)], faulty="b")
