@@ -91,17 +91,17 @@ class LosesOneReply(OsFileSystem):
         self.server = server
         self.executed = executed
         self.answers: list[str] = []
-        self._act = getattr(OsFileSystem, kind).__get__(self)
+        self._act = getattr(self, kind)
         setattr(self, kind, self._call)
 
-    def _call(self, *args: object) -> None:
+    def _call(self, *args: object, **directories: int) -> None:
         recovery = None
         if not self.answers:
             self.server.silence()
             recovery = threading.Thread(target=self._recover)
             recovery.start()
         try:
-            self._act(*args)
+            self._act(*args, **directories)
             self.answers.append("ok")
         except OSError as error:
             self.answers.append(os.strerror(error.errno or 0))
