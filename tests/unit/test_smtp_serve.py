@@ -82,6 +82,8 @@ def _wait_until_nobody_is_let_in(address: str) -> None:
     while time.monotonic() < end:
         try:
             socket.create_connection((host, int(port))).close()
+        except ConnectionResetError:
+            continue  # it had come in when the listener closed
         except ConnectionRefusedError:
             return
     pytest.fail("still listening")
