@@ -283,7 +283,7 @@ class Maildir(mailbox.Maildir):
     def _suffix(self, info: str) -> str:
         if "/" in info:
             raise ValueError(f"an info becomes part of a file's name, so it has no slash: {info!r}")
-        if "\0" in os.fsdecode(os.fsencode(info)):
+        if "\0" in info:
             raise ValueError(f"an info becomes part of a file's name, so it has no NUL: {info!r}")
         if info and self.colon == ":":
             self.colon = self._store.separator()

@@ -85,9 +85,10 @@ def torture_queue(
         layout = Layout(OsFileSystem(), f"{base}/{SPOOL}", create=True)
         Maildir(f"{base}/{MAILDIR}")
         report.lease, report.shared = max(LEASE, layout.shortest_lease), layout.shareable
+        room = Room(base)
         crew = _Crew(base, writers, random.Random(seed), report)
         try:
-            until, room = crew.settle() + seconds, Room(base)
+            until = crew.settle() + seconds
             while (left := until - time.monotonic()) > 0 and not report.filled:
                 progress(1 - left / seconds, f"{report.acknowledged} put, {report.kills} kills")
                 crew.strike(until)

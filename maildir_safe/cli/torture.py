@@ -63,7 +63,10 @@ def in_words(report: MaildirReport | QueueReport, seed: int) -> str:
         f" of unknown origin {len(report.unknown)}" + (f", left in the queue {len(left)}" if left else ""),
     ]
     if report.filled:
-        lines.append("Ended early: nine tenths of the room that the mount had are used.")
+        lines.append(
+            "Ended early, so as not to fill the mount up: nine tenths of its room are used."
+            " A longer run needs a larger mount."
+        )
     if report.passed:
         lines.append(
             f"Nothing lost, nothing doubled. A run of this size shows, with 95 % confidence, that fewer than"

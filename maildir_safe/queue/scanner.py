@@ -99,9 +99,10 @@ class Scanner:
             found: list[Candidate] = []
             try:
                 for candidate in chain(_popped(self._back), self._passing):
-                    if not (bounces or candidate[3]):
+                    _, bucket, ready, owed = candidate
+                    if not (bounces or owed):
                         continue
-                    if found and candidate[1:3] != found[0][1:3]:
+                    if found and (bucket, ready) != found[0][1:3]:
                         self._back.append(candidate)
                         return found
                     found.append(candidate)
@@ -133,8 +134,8 @@ class Scanner:
             for candidate in self._candidates(NOW, own, items, now):
                 if not self._own_first_until:
                     return  # what was handed out before was gone
-                # what is owed to nobody may not be wanted, and must not hide the rest
-                found |= candidate[3]
+                _, _, _, owed = candidate
+                found |= owed  # what is owed to nobody may not be wanted, and must not hide the rest
                 yield candidate
             if found:
                 return

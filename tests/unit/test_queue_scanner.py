@@ -11,7 +11,6 @@ import pytest
 
 from maildir_safe.errors import TemporaryError
 from maildir_safe.queue import Queue
-from maildir_safe.queue.bucket import LIMIT
 from maildir_safe.testing.simfs import SimHost, SimServer
 from tests.model.queue_world import SPOOL, new_server
 
@@ -235,10 +234,18 @@ def test_what_could_not_be_filed_again_is_given_back_by_the_next_renewal(
     assert host.listdir(lease.dir_fd) == []
 
 
-def test_a_bucket_is_counted_before_it_is_filled() -> None:
-    _, queue = queue_at(new_server(), "own")
-    first = queue._writer.target("now", LIMIT)
-    assert queue._writer.target("now", 1) is not first
+def test_a_bucket_is_counted_before_it_is_filled(monkeypatch: pytest.MonkeyPatch) -> None:
+    host, queue = queue_at(new_server(), "own")
+    counted, rename = [], host.rename
+
+    def looks(src: str, dst: str, **directories: int) -> None:
+        counted.append(queue._writer.target("now").count)
+        rename(src, dst, **directories)
+
+    monkeypatch.setattr(host, "rename", looks)
+    queue.put_many([(b"x", "s@example.org", ["r@example.org"])] * 5)
+    put(queue, "x")
+    assert counted == [5, 5, 5, 5, 5, 6]
 
 
 def test_what_is_put_for_later_is_not_remembered() -> None:

@@ -6,14 +6,16 @@ import json
 import subprocess
 import sys
 from collections import namedtuple
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from maildir_safe import Maildir
 from maildir_safe.check import torture_folder
-from maildir_safe.check.torture import _compare, torture
+from maildir_safe.check.torture import MaildirReport, _compare, torture
 from maildir_safe.check.torture_ledger import Ledger, TortureReport, message, upper_bound
+from maildir_safe.check.torture_queue import QueueReport, torture_queue
 from maildir_safe.cli.torture import in_words
 from maildir_safe.probe import space as probed
 
@@ -26,13 +28,16 @@ def test_writers_that_are_killed_lose_and_double_nothing(tmp_path: Path) -> None
     assert list(tmp_path.iterdir()) == []  # it cleans up after itself
 
 
-def test_a_mount_is_not_filled_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kind", [torture, torture_queue])
+def test_a_mount_is_not_filled_up(
+    kind: Callable[..., MaildirReport | QueueReport], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def room_left(_: str) -> list[float]:
         files = sum(len(list(new.iterdir())) for new in tmp_path.glob("*/*/new"))
         return [0.5, 0.04 if files > 30 else 1.0]
 
     monkeypatch.setattr(torture_folder, "room_left", room_left)
-    report = torture(str(tmp_path), 3600, 2, seed=1, progress=lambda share, words: None)  # noqa: ARG005
+    report = kind(str(tmp_path), 3600, 2, seed=1, progress=lambda share, words: None)  # noqa: ARG005
     assert report.passed, report.as_dict()
     assert report.filled
     assert "Ended early" in in_words(report, 1)
