@@ -108,7 +108,7 @@ class Handoff:
         dsts: list[str],
         deadline: float,
         replaces: bool = False,
-    ) -> dict[int, Outcome]:
+    ) -> dict[str, Outcome]:
         """Rename private files to names that were never used before.
 
         Args:
@@ -120,7 +120,7 @@ class Handoff:
                 is ours, and with NOT_DONE what was there before is there still.
 
         Returns:
-            By index what became of each that was not renamed by its first call; the others are published.
+            By source what became of each that was not renamed by its first call; the others are published.
             DONE: published, though a reply was lost. The directory's fsync is owed, as for all.
             NOT_DONE: withdrawn; it is not visible and never will be. The source is gone too.
             UNKNOWN: keep the message; it may be visible or become so.
@@ -128,15 +128,15 @@ class Handoff:
         rename, unclear = self._fs.rename, {}
         if self._fs.boottime() > deadline:
             late = Outcome(NOT_DONE, 0, OSError(errno.ETIMEDOUT, "too old to be published"))
-            return {index: self._conclude(src_dir, src, deadline, late) for index, src in enumerate(srcs)}
-        for index, (src, dst) in enumerate(zip(srcs, dsts, strict=True)):
+            return {src: self._conclude(src_dir, src, deadline, late) for src in srcs}
+        for src, dst in zip(srcs, dsts, strict=True):
             try:
                 rename(src, dst, src_dir_fd=src_dir, dst_dir_fd=dst_dir)
             except OSError as error:
                 outcome = self._settle(
                     src_dir, src, dst_dir, dst, error, deadline, 0.0, private=True, replaces=replaces
                 )
-                unclear[index] = self._conclude(src_dir, src, deadline, outcome)
+                unclear[src] = self._conclude(src_dir, src, deadline, outcome)
         return unclear
 
     def _conclude(self, src_dir: int, src: str, deadline: float, outcome: Outcome) -> Outcome:
@@ -161,20 +161,20 @@ class Handoff:
             return self._claimed(src_dir, src, dst_dir, dst, error)
 
     def claim_all(
-        self, src_dir: int, dst_dir: int, names: list[str], unclear: Callable[[int, Outcome], None]
+        self, src_dir: int, dst_dir: int, names: list[str], unclear: Callable[[str, Outcome], None]
     ) -> None:
         """`claim` for several, which keep their names.
 
         Args:
-            unclear: told the index and the outcome of each that was not renamed by its first call;
+            unclear: told the name and the outcome of each that was not renamed by its first call;
                 what it raises ends all.
         """
         rename = self._fs.rename
-        for index, name in enumerate(names):
+        for name in names:
             try:
                 rename(name, name, src_dir_fd=src_dir, dst_dir_fd=dst_dir)
             except OSError as error:
-                unclear(index, self._claimed(src_dir, name, dst_dir, name, error))
+                unclear(name, self._claimed(src_dir, name, dst_dir, name, error))
 
     def _claimed(self, src_dir: int, src: str, dst_dir: int, dst: str, error: OSError) -> Outcome:
         if error.errno != errno.ENOENT:

@@ -43,7 +43,7 @@ from maildir_safe.handoff import close_quietly
 from maildir_safe.maildir.directories import SUBDIRS
 from maildir_safe.maildir.letter import Letter
 from maildir_safe.maildir.reading import Message
-from maildir_safe.maildir.source import Source
+from maildir_safe.maildir.source import pieces
 from maildir_safe.names import SEPARATORS, UniqueNames, host_token
 
 __all__ = ["Maildir"]
@@ -305,7 +305,7 @@ class _Store(maildir.Maildir):
 
     def put(self, data: bytes, subdir: str, name: str, mtime_ns: int | None, replaces: bool = False) -> None:
         """Deliver under a given name, a new one unless it `replaces` what has that name."""
-        letter = Letter(Source(data), subdir)
+        letter = Letter(pieces(data), subdir)
         letter.final = name
         letter.mtime_ns = mtime_ns
         letter.replaces = replaces

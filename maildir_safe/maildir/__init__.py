@@ -16,7 +16,7 @@ from maildir_safe.maildir.letter import Letter
 from maildir_safe.maildir.opening import Opening
 from maildir_safe.maildir.reading import Message, Reading
 from maildir_safe.maildir.receipt import LEVELS, Receipt
-from maildir_safe.maildir.source import Source, trace_headers
+from maildir_safe.maildir.source import pieces, trace_headers
 from maildir_safe.names import UniqueNames, carries, host_token, id_hash, size_of, split, with_flags
 
 TYPE_CHECKING = False
@@ -345,10 +345,10 @@ class Maildir:
     # Inside
 
     def _letter(self, message: Content, head: bytes = b"", flags: str = "") -> Letter:
-        source = Source(message, head)
+        data = pieces(message, head)
         if not flags:
-            return Letter(source)
-        return Letter(source, "cur", with_flags("", flags, self._open.separator()))
+            return Letter(data)
+        return Letter(data, "cur", with_flags("", flags, self._open.separator()))
 
     def _delivered(self, hashed_id: str) -> Receipt | None:
         """The receipt of an earlier delivery with this id, if its message is still in new/ or cur/."""

@@ -104,7 +104,7 @@ class Delivery:
     def _again(self, batch: Sequence[Letter]) -> bool:
         """Try once more what may succeed then; whether all letters of a batch are delivered now."""
         for letter in batch:
-            if letter.again and letter.source.repeatable and letter.tries > 1:
+            if letter.again and letter.tries > 1 and isinstance(letter.pieces, tuple):
                 letter.tries -= 1
                 letter.reset()
                 self.commit_alike([letter])  # alone, so that only what is at fault is refused

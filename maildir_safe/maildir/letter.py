@@ -9,7 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from maildir_safe.maildir.source import Source
+    from maildir_safe.maildir.source import Pieces
 
 TRIES = 3
 """How often a letter is tried whose failure a new file may mend."""
@@ -36,7 +36,7 @@ class Letter:
     """One message on its way: what it is, where it goes, and what became of it.
 
     Args:
-        source: the message.
+        pieces: the message's bytes; see `maildir_safe.maildir.source`.
 
     Attributes:
         subdir: the directory it goes to.
@@ -46,6 +46,7 @@ class Letter:
         final: the name to publish under; by default a new unique name, its size and `info`.
         mtime_ns: the file's date, nanoseconds since 1970; by default when it was written.
         replaces: whether a message under the name `final` may be there already, to be replaced.
+        fd: its file while that is open; else -1.
         unique: its unique name, new for each attempt.
         name: what it was published as, or was to be.
         size: bytes in the file.
@@ -58,24 +59,25 @@ class Letter:
     __slots__ = (
         "again",
         "error",
+        "fd",
         "final",
         "hashed_id",
         "info",
         "mtime_ns",
         "name",
+        "pieces",
         "proof",
         "renames",
         "replaces",
         "size",
-        "source",
         "subdir",
         "synced",
         "tries",
         "unique",
     )
 
-    def __init__(self, source: Source, subdir: str = "new", info: str = "", hashed_id: str = "") -> None:
-        self.source = source
+    def __init__(self, pieces: Pieces, subdir: str = "new", info: str = "", hashed_id: str = "") -> None:
+        self.pieces = pieces
         self.subdir = subdir
         self.info = info
         self.hashed_id = hashed_id
@@ -83,6 +85,7 @@ class Letter:
         self.final = ""
         self.mtime_ns: int | None = None
         self.replaces = False
+        self.fd = -1
         self.unique = ""
         self.name = ""
         self.size = 0

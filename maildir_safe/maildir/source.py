@@ -6,66 +6,62 @@ from maildir_safe.errors import PermanentError, TemporaryError, storage_error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
     from email.message import Message as EmailMessage
     from typing import Any, BinaryIO, TypeAlias
 
     Content: TypeAlias = bytes | bytearray | memoryview | str | EmailMessage | BinaryIO
+    Pieces: TypeAlias = tuple[bytes, ...] | Iterator[bytes]
 
 _CHUNK = 1 << 18
 
 
-class Source:
-    """Where the bytes of one message come from.
+def pieces(content: Content, head: bytes = b"") -> Pieces:
+    """The bytes of a message.
 
     Args:
         content: the message. A stream must be binary.
         head: headers to put on top.
 
-    Attributes:
-        chunks: the message in pieces, constant memory for a stream. Going through a stream's raises
-            TypeError if it gives text, and TemporaryError if it cannot be read.
-        repeatable: whether one can go through `chunks` again (a stream can be read only once).
+    Returns:
+        A tuple, which one can go through again; of a stream an iterator, constant memory, once. Going
+        through it raises TypeError if the stream gives text, and TemporaryError if it cannot be read.
+
+    Raises:
+        TypeError: this is no message.
     """
+    if isinstance(content, bytes):
+        return head, content
+    if isinstance(content, str):
+        # surrogateescape: text that was decoded from unknown bytes becomes those bytes again
+        return head, content.encode("utf-8", "surrogateescape")
+    if isinstance(content, (bytearray, memoryview)):
+        return head, bytes(content)
+    if hasattr(content, "walk"):
+        return head, flatten(content)
+    if hasattr(content, "read"):
+        return _streamed(content, head)
+    raise TypeError(
+        f"a message is bytes, str, an email.message.Message or a binary stream, not {type(content)!r}"
+    )
 
-    __slots__ = ("chunks", "repeatable")
 
-    def __init__(self, content: Content, head: bytes = b"") -> None:
-        self.chunks: Iterable[bytes]
-        self.repeatable = True
-        if isinstance(content, bytes):
-            self.chunks = (head + content if head else content,)
-        elif isinstance(content, str):
-            # surrogateescape: text that was decoded from unknown bytes becomes those bytes again
-            self.chunks = (head + content.encode("utf-8", "surrogateescape"),)
-        elif isinstance(content, (bytearray, memoryview)):
-            self.chunks = (head + bytes(content),)
-        elif hasattr(content, "walk"):
-            self.chunks = (head + flatten(content),)
-        elif hasattr(content, "read"):
-            self.chunks = self._streamed(content, head)
-            self.repeatable = False
-        else:
-            raise TypeError(
-                f"a message is bytes, str, an email.message.Message or a binary stream, not {type(content)!r}"
-            )
+def _streamed(stream: BinaryIO, head: bytes) -> Iterator[bytes]:
+    if head:
+        yield head
+    while (chunk := _read(stream)) != b"":
+        if chunk is None:
+            raise TemporaryError("read the message: the stream is non-blocking and has nothing yet")
+        if not isinstance(chunk, bytes):
+            raise TypeError("the stream of a message must be binary (open it with mode 'rb')")
+        yield chunk
 
-    def _streamed(self, stream: BinaryIO, head: bytes) -> Iterator[bytes]:
-        if head:
-            yield head
-        while (chunk := self._read(stream)) != b"":
-            if chunk is None:
-                raise TemporaryError("read the message: the stream is non-blocking and has nothing yet")
-            if not isinstance(chunk, bytes):
-                raise TypeError("the stream of a message must be binary (open it with mode 'rb')")
-            yield chunk
 
-    @staticmethod
-    def _read(stream: BinaryIO) -> bytes | None:
-        try:
-            return stream.read(_CHUNK)
-        except OSError as error:
-            raise storage_error("read the message", error) from error
+def _read(stream: BinaryIO) -> bytes | None:
+    try:
+        return stream.read(_CHUNK)
+    except OSError as error:
+        raise storage_error("read the message", error) from error
 
 
 def flatten(message: Any) -> bytes:

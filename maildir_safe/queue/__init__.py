@@ -10,7 +10,7 @@ import weakref
 from maildir_safe.errors import LeaseLost, TemporaryError, storage_error
 from maildir_safe.fs import OsFileSystem
 from maildir_safe.handoff import PATIENCE
-from maildir_safe.maildir.source import Source
+from maildir_safe.maildir.source import pieces
 from maildir_safe.names import host_token
 from maildir_safe.queue import envelope
 from maildir_safe.queue.bucket import NOW, period
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from maildir_safe.maildir.asynchronous import AsyncCombiner
     from maildir_safe.maildir.source import Content
     from maildir_safe.queue.envelope import Envelope
-    from maildir_safe.queue.scanner import Candidate
+    from maildir_safe.queue.scanner import Group
 
 __all__ = ["Claim", "Listed", "PartialPut", "Queue"]
 
@@ -221,14 +221,14 @@ class Queue:
         Raises:
             TemporaryError: the storage does not answer, and nothing was claimed.
         """
-        started, pause = self._fs.monotonic(), _FIRST_PAUSE
-        while True:
-            claims = self._claim_now(limit, bounces)
-            left = 0.0 if wait is None else wait - (self._fs.monotonic() - started)
-            if claims or left <= 0:
-                return claims
-            self._fs.sleep(min(pause, left))
-            pause = min(2 * pause, _LONGEST_PAUSE)
+        claims = self._claim_now(limit, bounces)
+        if wait and not claims:
+            until, pause = self._fs.monotonic() + wait, _FIRST_PAUSE
+            while not claims and (left := until - self._fs.monotonic()) > 0:
+                self._fs.sleep(min(pause, left))
+                pause = min(2 * pause, _LONGEST_PAUSE)
+                claims = self._claim_now(limit, bounces)
+        return claims
 
     def ack_many(self, claims: Iterable[Claim]) -> None:
         """`Claim.ack` for several, which share one fsync.
@@ -343,7 +343,6 @@ class Queue:
     # Inside
 
     def _claim_now(self, limit: int, bounces: bool) -> list[Claim]:
-        self._registered()
         self.tend()
         lease = self._registered()  # another one, if that was fenced
         limit = min(limit, MOST_HELD - len(lease.known))
@@ -352,7 +351,7 @@ class Queue:
         try:
             while len(claims) < limit and self._scanner.rounds < enough:
                 found = self._scanner.some(limit - len(claims), bounces)
-                if found:
+                if found is not None:
                     self._take(lease, found, claims)
         except LeaseLost:
             self._forget(lease)
@@ -362,25 +361,24 @@ class Queue:
                 raise _temporary(f"claim from {self.path}", error) from error
         return claims
 
-    def _take(self, lease: Lease, found: list[Candidate], claims: list[Claim]) -> None:
-        """Add to `claims` those of one bucket's candidates that nobody else was given first.
+    def _take(self, lease: Lease, found: Group, claims: list[Claim]) -> None:
+        """Add to `claims` those that nobody else was given first.
 
         Raises what it stopped at; what was not tried then is given out by the scanner once more.
         """
-        _, bucket, ready, _ = found[0]
-        made = [Claim(self._fs, self._spool, self._notes, lease, candidate[0]) for candidate in found]
-        held = [claim for claim in made if claim._hold()]
-        names = [claim.item.name for claim in held]
-        lost, tried, stopped = self._spool.claim(lease, bucket.dir_fd, names)
-        if lost or len(held) < len(found):
-            self._scanner.lost()
-        for number, claim in enumerate(held):
-            if number >= tried or claim.item.name in lost:
-                claim._drop()
-        if stopped is not None:
-            self._scanner.again([candidate for candidate in found if candidate[0].name in names[tried:]])
-        got = [claim for claim in held if not claim.ended]
-        if ready:
+        mine = lease.answer_for(found.items)
+        got: list[Claim] = []
+        try:
+            taken, untried, stopped = self._spool.claim(lease, found.bucket.dir_fd, mine)
+            got = [Claim(self._fs, self._spool, self._notes, lease, item) for item in taken]
+        finally:
+            if len(got) < len(mine):  # if such a one was taken all the same, the next renewal gives it back
+                lease.known.difference_update(mine.keys() - {claim.item.name for claim in got})
+        if len(got) + len(untried) < len(found.items):
+            self._scanner.lost(found)
+        if untried:
+            self._scanner.again(found.part(untried))
+        if found.ready:
             claims += got
         else:
             _file_again(got)
@@ -432,7 +430,7 @@ class Queue:
 
 
 def _put(message: Content, sender: str, recipients: Sequence[str], not_before: int) -> Put:
-    return Put(Source(message, envelope.head(sender, recipients)), OWED * len(recipients), not_before)
+    return Put(pieces(message, envelope.head(sender, recipients)), OWED * len(recipients), not_before)
 
 
 def _file_again(claims: list[Claim]) -> None:

@@ -7,7 +7,7 @@ from threading import Lock
 
 from maildir_safe.errors import LeaseLost, PermanentError, storage_error
 from maildir_safe.maildir.letter import Letter
-from maildir_safe.maildir.source import Source
+from maildir_safe.maildir.source import pieces
 from maildir_safe.queue import envelope
 from maildir_safe.queue.item import DONE, FAILED, OWED
 
@@ -51,12 +51,13 @@ class Claim:
         self._notes = notes
         self._lease = lease
         self._lock = Lock()
-        self._over = True  # until it is held
+        self._over = False
         self._envelope: Envelope | None = None
         self.item = item
 
     def __del__(self) -> None:
-        self._drop()
+        if not self._over:
+            self._drop()
 
     @property
     def attempt(self) -> int:
@@ -142,7 +143,7 @@ class Claim:
             return
         file = self._open()
         try:
-            letter = Letter(Source(file))
+            letter = Letter(pieces(file))
             letter.final = self.item.maildir_name
             maildir._delivery.deliver(letter)
         finally:
@@ -192,16 +193,11 @@ class Claim:
         else:
             self._end(self._spool.put_away, self._lease, item, item.returned(states), "failed")
 
-    def _hold(self) -> bool:
-        """Answer for the item, before it is taken, until the claim ends; False if another thread does."""
-        self._over = not self._lease.answer_for(self.item.name)
-        return not self._over
-
     def _drop(self) -> None:
         """Answer for it no longer: if it was taken, the next renewal gives it back."""
         if not self._over:
             self._over = True
-            self._lease.forget(self.item.name)
+            self._lease.known.discard(self.item.name)
 
     def _ack_later(self) -> None:
         """`ack` without the fsync, which is owed: `Lease.synced`."""
@@ -210,7 +206,8 @@ class Claim:
             self.ack()
         else:
             with self._lock:
-                self._not_over()
+                if self._over:
+                    self._not_over()
                 try:
                     self._spool.ack(self._lease, item)
                 except LeaseLost as lost:

@@ -61,12 +61,12 @@ def head(sender: str, recipients: Sequence[str]) -> bytes:
     """
     if not 1 <= len(recipients) <= MAX_RECIPIENTS:
         raise ValueError(f"an item has 1 to {MAX_RECIPIENTS} recipients, not {len(recipients)}; see `groups`")
-    if not "".join((sender, *recipients)).isprintable():
+    if not (sender.isprintable() and "".join(recipients).isprintable()):
         checked_address("sender", sender)
         for recipient in recipients:
             checked_address("recipient", recipient)
-    lines = "\nDelivered-To: ".join((f"Return-Path: <{sender}>", *recipients)) + "\n"
-    data = lines.encode("utf-8", "surrogateescape")
+    all_ = "\nDelivered-To: ".join(recipients)
+    data = f"Return-Path: <{sender}>\nDelivered-To: {all_}\n".encode("utf-8", "surrogateescape")
     if len(data) > _LONGEST_LINE and max(map(len, data.split(b"\n"))) >= _LONGEST_LINE:
         raise PermanentError(f"an address has more than {_LONGEST_LINE} bytes")
     return data

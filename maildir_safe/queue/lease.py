@@ -20,7 +20,10 @@ from maildir_safe.queue import incarnation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from maildir_safe.fs import FileSystem
+    from maildir_safe.queue.item import Item
     from maildir_safe.queue.layout import Layout
 
 
@@ -69,7 +72,8 @@ class Lease:
         self._n = 0
         self._sent: float | None = None
         self.worker = f"{host}-{fs.random(8).hex()}-{seconds}"
-        self.known: dict[str, object] = {}
+        self.known: set[str] = set()
+        self._answering = Lock()
         self.lost = False
         self.dir_fd = -1
         try:
@@ -108,17 +112,17 @@ class Lease:
         self.renew_at = sent + self._seconds / 3
         self.deadline = sent + self._seconds * 2 / 3
 
-    def answer_for(self, name: str) -> bool:
-        """Become the one who answers for a name, of all threads; False: another does.
+    def answer_for(self, items: Iterable[Item]) -> dict[str, Item]:
+        """Become the one who answers for items, of all threads: for those, by name, that no other does.
 
-        To be asked before the name can be in claimed/<W>: a renewal meanwhile must not give it back.
+        To be asked before a name can be in claimed/<W>: a renewal meanwhile must not give it back.
+        Ends with ``known.discard``: the item is gone, or is to be given back.
         """
-        token = object()
-        return self.known.setdefault(name, token) is token
-
-    def forget(self, name: str) -> None:
-        """Nobody answers for this name any more: it is gone, or is to be given back."""
-        self.known.pop(name, None)
+        with self._answering:
+            known = self.known
+            mine = {item.name: item for item in items if item.name not in known}
+            known.update(mine)
+        return mine
 
     def keep(self) -> bool:
         """Renew if a third of the lease is over; whether it was renewed. Raises as `renew`."""

@@ -13,7 +13,7 @@ comes first again.
 from __future__ import annotations
 
 import errno
-from itertools import chain
+from itertools import islice
 from threading import Lock
 
 from maildir_safe.handoff import close_quietly
@@ -32,14 +32,10 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-    Candidate = tuple[Item, "OpenBucket | Target", bool, bool]
-    """An item as a listing showed it: what its name says; the bucket it was in; whether it is ready,
-    that is, may be tried now, else it only lies in too wide a bucket and is to be filed again; whether
-    it is owed to somebody, and not only later, else only a sender is to be told."""
-
 _CLOSED_EMPTY = 10.0  # seconds that a bucket which its writer has left is seen empty before it is removed
 _OWN_FIRST = 1.0  # seconds after a pass over everything; "a put is claimed within 2 s" (DESIGN.md section 6)
 _EMPTY = 900.0  # the same for any bucket: its writer leaves it after `writer.RETIRED_AFTER`
+_AT_ONCE = 256  # names that are read together: who claims one need not read all of a bucket's
 _REMOVED = (errno.ENOENT, errno.ESTALE)
 
 
@@ -52,6 +48,29 @@ class OpenBucket:
 
     def __del__(self) -> None:
         close_quietly(self._fs, self.dir_fd)
+
+
+class Group:
+    """Items of one bucket as a listing showed them, with all of which the same is to be done.
+
+    Attributes:
+        bucket: where they were.
+        ready: they may be tried now; else they lie in too wide a bucket, and are to be filed again.
+        owed: to somebody, and not only later; else only a sender is to be told.
+        items: what their names say.
+    """
+
+    __slots__ = ("bucket", "items", "owed", "ready")
+
+    def __init__(self, bucket: OpenBucket | Target, ready: bool, owed: bool, items: list[Item]) -> None:
+        self.bucket = bucket
+        self.ready = ready
+        self.owed = owed
+        self.items = items
+
+    def part(self, items: list[Item]) -> Group:
+        """Some of them."""
+        return Group(self.bucket, self.ready, self.owed, items)
 
 
 class Scanner:
@@ -79,14 +98,12 @@ class Scanner:
         self._own_first_until = 0.0
         self.rounds = 0
         self._lock = Lock()
-        self._passing: Iterator[Candidate] = iter(())
-        self._back: list[Candidate] = []
+        self._endless = self._passes()
+        self._back: list[Group] = []
         self._empty_since: dict[str, float] = {}
 
-    def some(self, limit: int, bounces: bool) -> list[Candidate]:
-        """The next candidates of one bucket, all ready or none; none at the end of a pass.
-
-        The next call after that begins another.
+    def some(self, limit: int, bounces: bool) -> Group | None:
+        """The next candidates; None at the end of a pass, and the next call begins another.
 
         Args:
             limit: most to give.
@@ -96,56 +113,61 @@ class Scanner:
             OSError: pending/ or a bucket cannot be listed.
         """
         with self._lock:
-            found: list[Candidate] = []
-            try:
-                for candidate in chain(_popped(self._back), self._passing):
-                    _, bucket, ready, owed = candidate
-                    if not (bounces or owed):
-                        continue
-                    if found and (bucket, ready) != found[0][1:3]:
-                        self._back.append(candidate)
-                        return found
-                    found.append(candidate)
-                    if len(found) == limit:
-                        return found
-            except BaseException as error:
-                self._passing = self._pass()
-                if not (found and isinstance(error, OSError)):  # else the next pass meets it again
-                    raise
-            else:
-                self._passing = self._pass()
-            return found
+            while (group := self._back.pop() if self._back else self._next()) is not None:
+                if not (bounces or group.owed):
+                    continue
+                if len(group.items) <= limit:
+                    return group
+                part = group.part(group.items[:limit])
+                del group.items[:limit]
+                self._back.append(group)
+                return part
+            return None
 
-    def again(self, candidates: list[Candidate]) -> None:
+    def again(self, group: Group) -> None:
         """Give these once more, before all others: they were not tried."""
         with self._lock:
-            self._back += reversed(candidates)
+            self._back.append(group)
 
-    def lost(self) -> None:
-        """A candidate was gone: others are here, or the listing was an old one, so look everywhere next."""
-        self._own_first_until = 0.0
+    def lost(self, group: Group) -> None:
+        """One of these was gone: others are here, or the listing was an old one, so look everywhere next."""
+        with self._lock:
+            self._own_first_until = 0.0
+            if group.bucket is self._own():
+                self._back = [other for other in self._back if other.bucket is not group.bucket]
 
-    def _pass(self) -> Iterator[Candidate]:
-        now = self._fs.time_ns() / 1e9
-        own = self._own()
-        if own is not None and self._fs.monotonic() < self._own_first_until:
-            found = False
-            items = own.fresh() or _items(sorted(self._list(own.dir_fd)))
-            for candidate in self._candidates(NOW, own, items, now):
-                if not self._own_first_until:
-                    return  # what was handed out before was gone
-                _, _, _, owed = candidate
-                found |= owed  # what is owed to nobody may not be wanted, and must not hide the rest
-                yield candidate
-            if found:
-                return
-        if own is not None:
-            own.fresh()  # the listings show them too
-        yield from self._everything(now)
-        self._own_first_until = self._fs.monotonic() + _OWN_FIRST
-        self.rounds += 1
+    def _next(self) -> Group | None:
+        try:
+            return next(self._endless)
+        except BaseException:  # it has ended with that
+            self._endless = self._passes()
+            raise
 
-    def _everything(self, now: float) -> Iterator[Candidate]:
+    def _passes(self) -> Iterator[Group | None]:
+        """Pass after pass: over the own bucket while something is in it, else over all, and then None."""
+        while True:
+            now = self._fs.time_ns() / 1e9
+            own = self._own()
+            if own is not None and self._fs.monotonic() < self._own_first_until:
+                found = False
+                items = own.fresh() or _items(sorted(self._list(own.dir_fd)))
+                for group in _groups(NOW, own, items, now):
+                    if not self._own_first_until:
+                        break  # what was handed out before was gone
+                    found |= (
+                        group.owed
+                    )  # what is owed to nobody may not be wanted, and must not hide the rest
+                    yield group
+                if found:
+                    continue
+            if own is not None:
+                own.fresh()  # the listings show them too
+            yield from self._everything(now)
+            self._own_first_until = self._fs.monotonic() + _OWN_FIRST
+            self.rounds += 1
+            yield None
+
+    def _everything(self, now: float) -> Iterator[Group]:
         names = self._fs.listdir(self._layout.fd["pending"])
         found = [bucket for name in names if (bucket := parse_bucket(name))]
         due = [b for b in found if b.start <= now and self._host in (None, b.shard.rpartition("-")[0])]
@@ -158,7 +180,7 @@ class Scanner:
             closed = bucket.seq < last[bucket.period, bucket.shard]
             yield from self._bucket(bucket, now, closed)
 
-    def _bucket(self, bucket: Bucket, now: float, closed: bool) -> Iterator[Candidate]:
+    def _bucket(self, bucket: Bucket, now: float, closed: bool) -> Iterator[Group]:
         try:
             opened = OpenBucket(self._fs, self._fs.open_dir(bucket.name, self._layout.fd["pending"]))
         except OSError as error:
@@ -169,7 +191,7 @@ class Scanner:
         if names:
             self._empty_since.pop(bucket.name, None)
             items = _items(_rotated(sorted(names), self._start))
-            yield from self._candidates(bucket.period, opened, items, now)
+            yield from _groups(bucket.period, opened, items, now)
         else:
             self._note_empty(bucket.name, closed)
 
@@ -182,15 +204,6 @@ class Scanner:
                 return []
             raise
 
-    def _candidates(
-        self, when: str, bucket: OpenBucket | Target, items: Iterable[Item], now: float
-    ) -> Iterator[Candidate]:
-        for item in items:
-            due = item.not_before <= now
-            ready = due or (FAILED in item.states and when == NOW)
-            if ready or period(item.not_before, now) != when:
-                yield item, bucket, ready, OWED in item.states and (due or not ready)
-
     def _note_empty(self, name: str, closed: bool) -> None:
         """Remove a bucket that has been seen empty for long enough; whoever still wants it makes another."""
         now = self._fs.monotonic()
@@ -202,9 +215,30 @@ class Scanner:
                 pass  # not empty after all, or another was faster
 
 
-def _popped(things: list[T]) -> Iterator[T]:
-    while things:
-        yield things.pop()
+def _groups(when: str, bucket: OpenBucket | Target, items: Iterable[Item], now: float) -> Iterator[Group]:
+    """The items of a bucket of the period `when`, without those that are only due later."""
+    unread = iter(items)
+    while some := list(islice(unread, _AT_ONCE)):
+        due = [item for item in some if item.not_before <= now and OWED in item.states]
+        if due:
+            yield Group(bucket, True, True, due)
+        if len(due) < len(some):
+            yield from _others(when, bucket, some, now)
+
+
+def _others(when: str, bucket: OpenBucket | Target, items: list[Item], now: float) -> Iterator[Group]:
+    """Those of a bucket's items that are not simply due: only a sender is to be told, or filed again."""
+    groups: dict[tuple[bool, bool], list[Item]] = {}
+    for item in items:
+        due = item.not_before <= now
+        owed = OWED in item.states
+        if due and owed:
+            continue
+        ready = due or (FAILED in item.states and when == NOW)
+        if ready or period(item.not_before, now) != when:
+            groups.setdefault((ready, owed and not ready), []).append(item)
+    for (ready, owed), alike in groups.items():
+        yield Group(bucket, ready, owed, alike)
 
 
 def _items(names: list[str]) -> Iterator[Item]:

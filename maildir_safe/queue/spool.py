@@ -74,38 +74,42 @@ class Spool:
     # pending -> claimed/<W>
 
     def claim(
-        self, lease: Lease, bucket: int, names: list[str]
-    ) -> tuple[set[str], int, TemporaryError | None]:
-        """Take items out of a bucket; somebody answers for each (`Lease.answer_for`).
+        self, lease: Lease, bucket: int, items: dict[str, Item]
+    ) -> tuple[list[Item], list[Item], TemporaryError | None]:
+        """Take items, by name, out of a bucket; somebody answers for each (`Lease.answer_for`).
 
         Returns:
-            The names of those that were tried and are not this worker's now; how many were tried; and
-            what it stopped at, if that were not all. A claim that is executed late is given back by
-            the next renewal.
+            Those that are this worker's now; those that were not tried; and what it stopped at, if it
+            did. A claim that is executed late is given back by the next renewal.
 
         Raises:
             LeaseLost: this worker was fenced.
         """
-        lost: set[str] = set()
+        names = list(items)
+        missed: set[str] = set()
         tried = len(names)
 
-        def unclear(index: int, outcome: Outcome) -> None:
+        def unclear(name: str, outcome: Outcome) -> None:
             nonlocal tried
             if outcome.kind == DONE:
                 return
-            lost.add(names[index])
+            missed.add(name)
             if outcome.kind != GONE:
-                tried = index + 1
+                tried = names.index(name) + 1
                 lease.renew()
-                raise _failure(f"claim {names[index]}", outcome)
+                raise _failure(f"claim {name}", outcome)
 
+        stopped = None
         try:
             self._handoff.claim_all(bucket, lease.dir_fd, names, unclear)
         except LeaseLost:
             raise
         except TemporaryError as error:
-            return lost, tried, error
-        return lost, tried, None
+            stopped = error
+        if not missed:
+            return list(items.values()), [], None
+        taken = [items[name] for name in names[:tried] if name not in missed]
+        return taken, [items[name] for name in names[tried:]], stopped
 
     # claimed/<W> -> gone
 
@@ -119,7 +123,7 @@ class Spool:
             self._fs.unlink(item.name, dir_fd=lease.dir_fd)
         except OSError as error:
             self._ack_again(lease, item, error)
-        lease.forget(item.name)
+        lease.known.discard(item.name)
 
     def _ack_again(self, lease: Lease, item: Item, error: OSError) -> None:
         for pause in _PAUSES:
@@ -160,7 +164,7 @@ class Spool:
             maildir.sync["new"].sync()
         except OSError as error:
             raise UnknownOutcome(str(storage_error(f"fsync new/ for {item.id}", error))) from error
-        lease.forget(item.name)
+        lease.known.discard(item.name)
         return True
 
     # claimed/<W> -> pending
@@ -183,7 +187,7 @@ class Spool:
             # after several tries nobody knows which bucket it is in, but either directory will do
             sync = targets[0].sync["pending"] if len(targets) == 1 else lease.sync
             self._settle(sync, f"the bucket of {item.id}")
-        lease.forget(item.name)
+        lease.known.discard(item.name)
 
     # claimed/<W> -> failed, corrupt
 
@@ -199,7 +203,7 @@ class Spool:
             if outcome.kind != DONE:
                 raise _failure(f"move {item.id} to {where}/", outcome)
         self._settle(part.sync, f"{where}/ for {item.id}")
-        lease.forget(item.name)
+        lease.known.discard(item.name)
 
     # What a worker's directory holds and nobody answers for: claims that were executed late
 
@@ -207,11 +211,11 @@ class Spool:
         """Give back what is in claimed/<W> without anybody knowing. Raises OSError, TemporaryError."""
         for name in self._fs.listdir(lease.dir_fd):
             item = parse(name)
-            if item is not None and lease.answer_for(name):
+            if item is not None and lease.answer_for([item]):
                 try:
                     self._refile(lease, lease.dir_fd, item, item.returned())
                 finally:
-                    lease.forget(name)
+                    lease.known.discard(name)
 
     # Sweeping
 

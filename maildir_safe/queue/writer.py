@@ -24,7 +24,7 @@ from maildir_safe.queue.item import Item, suffix
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from maildir_safe.fs import FileSystem
-    from maildir_safe.maildir.source import Source
+    from maildir_safe.maildir.source import Pieces
     from maildir_safe.queue.item import ItemIds
     from maildir_safe.queue.layout import Layout
 
@@ -40,22 +40,17 @@ class Put(Letter):
     """An item on its way in.
 
     Args:
-        source: the envelope and the message.
+        pieces: the envelope and the message.
         states: a letter for each recipient.
         not_before: seconds since 1970 before which it is not to be tried; 0: at once.
     """
 
     __slots__ = ("not_before", "states")
 
-    def __init__(self, source: Source, states: str, not_before: int) -> None:
-        Letter.__init__(self, source, _SUBDIR, suffix(states, not_before))
+    def __init__(self, pieces: Pieces, states: str, not_before: int) -> None:
+        Letter.__init__(self, pieces, _SUBDIR, suffix(states, not_before))
         self.states = states
         self.not_before = not_before
-
-    @property
-    def item(self) -> Item:
-        """What it has become."""
-        return Item(self.unique, self.size, 0, 0, self.not_before, self.states, self.name)
 
 
 class Target:
@@ -86,12 +81,18 @@ class Target:
     def __del__(self) -> None:
         close_quietly(self._fs, self.dir_fd)
 
-    def note(self, letters: list[Put]) -> None:
+    def note(self, puts: list[Put]) -> None:
         """Remember what was put in: who claims as well need not list the bucket to find it."""
         fresh = self._fresh
         if not fresh:
             self._noted = self._fs.monotonic()
-        fresh.extend([letter.item for letter in letters if letter.proof])
+        fresh.extend(
+            [
+                Item(put.unique, put.size, 0, 0, put.not_before, put.states, put.name)
+                for put in puts
+                if put.proof
+            ]
+        )
 
     def fresh(self) -> list[Item]:
         """What was noted since this was asked last; nothing if others have had time to take the first."""

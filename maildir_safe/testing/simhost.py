@@ -113,6 +113,9 @@ class SimHost(SimClient):
         """See `FileSystem.syncfs`."""
         self._call("syncfs", self._handle(fd).path, lambda disk: disk.sync_all(), changes=True)
 
+    def start_writing(self, fd: int) -> None:
+        """See `FileSystem.start_writing`: what is written may be durable before a crash, asked for or not."""
+
     def close(self, fd: int) -> None:
         """See `FileSystem.close`; the descriptor is gone even when it fails, or the host is dead."""
         if self.dead:

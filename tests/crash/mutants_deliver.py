@@ -16,7 +16,7 @@ from maildir_safe.maildir.attempt import Attempt
 from maildir_safe.testing.simfs import SimHost
 
 Patch = pytest.MonkeyPatch
-Unclear = dict[int, Outcome]
+Unclear = dict[str, Outcome]
 
 
 def no_directory_fsync(patch: Patch) -> None:
@@ -142,12 +142,12 @@ def link_and_trust_EEXIST(patch: Patch) -> None:
         self: Handoff, src_dir: int, srcs: list[str], dst_dir: int, dsts: list[str], *_: Any
     ) -> Unclear:
         unclear = {}
-        for index, (src, dst) in enumerate(zip(srcs, dsts, strict=True)):
+        for src, dst in zip(srcs, dsts, strict=True):
             try:
                 self._fs.link(src, dst, src_dir_fd=src_dir, dst_dir_fd=dst_dir)
             except OSError as error:
                 handoff.remove_quietly(self._fs, src_dir, src)
-                unclear[index] = Outcome(NOT_DONE, 1, error)
+                unclear[src] = Outcome(NOT_DONE, 1, error)
             else:
                 self._fs.unlink(src, dir_fd=src_dir)
         return unclear
@@ -201,11 +201,12 @@ def identity_by_inode(patch: Patch) -> None:
     def by_inode(
         self: Handoff, src_dir: int, srcs: list[str], dst_dir: int, dsts: list[str], *rest: Any
     ) -> Unclear:
-        numbers = [self._fs.stat(src, src_dir).st_ino for src in srcs]
+        numbers = {src: self._fs.stat(src, src_dir).st_ino for src in srcs}
+        final = dict(zip(srcs, dsts, strict=True))
         unclear = publish(self, src_dir, srcs, dst_dir, dsts, *rest)
-        for index, outcome in unclear.items():
-            if outcome.kind == DONE and self._fs.stat(dsts[index], dst_dir).st_ino != numbers[index]:
-                unclear[index] = Outcome(NOT_DONE, outcome.renames, outcome.error)
+        for src, outcome in unclear.items():
+            if outcome.kind == DONE and self._fs.stat(final[src], dst_dir).st_ino != numbers[src]:
+                unclear[src] = Outcome(NOT_DONE, outcome.renames, outcome.error)
         return unclear
 
     patch.setattr(Handoff, "publish", by_inode)

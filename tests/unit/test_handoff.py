@@ -41,7 +41,7 @@ class Scene:
 
     def publish(self, deadline: float = FAR, replaces: bool = False) -> Outcome:
         unclear = Handoff(self.host).publish(self.a, ["src"], self.b, ["dst"], deadline, replaces)
-        return unclear.get(0, Outcome(DONE, 1, None))
+        return unclear.get("src", Outcome(DONE, 1, None))
 
     def names(self) -> tuple[list[str], list[str]]:
         truth = SimHost(self.server)

@@ -82,6 +82,25 @@ def test_a_thread_that_finds_nothing_else_does_not_look_for_ever(
     assert looked < 20
 
 
+def test_what_an_interrupted_claim_had_taken_is_given_back(
+    host: SimHost, queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lease = queue._registered()
+    rename = host.rename
+
+    def interrupted(src: str, dst: str, **directories: int) -> None:
+        rename(src, dst, **directories)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(host, "rename", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        queue.claim(9)
+    monkeypatch.undo()
+    assert host.listdir(lease.dir_fd) != []
+    queue._spool.tidy(lease)
+    assert [claim.read() for claim in queue.claim(9)] == [b"one"]
+
+
 def test_a_name_that_a_listing_gives_twice_is_claimed_once(
     host: SimHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
