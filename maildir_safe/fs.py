@@ -79,7 +79,7 @@ class FileSystem(Protocol):
         """Make all of the file system that holds `fd` durable (Linux)."""
 
     def start_writing(self, fd: int) -> None:
-        """Begin to write a file out while others are made: for speed alone, it promises nothing (Linux)."""
+        """Begin to write a file out, and do not wait: for speed alone, it promises nothing (Linux)."""
 
     def close(self, fd: int) -> None:
         """Close a descriptor; an error may be the first word of a failed write."""

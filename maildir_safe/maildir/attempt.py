@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 JANITOR_AGE = 36 * 3600.0
 """Seconds after which a file in tmp/ is taken for abandoned (maildir(5))."""
 
-_OPEN_AT_ONCE = 32
+_OPEN_AT_ONCE = 32  # files of a batch
+_BEGUN_UP_TO = 32  # with more, an early start costs more than it spares (docs/filesystems.md, "ext4")
 _SYNCFS_FROM = 3  # one syncfs is faster than so many fsyncs one after the other
 _SYNCFS_TYPES = {"ext4", "xfs", "btrfs", "f2fs", "tmpfs"}  # local, and their syncfs reports errors
 _SYNCFS_KERNEL = [5, 17]
@@ -73,6 +74,7 @@ class Attempt:
         self._deadline = fs.boottime() + JANITOR_AGE / 2
         self._marks: list[float] = []
         self._failed = False
+        self._together = self._begun = False
 
     def run(self, letters: Sequence[Letter], names: UniqueNames, require: str | None) -> int:
         """Deliver; what became of each is in the letter.
@@ -88,37 +90,39 @@ class Attempt:
             OSError: a directory cannot be opened.
         """
         # not where they are written in two directories: those may be two file systems
-        together = self._in_tmp and len(letters) >= _SYNCFS_FROM and has_syncfs(self._dirs)
+        self._together = self._in_tmp and len(letters) >= _SYNCFS_FROM and has_syncfs(self._dirs)
+        self._begun = self._dirs.fstype == "ext4" and len(letters) <= _BEGUN_UP_TO
         barrier = -1
         try:
-            if together:  # private, and older than the first write: an error is reported once a descriptor
+            if self._together:
+                # private, and older than the first write: an error is reported once a descriptor
                 barrier = self._fs.open_dir("tmp", self._dirs.root)
             for letter, name in zip(letters, names.new([one.hashed_id for one in letters]), strict=True):
                 letter.unique = name
-            letters = self._write(letters, not together, require)
-            if together:
+            letters = self._write(letters, require)
+            if self._together:
                 letters = self._sync_all(barrier, letters)
             return self._finish(self._publish(letters))
         finally:
             if barrier >= 0:
                 close_quietly(self._fs, barrier)
 
-    def _write(self, letters: Sequence[Letter], fsync: bool, require: str | None) -> Sequence[Letter]:
+    def _write(self, letters: Sequence[Letter], require: str | None) -> Sequence[Letter]:
         """Make the letters' files, complete and closed; those that are."""
-        at_once = 1 if fsync else _OPEN_AT_ONCE
+        at_once = _OPEN_AT_ONCE if self._together else 1
         if len(letters) <= at_once:
-            return self._write_some(letters, fsync, require)
+            return self._write_some(letters, require)
         parts = [letters[at : at + at_once] for at in range(0, len(letters), at_once)]
-        return [letter for part in parts for letter in self._write_some(part, fsync, require)]
+        return [letter for part in parts for letter in self._write_some(part, require)]
 
-    def _write_some(self, letters: Sequence[Letter], fsync: bool, require: str | None) -> Sequence[Letter]:
-        """Each step for all of them before the next: the same code again is faster than a change."""
-        all_, timed = letters, len(letters) == 1
+    def _write_some(self, letters: Sequence[Letter], require: str | None) -> Sequence[Letter]:
+        """Each step for all of them before the next: faster than all steps for one, as caches are."""
+        all_, timed = letters, len(letters) == 1 and letters[0].timed
         try:
             for step in (self._create, self._fill, self._settle, self._close):
                 if timed:
                     self._marks.append(self._fs.monotonic())
-                step(letters, fsync, require)
+                step(letters, require)
                 if self._failed:
                     letters = [letter for letter in letters if letter.error is None]
             if timed:
@@ -138,9 +142,9 @@ class Attempt:
                 self._not_written(letter, "create", error)
 
     def _fill(self, letters: Sequence[Letter], *_: object) -> None:
-        fs, step = self._fs, "write"
+        fs = self._fs
         for letter in letters:
-            pieces, size = letter.pieces, 0
+            pieces, size, step = letter.pieces, 0, "write"
             try:
                 for chunk in (b"".join(pieces),) if isinstance(pieces, tuple) else pieces:
                     done = fs.write(letter.fd, chunk)
@@ -154,18 +158,18 @@ class Attempt:
                 self._not_written(letter, step, error)
             letter.size = size
 
-    def _settle(self, letters: Sequence[Letter], fsync: bool, require: str | None) -> None:
+    def _settle(self, letters: Sequence[Letter], require: str | None) -> None:
         """fsync each, or let the disk begin with what one syncfs will wait for."""
-        if not fsync:
+        if not self._together:
+            for letter in letters:
+                try:
+                    letter.synced = self._fsync(letter.fd, require)
+                except (OSError, TemporaryError) as error:
+                    self._not_written(letter, "fsync", error)
+        elif self._begun:
             start_writing = self._fs.start_writing
             for letter in letters:
                 start_writing(letter.fd)
-            return
-        for letter in letters:
-            try:
-                letter.synced = self._fsync(letter.fd, require)
-            except (OSError, TemporaryError) as error:
-                self._not_written(letter, "fsync", error)
 
     def _close(self, letters: Sequence[Letter], *_: object) -> None:
         close = self._fs.close

@@ -75,8 +75,8 @@ class Delivery:
         try:
             if crowded and has_syncfs(self._directories(False)):
                 self._combiner.run(letter, self.commit)
-            else:
-                self.commit_alike([letter])
+            elif not self._attempt([letter]):
+                self._again([letter])
         finally:
             with self._lock:
                 self._outstanding -= 1

@@ -39,6 +39,7 @@ class Letter:
         pieces: the message's bytes; see `maildir_safe.maildir.source`.
 
     Attributes:
+        timed: whether anybody wants to know how long each step took.
         subdir: the directory it goes to.
         info: what follows the size in its name.
         hashed_id: its delivery id, as `names.id_hash` makes it.
@@ -55,6 +56,8 @@ class Letter:
         proof: set when it is delivered; else `error` says why not.
         again: whether a new file, or directories opened anew, may help.
     """
+
+    timed = True
 
     __slots__ = (
         "again",

@@ -130,7 +130,10 @@ class Claim:
 
     def ack(self) -> None:
         """All who were owed the message have it. The item is removed, durably."""
-        self.settle(self.item.states.replace(OWED, DONE))
+        if self.item.states.strip(_GOOD):  # some recipients have failed
+            self.settle(self.item.states.replace(OWED, DONE))
+        else:
+            self._end(self._remove)
 
     def ack_into(self, maildir: Maildir) -> None:
         """Deliver the item into a Maildir and be done with it: exactly one file, by one rename.

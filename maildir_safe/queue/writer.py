@@ -23,6 +23,8 @@ from maildir_safe.queue.item import Item, suffix
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from maildir_safe.fs import FileSystem
     from maildir_safe.maildir.source import Pieces
     from maildir_safe.queue.item import ItemIds
@@ -44,6 +46,8 @@ class Put(Letter):
         states: a letter for each recipient.
         not_before: seconds since 1970 before which it is not to be tried; 0: at once.
     """
+
+    timed = False
 
     __slots__ = ("not_before", "states")
 
@@ -181,6 +185,11 @@ class Writer:
             target.count += count
             return target
 
+    def _again(self, period: str, anew: bool) -> Target:
+        """What `target` has just given for a delivery, or another one if that has vanished."""
+        target = None if anew else self._targets.get(period)
+        return target or self.target(period, anew=anew)
+
     def current(self) -> Target | None:
         """The bucket for what is due now, as it was handed out last; None if there was none yet."""
         return self._targets.get(NOW)
@@ -213,7 +222,7 @@ class Writer:
         return Delivery(
             self._fs,
             self._layout.path,
-            lambda anew: cast(Directories, self.target(period, anew=anew)),
+            cast("Callable[[bool], Directories]", lambda anew: self._again(period, anew)),
             cast(UniqueNames, self._ids),
             "tmp",
             self._require,

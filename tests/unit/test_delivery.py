@@ -257,6 +257,70 @@ def test_a_batch_on_a_local_file_system_takes_one_syncfs_and_one_directory_fsync
     assert sorted(lab.found()) == sorted(mails)
 
 
+def test_a_batch_has_few_files_open_and_if_it_is_small_the_disk_begins_before_the_syncfs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lab = Lab(profile="local")
+    opened, begun, most = set[int](), list[int](), 0
+    create, close, syncfs = lab.host.create, lab.host.close, lab.host.syncfs
+
+    def creates(name: str, dir_fd: int) -> int:
+        nonlocal most
+        opened.add(fd := create(name, dir_fd))
+        most = max(most, len(opened))
+        return fd
+
+    def begins(fd: int) -> None:
+        assert fd in opened
+        begun.append(fd)
+
+    def closes(fd: int) -> None:
+        opened.discard(fd)
+        close(fd)
+
+    def syncs(fd: int) -> None:
+        assert not opened
+        syncfs(fd)
+
+    for call in (creates, begins, closes, syncs):
+        name = {"begins": "start_writing", "syncs": "syncfs"}.get(call.__name__, call.__name__[:-1])
+        monkeypatch.setattr(lab.host, name, call)
+    lab.maildir.deliver_many([b"%d\n" % n for n in range(100)])
+    assert (most, len(begun)) == (32, 0)
+    lab.maildir.deliver_many([b"%d\n" % n for n in range(30)])
+    assert len(begun) == 30
+    lab.maildir.deliver(MAIL)
+    assert len(begun) == 30, "a single file is fsynced at once"
+
+
+def test_an_interrupted_batch_leaves_no_file_open_and_none_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    lab = Lab(profile="local")
+    opened = set[int]()
+    create, close, write = lab.host.create, lab.host.close, lab.host.write
+
+    def creates(name: str, dir_fd: int) -> int:
+        opened.add(fd := create(name, dir_fd))
+        return fd
+
+    def closes(fd: int) -> None:
+        opened.discard(fd)
+        close(fd)
+
+    def writes(fd: int, data: bytes | memoryview) -> int:
+        if data == b"7\n":
+            raise KeyboardInterrupt
+        return write(fd, data)
+
+    monkeypatch.setattr(lab.host, "create", creates)
+    monkeypatch.setattr(lab.host, "close", closes)
+    monkeypatch.setattr(lab.host, "write", writes)
+    with pytest.raises(KeyboardInterrupt):
+        lab.maildir.deliver_many([b"%d\n" % n for n in range(20)])
+    assert not opened
+    assert lab.in_tmp() == []
+    assert lab.found() == []
+
+
 @pytest.mark.parametrize("profile", ["nfs3", "nfs4", "gluster", "smb", "coda"])
 def test_syncfs_is_never_called_on_network_mounts(profile: str) -> None:
     lab = Lab(profile=profile)
