@@ -2,7 +2,8 @@
 
 The order of the steps is what makes it safe (ARCHITECTURE.md, "Durable before acknowledged"):
 
-1. create, write and close each file in tmp/, with an fsync each, or with one syncfs for all;
+1. create, write and close each file in tmp/, with an fsync each, or with one syncfs for all (then each
+   of the steps is done for many files before the next);
 2. rename each into new/ (`Handoff.publish`);
 3. one fsync of new/, started after the last rename.
 
