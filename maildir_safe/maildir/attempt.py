@@ -60,6 +60,7 @@ class Attempt:
     """
 
     two_file_systems = False
+    _failed = _together = _begun = False
 
     def __init__(
         self, fs: FileSystem, path: str, dirs: Directories, subdir: str, in_tmp: bool, handoff: Handoff
@@ -74,8 +75,6 @@ class Attempt:
         self._handoff = handoff
         self._deadline = fs.boottime() + JANITOR_AGE / 2
         self._marks: list[float] = []
-        self._failed = False
-        self._together = self._begun = False
 
     def run(self, letters: Sequence[Letter], names: UniqueNames, require: str | None) -> int:
         """Deliver; what became of each is in the letter.

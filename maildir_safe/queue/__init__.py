@@ -43,6 +43,7 @@ log = logging.getLogger("maildir_safe.queue")
 MOST_HELD = 2000
 """Items that one worker claims at a time: its directory must not grow too long either."""
 
+_BEATS = 12  # looks at what is due, a lease
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
 
 
@@ -106,7 +107,7 @@ class Queue:
         self._tending = threading.Lock()
         self._stop: threading.Event | None = None
         self._lease: Lease | None = None
-        self._look_at = 0.0
+        self._look_at = self._tend_at = 0.0
         self._async: AsyncCombiner | None = None
         self._layout = Layout(fs, self.path, create)
         self._lease_seconds = self._layout.shared_lease(lease) if shared else lease or LEASE
@@ -249,7 +250,7 @@ class Queue:
     def tend(self) -> None:
         """Renew the lease, give back what was claimed without knowing, watch others, sweep the fenced.
 
-        Cheap when nothing is due. `claim` calls it, and so does the heartbeat's thread.
+        Cheap when nothing is due. `claim` calls it now and then, and so does the heartbeat's thread.
 
         Raises:
             TemporaryError: the storage does not answer.
@@ -343,8 +344,11 @@ class Queue:
     # Inside
 
     def _claim_now(self, limit: int, bounces: bool) -> list[Claim]:
-        self.tend()
-        lease = self._registered()  # another one, if that was fenced
+        now = self._fs.monotonic()
+        if now >= self._tend_at:
+            self.tend()
+            self._tend_at = now + self._lease_seconds / _BEATS
+        lease = self._lease or self._registered()
         limit = min(limit, MOST_HELD - len(lease.known))
         claims: list[Claim] = []
         enough = self._scanner.rounds + 2  # the pass under way may be at its end: then one more
@@ -391,7 +395,7 @@ class Queue:
                 self._lease = Lease(self._fs, self._layout, self._host, self._lease_seconds, self._patience)
                 if self._heartbeat and self._stop is None:
                     self._stop = threading.Event()
-                    _start_heartbeat(weakref.ref(self), self._stop, self._lease_seconds / 12)
+                    _start_heartbeat(weakref.ref(self), self._stop, self._lease_seconds / _BEATS)
             return self._lease
 
     def _renew(self) -> None:

@@ -149,9 +149,11 @@ class Scanner:
             now = self._fs.time_ns() / 1e9
             own = self._own()
             if own is not None and self._fs.monotonic() < self._own_first_until:
+                if fresh := own.fresh():  # due at once, and owed to all
+                    yield Group(own, True, True, fresh)
+                    continue
                 found = False
-                items = own.fresh() or _items(sorted(self._list(own.dir_fd)))
-                for group in _groups(NOW, own, items, now):
+                for group in _groups(NOW, own, _items(sorted(self._list(own.dir_fd))), now):
                     if not self._own_first_until:
                         break  # what was handed out before was gone
                     found |= (
