@@ -131,7 +131,7 @@ def main() -> int:
 
 
 def _written(folder: Path) -> Path:
-    """Our own image, written over once: it is sparse, and who comes to a new block pays for the disk below."""
+    """Our own image, written over once: it is sparse, and a new block costs the disk below."""
     filler = folder / "filler"
     try:
         with filler.open("wb", buffering=0) as file:
