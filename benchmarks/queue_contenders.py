@@ -149,6 +149,6 @@ CONTENDERS: dict[str, tuple[Contender, int]] = {
     OURS_IN_GROUPS: (ours_in_groups, 640),
     CEILING: (ceiling, 100),
     CEILING_IN_GROUPS: (ceiling_in_groups, 640),
-    SQLITE: (persist_queue, 100),
+    SQLITE: (persist_queue, 32),
 }
-"""Each with the number of items in a slice, which takes about a tenth of a second."""
+"""Each with the number of items in a slice. SQLite's table grows, and it is the slower the more it had."""
