@@ -156,9 +156,8 @@ class Scanner:
                 for group in _groups(NOW, own, _items(sorted(self._list(own.dir_fd))), now):
                     if not self._own_first_until:
                         break  # what was handed out before was gone
-                    found |= (
-                        group.owed
-                    )  # what is owed to nobody may not be wanted, and must not hide the rest
+                    # what is owed to nobody may not be wanted, and must not hide the rest
+                    found |= group.owed
                     yield group
                 if found:
                     continue
