@@ -42,6 +42,8 @@ _SYNCFS_KERNEL = [5, 17]
 _RELEASE = os.uname().release.replace("-", ".").replace("+", ".").split(".")[:2]
 _KERNEL = [int(number) if number.isdecimal() else 0 for number in _RELEASE]
 _FULL = {errno.ENOSPC, errno.EDQUOT}
+# a name that is taken; directories that were replaced; a batch's own files were too many to be open
+_MENDED = {errno.EEXIST, errno.ENOENT, errno.ESTALE, errno.EMFILE, errno.ENFILE}
 
 
 class Attempt:
@@ -60,7 +62,7 @@ class Attempt:
     """
 
     two_file_systems = False
-    _failed = _together = _begun = False
+    _failed = False
 
     def __init__(
         self, fs: FileSystem, path: str, dirs: Directories, subdir: str, in_tmp: bool, handoff: Handoff
@@ -91,6 +93,7 @@ class Attempt:
         """
         # not where they are written in two directories: those may be two file systems
         self._together = self._in_tmp and len(letters) >= _SYNCFS_FROM and has_syncfs(self._dirs)
+        self._timed = len(letters) == 1 and letters[0].timed
         self._begun = self._dirs.fstype == "ext4" and len(letters) <= _BEGUN_UP_TO
         barrier = -1
         try:
@@ -117,15 +120,15 @@ class Attempt:
 
     def _write_some(self, letters: Sequence[Letter], require: str | None) -> Sequence[Letter]:
         """Each step for all of them before the next: faster than all steps for one, as caches are."""
-        all_, timed = letters, len(letters) == 1 and letters[0].timed
+        all_ = letters
         try:
             for step in (self._create, self._fill, self._settle, self._close):
-                if timed:
+                if self._timed:
                     self._marks.append(self._fs.monotonic())
                 step(letters, require)
                 if self._failed:
                     letters = [letter for letter in letters if letter.error is None]
-            if timed:
+            if self._timed:
                 self._marks.append(self._fs.monotonic())
             return letters
         finally:
@@ -287,10 +290,10 @@ def _write_rest(fs: FileSystem, fd: int, data: bytes, done: int) -> None:
 
 
 def _worth_a_new_file(step: str, error: OSError) -> bool:
-    """Whether a new file may succeed: after a failed fsync, a taken name, or in directories opened anew."""
+    """Whether a new file, tried alone, may succeed: after a failed fsync too."""
     if step == "fsync":
         return error.errno not in _FULL
-    return step == "create" and error.errno in (errno.EEXIST, errno.ENOENT, errno.ESTALE)
+    return step == "create" and error.errno in _MENDED
 
 
 def has_syncfs(dirs: Directories) -> bool:

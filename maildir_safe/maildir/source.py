@@ -31,19 +31,23 @@ def pieces(content: Content, head: bytes = b"") -> Pieces:
         TypeError: this is no message.
     """
     if isinstance(content, bytes):
-        return head, content
+        return _below(head, content)
     if isinstance(content, str):
         # surrogateescape: text that was decoded from unknown bytes becomes those bytes again
-        return head, content.encode("utf-8", "surrogateescape")
+        return _below(head, content.encode("utf-8", "surrogateescape"))
     if isinstance(content, (bytearray, memoryview)):
-        return head, bytes(content)
+        return _below(head, bytes(content))
     if hasattr(content, "walk"):
-        return head, flatten(content)
+        return _below(head, flatten(content))
     if hasattr(content, "read"):
         return _streamed(content, head)
     raise TypeError(
         f"a message is bytes, str, an email.message.Message or a binary stream, not {type(content)!r}"
     )
+
+
+def _below(head: bytes, data: bytes) -> Pieces:
+    return (head, data) if head else (data,)  # one piece is not copied to be joined
 
 
 def _streamed(stream: BinaryIO, head: bytes) -> Iterator[bytes]:

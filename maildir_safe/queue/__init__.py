@@ -344,11 +344,11 @@ class Queue:
     # Inside
 
     def _claim_now(self, limit: int, bounces: bool) -> list[Claim]:
-        now = self._fs.monotonic()
-        if now >= self._tend_at:
+        lease, now = self._lease, self._fs.boottime()
+        if lease is None or lease.lost or now >= self._tend_at:
             self.tend()
             self._tend_at = now + self._lease_seconds / _BEATS
-        lease = self._lease or self._registered()
+            lease = self._registered()  # another one, if that was fenced
         limit = min(limit, MOST_HELD - len(lease.known))
         claims: list[Claim] = []
         enough = self._scanner.rounds + 2  # the pass under way may be at its end: then one more

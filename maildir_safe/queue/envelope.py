@@ -61,7 +61,7 @@ def head(sender: str, recipients: Sequence[str]) -> bytes:
     """
     if not 1 <= len(recipients) <= MAX_RECIPIENTS:
         raise ValueError(f"an item has 1 to {MAX_RECIPIENTS} recipients, not {len(recipients)}; see `groups`")
-    if not (sender.isprintable() and "".join(recipients).isprintable()):
+    if not (str.isprintable(sender) and "".join(recipients).isprintable()):
         checked_address("sender", sender)
         for recipient in recipients:
             checked_address("recipient", recipient)

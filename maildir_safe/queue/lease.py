@@ -121,12 +121,16 @@ class Lease:
         with self._answering:
             known = self.known
             mine = {item.name: item for item in items if item.name not in known}
-            known.update(mine)
+            try:
+                known.update(mine)
+            except BaseException:  # Ctrl-C: nobody would answer for them
+                known.difference_update(mine)
+                raise
         return mine
 
     def keep(self) -> bool:
         """Renew if a third of the lease is over; whether it was renewed. Raises as `renew`."""
-        if self._fs.boottime() < self.renew_at:
+        if not self.lost and self._fs.boottime() < self.renew_at:
             return False
         self.renew()
         return True

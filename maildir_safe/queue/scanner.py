@@ -22,7 +22,7 @@ from maildir_safe.queue.item import FAILED, OWED, parse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator
     from typing import TypeVar
 
     from maildir_safe.fs import FileSystem
@@ -40,7 +40,7 @@ _REMOVED = (errno.ENOENT, errno.ESTALE)
 
 
 class OpenBucket:
-    """A bucket's descriptor, closed when the last candidate from it is let go."""
+    """A bucket's descriptor, closed when the last group from it is let go."""
 
     def __init__(self, fs: FileSystem, dir_fd: int) -> None:
         self._fs = fs
@@ -144,29 +144,35 @@ class Scanner:
             raise
 
     def _passes(self) -> Iterator[Group | None]:
-        """Pass after pass: over the own bucket while something is in it, else over all, and then None."""
+        """Pass after pass: over the own bucket, while that may come first, else over all and then None."""
         while True:
             now = self._fs.time_ns() / 1e9
-            own = self._own()
-            if own is not None and self._fs.monotonic() < self._own_first_until:
-                if fresh := own.fresh():  # due at once, and owed to all
-                    yield Group(own, True, True, fresh)
-                    continue
-                found = False
-                for group in _groups(NOW, own, _items(sorted(self._list(own.dir_fd))), now):
-                    if not self._own_first_until:
-                        break  # what was handed out before was gone
-                    # what is owed to nobody may not be wanted, and must not hide the rest
-                    found |= group.owed
-                    yield group
-                if found:
-                    continue
-            if own is not None:
-                own.fresh()  # the listings show them too
+            if (yield from self._own_items(now)):
+                continue
             yield from self._everything(now)
             self._own_first_until = self._fs.monotonic() + _OWN_FIRST
             self.rounds += 1
             yield None
+
+    def _own_items(self, now: float) -> Generator[Group, None, bool]:
+        """The own bucket's, unless all are to be looked at now; whether there were any that are owed."""
+        own = self._own()
+        if own is None:
+            return False
+        fresh = own.fresh()
+        if self._fs.monotonic() >= self._own_first_until:
+            return False  # the listings show them too
+        if fresh:  # due at once, and owed to all; a copy, since a put may be about to add to it
+            yield Group(own, True, True, fresh[:])
+            return True
+        found = False
+        for group in _groups(NOW, own, _items(sorted(self._list(own.dir_fd))), now):
+            if not self._own_first_until:
+                return False  # what was handed out before was gone
+            # what is owed to nobody may not be wanted, and must not hide the rest
+            found |= group.owed
+            yield group
+        return found
 
     def _everything(self, now: float) -> Iterator[Group]:
         names = self._fs.listdir(self._layout.fd["pending"])

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from maildir_safe import Maildir, NotAMaildir, PartialDelivery, TemporaryError, UnknownOutcome
+from maildir_safe.maildir.source import pieces
 from maildir_safe.testing.simfs import PROFILES, Fault, Profile, SimHost, SimServer
 
 MAIL = b"Subject: hello\n\nworld\n"
@@ -291,6 +292,25 @@ def test_a_batch_has_few_files_open_and_if_it_is_small_the_disk_begins_before_th
     assert len(begun) == 30
     lab.maildir.deliver(MAIL)
     assert len(begun) == 30, "a single file is fsynced at once"
+
+
+def test_too_many_open_files_are_tried_again_alone() -> None:
+    lab = Lab(Fault("create", errno.EMFILE, nth=5, times=3), profile="local")
+    mails = [b"%d\n" % n for n in range(20)]
+    lab.maildir.deliver_many(mails)
+    assert sorted(lab.found()) == sorted(mails)
+
+
+@pytest.mark.parametrize("profile", ["local", "nfs4"])
+def test_the_steps_of_a_batch_are_not_timed(profile: str) -> None:
+    lab = Lab(profile=profile)
+    for count in (2, 5):
+        assert [one.seconds for one in lab.maildir.deliver_many([MAIL] * count)] == [{}] * count
+    assert len(lab.maildir.deliver(MAIL).seconds) > 5
+
+
+def test_a_message_in_memory_is_not_copied_to_be_written() -> None:
+    assert b"".join(pieces(MAIL)) is MAIL
 
 
 def test_an_interrupted_batch_leaves_no_file_open_and_none_behind(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from maildir_safe.errors import TemporaryError
+from maildir_safe.errors import LeaseLost, TemporaryError
 from maildir_safe.queue import Queue
 from maildir_safe.testing.simfs import SimHost, SimServer
 from tests.model.queue_world import SPOOL, new_server
@@ -130,6 +130,71 @@ def test_what_is_left_to_claim_is_found_when_the_own_was_taken(monkeypatch: pyte
     listed = listings(host, monkeypatch)
     assert take(queue) == ["other's"]
     assert len(listed) < 9, "it went on looking at its own"
+
+
+def test_of_what_others_took_from_the_own_bucket_one_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = new_server()
+    host, queue = queue_at(server, "own")
+    _, other = queue_at(server, "other")
+    put(queue, "first")
+    assert take(queue) == ["first"]
+    queue.put_many([(b"own", "s@example.org", ["r@example.org"])] * 9)
+    assert take(queue) == ["own"]
+    assert len(take(other, 9)) == 8
+    put(other, "other's")
+    renamed = []
+    rename = host.rename
+
+    def counted(src: str, dst: str, **directories: int) -> None:
+        renamed.append(src)
+        rename(src, dst, **directories)
+
+    monkeypatch.setattr(host, "rename", counted)
+    assert take(queue) == ["other's"]
+    assert len(renamed) == 2
+
+
+def test_between_looks_a_claim_does_not_look_after_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    host, queue = queue_at(new_server(), "own")
+    looked: list[float] = []
+    monkeypatch.setattr(queue, "tend", lambda: looked.append(host.boottime()))
+    for _ in range(9):
+        queue.claim()
+    assert len(looked) == 1
+    host.sleep(300 / 12)
+    queue.claim()
+    assert len(looked) == 2
+
+
+def test_who_was_fenced_while_it_was_suspended_claims_as_a_new_worker_at_once() -> None:
+    server = new_server()
+    host, queue = queue_at(server, "own")
+    _, other = queue_at(server, "other")
+    for text in ("one", "two"):
+        put(queue, text)
+    [held] = queue.claim()
+    other.tend()
+    server.advance(301.0)
+    other.tend()
+    monotonic = host.monotonic() - 301.0
+    host.monotonic = lambda: monotonic  # type: ignore[method-assign]  # it stood still with the host
+    with pytest.raises(LeaseLost):
+        held.confirm()
+    assert len(take(queue, 9)) == 2
+
+
+def test_who_has_learned_that_it_was_fenced_claims_as_a_new_worker_at_once() -> None:
+    server = new_server()
+    _, queue = queue_at(server, "own")
+    _, other = queue_at(server, "other")
+    for text in ("one", "two"):
+        put(queue, text)
+    [held] = queue.claim()
+    other._watch._fence(held._lease.worker, 0)
+    other.tend()
+    with pytest.raises(LeaseLost):
+        held.ack()
+    assert len(take(queue, 9)) == 2
 
 
 def test_an_own_item_that_is_owed_to_nobody_hides_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

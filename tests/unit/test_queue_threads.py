@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import pytest
 
@@ -99,6 +99,32 @@ def test_what_an_interrupted_claim_had_taken_is_given_back(
     assert host.listdir(lease.dir_fd) != []
     queue._spool.tidy(lease)
     assert [claim.read() for claim in queue.claim(9)] == [b"one"]
+
+
+def test_an_interrupt_while_it_becomes_answerable_leaves_nothing_stuck(queue: Queue) -> None:
+    class Interrupted(set[str]):
+        def update(self, *names: Iterable[str]) -> None:
+            super().update(*names)
+            raise KeyboardInterrupt
+
+    lease = queue._registered()
+    lease.known = Interrupted()
+    with pytest.raises(KeyboardInterrupt):
+        queue.claim(9)
+    assert lease.known == set()
+
+
+def test_what_was_handed_out_does_not_grow_when_a_put_ends(queue: Queue) -> None:
+    for claim in queue.claim(9):
+        claim.ack()
+    queue.put(b"two", "s@example.org", ["r@example.org"])
+    target = queue._writer.current()
+    assert target is not None
+    noted = target._fresh  # as `note` in another thread holds it
+    group = queue._scanner.some(1, bounces=False)
+    assert group is not None
+    noted += group.items
+    assert len(group.items) == 1
 
 
 def test_a_name_that_a_listing_gives_twice_is_claimed_once(
