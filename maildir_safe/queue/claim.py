@@ -56,8 +56,7 @@ class Claim:
         self.item = item
 
     def __del__(self) -> None:
-        if not self._over:
-            self._drop()
+        self._drop()
 
     @property
     def attempt(self) -> int:
@@ -209,8 +208,7 @@ class Claim:
             self.ack()
         else:
             with self._lock:
-                if self._over:
-                    self._not_over()
+                self._not_over()
                 try:
                     self._spool.ack(self._lease, item)
                 except LeaseLost as lost:

@@ -226,26 +226,15 @@ def _groups(when: str, bucket: OpenBucket | Target, items: Iterable[Item], now: 
     """The items of a bucket of the period `when`, without those that are only due later."""
     unread = iter(items)
     while some := list(islice(unread, _AT_ONCE)):
-        due = [item for item in some if item.not_before <= now and OWED in item.states]
-        if due:
-            yield Group(bucket, True, True, due)
-        if len(due) < len(some):
-            yield from _others(when, bucket, some, now)
-
-
-def _others(when: str, bucket: OpenBucket | Target, items: list[Item], now: float) -> Iterator[Group]:
-    """Those of a bucket's items that are not simply due: only a sender is to be told, or filed again."""
-    groups: dict[tuple[bool, bool], list[Item]] = {}
-    for item in items:
-        due = item.not_before <= now
-        owed = OWED in item.states
-        if due and owed:
-            continue
-        ready = due or (FAILED in item.states and when == NOW)
-        if ready or period(item.not_before, now) != when:
-            groups.setdefault((ready, owed and not ready), []).append(item)
-    for (ready, owed), alike in groups.items():
-        yield Group(bucket, ready, owed, alike)
+        groups: dict[tuple[bool, bool], list[Item]] = {}
+        for item in some:
+            due = item.not_before <= now
+            ready = due or (FAILED in item.states and when == NOW)
+            if ready or period(item.not_before, now) != when:
+                owed = OWED in item.states and (due or not ready)
+                groups.setdefault((ready, owed), []).append(item)
+        for (ready, owed), alike in groups.items():
+            yield Group(bucket, ready, owed, alike)
 
 
 def _items(names: list[str]) -> Iterator[Item]:

@@ -45,6 +45,19 @@ def listings(host: SimHost, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return listed
 
 
+def renames(host: SimHost, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is renamed from now on, or tried to be."""
+    renamed: list[str] = []
+    rename = host.rename
+
+    def counted(src: str, dst: str, **directories: int) -> None:
+        renamed.append(src)
+        rename(src, dst, **directories)
+
+    monkeypatch.setattr(host, "rename", counted)
+    return renamed
+
+
 def test_a_claim_after_a_put_lists_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     server = new_server()
     _, other = queue_at(server, "other")
@@ -86,14 +99,7 @@ def test_what_was_put_long_ago_may_be_anybodys_and_is_listed(monkeypatch: pytest
     assert sorted(take(other, 9)) == ["second", "third"]
     host.sleep(2.0)
     put(other, "other's")
-    renamed = []
-    rename = host.rename
-
-    def counted(src: str, dst: str, **directories: int) -> None:
-        renamed.append(src)
-        rename(src, dst, **directories)
-
-    monkeypatch.setattr(host, "rename", counted)
+    renamed = renames(host, monkeypatch)
     assert take(queue, 9) == ["other's"]
     assert len(renamed) == 1, "it tried for what others have had"
 
@@ -142,14 +148,7 @@ def test_of_what_others_took_from_the_own_bucket_one_is_tried(monkeypatch: pytes
     assert take(queue) == ["own"]
     assert len(take(other, 9)) == 8
     put(other, "other's")
-    renamed = []
-    rename = host.rename
-
-    def counted(src: str, dst: str, **directories: int) -> None:
-        renamed.append(src)
-        rename(src, dst, **directories)
-
-    monkeypatch.setattr(host, "rename", counted)
+    renamed = renames(host, monkeypatch)
     assert take(queue) == ["other's"]
     assert len(renamed) == 2
 
@@ -178,9 +177,9 @@ def test_who_was_fenced_while_it_was_suspended_claims_as_a_new_worker_at_once() 
     other.tend()
     monotonic = host.monotonic() - 301.0
     host.monotonic = lambda: monotonic  # type: ignore[method-assign]  # it stood still with the host
-    with pytest.raises(LeaseLost):
-        held.confirm()
     assert len(take(queue, 9)) == 2
+    with pytest.raises(LeaseLost):
+        held.ack()
 
 
 def test_who_has_learned_that_it_was_fenced_claims_as_a_new_worker_at_once() -> None:
