@@ -128,7 +128,7 @@ class Maildir:
             delivery_id: makes tries one after the other one copy, while the message is still in
                 new/ or cur/: an earlier one is looked for first (its name carries a hash of the
                 id), at the cost of listing both. Two tries at the same time are not covered.
-            flags: jobs such as ``"S"``; a message with flags goes into cur/.
+            flags: letters such as ``"S"``; a message with flags goes into cur/.
             folder: the folder (Maildir++) to deliver into, made if need be.
 
         Returns:
@@ -234,7 +234,7 @@ class Maildir:
 
         Raises:
             KeyError: there is no such message.
-            ValueError: a flag that is not an ASCII job.
+            ValueError: a flag that is not an ASCII letter.
             TemporaryError: not changed. UnknownOutcome: changed or not; the message is there.
         """
         return self._reading.set_flags(key, flags)
