@@ -7,6 +7,7 @@ import os.path
 
 from maildir_safe._handoff.group_commit import DirectorySync
 from maildir_safe._handoff.rename import close_quietly, remove_quietly
+from maildir_safe._names import with_flags
 from maildir_safe.errors import NotAMaildir
 
 TYPE_CHECKING = False
@@ -196,12 +197,12 @@ def find_separator(fs: FileSystem, tmp: int, fstype: str) -> str:
         return ";"
     stem = ".separator." + fs.random(8).hex()
     try:
-        _touch(fs, tmp, stem + ":2,")
+        _touch(fs, tmp, with_flags(stem, "", ":"))
         return ":"
     except OSError as error:
         if error.errno in _NOT_THE_NAME:
             raise
-    _touch(fs, tmp, stem + ";2,")
+    _touch(fs, tmp, with_flags(stem, "", ";"))
     return ";"
 
 

@@ -149,17 +149,18 @@ class MessageStore:
         """Give a message exactly these flags; it is in cur/ afterwards.
 
         Args:
-            flags: jobs as in maildir(5): D draft, F flagged, P passed, R replied, S seen,
-                T trashed; lower-case jobs are keywords.
+            flags: letters as in maildir(5): D draft, F flagged, P passed, R replied, S seen,
+                T trashed; lower-case letters are keywords.
 
         Raises:
             KeyError: there is no such message.
-            ValueError: a flag that is not an ASCII job.
+            ValueError: a flag that is not an ASCII letter.
             TemporaryError: not changed. UnknownOutcome: changed or not; the message is there.
         """
-        name = with_flags(key, flags, self._separator())
+        with_flags(key, flags, ":")  # refuse what is no flag, whether there is such a message or not
 
         def change(dirs: OpenDirectories, message: Message) -> Message:
+            name = with_flags(key, flags, self._separator(), split(message.name)[1])
             if (message.subdir, message.name) != ("cur", name):
                 self.rename(dirs, message, dirs, name)
             elif name not in self._fs.listdir(dirs.cur):  # it was there when it was last listed
