@@ -10,7 +10,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from maildir_safe._delivery.attempt import JANITOR_AGE
-from maildir_safe._fs import OsFileSystem
+from maildir_safe._fs.posix import OsFileSystem
 from maildir_safe._handoff.listing import stable_listing
 from maildir_safe._handoff.rename import DONE, Handoff, close_quietly
 from maildir_safe._queue.admin import QueueEntry

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import ceil
 
-from maildir_safe._fs import FileSystem, OsFileSystem
+from maildir_safe._fs import FileSystem
+from maildir_safe._fs.posix import OsFileSystem
 from maildir_safe._probe.calls import check_exclusive, check_fsync, check_renames
 from maildir_safe._probe.mount_type import check_copies, check_mount
 from maildir_safe._probe.names import check_names, check_stat

@@ -8,7 +8,8 @@ import os.path
 from typing import Any
 
 from maildir_safe import __version__
-from maildir_safe._fs import FileSystem, OsFileSystem
+from maildir_safe._fs import FileSystem
+from maildir_safe._fs.posix import OsFileSystem
 from maildir_safe._fs.stored_options import place, stored
 from maildir_safe._handoff.rename import remove_quietly
 from maildir_safe._names import STORED

@@ -16,7 +16,7 @@ from mounts import CHOSEN, on_mounts
 
 from benchmarks.mounts import Mount
 from maildir_safe import Queue
-from maildir_safe._fs import OsFileSystem
+from maildir_safe._fs.posix import OsFileSystem
 from maildir_safe._handoff.rename import DONE, Handoff
 from maildir_safe._queue.store.layout import NOT_SHARED
 from maildir_safe.errors import TemporaryError

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from maildir_safe._fs import OsFileSystem
+from maildir_safe._fs.posix import OsFileSystem
 
 
 @pytest.mark.parametrize(

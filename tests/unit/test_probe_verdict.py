@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import maildir_safe._probe.probe as probing
-from maildir_safe._fs import OsFileSystem
+from maildir_safe._fs.posix import OsFileSystem
 from maildir_safe._probe.probe import probe
 from maildir_safe._probe.two_mounts import RENAME_ROUNDS
 

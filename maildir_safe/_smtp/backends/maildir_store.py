@@ -12,7 +12,7 @@ import hashlib
 from collections import OrderedDict
 
 from maildir_safe import Maildir
-from maildir_safe._fs import OsFileSystem
+from maildir_safe._fs.posix import OsFileSystem
 from maildir_safe._smtp.protocol import replies, trace
 from maildir_safe._smtp.protocol.replies import Refused
 from maildir_safe.errors import MaildirSafeError
