@@ -22,11 +22,11 @@ def check_mount(mount: Mount) -> Iterator[Check]:
     row = quirks(mount.fstype)
     if row.known is not None:
         result, evidence, remedy = row.known
-        yield Check("known of this type", result, evidence, remedy, mount.fstype)
+        yield Check("known-type", result, evidence, remedy, mount.fstype)
     options = set(mount.options.split(","))
     for option, remedy in row.options.items():
         if option in options:
-            yield Check(f"option {option}", NOTE, f"mounted with {option}", remedy, option)
+            yield Check(f"option-{option}", NOTE, f"mounted with {option}", remedy, option)
     if row.family == "nfs":
         yield from _nfs_caches(options)
 
@@ -35,12 +35,12 @@ def _nfs_caches(options: set[str]) -> Iterator[Check]:
     """How long this client may believe what it knows; the kernel names only what is not the default."""
     if not options & {"lookupcache=pos", "lookupcache=none", "noac"}:
         text = "a name that was looked up too early stays absent for 30 s: lookupcache=positive"
-        yield Check("option lookupcache", NOTE, "absent names are remembered (the default)", text, "all")
+        yield Check("option-lookupcache", NOTE, "absent names are remembered (the default)", text, "all")
     for option in sorted(options):
         name, _, seconds = option.partition("=")
         if name in ("actimeo", "acdirmax", "acregmax") and float(seconds) > 60:
             text = "changes of other hosts are seen later: lower it on shared queues"
-            yield Check(f"option {option}", NOTE, f"mounted with {option}", text, option)
+            yield Check(f"option-{option}", NOTE, f"mounted with {option}", text, option)
 
 
 def check_copies(room: ProbeDirectory) -> Iterator[Check]:
@@ -56,4 +56,4 @@ def check_copies(room: ProbeDirectory) -> Iterator[Check]:
         f"{copies}{': two servers that lose each other may disagree, and mail is then read as empty' * split}"
     )
     remedy = "use an arbiter or replica 3" if split else ""
-    yield Check("copies of a file", NOTE if split else OK, text, remedy, copies)
+    yield Check("copies", NOTE if split else OK, text, remedy, copies)
