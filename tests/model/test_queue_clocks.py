@@ -6,9 +6,9 @@ import io
 
 import pytest
 
-from maildir_safe.queue.courier import Answer, Handing
-from maildir_safe.queue.schedule import Schedule
-from maildir_safe.queue.worker import Worker
+from maildir_safe._queue.couriers.courier import DeliveryRequest, RecipientStatus
+from maildir_safe._queue.schedule import Schedule
+from maildir_safe._queue.worker import Worker
 from maildir_safe.testing.simfs import SimHost, SimServer
 from tests.model.queue_world import LEASE, SPOOL, Actor, Ledger, Queue, new_server
 
@@ -21,9 +21,9 @@ class Busy:
     def __init__(self) -> None:
         self.asked: list[str] = []
 
-    def __call__(self, handing: Handing) -> dict[str, Answer]:
-        self.asked += handing.recipients
-        return {recipient: Answer(451, "4.4.1 no answer") for recipient in handing.recipients}
+    def __call__(self, request: DeliveryRequest) -> dict[str, RecipientStatus]:
+        self.asked += request.recipients
+        return {recipient: RecipientStatus(451, "4.4.1 no answer") for recipient in request.recipients}
 
 
 def queue_of(server: SimServer, name: str, ahead: float) -> Queue:

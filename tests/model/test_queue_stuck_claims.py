@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from maildir_safe._queue.couriers.courier import DeliveryRequest, RecipientStatus
+from maildir_safe._queue.worker import Worker
 from maildir_safe.errors import TemporaryError
-from maildir_safe.queue.courier import Answer, Handing
-from maildir_safe.queue.worker import Worker
 from maildir_safe.testing.simfs import Fault, SimServer
 from tests.model.queue_world import LEASE, SPOOL, Actor, Ledger, delivered, new_server, reckon
 
@@ -30,10 +30,10 @@ class Post:
     def __init__(self) -> None:
         self.sent: list[str] = []
 
-    def __call__(self, handing: Handing) -> dict[str, Answer]:
-        handing.confirm()
-        self.sent.append(handing.id)
-        return {recipient: Answer(250, "2.0.0 taken") for recipient in handing.recipients}
+    def __call__(self, request: DeliveryRequest) -> dict[str, RecipientStatus]:
+        request.confirm()
+        self.sent.append(request.id)
+        return {recipient: RecipientStatus(250, "2.0.0 taken") for recipient in request.recipients}
 
 
 def work(actor: Actor, courier: object, minutes: int) -> None:
@@ -76,8 +76,8 @@ def test_a_claim_that_cannot_be_given_back_for_a_while_returns_later(nth: int, k
     actor.queue.put(b"Subject: one\n\n", "s@example.org", ["r@example.org"])
     actor.host.plan.faults = (Fault(kind, errno.EIO, times=times, nth=nth, match=SPOOL),)  # type: ignore[arg-type]
 
-    def busy(handing: Handing) -> dict[str, Answer]:
-        return {recipient: Answer(451, "4.4.1 no answer") for recipient in handing.recipients}
+    def busy(request: DeliveryRequest) -> dict[str, RecipientStatus]:
+        return {recipient: RecipientStatus(451, "4.4.1 no answer") for recipient in request.recipients}
 
     work(actor, busy, 30)
     actor.host.plan.faults = ()
@@ -87,7 +87,9 @@ def test_a_claim_that_cannot_be_given_back_for_a_while_returns_later(nth: int, k
     assert not held(server)
 
 
-@pytest.mark.parametrize("nonsense", [True, "250 ok", Answer(250, "taken"), {"r@example.org": 250}, [], 7])
+@pytest.mark.parametrize(
+    "nonsense", [True, "250 ok", RecipientStatus(250, "taken"), {"r@example.org": 250}, [], 7]
+)
 def test_whatever_a_courier_returns_the_claim_ends(nonsense: object) -> None:
     server = new_server("local")
     actor = Actor(server, Ledger(), "a")

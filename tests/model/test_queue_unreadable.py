@@ -6,7 +6,7 @@ import errno
 
 import pytest
 
-from maildir_safe.check.fsck import SpoolCheck
+from maildir_safe._check.fsck import SpoolCheck
 from maildir_safe.errors import MaildirSafeError
 from maildir_safe.testing.simfs import Fault, SimHost, SimServer
 from tests.model.queue_world import SPOOL, Actor, Ledger, new_server, reckon
