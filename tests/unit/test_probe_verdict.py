@@ -12,7 +12,7 @@ import pytest
 
 import maildir_safe._probe.probe as probing
 from maildir_safe._cli import main
-from maildir_safe._fs import OsFileSystem
+from maildir_safe._fs.posix import OsFileSystem
 from maildir_safe._probe.probe import probe
 from maildir_safe._probe.report import LABELS, ProbeReport
 from maildir_safe._probe.two_mounts import RENAME_ROUNDS
