@@ -16,7 +16,7 @@ from maildir_safe.fs import OsFileSystem
 from maildir_safe.smtp.faults import Faults
 from maildir_safe.smtp.faultyfs import FaultyFileSystem
 
-DOCUMENT = Path(__file__).parents[2] / "docs/queue.md"
+DOCUMENT = Path(__file__).parents[2] / "docs/howto/queue.md"
 MANY = 40
 
 
