@@ -38,7 +38,7 @@ lint: $(VENV)/.dev  ## ruff and mypy --strict
 
 docs: $(VENV)/.dev  ## the documents as a site in build/site; a broken link fails
 	$(BIN)/python -m tools.reference
-	$(BIN)/mkdocs build --quiet --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 bench: $(VENV)/.dev  ## how fast is a durable delivery, here and by others (root: makes ext4 and xfs images)
 	$(BIN)/python -m benchmarks.deliver

@@ -17,12 +17,12 @@ PAGES = {
     "configuration.md": reference_config.page,
     "python-api.md": reference_python.page,
 }
-NOTICE = "<!-- Written by `python -m tools.reference`; change the code's own words instead. -->\n\n"
+NOTICE = "\n<!-- Written by `python -m tools.reference`; change the code's own words instead. -->\n"
 
 
 def stale() -> dict[Path, str]:
     """The pages that are not as the code has them, with the text that they should have."""
-    wanted = {DIRECTORY / name: NOTICE + page() for name, page in PAGES.items()}
+    wanted = {DIRECTORY / name: page() + NOTICE for name, page in PAGES.items()}
     return {path: text for path, text in wanted.items() if not path.exists() or path.read_text() != text}
 
 

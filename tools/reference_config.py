@@ -7,8 +7,7 @@ from dataclasses import MISSING, Field, fields
 from typing import Any
 
 from maildir_safe._smtp.server.settings import Settings
-
-from tools.docstrings import items, sections
+from tools.docstrings import items, markdown, sections
 
 INTRODUCTION = """\
 # Configuration file
@@ -45,7 +44,7 @@ def page() -> str:
 
 def _row(field: Field[Any], meaning: str) -> str:
     kind = _TYPES.get(str(field.type).removesuffix(" | None"), str(field.type))
-    meaning = meaning[:1].upper() + meaning[1:]
+    meaning = markdown(meaning[:1].upper() + meaning[1:])
     return f"| `{field.name.replace('_', '-')}` | {kind} | {_default(field)} | {meaning} |\n"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 import textwrap
 from functools import cache
 from importlib import import_module
@@ -34,12 +35,19 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 def page() -> str:
     """The page in Markdown."""
     parts = [INTRODUCTION, "\n## maildir_safe\n"]
-    parts += [_object(getattr(maildir_safe, name), name) for name in maildir_safe.__all__]
+    parts += [_object(found, name) for name, found in _public()]
     for name, members in MODULES.items():
         module = import_module(name)
         parts.append(f"\n## {name}\n\n{_prose(inspect.getdoc(module) or '')}")
         parts += [_object(getattr(module, member), member) for member in members]
     return "".join(parts)
+
+
+def _public() -> list[tuple[str, object]]:
+    """What the package exports, errors last."""
+    names = getattr(maildir_safe, "__all__", None) or maildir_safe._HOMES
+    found = [(name, getattr(maildir_safe, name)) for name in sorted(names)]
+    return sorted(found, key=lambda pair: isinstance(pair[1], type) and issubclass(pair[1], Exception))
 
 
 def _object(found: object, name: str) -> str:
@@ -102,10 +110,11 @@ def _signature(node: Function, name: str) -> str:
         )
     returns = f" -> {ast.unparse(node.returns)}" if node.returns and node.name != "__init__" else ""
     start = "async def " if isinstance(node, ast.AsyncFunctionDef) else ""
-    line = f"{start}{name}({ast.unparse(arguments)}){returns}"
+    parts = [re.sub(r"^(\*{0,2}\w+: [^=]+)=", r"\1 = ", part) for part in _split(ast.unparse(arguments))]
+    line = f"{start}{name}({', '.join(parts)}){returns}"
     if len(line) <= 100:
         return line
-    inner = ",\n".join(textwrap.indent(part, "    ") for part in _split(ast.unparse(arguments)))
+    inner = ",\n".join(textwrap.indent(part, "    ") for part in parts)
     return f"{start}{name}(\n{inner},\n){returns}"
 
 
@@ -125,6 +134,9 @@ def _documented(node: ast.ClassDef | Function) -> str:
     found = sections(inspect.cleandoc(ast.get_docstring(node) or ""))
     text = _prose(found.pop(""))
     for heading, body in found.items():
+        if heading in ("Returns", "Yields"):
+            text += f"\n**{heading}**\n\n{_prose(body)}"
+            continue
         text += f"\n**{ {'Args': 'Arguments'}.get(heading, heading) }**\n\n"
         for names, words in items(body):
             head = ", ".join(f"`{name}`" for name in names)
