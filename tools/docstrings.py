@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+_ERROR_INSIDE = re.compile(r"(?<=\.) (?=(?:\w+Error|UnknownOutcome|NotAMaildir): )")
 HEADINGS = ("Args", "Returns", "Raises", "Attributes", "Yields")
 
 
@@ -30,10 +31,10 @@ def dedented(text: str) -> str:
 
 
 def items(body: str) -> list[tuple[list[str], str]]:
-    """The entries `name, name: words` of a section, each on one line."""
+    """The entries `name, name: words` of a section. One line may hold several errors."""
     found: list[tuple[list[str], str]] = []
-    for line in body.splitlines():
-        entry = re.match(r"([\w*]+(?:, [\w*]+)*): (.*)", line)
+    for line in _ERROR_INSIDE.sub("\n", body).splitlines():
+        entry = re.match(r"([\w*.]+(?:, [\w*.]+)*): (.*)", line)
         if entry:
             found.append((entry[1].split(", "), entry[2]))
         elif found:
@@ -44,5 +45,8 @@ def items(body: str) -> list[tuple[list[str], str]]:
 
 
 def markdown(text: str) -> str:
-    """Prose of a docstring as Markdown: double backticks are code there as well."""
+    """Prose of a docstring as Markdown: double backticks are code there as well, and so is a dialogue."""
+    text = re.sub(
+        r"(?m)(^(?:>>>|\.\.\.).*\n?)+", lambda found: f"```python\n{found[0].rstrip()}\n```\n", text
+    )
     return re.sub(r"``(.+?)``", r"`\1`", text, flags=re.DOTALL)
