@@ -30,7 +30,7 @@ _RULES = (
     (r"(?m)^Try .*$", "Try"),
     (r"durability (?:full|file|client|none), [\w.]+", "durability full, FS"),
     (r"(?m)^(fstype|mount) .*$", r"\1"),
-    (r"\d+\.\d+ s\b", "N s"),
+    (r"\b\d+(?:\.\d+)? s\b", "N s"),
     (r"(?<=seconds )[\d.]+", "N"),
     (r'"(?:created|received|arrived|arrival_time)": [\d.]+', '"when": N'),
     (r",S=\d+", ",S=N"),

@@ -46,6 +46,14 @@ def test_links(page: Path) -> None:
             assert "--" not in heading, f"{name_of(page)} links to {link}: a place with two anchors"
 
 
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_files_that_are_named_are_there(page: Path) -> None:
+    """A path of this repository in the text is one that exists."""
+    text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    for path in re.findall(r"`((?:maildir_safe|tests|tools|benchmarks|docs|examples)/[\w/.*-]*)`", text):
+        assert [*REPOSITORY.glob(path.rstrip("/"))], f"{name_of(page)} names {path}"
+
+
 def test_every_page_is_in_the_navigation() -> None:
     navigation = (REPOSITORY / "mkdocs.yml").read_text()
     named = re.findall(r"[\w/-]+\.md", navigation.partition("\nnav:")[2])
