@@ -18,6 +18,12 @@ _TAG = re.compile(r"<[^<>]*>")
 _TAG_SPACES = re.compile(r"[ \t\r\n]+")
 _SPACES = re.compile(r"[ \t\r\f\v\xa0]+")
 _LINES = re.compile(r"\s*\n\s*\n\s*")
+_LINK = re.compile(r"<(?:link|frame)(?![a-z0-9-])", re.IGNORECASE)
+_IFRAME = re.compile(r"<(/?)iframe(?![a-z0-9-])", re.IGNORECASE)
+_REMOTE = re.compile(
+    r"(?:\b(?:src|srcset|background|poster)\s{0,9}=|\burl\(|@import)[\s\"']{0,9}(?:https?:)?//|<link(?![a-z-])",
+    re.IGNORECASE,
+)
 # the first bytes of the images that browsers show; a script can hide in SVG
 _MAGIC = (
     (b"\x89PNG\r\n", "image/png"), (b"\xff\xd8\xff", "image/jpeg"), (b"GIF8", "image/gif"),
@@ -67,6 +73,21 @@ def with_images(page: str, images: Mapping[str, str], room: int) -> str:
 def data_address(kind: str, data: bytes) -> str:
     """An image as an address that needs no network."""
     return f"data:{kind};base64,{base64.b64encode(data).decode()}"
+
+
+def without_connections(page: str) -> str:
+    """The HTML without what makes a browser connect before it asks the page's policy.
+
+    That is ``<link>`` (it can look up names), ``<iframe>`` and ``<frame>``: each becomes an element
+    that is nothing, so that none of it is shown as text.
+    """
+    nothing = '<meta http-equiv="" name="" content="" '  # of an attribute that comes twice, the first counts
+    return _IFRAME.sub(r"<\1x-frame", _LINK.sub(nothing, page))
+
+
+def loads_anything(page: str) -> bool:
+    """Whether HTML names images or styles that a browser would load from the network."""
+    return _REMOTE.search(page) is not None
 
 
 def plain_text(page: str) -> str:

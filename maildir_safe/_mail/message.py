@@ -56,9 +56,14 @@ class Mail:
     problem: str = ""
 
     @property
+    def html_text(self) -> str:
+        """What its HTML says, as plain text."""
+        return plain_text(self.html) if self.html else ""
+
+    @property
     def readable(self) -> str:
         """Its text; what its HTML says where it has no text."""
-        return self.text if self.text is not None else plain_text(self.html or "")
+        return self.text if self.text is not None else self.html_text
 
 
 def read_mail(raw: bytes, images: bool = True) -> Mail:

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from maildir_safe._mail.addresses import Mailbox, addresses_text, mailboxes
-from maildir_safe._mail.fields import LONGEST_HEADER, Fields, head_is_complete, read_fields
+from maildir_safe._mail.fields import LONGEST_HEADER, Fields, head_is_complete
+from maildir_safe._mail.structure import Part, Structure
 from maildir_safe._mail.words import clean, raw_text
 
 _HEAD = 64 << 10
@@ -20,6 +21,7 @@ class Summary:
     Attributes:
         sender, to, cc: as they are shown: ``Ada <ada@example.com>``.
         name, address: of the first sender.
+        attached: whether something is attached, as far as the beginning of the message shows.
         returns: the envelope's sender; None if that is not known.
         envelope: the envelope's recipients.
     """
@@ -31,6 +33,7 @@ class Summary:
     cc: str = ""
     subject: str = ""
     date: str = ""
+    attached: bool = False
     returns: str | None = None
     envelope: list[str] = field(default_factory=list)
 
@@ -51,7 +54,17 @@ def read_head(file: BinaryIO) -> bytes:
 
 def summarize(head: bytes) -> Summary:
     """The summary of a message, from its beginning."""
-    return summary_of(read_fields(head)[0])
+    structure = Structure(head)
+    summary = summary_of(structure.parts[0].fields)
+    summary.attached = any(map(_is_attached, structure.leaves()))
+    return summary
+
+
+def _is_attached(part: Part) -> bool:
+    if part.disposition == "attachment" or part.content_type == "message/rfc822":
+        return True
+    is_body = part.parent is None and part.content_type.startswith("text/")
+    return bool(part.filename) and not is_body and not part.fields.bytes_of("content-id")
 
 
 def summary_of(fields: Fields) -> Summary:
