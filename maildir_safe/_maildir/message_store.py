@@ -144,7 +144,11 @@ class MessageStore:
             TemporaryError: it cannot be opened or listed.
         """
         fd = self._on(key, lambda dirs, message: self._fs.open(message.name, dirs.fd(message.subdir)))
-        return self._fs.reader(fd)
+        try:
+            return self._fs.reader(fd)
+        except IsADirectoryError:  # its name has the form of a message's
+            self._fs.close(fd)
+            raise KeyError(key) from None
 
     def set_flags(self, key: str, flags: str) -> Message:
         """Give a message exactly these flags; it is in cur/ afterwards.
