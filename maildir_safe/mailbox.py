@@ -43,7 +43,7 @@ from maildir_safe._handoff.rename import close_quietly
 from maildir_safe._maildir import maildir
 from maildir_safe._maildir.directories import SUBDIRS
 from maildir_safe._maildir.message_store import Message
-from maildir_safe._names import SEPARATORS, UniqueNames, host_token
+from maildir_safe._names import UniqueNames, fields, host_token, split
 from maildir_safe.errors import NotAMaildir, TemporaryError, storage_error
 
 __all__ = ["Maildir"]
@@ -137,7 +137,8 @@ class Maildir(mailbox.Maildir):
         """Give the message exactly these flags, such as ``"RS"``; errors as for `set_info`."""
         if not isinstance(flags, str):
             raise TypeError(f"flags must be a string: {type(flags)}")
-        self.set_info(key, "2," + "".join(sorted(set(flags))))
+        start, _, rest = fields(":" + self.get_info(key))
+        self.set_info(key, (start[1:] or "2,") + "".join(sorted(set(flags))) + rest)
 
     def add_flag(self, key: str, flag: str) -> None:
         """Set these flags besides those that are set; errors as for `set_info`."""
@@ -191,8 +192,7 @@ class Maildir(mailbox.Maildir):
 
     def get_flags(self, key: str) -> str:
         """The message's flags, such as ``"RS"``; KeyError if there is no such message."""
-        info = self.get_info(key)
-        return info[2:] if info.startswith("2,") else ""
+        return fields(":" + self.get_info(key))[1]
 
     # Folders
 
@@ -290,10 +290,13 @@ class Maildir(mailbox.Maildir):
         return info and self.colon + info
 
     def _split(self, name: str) -> tuple[str, str]:
-        """A file's name as key and info; `colon` divides them, or either usual separator."""
-        marks = SEPARATORS if self.colon in SEPARATORS else re.escape(self.colon)
-        key, *rest = re.split(f"[{marks}]", os.path.basename(name))
-        return key, rest[-1] if rest else ""
+        """A file's name as key and info: `colon` divides them, or what usually does."""
+        name = os.path.basename(name)
+        end = len(split(name)[0])
+        for mark in (self.colon, ":", ";"):
+            at = name.find(mark, 0, end)
+            end = end if at < 0 else at
+        return name[:end], name[end + 1 :]
 
 
 class _Store(maildir.Maildir):

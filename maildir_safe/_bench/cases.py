@@ -15,7 +15,7 @@ from pathlib import Path
 
 from maildir_safe._bench import queueing
 from maildir_safe._delivery.receipt import Receipt
-from maildir_safe._fs import OsFileSystem
+from maildir_safe._fs.posix import OsFileSystem
 from maildir_safe._maildir.maildir import Maildir
 
 Deliver = Callable[[list[bytes]], list[Receipt]]

@@ -5,8 +5,11 @@ from __future__ import annotations
 import errno
 import os.path
 
+from maildir_safe._fs.quirks import quirks
 from maildir_safe._handoff.group_commit import DirectorySync
 from maildir_safe._handoff.rename import close_quietly, remove_quietly
+from maildir_safe._handoff.small_files import make_directory
+from maildir_safe._names import with_flags
 from maildir_safe.errors import NotAMaildir
 
 TYPE_CHECKING = False
@@ -17,9 +20,6 @@ if TYPE_CHECKING:
 
 SUBDIRS = ("tmp", "new", "cur")  # tmp/ first: see `OpenDirectories`
 _NOT_THE_NAME = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ESTALE}
-CLIENT_ONLY = {"coda", "fuse.rclone"}  # their fsync promises nothing beyond this client (FACTS.md)
-# one try of `:` and smbnetfs loses its connection, so that everything on it is EIO for three seconds
-_COLON_NOT_TO_BE_TRIED = {"fuse.smbnetfs"}
 
 
 class OpenDirectories:
@@ -68,7 +68,7 @@ class OpenDirectories:
     @property
     def durability(self) -> str:
         """The best that the mount can promise, as one of `receipt.DURABILITY_LEVELS`."""
-        return "client" if self.fstype in CLIENT_ONLY else "full"
+        return quirks(self.fstype).durability
 
 
 def _complaint(fs: FileSystem, where: str, name: str, root: int | None, error: OSError) -> str:
@@ -170,10 +170,7 @@ def _make_in(fs: FileSystem, above: int, name: str, subdirs: Sequence[str]) -> N
 
 def _fill(fs: FileSystem, root: int, subdirs: Sequence[str]) -> None:
     for subdir in subdirs:
-        try:
-            fs.mkdir(subdir, root)
-        except FileExistsError:
-            pass  # made by another at the same time, or by us: NFS says so after a lost reply
+        close_quietly(fs, make_directory(fs, subdir, root))
     DirectorySync(fs, root).sync()
 
 
@@ -192,16 +189,16 @@ def find_separator(fs: FileSystem, tmp: int, fstype: str) -> str:
     Raises:
         OSError: the mount refuses both, or cannot be written to at all.
     """
-    if fstype in _COLON_NOT_TO_BE_TRIED:
+    if not quirks(fstype).colon:
         return ";"
     stem = ".separator." + fs.random(8).hex()
     try:
-        _touch(fs, tmp, stem + ":2,")
+        _touch(fs, tmp, with_flags(stem, "", ":"))
         return ":"
     except OSError as error:
         if error.errno in _NOT_THE_NAME:
             raise
-    _touch(fs, tmp, stem + ";2,")
+    _touch(fs, tmp, with_flags(stem, "", ";"))
     return ";"
 
 

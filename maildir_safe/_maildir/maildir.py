@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 
 from maildir_safe._delivery.attempt import JANITOR_AGE
-from maildir_safe._delivery.content import chunks, trace_headers
+from maildir_safe._delivery.content import chunks
 from maildir_safe._delivery.job import DeliveryJob
 from maildir_safe._delivery.pipeline import DeliveryPipeline
 from maildir_safe._delivery.receipt import DURABILITY_LEVELS, Receipt
-from maildir_safe._fs import OsFileSystem
+from maildir_safe._delivery.trace_headers import trace_headers
+from maildir_safe._fs.posix import OsFileSystem
 from maildir_safe._handoff.listing import stable_listing
 from maildir_safe._handoff.rename import RESOLVE_TIMEOUT, Handoff
 from maildir_safe._maildir.directories import make
@@ -128,7 +129,7 @@ class Maildir:
             delivery_id: makes tries one after the other one copy, while the message is still in
                 new/ or cur/: an earlier one is looked for first (its name carries a hash of the
                 id), at the cost of listing both. Two tries at the same time are not covered.
-            flags: jobs such as ``"S"``; a message with flags goes into cur/.
+            flags: letters such as ``"S"``; a message with flags goes into cur/.
             folder: the folder (Maildir++) to deliver into, made if need be.
 
         Returns:
@@ -234,7 +235,7 @@ class Maildir:
 
         Raises:
             KeyError: there is no such message.
-            ValueError: a flag that is not an ASCII job.
+            ValueError: a flag that is not an ASCII letter.
             TemporaryError: not changed. UnknownOutcome: changed or not; the message is there.
         """
         return self._reading.set_flags(key, flags)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import stat
 
+from maildir_safe._fs.quirks import quirks
 from maildir_safe._handoff.listing import stable_listing
 from maildir_safe._handoff.rename import DONE, GONE, UNKNOWN
 from maildir_safe._names import flags_of, is_unique, may_be_message, size_of, split, with_flags
@@ -149,17 +150,18 @@ class MessageStore:
         """Give a message exactly these flags; it is in cur/ afterwards.
 
         Args:
-            flags: jobs as in maildir(5): D draft, F flagged, P passed, R replied, S seen,
-                T trashed; lower-case jobs are keywords.
+            flags: letters as in maildir(5): D draft, F flagged, P passed, R replied, S seen,
+                T trashed; lower-case letters are keywords.
 
         Raises:
             KeyError: there is no such message.
-            ValueError: a flag that is not an ASCII job.
+            ValueError: a flag that is not an ASCII letter.
             TemporaryError: not changed. UnknownOutcome: changed or not; the message is there.
         """
-        name = with_flags(key, flags, self._separator())
+        with_flags(key, flags, ":")  # refuse what is no flag, whether there is such a message or not
 
         def change(dirs: OpenDirectories, message: Message) -> Message:
+            name = with_flags(key, flags, self._separator(), split(message.name)[1])
             if (message.subdir, message.name) != ("cur", name):
                 self.rename(dirs, message, dirs, name)
             elif name not in self._fs.listdir(dirs.cur):  # it was there when it was last listed
@@ -210,7 +212,7 @@ class MessageStore:
         if target is dirs:
             self._known[split(name)[0]] = Message(subdir, name)
         try:
-            if dirs.fstype == "btrfs" and dirs.fd(message.subdir) != target.fd(subdir):
+            if quirks(dirs.fstype).old_names_return and dirs.fd(message.subdir) != target.fd(subdir):
                 # else a crash may leave both names (tests/crash/test_disk_replay.py)
                 dirs.sync[message.subdir].sync()
             target.sync[subdir].sync()

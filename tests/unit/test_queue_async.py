@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from maildir_safe import Queue
-from maildir_safe._fs import OsFileSystem
+from maildir_safe._fs.posix import OsFileSystem
 from maildir_safe._smtp.faults.faults import Faults
 from maildir_safe._smtp.faults.faulty_fs import FaultyFileSystem
 from maildir_safe.errors import PermanentError, TemporaryError

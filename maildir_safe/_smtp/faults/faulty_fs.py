@@ -6,7 +6,7 @@ import errno
 import os
 import time
 
-from maildir_safe._fs import OsFileSystem
+from maildir_safe._fs.posix import OsFileSystem
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
