@@ -34,6 +34,8 @@ _INFO_STARTS = (":2,", ";2,", "!2,", ":1,", ";1,")
 _HOST_LIMIT = 40
 _ID_BYTES = 10
 _STRAYS = ("lost+found", "maildirfolder", "maildirsize")
+FOLDER_MARK = "maildirfolder"
+"""The empty file that makes a directory a folder of the Maildir above it (Maildir++)."""
 
 
 def host_token(hostname: str) -> str:
@@ -48,7 +50,13 @@ def host_token(hostname: str) -> str:
 
 
 def id_hash(delivery_id: str) -> str:
-    """The part of a name that stands for a delivery id: ``I`` and 80 bits in hexadecimal."""
+    """The part of a name that stands for a delivery id: ``I`` and 80 bits in hexadecimal.
+
+    Raises:
+        ValueError: the id is empty or blank. All messages with it would be taken for one.
+    """
+    if not delivery_id.strip():
+        raise ValueError(f"a delivery id tells messages apart, and {delivery_id!r} does not")
     raw = delivery_id.encode("utf-8", "surrogateescape")
     return "I" + blake2b(raw, digest_size=_ID_BYTES).hexdigest()
 
@@ -164,9 +172,9 @@ def may_be_message(name: str) -> bool:
 
 
 def is_unique(name: str) -> bool:
-    """Whether a name has the shape of a unique name (``<digits>.<something>``).
+    """Whether a name has the shape of a unique name (``<digits>.<unique part>.<host>``).
 
     Others may be strays, directories for instance, and are looked at before they are listed.
     """
-    seconds, dot, rest = name.partition(".")
-    return bool(dot and rest) and seconds.isdecimal()
+    seconds, _, rest = name.partition(".")
+    return rest.find(".", 1) > 0 and seconds.isdecimal()

@@ -104,10 +104,10 @@ class _WithoutFsync(OsFileSystem):
     def __init__(self, but_files: bool) -> None:
         self._but_files = but_files
 
-    def fsync(self, fd: int) -> None:  # type: ignore[override]
+    def fsync(self, fd: int) -> None:
         """Only what is still wanted."""
         if self._but_files and not os.path.isdir(f"/proc/self/fd/{fd}"):
-            os.fsync(fd)
+            super().fsync(fd)
 
 
 def without_directory_fsync(path: Path) -> Deliver:

@@ -65,7 +65,7 @@ class FileSystem(Protocol):
         """Write some of `data`; how many bytes were taken, which may be fewer."""
 
     def fsync(self, fd: int) -> None:
-        """Make a file's contents, or a directory's entries, durable."""
+        """Make a file's contents, or a directory's entries, durable. One call: EINTR is an error."""
 
     def syncfs(self, fd: int) -> None:
         """Make all of the file system that holds `fd` durable (Linux)."""

@@ -6,6 +6,7 @@ import os
 import time
 
 from maildir_safe._fs import Mount
+from maildir_safe._fs.fsync import fsync
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ class OsFileSystem:
 
     read = staticmethod(os.read)
     write = staticmethod(os.write)
-    fsync = staticmethod(os.fsync)
+    fsync = staticmethod(fsync)
     close = staticmethod(os.close)
     rename = staticmethod(os.rename)
     unlink = staticmethod(os.unlink)

@@ -182,13 +182,18 @@ def test_ls_of_nothing(words: list[str], box: Maildir, capsys: pytest.CaptureFix
 
 
 def test_ls_goes_on_after_what_cannot_be_read(box: Maildir, capsys: pytest.CaptureFixture[str]) -> None:
-    os.symlink("/nowhere", f"{box.path}/new/1.link")
+    os.symlink("@7f000123.0000002a.00000001", f"{box.path}/new/1.link")  # as Coda shows a conflict
+    os.symlink("/etc/passwd", f"{box.path}/new/2.link")
+    os.mkfifo(f"{box.path}/new/1700000000.M1P1.host")
     key = box.deliver(b"Subject: s\n\n").key
     code, out, err = run(capsys, "ls", box.path)
     assert code == 1
     assert out.startswith(key)
     assert err.startswith("maildir-safe ls: ")
-    assert "1.link" in err
+    assert err.splitlines() == [
+        f"maildir-safe ls: {box.path}/new/1.link is in conflict (a link to @7f000123.0000002a.00000001); "
+        "repair it with the file system's tools"
+    ]
 
 
 # show

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -40,4 +44,40 @@ def test_a_listing_is_fresh_each_time(tmp_path: Path) -> None:
     assert fs.listdir(fd) == []
     (tmp_path / "a").touch()
     assert fs.listdir(fd) == ["a"]
+    fs.close(fd)
+
+
+def test_an_fsync_that_is_interrupted_is_not_made_again(tmp_path: Path) -> None:
+    """CPython repeats `os.fsync` on EINTR, on the same file. In a child: a library is loaded before libc."""
+    library, source, log = tmp_path / "eintr.so", tmp_path / "eintr.c", tmp_path / "calls"
+    source.write_text(
+        "#include <errno.h>\n#include <fcntl.h>\n#include <stdlib.h>\n#include <unistd.h>\n"
+        "static int calls;\n"
+        'int fsync(int fd) { (void)fd; int log = open(getenv("CALLS"), O_WRONLY|O_CREAT|O_APPEND, 0600);\n'
+        '  write(log, "x", 1); close(log); if (calls++) return 0; errno = EINTR; return -1; }\n'
+    )
+    if shutil.which("cc") is None:
+        pytest.skip("no C compiler")
+    subprocess.run(["cc", "-shared", "-fPIC", "-w", "-o", library, source], check=True)
+    code = (
+        "from maildir_safe._fs.posix import OsFileSystem as F\n"
+        "try: F().fsync(0)\nexcept InterruptedError: print('EINTR')"
+    )
+    child = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "LD_PRELOAD": str(library), "CALLS": str(log)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert child.stdout == "EINTR\n"
+    assert log.read_text() == "x"
+
+
+def test_fsync_says_what_is_wrong(tmp_path: Path) -> None:
+    fs = OsFileSystem()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        fs.fsync(10**6)
+    fd = fs.open_dir(str(tmp_path))
+    fs.fsync(fd)
     fs.close(fd)
