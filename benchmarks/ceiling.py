@@ -1,6 +1,6 @@
 """Ceilings: the calls that a durable delivery cannot do without, made with no thought for errors.
 
-Nothing here is safe to use: names repeat, an unclear reply is not looked into. It is what the
+Nothing here is safe to use: names repeat, an ambiguous reply is not looked into. It is what the
 machine and the interpreter allow, and so what a real delivery is measured against.
 """
 
@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 
 from benchmarks.deliver_rounds import Deliver
-from maildir_safe._libc import syncfs
+from maildir_safe._fs.libc import syncfs
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 

@@ -24,8 +24,8 @@ from typing import Any
 
 from benchmarks import compare_report
 from benchmarks.mounts import KINDS, Mount, MountError, kernel_knows, missing, mounted, running
-from maildir_safe.bench.report import report
-from maildir_safe.bench.runner import environment
+from maildir_safe._bench.report import report
+from maildir_safe._bench.runner import environment
 
 Result = dict[str, Any]
 

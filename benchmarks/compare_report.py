@@ -7,8 +7,8 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from maildir_safe.bench.plots import INK, PALETTE, figure_of, svg_of
-from maildir_safe.bench.runner import TOO_SLOW
+from maildir_safe._bench.plots import INK, PALETTE, figure_of, svg_of
+from maildir_safe._bench.runner import TOO_SLOW
 
 Result = dict[str, Any]
 

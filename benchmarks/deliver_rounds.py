@@ -19,7 +19,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from maildir_safe._libc import syncfs
+from maildir_safe._fs.libc import syncfs
 
 SIZE = 4096
 """Bytes of a message."""
@@ -148,7 +148,7 @@ def _fresh_box(folder: Path) -> Iterator[Path]:
     box = folder / "box"
     for name in ("tmp", "new", "cur"):
         (box / name).mkdir(parents=True)
-    _settle(folder)  # what the round before left to be written is not this contender's debt
+    _wait_until_quiet(folder)  # what the round before left to be written is not this contender's debt
     try:
         yield box
     finally:
@@ -156,7 +156,7 @@ def _fresh_box(folder: Path) -> Iterator[Path]:
         shutil.rmtree(box)
 
 
-def _settle(folder: Path) -> None:
+def _wait_until_quiet(folder: Path) -> None:
     fd = os.open(folder, os.O_RDONLY)
     syncfs(fd)
     os.close(fd)

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from benchmarks.queue_contenders import MESSAGE, RECIPIENT, SENDER
 from maildir_safe import Queue
-from maildir_safe.fs import OsFileSystem
-from maildir_safe.queue.bucket import LIMIT, Bucket, period
-from maildir_safe.queue.item import Item, ItemIds
+from maildir_safe._fs import OsFileSystem
+from maildir_safe._queue.store.bucket import LIMIT, Bucket, period
+from maildir_safe._queue.store.item import Item, ItemIds
 
 
 def fill(spool: Path, count: int, ahead: int = 0) -> None:

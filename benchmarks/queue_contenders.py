@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from maildir_safe import Queue
-from maildir_safe._libc import syncfs
-from maildir_safe.queue.envelope import head
+from maildir_safe._fs.libc import syncfs
+from maildir_safe._queue.store.envelope import head
 
 MESSAGE = b"Subject: benchmark\n\n" + b"x" * 4076
 SENDER, RECIPIENT = "s@example.org", "r@example.org"

@@ -16,12 +16,12 @@ from typing import Any
 from aiosmtpd.handlers import Mailbox
 from aiosmtpd.smtp import SMTP
 
-from maildir_safe.smtp.door import Door
-from maildir_safe.smtp.limits import Budget
-from maildir_safe.smtp.listen import listen
-from maildir_safe.smtp.log import MessageLog
-from maildir_safe.smtp.server import Server
-from maildir_safe.smtp.store import Delivery, Result
+from maildir_safe._smtp.backends.maildir_store import MailObject, RecipientStatus
+from maildir_safe._smtp.server.bind import listen
+from maildir_safe._smtp.server.limits import MemoryBudget
+from maildir_safe._smtp.server.listener import Listener
+from maildir_safe._smtp.server.message_log import MessageLog
+from maildir_safe._smtp.server.server import Server
 
 
 class Noop:
@@ -41,20 +41,20 @@ class Nowhere:
         """Everybody has a mailbox."""
         return address
 
-    async def store(self, delivery: Delivery) -> list[Result]:
+    async def store(self, mail: MailObject) -> list[RecipientStatus]:
         """As if it were stored."""
-        return [Result("250 2.0.0 Stored as key", "/nowhere/new/key", "none")] * len(delivery.recipients)
+        return [RecipientStatus("250 2.0.0 Stored as key", "/nowhere/new/key", "none")] * len(mail.recipients)
 
 
 async def _serve(kind: str, address: str, box: str) -> None:
     loop = asyncio.get_running_loop()
     sock = listen(address)
     if kind == "front":
-        door = Door(
-            Nowhere(), MessageLog(sys.stderr), Budget(100, 2**28),
+        listener = Listener(
+            Nowhere(), MessageLog(sys.stderr), MemoryBudget(100, 2**28),
             hostname="front", max_size=2**25, max_recipients=100, timeout=300,
         )  # fmt: skip
-        await Server(door, [sock], []).start()
+        await Server(listener, [sock], []).start()
     else:
         handler: Any = Noop() if kind == "noop" else Mailbox(Path(box))
         await loop.create_server(lambda: SMTP(handler, loop=loop, hostname="peer"), sock=sock, backlog=512)

@@ -43,7 +43,7 @@ def measure(commands: dict[str, list[str]], runs: int) -> dict[str, list[float]]
 def commands(maildir: str) -> dict[str, list[str]]:
     """What is compared: the bare interpreter, the console script, and the command without pip's wrapper."""
     script = Path(sys.executable).parent / "maildir-safe"
-    code = "import sys; from maildir_safe.cli import main; sys.exit(main())"
+    code = "import sys; from maildir_safe._cli import main; sys.exit(main())"
     deliver = ["deliver", *ENVELOPE, maildir]
     return {
         "python3 -c pass": [sys.executable, "-c", "pass"],

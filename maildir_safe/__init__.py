@@ -18,15 +18,15 @@ if not sys.platform.startswith("linux"):
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Maildir": "maildir_safe.maildir",
-    "Message": "maildir_safe.maildir.reading",
-    "PartialDelivery": "maildir_safe.maildir",
-    "Receipt": "maildir_safe.maildir.receipt",
+    "Maildir": "maildir_safe._maildir.maildir",
+    "Message": "maildir_safe._maildir.message_store",
+    "PartialDelivery": "maildir_safe._maildir.maildir",
+    "Receipt": "maildir_safe._delivery.receipt",
     "LeaseLost": "maildir_safe.errors",
     "MaildirSafeError": "maildir_safe.errors",
     "NotAMaildir": "maildir_safe.errors",
     "PermanentError": "maildir_safe.errors",
-    "Queue": "maildir_safe.queue",
+    "Queue": "maildir_safe._queue.queue",
     "QuotaExceeded": "maildir_safe.errors",
     "TemporaryError": "maildir_safe.errors",
     "UnknownOutcome": "maildir_safe.errors",
@@ -34,6 +34,10 @@ _HOMES = {
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from maildir_safe._delivery.receipt import Receipt as Receipt
+    from maildir_safe._maildir.maildir import Maildir as Maildir, PartialDelivery as PartialDelivery
+    from maildir_safe._maildir.message_store import Message as Message
+    from maildir_safe._queue.queue import Queue as Queue
     from maildir_safe.errors import (
         LeaseLost as LeaseLost,
         MaildirSafeError as MaildirSafeError,
@@ -43,10 +47,6 @@ if TYPE_CHECKING:
         TemporaryError as TemporaryError,
         UnknownOutcome as UnknownOutcome,
     )
-    from maildir_safe.maildir import Maildir as Maildir, PartialDelivery as PartialDelivery
-    from maildir_safe.maildir.reading import Message as Message
-    from maildir_safe.maildir.receipt import Receipt as Receipt
-    from maildir_safe.queue import Queue as Queue
 
 
 def __getattr__(name: str) -> object:

@@ -2,6 +2,6 @@
 
 import sys
 
-from maildir_safe.cli import main
+from maildir_safe._cli import main
 
 sys.exit(main())

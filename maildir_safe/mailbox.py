@@ -37,14 +37,14 @@ import time
 from collections.abc import Callable
 from typing import Any, BinaryIO, TypeVar
 
-from maildir_safe import maildir
+from maildir_safe._delivery.content import chunks
+from maildir_safe._delivery.job import DeliveryJob
+from maildir_safe._handoff.rename import close_quietly
+from maildir_safe._maildir import maildir
+from maildir_safe._maildir.directories import SUBDIRS
+from maildir_safe._maildir.message_store import Message
+from maildir_safe._names import SEPARATORS, UniqueNames, host_token
 from maildir_safe.errors import NotAMaildir, TemporaryError, storage_error
-from maildir_safe.handoff import close_quietly
-from maildir_safe.maildir.directories import SUBDIRS
-from maildir_safe.maildir.letter import Letter
-from maildir_safe.maildir.reading import Message
-from maildir_safe.maildir.source import pieces
-from maildir_safe.names import SEPARATORS, UniqueNames, host_token
 
 __all__ = ["Maildir"]
 
@@ -305,11 +305,11 @@ class _Store(maildir.Maildir):
 
     def put(self, data: bytes, subdir: str, name: str, mtime_ns: int | None, replaces: bool = False) -> None:
         """Deliver under a given name, a new one unless it `replaces` what has that name."""
-        letter = Letter(pieces(data), subdir)
-        letter.final = name
-        letter.mtime_ns = mtime_ns
-        letter.replaces = replaces
-        self._delivery.deliver(letter)
+        job = DeliveryJob(chunks(data), subdir)
+        job.final = name
+        job.mtime_ns = mtime_ns
+        job.replaces = replaces
+        self._pipeline.deliver(job)
 
     def rename_to(self, found: Message, subdir: str, name: str) -> None:
         """Rename, durably; FileNotFoundError if another was first."""

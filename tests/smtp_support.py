@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from maildir_safe import Maildir
-from maildir_safe.smtp.background import BackgroundServer
-from maildir_safe.smtp.faults import Faults
-from maildir_safe.smtp.log import MessageLog
-from maildir_safe.smtp.settings import Settings
+from maildir_safe._smtp.faults.faults import Faults
+from maildir_safe._smtp.server.background import BackgroundServer
+from maildir_safe._smtp.server.message_log import MessageLog
+from maildir_safe._smtp.server.settings import Settings
 
 COMMAND = [sys.executable, "-m", "maildir_safe", "serve"]
 

@@ -48,7 +48,7 @@ def install(kinds: Iterable[Kind]) -> None:
 def environment(package: str) -> Path:
     """Where the virtual environment of a Python package is, or would be: Debian lacks these packages."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return cache / "maildir-safe" / "".join(letter for letter in package if letter.isalnum())
+    return cache / "maildir-safe" / "".join(job for job in package if job.isalnum())
 
 
 def _make(place: Path, package: str) -> None:

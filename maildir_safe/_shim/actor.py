@@ -9,15 +9,15 @@ from __future__ import annotations
 import errno
 import os
 
+from maildir_safe._fs import OsFileSystem
+from maildir_safe._handoff.group_commit import DirectorySync
 from maildir_safe._shim.handover import Handover, Result
-from maildir_safe.commit import DirectorySync
-from maildir_safe.fs import OsFileSystem
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from maildir_safe.fs import FileSystem
+    from maildir_safe._fs import FileSystem
 
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     Process = tuple[int, int]
 
+
 def alive(process: Process) -> bool:
     """Whether a process is still there, and not another with its number."""
     try:

@@ -102,7 +102,7 @@ def install(code: bytes, killable: bool = True) -> tuple[int, bool]:
 
 
 _REASONS = {
-    errno.EBUSY: "this runs under a seccomp listener already (another maildir-safe run?), and only one can be",
+    errno.EBUSY: "this runs under a seccomp listener already (another maildir-safe run?): only one can be",
     errno.EPERM: "seccomp(2) is forbidden here: the container's profile must allow it",
     errno.ENOSYS: "this kernel has no seccomp filters, or the container's profile forbids them",
     errno.EINVAL: "this kernel's seccomp filters cannot notify",

@@ -18,7 +18,7 @@ from __future__ import annotations
 import errno
 import stat
 
-from maildir_safe.handoff import (
+from maildir_safe._handoff.rename import (
     DONE,
     FINAL,
     GONE,
@@ -33,8 +33,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from maildir_safe.fs import FileSystem
-    from maildir_safe.handoff import Outcome
+    from maildir_safe._fs import FileSystem
+    from maildir_safe._handoff.rename import Outcome
 
     Owns = Callable[[int], bool]
 

@@ -17,13 +17,13 @@ import socket
 from threading import Lock
 from typing import Any
 
-from maildir_safe import _libc
+from maildir_safe._fs import libc
 from maildir_safe._shim.actor import Actor, Place
 from maildir_safe._shim.caller import Credentials
 from maildir_safe._shim.descriptors import keep_only
 from maildir_safe._shim.handover import Result
 
-assert _libc  # loaded now: a process that has become another user may not be able to
+assert libc  # loaded now: a process that has become another user may not be able to
 
 _PR_SET_DUMPABLE, _PR_SET_KEEPCAPS = 4, 8
 _CAP_FOWNER = 3

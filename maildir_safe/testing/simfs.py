@@ -2,7 +2,7 @@
 
     server = SimServer("nfs3")
     host = SimHost(server, faults=[Fault("rename", errno.EIO, "done")])
-    Maildir("/mail", fs=host)            # anything that takes a `maildir_safe.fs.FileSystem`
+    Maildir("/mail", fs=host)            # anything that takes a `maildir_safe._fs.FileSystem`
 
 `SimServer` holds the files, `SimHost` is one machine that uses them and is a `FileSystem`.
 Nothing in here reads a real clock, a real file or real randomness: the same calls give the

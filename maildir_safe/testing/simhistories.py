@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 
+from maildir_safe._delivery.attempt import JANITOR_AGE
+from maildir_safe._maildir.maildir import Maildir
 from maildir_safe.errors import TemporaryError
-from maildir_safe.maildir import Maildir
-from maildir_safe.maildir.attempt import JANITOR_AGE
 from maildir_safe.testing.invariants import Violation
 from maildir_safe.testing.simworld import World
 

@@ -1,4 +1,4 @@
-"""One machine that uses a `SimServer`: a `maildir_safe.fs.FileSystem`, call by call."""
+"""One machine that uses a `SimServer`: a `maildir_safe._fs.FileSystem`, call by call."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import stat
 from typing import BinaryIO
 
-from maildir_safe.fs import Mount
+from maildir_safe._fs import Mount
 from maildir_safe.testing.simclient import SimClient
 from maildir_safe.testing.simdisk import ROOT, Disk, fail
 from maildir_safe.testing.simfile import SimFile
@@ -16,9 +16,9 @@ from maildir_safe.testing.simserver import EPOCH
 
 
 class SimHost(SimClient):
-    """One machine: every method of `maildir_safe.fs.FileSystem`. Made as `SimClient` says."""
+    """One machine: every method of `maildir_safe._fs.FileSystem`. Made as `SimClient` says."""
 
-    # -- the file calls: see maildir_safe.fs.FileSystem -----------------------------------
+    # -- the file calls: see maildir_safe._fs.FileSystem -----------------------------------
 
     def open_dir(self, path: str, dir_fd: int | None = None) -> int:
         """See `FileSystem.open_dir`. Paths start at the server's root."""

@@ -9,10 +9,10 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Iterable, Sequence
 
+from maildir_safe._delivery.attempt import JANITOR_AGE
+from maildir_safe._delivery.receipt import Receipt
+from maildir_safe._maildir.maildir import Maildir, PartialDelivery
 from maildir_safe.errors import TemporaryError, UnknownOutcome
-from maildir_safe.maildir import Maildir, PartialDelivery
-from maildir_safe.maildir.attempt import JANITOR_AGE
-from maildir_safe.maildir.receipt import Receipt
 from maildir_safe.testing.invariants import Ledger, Violation
 from maildir_safe.testing.simcrash import Choice, Mode
 from maildir_safe.testing.simdisk import ROOT

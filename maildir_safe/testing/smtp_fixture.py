@@ -23,11 +23,11 @@ from pathlib import Path
 from typing import Any, cast
 
 from maildir_safe import Maildir
-from maildir_safe.smtp.auth import hash_password
-from maildir_safe.smtp.background import BackgroundServer
-from maildir_safe.smtp.faults import Faults
-from maildir_safe.smtp.log import MessageLog
-from maildir_safe.smtp.settings import Settings
+from maildir_safe._smtp.faults.faults import Faults
+from maildir_safe._smtp.protocol.auth import hash_password
+from maildir_safe._smtp.server.background import BackgroundServer
+from maildir_safe._smtp.server.message_log import MessageLog
+from maildir_safe._smtp.server.settings import Settings
 
 _LOOK_AGAIN = 0.02
 _TRACE = re.compile(
@@ -62,11 +62,11 @@ class MaildirSmtp:
         directory: an existing one; the Maildir is made in it.
         tls: offer STARTTLS, with a certificate made for this server; see `ca`.
         auth: passwords by name, one of which is then required. Without, any are taken.
-        settings: more of `maildir_safe.smtp.settings.Settings`, such as ``max_size=1000``.
+        settings: more of `maildir_safe._smtp.server.settings.Settings`, such as ``max_size=1000``.
 
     Attributes:
         faults: what shall go wrong: ``faults.add(stage="rcpt", reply="450 4.2.1 Later", times=1)``;
-            see `maildir_safe.smtp.faults.Fault`.
+            see `maildir_safe._smtp.faults.faults.Fault`.
         maildir: where the messages are.
     """
 

@@ -15,8 +15,9 @@ from typing import Any
 
 import pytest
 
-from maildir_safe import NotAMaildir, TemporaryError, UnknownOutcome, maildir
-from maildir_safe.fs import OsFileSystem
+from maildir_safe import NotAMaildir, TemporaryError, UnknownOutcome
+from maildir_safe._fs import OsFileSystem
+from maildir_safe._maildir import maildir
 from maildir_safe.mailbox import Maildir
 
 MAIL = b"Subject: hello\n\nworld\n"

@@ -15,8 +15,8 @@ import mutants_deliver as deliver
 import mutants_read as read
 import pytest
 
-from maildir_safe.handoff import DONE, Handoff
-from maildir_safe.maildir.attempt import JANITOR_AGE
+from maildir_safe._delivery.attempt import JANITOR_AGE
+from maildir_safe._handoff.rename import DONE, Handoff
 from maildir_safe.testing import simhistories as histories
 from maildir_safe.testing.explore import Explorer, History
 from maildir_safe.testing.invariants import Violation

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from maildir_safe import handoff
-from maildir_safe.commit import DirectorySync
-from maildir_safe.handoff import DONE, NOT_DONE, Handoff, Outcome
-from maildir_safe.maildir import attempt
-from maildir_safe.maildir.attempt import Attempt
+from maildir_safe._delivery import attempt
+from maildir_safe._delivery.attempt import Attempt
+from maildir_safe._handoff import rename
+from maildir_safe._handoff.group_commit import DirectorySync
+from maildir_safe._handoff.rename import DONE, NOT_DONE, Handoff, Outcome
 from maildir_safe.testing.simfs import SimHost
 
 Patch = pytest.MonkeyPatch
@@ -41,9 +41,9 @@ def fsync_of_the_source_directory(patch: Patch) -> None:
     publish = Handoff.publish
 
     def wrong(self: Handoff, *args: Any) -> Unclear:
-        unclear = publish(self, *args)
+        ambiguous = publish(self, *args)
         self._fs.fsync(args[0])
-        return unclear
+        return ambiguous
 
     patch.setattr(Handoff, "publish", wrong)
     patch.setattr(DirectorySync, "sync", lambda _: True)
@@ -141,28 +141,28 @@ def link_and_trust_EEXIST(patch: Patch) -> None:
     def publish(
         self: Handoff, src_dir: int, srcs: list[str], dst_dir: int, dsts: list[str], *_: Any
     ) -> Unclear:
-        unclear = {}
+        ambiguous = {}
         for src, dst in zip(srcs, dsts, strict=True):
             try:
                 self._fs.link(src, dst, src_dir_fd=src_dir, dst_dir_fd=dst_dir)
             except OSError as error:
-                handoff.remove_quietly(self._fs, src_dir, src)
-                unclear[src] = Outcome(NOT_DONE, 1, error)
+                rename.remove_quietly(self._fs, src_dir, src)
+                ambiguous[src] = Outcome(NOT_DONE, 1, error)
             else:
                 self._fs.unlink(src, dir_fd=src_dir)
-        return unclear
+        return ambiguous
 
     patch.setattr(Handoff, "publish", publish)
 
 
 def _believe(patch: Patch, code: int) -> None:
-    settle = Handoff._settle
+    settle = Handoff._resolve
 
     def at_once(self: Handoff, *args: Any, **how: Any) -> Outcome:
         error = next(arg for arg in args if isinstance(arg, OSError))
         return Outcome(NOT_DONE, 1, error) if error.errno == code else settle(self, *args, **how)
 
-    patch.setattr(Handoff, "_settle", at_once)
+    patch.setattr(Handoff, "_resolve", at_once)
     refuse_without_withdrawing(patch)
 
 
@@ -203,11 +203,11 @@ def identity_by_inode(patch: Patch) -> None:
     ) -> Unclear:
         numbers = {src: self._fs.stat(src, src_dir).st_ino for src in srcs}
         final = dict(zip(srcs, dsts, strict=True))
-        unclear = publish(self, src_dir, srcs, dst_dir, dsts, *rest)
-        for src, outcome in unclear.items():
+        ambiguous = publish(self, src_dir, srcs, dst_dir, dsts, *rest)
+        for src, outcome in ambiguous.items():
             if outcome.kind == DONE and self._fs.stat(final[src], dst_dir).st_ino != numbers[src]:
-                unclear[src] = Outcome(NOT_DONE, outcome.renames, outcome.error)
-        return unclear
+                ambiguous[src] = Outcome(NOT_DONE, outcome.renames, outcome.error)
+        return ambiguous
 
     patch.setattr(Handoff, "publish", by_inode)
 

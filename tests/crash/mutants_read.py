@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from maildir_safe import maildir
-from maildir_safe.commit import DirectorySync
-from maildir_safe.fs import Mount
-from maildir_safe.handoff import DONE, GONE, Handoff, Outcome
-from maildir_safe.maildir import Maildir, janitor
-from maildir_safe.maildir.reading import Reading
-from maildir_safe.names import UniqueNames, carries
+from maildir_safe._fs import Mount
+from maildir_safe._handoff.group_commit import DirectorySync
+from maildir_safe._handoff.rename import DONE, GONE, Handoff, Outcome
+from maildir_safe._maildir import janitor, maildir
+from maildir_safe._maildir.maildir import Maildir
+from maildir_safe._maildir.message_store import MessageStore
+from maildir_safe._names import UniqueNames, carries
 from maildir_safe.testing.simfs import SimHost
 
 Patch = pytest.MonkeyPatch
@@ -46,13 +46,13 @@ def looked_for_in_new_alone(patch: Patch) -> None:
 
 def an_old_listing_is_believed(patch: Patch) -> None:
     """flags that an earlier listing showed are not set again"""
-    set_flags = Reading.set_flags
+    set_flags = MessageStore.set_flags
 
-    def lazy(self: Reading, key: str, flags: str) -> Any:
+    def lazy(self: MessageStore, key: str, flags: str) -> Any:
         known = self._known.get(key)
         return known if known and known.flags == flags else set_flags(self, key, flags)
 
-    patch.setattr(Reading, "set_flags", lazy)
+    patch.setattr(MessageStore, "set_flags", lazy)
 
 
 def directory_above_not_fsynced(patch: Patch) -> None:
@@ -68,20 +68,20 @@ def directory_above_not_fsynced(patch: Patch) -> None:
 
 def one_listing_is_believed(patch: Patch) -> None:
     """a message that one listing does not show is taken to be gone"""
-    on = Reading._on
+    on = MessageStore._on
 
-    def at_once(self: Reading, key: str, *args: Any, **how: Any) -> Any:
+    def at_once(self: MessageStore, key: str, *args: Any, **how: Any) -> Any:
         if key not in self._listing(self._directories(False)):
             raise KeyError(key)
         return on(self, key, *args, **how)
 
-    patch.setattr(Reading, "_on", at_once)
+    patch.setattr(MessageStore, "_on", at_once)
 
 
 def flags_by_copy_and_unlink(patch: Patch) -> None:
     """a message whose flags change is written anew and its old file removed"""
 
-    def copy(self: Reading, dirs: Any, message: Any, target: Any, name: str, *_: Any) -> None:
+    def copy(self: MessageStore, dirs: Any, message: Any, target: Any, name: str, *_: Any) -> None:
         fs = self._fs
         old, new = fs.open(message.name, dirs.fd(message.subdir)), fs.create(name, target.cur)
         fs.write(new, fs.read(old, 1 << 20))
@@ -90,7 +90,7 @@ def flags_by_copy_and_unlink(patch: Patch) -> None:
         fs.close(old)
         fs.unlink(message.name, dir_fd=dirs.fd(message.subdir))
 
-    patch.setattr(Reading, "rename", copy)
+    patch.setattr(MessageStore, "rename", copy)
 
 
 def one_kind_of_disk_taken_for_another(patch: Patch) -> None:

@@ -12,12 +12,12 @@ from disk_verdict import judge
 from disk_workloads import message
 
 
-def _block(letter: str) -> bytes:
-    return letter.encode() * BLOCK
+def _block(job: str) -> bytes:
+    return job.encode() * BLOCK
 
 
-def _write(number: int, letter: str) -> Record:
-    return Record(WRITE, number * BLOCK, _block(letter))
+def _write(number: int, job: str) -> Record:
+    return Record(WRITE, number * BLOCK, _block(job))
 
 
 def _mark(data: bytes) -> Record:

@@ -12,7 +12,8 @@ from collections.abc import Callable
 
 import pytest
 
-from maildir_safe.maildir import Maildir, attempt
+from maildir_safe._delivery import attempt
+from maildir_safe._maildir.maildir import Maildir
 from maildir_safe.testing import simhistories as histories
 from maildir_safe.testing.explore import Explorer, Figures, History
 from maildir_safe.testing.simfs import PROFILES, Fault, Mode

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from maildir_safe._queue.claim import Claim
+from maildir_safe._queue.couriers.courier import DeliveryRequest, RecipientStatus
+from maildir_safe._queue.store.item import BOUNCED, FAILED
+from maildir_safe._queue.worker import Worker
 from maildir_safe.errors import TemporaryError
-from maildir_safe.queue.claim import Claim
-from maildir_safe.queue.courier import Answer, Handing
-from maildir_safe.queue.item import BOUNCED, FAILED
-from maildir_safe.queue.worker import Worker
 from maildir_safe.testing.simfs import Fault, SimServer
 from tests.model.queue_world import LEASE, SPOOL, Actor, Ledger, faults_of, new_server
 
@@ -19,15 +19,17 @@ class Post:
     def __init__(self) -> None:
         self.sent: list[str] = []
 
-    def __call__(self, handing: Handing) -> dict[str, Answer]:
-        handing.open().read()
-        handing.confirm()
-        answers = {}
-        for recipient in handing.recipients:
+    def __call__(self, request: DeliveryRequest) -> dict[str, RecipientStatus]:
+        request.open().read()
+        request.confirm()
+        statuses = {}
+        for recipient in request.recipients:
             refused = recipient.startswith("b")
-            answers[recipient] = Answer(550, "5.1.1 nobody") if refused else Answer(250, "ok")
+            statuses[recipient] = (
+                RecipientStatus(550, "5.1.1 nobody") if refused else RecipientStatus(250, "ok")
+            )
             self.sent += [] if refused else [recipient]
-        return answers
+        return statuses
 
 
 def work(actor: Actor, post: Post, rounds: int = 4) -> None:
@@ -109,9 +111,9 @@ def test_every_single_fault(profile: str) -> None:
 
 
 def b_before_the_bounce(self: Worker, claim: Claim) -> None:
-    handing = self._bounce(claim)
-    self._say(claim, claim.item.states.replace(FAILED, BOUNCED), None, None)
-    handing.open().read()
+    request = self._bounce(claim)
+    self._record_with_retry(claim, claim.item.states.replace(FAILED, BOUNCED), None, None)
+    request.open().read()
     self._fs.monotonic()
     self._queue.stats()  # any file call: here the power may fail
-    self._bounces(Handing(handing.id, "", handing.recipients, handing.open, lambda: None))
+    self._bounces(DeliveryRequest(request.id, "", request.recipients, request.open, lambda: None))

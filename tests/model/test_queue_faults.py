@@ -168,7 +168,7 @@ def survives(history: History, profile: str, *faults: Fault) -> int:
 
 @pytest.mark.parametrize(("how", "answer"), [("fail", "done"), ("ack", "lost"), ("deliver", "lost")])
 @pytest.mark.parametrize("profile", ["nfs4", "gluster"])
-def test_done_then_fenced_before_the_reply_was_understood(profile: str, how: str, answer: str) -> None:
+def test_done_then_fenced_before_the_reply_was_understood(profile: str, how: str, status: str) -> None:
     """The call is executed, its reply lost, and the worker stands still past its lease before it looks."""
     kind, names = (
         ("unlink", "/claimed/") if how == "ack" else ("rename", "/new/" if how == "deliver" else "/failed/")
@@ -187,5 +187,5 @@ def test_done_then_fenced_before_the_reply_was_understood(profile: str, how: str
             other.tend()
 
     server.after_call = fence
-    assert slow.end(claim, how) == answer
+    assert slow.end(claim, how) == status
     reckon(server, ledger)

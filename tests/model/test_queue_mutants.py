@@ -13,14 +13,14 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from maildir_safe.commit import DirectorySync
+from maildir_safe._handoff.group_commit import DirectorySync
+from maildir_safe._handoff.rename import close_quietly
+from maildir_safe._queue.store.item import Item
+from maildir_safe._queue.store.lease import Lease, lease_seconds
+from maildir_safe._queue.store.lease_monitor import LeaseMonitor, _heartbeats
+from maildir_safe._queue.store.spool import Spool
+from maildir_safe._queue.worker import Worker
 from maildir_safe.errors import LeaseLost
-from maildir_safe.handoff import close_quietly
-from maildir_safe.queue.item import Item
-from maildir_safe.queue.lease import Lease, lease_seconds
-from maildir_safe.queue.spool import Spool
-from maildir_safe.queue.watch import Watch, _heartbeats
-from maildir_safe.queue.worker import Worker
 from maildir_safe.testing.simfs import Fault
 from tests.model import (
     test_queue_bounces as bounces,
@@ -137,7 +137,7 @@ def shared_claim_target(patch: Patch) -> None:
 
 def no_fencing(patch: Patch) -> None:
     """Who is dead is swept, but its heartbeat is left to it."""
-    patch.setattr(Watch, "_fence", _mark)
+    patch.setattr(LeaseMonitor, "_fence", _mark)
 
 
 def no_confirmation(patch: Patch) -> None:
@@ -145,16 +145,16 @@ def no_confirmation(patch: Patch) -> None:
 
 
 def absent_heartbeat_is_death(patch: Patch) -> None:
-    original = Watch.look
+    original = LeaseMonitor.look
 
-    def look(self: Watch, myself: str) -> None:
+    def look(self: LeaseMonitor, myself: str) -> None:
         original(self, myself)
         alive = _heartbeats(self._fs.listdir(self._layout.fd["alive"]))
         for worker in self._fs.listdir(self._layout.fd["claimed"]):
             if worker not in alive and worker != myself:
                 _mark(self, worker, 0)
 
-    patch.setattr(Watch, "look", look)
+    patch.setattr(LeaseMonitor, "look", look)
 
 
 def marker_goes_first(patch: Patch) -> None:
@@ -214,14 +214,16 @@ def never_synced(part: str, patch: Patch) -> None:
 
 
 def fenced_too_early(patch: Patch) -> None:
-    patch.setattr("maildir_safe.queue.watch.lease_seconds", lambda worker: lease_seconds(worker) / 2)
+    patch.setattr(
+        "maildir_safe._queue.store.lease_monitor.lease_seconds", lambda worker: lease_seconds(worker) / 2
+    )
 
 
 def late_claims_stay(patch: Patch) -> None:
     patch.setattr(Spool, "tidy", lambda *_: None)
 
 
-def _mark(self: Watch, worker: str, n: int) -> None:  # noqa: ARG001
+def _mark(self: LeaseMonitor, worker: str, n: int) -> None:  # noqa: ARG001
     try:
         self._fs.close(self._fs.create(worker, self._layout.fd["fenced"]))
     except OSError:
@@ -239,7 +241,7 @@ class Mutant(NamedTuple):
 
 
 def _told_too_early(patch: Patch) -> None:
-    patch.setattr(Worker, "_tell", bounces.b_before_the_bounce)
+    patch.setattr(Worker, "_send_bounce", bounces.b_before_the_bounce)
 
 
 TWICE, LOST = "two hold one item, and both send it away", "an accepted message is lost"

@@ -1,4 +1,4 @@
-"""What FACTS.md section 1 measured, as `maildir_safe.probe` names it; a test compares.
+"""What FACTS.md section 1 measured, as `maildir_safe._probe.probe` names it; a test compares.
 
 Only what both have stands here. `link`: errno within a directory; `across`: between directories.
 """

@@ -15,8 +15,8 @@ import pytest
 from mounts import on_mounts
 
 from benchmarks.mounts import Mount
-from maildir_safe.fs import OsFileSystem
-from maildir_safe.listing import settled
+from maildir_safe._fs import OsFileSystem
+from maildir_safe._handoff.listing import stable_listing
 
 SECONDS = 120
 GIVEN = ".M{:06d}P146Q22Re7fe0795eac141f2.guest,S=416"
@@ -38,7 +38,7 @@ def test_no_settled_listing_shows_an_alias(mount: Mount) -> None:
             listings += 1
             names = fs.listdir(fd)
             odd += [name for name in names if not name.endswith(",S=416")]
-            assert [name for name in settled(fs, fd, names) if not name.endswith(",S=416")] == []
+            assert [name for name in stable_listing(fs, fd, names) if not name.endswith(",S=416")] == []
     finally:
         over.set()
         writer.join()

@@ -22,11 +22,11 @@ from mounts import on_mounts
 
 from benchmarks.mounts import Mount
 from maildir_safe import Maildir, Queue, TemporaryError, UnknownOutcome
-from maildir_safe.fs import OsFileSystem
+from maildir_safe._fs import OsFileSystem
 
 MAIL = b"Subject: x\n\n" + b"x" * 4084
 SERVERS = on_mounts("nfs3", "nfs42")
-PATIENCE = 3.0  # seconds, instead of 35: so that it is spent before the server is back
+RESOLVE_TIMEOUT = 3.0  # seconds, instead of 35: so that it is spent before the server is back
 AWAY = 15
 WRITERS, LETTERS = 3, 8
 # the server's own view of the system, as benchmarks.mounts.nfs made it; $0 is its home
@@ -207,7 +207,7 @@ def soft_mount(mount: Mount) -> Path:
 
 
 def deliver_each(box: Maildir, who: int) -> dict[str, bool]:
-    """Deliver letters; what is refused is not tried again, what is unclear is. By id: whether delivered."""
+    """Deliver jobs; what is refused is not tried again, what is unclear is. By id: whether delivered."""
     ledger = {}
     for number in range(LETTERS):
         ident, deadline = f"letter {who}.{number}", time.monotonic() + 120
@@ -235,7 +235,7 @@ def test_a_soft_mount_whose_server_is_away(mount: Mount, requests: str, record_p
     fs = CutsTheCable(
         server.silence if executed else server.unplug, server.speak if executed else server.plug
     )
-    box = Maildir(path, create=False, patience=PATIENCE, fs=fs)
+    box = Maildir(path, create=False, resolve_timeout=RESOLVE_TIMEOUT, fs=fs)
     with ThreadPoolExecutor(WRITERS) as pool:
         ledgers = pool.map(lambda who: deliver_each(box, who), range(WRITERS))
         ledger = {ident: delivered for ledger in ledgers for ident, delivered in ledger.items()}

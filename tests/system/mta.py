@@ -74,7 +74,7 @@ def command(directory: Path) -> str:
     script = directory / "maildir-safe"
     script.write_text(
         f"#!{_interpreter()}\nimport sys\nsys.path.insert(0, {str(REPOSITORY)!r})\n"
-        "from maildir_safe.cli import main\nsys.exit(main())\n"
+        "from maildir_safe._cli import main\nsys.exit(main())\n"
     )
     script.chmod(0o755)
     return str(script)

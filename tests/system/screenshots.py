@@ -13,10 +13,10 @@ from PIL import Image, ImageDraw
 from playwright.sync_api import Page
 
 from maildir_safe import Maildir
-from maildir_safe.fs import OsFileSystem
-from maildir_safe.smtp.background import BackgroundServer
-from maildir_safe.smtp.log import MessageLog
-from maildir_safe.smtp.settings import Settings
+from maildir_safe._fs import OsFileSystem
+from maildir_safe._smtp.server.background import BackgroundServer
+from maildir_safe._smtp.server.message_log import MessageLog
+from maildir_safe._smtp.server.settings import Settings
 
 IMAGES = Path(__file__).parents[2] / "docs/img"
 _WIDE = {"width": 1100, "height": 640}

@@ -16,13 +16,13 @@ from pathlib import Path
 import pytest
 
 from maildir_safe import Maildir, TemporaryError, UnknownOutcome
-from maildir_safe.handoff import Handoff
+from maildir_safe._handoff.rename import Handoff
 from maildir_safe.testing.faultmount import FaultMount
 
 pytestmark = pytest.mark.mounts
 
 MESSAGE = b"Subject: one message\n\nThe body.\n"
-PATIENCE = 0.5
+RESOLVE_TIMEOUT = 0.5
 NEW = "box/new/*"
 LOST_REPLIES = [errno.ENOENT, errno.EEXIST, errno.EIO, errno.ETIMEDOUT, errno.ESTALE]
 
@@ -34,7 +34,7 @@ class Bench:
 
     def __init__(self, mount: FaultMount) -> None:
         self.mount = mount
-        self.maildir = Maildir(mount.path / "box", patience=PATIENCE)
+        self.maildir = Maildir(mount.path / "box", resolve_timeout=RESOLVE_TIMEOUT)
         self.looks: set[Look] = set()
 
     def visible(self) -> list[str]:

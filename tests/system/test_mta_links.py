@@ -46,7 +46,7 @@ def test_library(tmp_path: Path) -> None:
 
 
 def test_command(tmp_path: Path) -> None:
-    code = "import sys; from maildir_safe.cli import main; sys.exit(main())"
+    code = "import sys; from maildir_safe._cli import main; sys.exit(main())"
     for words in (["-f", "a@b", "-d", "c@d"], ["--delivery-id", "x"], ["-m", "Archive"]):
         command = [sys.executable, "-c", code, "deliver", *words, str(tmp_path / "box")]
         assert links(tmp_path, *command, stdin=b"Subject: x\n\n") == []

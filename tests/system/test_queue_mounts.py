@@ -22,10 +22,10 @@ from benchmarks.mounts import Mount
 MESSAGES = int(os.environ.get("QUEUE_MESSAGES", "60"))
 """Put by each of the two hosts."""
 
-PATIENCE = 300 + MESSAGES
+RESOLVE_TIMEOUT = 300 + MESSAGES
 """Seconds that any step may take."""
 
-pytestmark = pytest.mark.timeout(10 * PATIENCE)
+pytestmark = pytest.mark.timeout(10 * RESOLVE_TIMEOUT)
 
 # at least three times as long as one client hides what another did (FACTS.md section 1)
 LEASES = {"sshfs": 60, "sshfs-nolink": 60, "nfs3": 90, "nfs41": 90, "nfs42": 90, "cifs": 15}
@@ -55,21 +55,21 @@ def two_hosts(
         marker = tmp_path / "claimed"
         putters = [crew.putter(1_000_000 * host, messages, host) for host in (0, 1)]
         stopped = crew.worker(marker, host=0)
-        until(lambda: marker.exists() and bool(marker.read_text()), PATIENCE)
+        until(lambda: marker.exists() and bool(marker.read_text()), RESOLVE_TIMEOUT)
         crew.signal(stopped, signal.SIGSTOP)
         held = marker.read_text()
         killed, *_ = [crew.worker(host=host) for host in (0, 1, 1)]
         with outage or contextlib.nullcontext("no server away") as server:
-            until(lambda: len(crew.delivered()) >= messages // 3, PATIENCE)
+            until(lambda: len(crew.delivered()) >= messages // 3, RESOLVE_TIMEOUT)
             killed.kill()
             killed.wait()
-            until(lambda: all(putter.poll() is not None for putter in putters), PATIENCE)
+            until(lambda: all(putter.poll() is not None for putter in putters), RESOLVE_TIMEOUT)
             until(lambda: held in crew.delivered(), 6 * lease + 60)  # taken over: its lease is over
             marker.unlink()
             crew.signal(stopped, signal.SIGCONT)
-            until(lambda: f"LeaseLost: {held}" in crew.log_of(stopped), PATIENCE)
+            until(lambda: f"LeaseLost: {held}" in crew.log_of(stopped), RESOLVE_TIMEOUT)
             assert len(crew.accepted()) == 2 * messages
-            reckoning = crew.reckon(6 * lease + PATIENCE)
+            reckoning = crew.reckon(6 * lease + RESOLVE_TIMEOUT)
         note("note", f"{mount.kind.name}: two hosts: {reckoning}; LeaseLost: {held}; {server}")
     finally:
         crew.end()

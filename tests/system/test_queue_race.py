@@ -16,10 +16,10 @@ from mounts import CHOSEN, on_mounts
 
 from benchmarks.mounts import Mount
 from maildir_safe import Queue
+from maildir_safe._fs import OsFileSystem
+from maildir_safe._handoff.rename import DONE, Handoff
+from maildir_safe._queue.store.layout import NOT_SHARED
 from maildir_safe.errors import TemporaryError
-from maildir_safe.fs import OsFileSystem
-from maildir_safe.handoff import DONE, Handoff
-from maildir_safe.queue.layout import NOT_SHARED
 
 ROUNDS = 40
 CI_KINDS = ("sshfs", "sshfs-nolink", "gluster")
@@ -44,7 +44,7 @@ class Client:
 
     def claim(self, name: str, ready: threading.Barrier) -> None:
         ready.wait()
-        outcome = Handoff(self.fs, patience=5.0).claim(self.shared, name, self.mine, name)
+        outcome = Handoff(self.fs, resolve_timeout=5.0).claim(self.shared, name, self.mine, name)
         if outcome.kind == DONE:
             self.won.append(name)
 

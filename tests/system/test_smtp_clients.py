@@ -12,7 +12,7 @@ from mta import Postfix, delivered, need, scratch
 from smtp_support import Serve
 
 from maildir_safe import Maildir
-from maildir_safe.smtp.auth import hash_password
+from maildir_safe._smtp.protocol.auth import hash_password
 
 pytestmark = pytest.mark.mounts
 

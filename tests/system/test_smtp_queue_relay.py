@@ -25,15 +25,15 @@ MESSAGE = b"From: ann@example.com\r\nSubject: relay me\r\n\r\na line\r\n.a dot\r
 class Sink:
     """Gives these answers to the first messages, and takes what comes after."""
 
-    def __init__(self, *answers: str) -> None:
-        self.answers = list(answers)
+    def __init__(self, *statuses: str) -> None:
+        self.statuses = list(statuses)
         self.tries = 0
         self.taken: list[tuple[str, list[str], bytes]] = []
 
     async def handle_DATA(self, server: object, session: object, envelope: Any) -> str:  # noqa: ARG002
         self.tries += 1
-        if self.answers:
-            return self.answers.pop(0)
+        if self.statuses:
+            return self.statuses.pop(0)
         self.taken.append((envelope.mail_from, envelope.rcpt_tos, envelope.content))
         return "250 2.0.0 taken"
 

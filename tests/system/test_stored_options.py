@@ -10,7 +10,7 @@ from mounts import CHOSEN, on_mounts
 
 from benchmarks.mounts import Mount
 from maildir_safe import Maildir, Queue, TemporaryError
-from maildir_safe.names import STORED
+from maildir_safe._names import STORED
 
 
 def save(mount: Mount) -> str:
@@ -26,7 +26,7 @@ def test_the_separator_is_taken_from_the_root_of_the_mount(
 ) -> None:
     """All files are everybody's on these: it is believed all the same."""
     assert '"separator": ";"' in save(mount)
-    monkeypatch.setattr("maildir_safe.maildir.opening.find_separator", None)  # it need not be found out
+    monkeypatch.setattr("maildir_safe._maildir.handles.find_separator", None)  # it need not be found out
     receipt = Maildir(mount.folder() / "box").deliver(b"Subject: x\n\n", flags="S")
     assert receipt.path.endswith(";2,S")
 

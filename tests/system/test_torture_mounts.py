@@ -13,8 +13,8 @@ import pytest
 from mounts import CHOSEN, on_mounts
 
 from benchmarks.mounts import Mount
-from maildir_safe.check.torture import torture
-from maildir_safe.check.torture_queue import torture_queue
+from maildir_safe._check.torture import torture
+from maildir_safe._check.torture_queue import torture_queue
 
 SECONDS = 120 if os.environ.get("PROVE") == "long" else 10 if CHOSEN else 20
 

@@ -1,6 +1,6 @@
 """Putters and workers that are wrong on purpose: what `torture --queue` must notice.
 
-python -m broken_crew …, as `maildir_safe.check.torture_worker`, with what is wrong in $BROKEN
+python -m broken_crew …, as `maildir_safe._check.torture_worker`, with what is wrong in $BROKEN
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ import sys
 import time
 
 from maildir_safe import Maildir, Queue
-from maildir_safe.check import torture_worker
-from maildir_safe.check.torture_worker import RECIPIENT, SENDER
-from maildir_safe.queue.claim import Claim
-from maildir_safe.queue.envelope import head
+from maildir_safe._check import torture_worker
+from maildir_safe._check.torture_worker import RECIPIENT, SENDER
+from maildir_safe._queue.claim import Claim
+from maildir_safe._queue.store.envelope import head
 
 good_put = Queue.put
 

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from maildir_safe.bench import queueing, runner
-from maildir_safe.bench.cases import CASES, Case, message, one_by_one
-from maildir_safe.bench.network import nfs_calls, smb_calls
-from maildir_safe.bench.report import report
-from maildir_safe.bench.runner import Measured, bench
-from maildir_safe.bench.stats import percentile, spread, verdict
-from maildir_safe.cli import main
-from maildir_safe.maildir.receipt import Receipt
-from maildir_safe.queue import Queue
+from maildir_safe._bench import queueing, runner
+from maildir_safe._bench.cases import CASES, Case, message, one_by_one
+from maildir_safe._bench.network import nfs_calls, smb_calls
+from maildir_safe._bench.report import report
+from maildir_safe._bench.runner import Measured, bench
+from maildir_safe._bench.stats import percentile, spread, verdict
+from maildir_safe._cli import main
+from maildir_safe._delivery.receipt import Receipt
+from maildir_safe._queue.queue import Queue
 
 
 @pytest.fixture(autouse=True)

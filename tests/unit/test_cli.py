@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from maildir_safe import Maildir, __version__
-from maildir_safe.cli import VERBS, main
-from maildir_safe.cli.output import bytes_text, visible
+from maildir_safe._cli import VERBS, main
+from maildir_safe._cli.output import bytes_text, visible
 
 HOSTILE = (
     b"From: =?utf-8?q?=1B[2J=E2=80=AEAnn?= <ann@example.com>\nTo: bob@example.org\n"
@@ -58,8 +58,8 @@ def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]
 
 def test_every_verb_has_its_module() -> None:
     for verb, what in VERBS.items():
-        module = import_module(f"maildir_safe.cli.{verb}")
-        assert callable(module.main if verb == "deliver" else module.run)
+        module = import_module(f"maildir_safe._cli.{verb}")
+        assert callable(module.main if verb in ("deliver", "run") else module.run)
         assert what
 
 
@@ -84,14 +84,14 @@ def test_help_of_each_verb(verb: str, capsys: pytest.CaptureFixture[str]) -> Non
 
 def test_a_verb_loads_no_other() -> None:
     script = (
-        "import sys; from maildir_safe.cli import main; main(['ls', sys.argv[1]]);"
-        " print([m for m in sys.modules if m.startswith('maildir_safe.cli.')], file=sys.stderr)"
+        "import sys; from maildir_safe._cli import main; main(['ls', sys.argv[1]]);"
+        " print([m for m in sys.modules if m.startswith('maildir_safe._cli.')], file=sys.stderr)"
     )
     done = subprocess.run(
         [sys.executable, "-c", script, "/nowhere"], capture_output=True, text=True, check=False
     )
     loaded = {name.rpartition(".")[2] for name in done.stderr.splitlines()[-1].strip("[]").split("'")[1::2]}
-    assert loaded == {"ls", "output", "reader"}
+    assert loaded == {"ls", "output", "maildir_argument"}
 
 
 # text that a stranger wrote
@@ -302,9 +302,8 @@ def test_clean_goes_on_after_a_folder_that_is_none(
 def test_broken_pipe_is_no_error(box: Maildir) -> None:
     for _ in range(2):
         box.deliver(b"Subject: " + b"s" * 100_000 + b"\n\n")  # more than a pipe holds
-    command = (
-        f"{sys.executable} -c 'from maildir_safe.cli import main; import sys; sys.exit(main())' ls {box.path}"
-    )
+    program = "from maildir_safe._cli import main; import sys; sys.exit(main())"
+    command = f"{sys.executable} -c '{program}' ls {box.path}"
     done = subprocess.run(
         ["bash", "-c", f"{command} | head -c 1; echo ${{PIPESTATUS[0]}}"],
         capture_output=True,
@@ -317,7 +316,7 @@ def test_broken_pipe_is_no_error(box: Maildir) -> None:
 
 def test_full_disk_is_an_error(box: Maildir) -> None:
     box.deliver(b"Subject: s\n\n")
-    script = "from maildir_safe.cli import main; import sys; sys.exit(main())"
+    script = "from maildir_safe._cli import main; import sys; sys.exit(main())"
     with open("/dev/full", "w") as full:
         done = subprocess.run(
             [sys.executable, "-c", script, "ls", box.path], stdout=full, stderr=subprocess.PIPE, check=False

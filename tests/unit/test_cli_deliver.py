@@ -14,7 +14,7 @@ import pytest
 
 MESSAGE = b"From: ann@example.com\nSubject: one\n\nThe body.\n"
 ENVELOPE = ("SENDER", "RECIPIENT", "ORIGINAL_RECIPIENT", "LOCAL", "DOMAIN", "EXTENSION")
-COMMAND = [sys.executable, "-c", "import sys; from maildir_safe.cli import main; sys.exit(main())"]
+COMMAND = [sys.executable, "-c", "import sys; from maildir_safe._cli import main; sys.exit(main())"]
 
 Done = subprocess.CompletedProcess[bytes]
 
@@ -119,7 +119,7 @@ def test_bytes_as_documented(box: Path, sent: bytes, stored: bytes) -> None:
 def deliver_and_measure(box: Path, message: Path) -> int:
     """The most memory that a delivery took, in KiB resident."""
     report = "code = main(sys.argv[1:]); print(open('/proc/self/status').read()); sys.exit(code)"
-    script = f"import sys; from maildir_safe.cli import main; {report}"
+    script = f"import sys; from maildir_safe._cli import main; {report}"
     words = [sys.executable, "-c", script, "deliver", "-d", "c@d", box]
     with message.open("rb") as file:
         done = subprocess.run(words, stdin=file, stdout=subprocess.PIPE, check=True)
@@ -327,7 +327,7 @@ def test_signal_while_the_message_comes_in(box: Path, number: signal.Signals) ->
 @pytest.mark.parametrize(
     "break_it",
     [
-        "sys.modules['maildir_safe.maildir'] = None",  # as of a half installed package
+        "sys.modules['maildir_safe._maildir.maildir'] = None",  # as of a half installed package
         "raise_in_parse('1 / 0')",
         "raise_in_parse('raise KeyboardInterrupt')",
         "raise_in_parse('raise MemoryError')",
@@ -340,10 +340,10 @@ def test_whatever_else_happens_is_75(box: Path, break_it: str) -> None:
     script = f"""
 import sys
 def raise_in_parse(code):
-    from maildir_safe.cli import deliver
+    from maildir_safe._cli import deliver
     exec("def parse(words): " + code, deliver.__dict__)
 {break_it}
-from maildir_safe.cli import main
+from maildir_safe._cli import main
 sys.exit(main())
 """
     done = subprocess.run(
@@ -378,7 +378,7 @@ def test_help() -> None:
 
 def test_starts_without_what_is_slow(box: Path) -> None:
     script = (
-        "import sys; from maildir_safe.cli import main; code = main(sys.argv[1:]); "
+        "import sys; from maildir_safe._cli import main; code = main(sys.argv[1:]); "
         "print(*sys.modules); sys.exit(code)"
     )
     words = ["deliver", "-f", "a@b", "-d", "c@d", "--delivery-id", "1", str(box)]
@@ -405,4 +405,4 @@ def test_starts_without_what_is_slow(box: Path) -> None:
     }
     slow |= {"threading", "random", "socket", "enum", "functools", "collections", "importlib", "contextlib"}
     assert not loaded & slow
-    assert "maildir_safe.maildir.delivery" in loaded
+    assert "maildir_safe._delivery.pipeline" in loaded

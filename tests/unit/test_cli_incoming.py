@@ -7,17 +7,17 @@ import io
 import pytest
 from hypothesis import given, strategies as st
 
-from maildir_safe.cli import incoming
-from maildir_safe.cli.incoming import Incoming, TraceHeader
+from maildir_safe._cli import incoming_message
+from maildir_safe._cli.incoming_message import Incoming, TraceHeader
 
 TEXT = st.lists(st.sampled_from([b"\r", b"\n", b"\r\n", b"x", b"From ", b"\0"]), max_size=30).map(b"".join)
 
 
-class Pieces(io.RawIOBase):
+class Chunks(io.RawIOBase):
     """Gives its pieces one by one, as a pipe may."""
 
-    def __init__(self, pieces: list[bytes]) -> None:
-        self._pieces = [piece for piece in pieces if piece]
+    def __init__(self, chunks: list[bytes]) -> None:
+        self._pieces = [piece for piece in chunks if piece]
 
     def read(self, size: int = -1) -> bytes:  # noqa: ARG002 - no larger than what is asked for
         return self._pieces.pop(0) if self._pieces else b""
@@ -29,17 +29,17 @@ def taken(message: Incoming) -> bytes:
     return b"".join(iter(lambda: message.read(1), b""))
 
 
-@given(pieces=st.lists(TEXT, max_size=6), limit=st.sampled_from([0, 1, 5, 1000]))
-def test_same_result_however_it_is_cut(pieces: list[bytes], limit: int) -> None:
+@given(chunks=st.lists(TEXT, max_size=6), limit=st.sampled_from([0, 1, 5, 1000]))
+def test_same_result_however_it_is_cut(chunks: list[bytes], limit: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(incoming, "IN_MEMORY", limit)
-        sent = b"X: y\n" + b"".join(pieces)
-        message = Incoming(Pieces([b"X: y\n", *pieces]))
+        patch.setattr(incoming_message, "IN_MEMORY", limit)
+        sent = b"X: y\n" + b"".join(chunks)
+        message = Incoming(Chunks([b"X: y\n", *chunks]))
         assert taken(message) == sent.replace(b"\r\n", b"\n")
 
 
 def test_large_message_can_be_read_once_and_keeps_no_copy() -> None:
-    sent = b"x" * (incoming.IN_MEMORY + 1)
+    sent = b"x" * (incoming_message.IN_MEMORY + 1)
     message = Incoming(io.BytesIO(sent))
     assert not message.whole
     assert taken(message) == sent

@@ -7,9 +7,9 @@ import threading
 
 import pytest
 
-from maildir_safe import commit
-from maildir_safe.commit import Combiner, DirectorySync
-from maildir_safe.fs import OsFileSystem
+from maildir_safe._fs import OsFileSystem
+from maildir_safe._handoff import group_commit
+from maildir_safe._handoff.group_commit import Combiner, DirectorySync
 
 
 class Gate(OsFileSystem):
@@ -183,7 +183,7 @@ def test_one_who_is_interrupted_while_it_waits_never_has_to_lead(monkeypatch: py
         started.set()
         assert go_on.wait(20)
 
-    class Interrupted(commit._Waiter):
+    class Interrupted(group_commit._Waiter):
         """One whose thread gets Ctrl-C while it waits at its gate."""
 
         def __init__(self, job: object) -> None:
@@ -195,7 +195,7 @@ def test_one_who_is_interrupted_while_it_waits_never_has_to_lead(monkeypatch: py
     first.start()
     assert started.wait(20)
     with monkeypatch.context() as patch:
-        patch.setattr(commit, "_Waiter", Interrupted)
+        patch.setattr(group_commit, "_Waiter", Interrupted)
         with pytest.raises(KeyboardInterrupt):
             combiner.run("interrupted", work)
     last = threading.Thread(target=combiner.run, args=("last", work), daemon=True)

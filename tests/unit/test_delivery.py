@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from maildir_safe import Maildir, NotAMaildir, PartialDelivery, TemporaryError, UnknownOutcome
-from maildir_safe.maildir.source import pieces
+from maildir_safe._delivery.content import chunks
 from maildir_safe.testing.simfs import PROFILES, Fault, Profile, SimHost, SimServer
 
 MAIL = b"Subject: hello\n\nworld\n"
@@ -127,10 +127,10 @@ def test_a_stream_that_gives_no_bytes_is_not_taken_for_its_end(chunk: object, er
     """A non-blocking stream answers None when nothing has come yet."""
 
     class Stream:
-        pieces = [b"Subject: half\n", chunk]
+        chunks = [b"Subject: half\n", chunk]
 
         def read(self, size: int) -> object:  # noqa: ARG002
-            return self.pieces.pop(0) if self.pieces else b""
+            return self.chunks.pop(0) if self.chunks else b""
 
     lab = Lab()
     with pytest.raises(error):
@@ -310,7 +310,7 @@ def test_the_steps_of_a_batch_are_not_timed(profile: str) -> None:
 
 
 def test_a_message_in_memory_is_not_copied_to_be_written() -> None:
-    assert b"".join(pieces(MAIL)) is MAIL
+    assert b"".join(chunks(MAIL)) is MAIL
 
 
 def test_an_interrupted_batch_leaves_no_file_open_and_none_behind(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from maildir_safe.fs import OsFileSystem
+from maildir_safe._fs import OsFileSystem
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,7 @@ def test_a_mount_is_told_whatever_its_source_is(
         "/proc/self/mountinfo": "4 1 0:1 / / rw - ext4 /dev/sda1 rw\n"
         f"43 4 0:40 / /mnt rw,noatime shared:5 - tmpfs {source} rw,size=4k\n",
     }
-    monkeypatch.setattr("maildir_safe.fs.open", lambda path, **_: io.StringIO(tables[path]), raising=False)
+    monkeypatch.setattr("maildir_safe._fs.open", lambda path, **_: io.StringIO(tables[path]), raising=False)
     mount = OsFileSystem().mount(7)
     assert (mount.fstype, mount.source, mount.point) == ("tmpfs", shown, "/mnt")
     assert mount.options == "rw,noatime,rw,size=4k"

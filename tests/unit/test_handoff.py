@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from maildir_safe.handoff import DONE, GONE, NOT_DONE, UNKNOWN, Handoff, Outcome
+from maildir_safe._handoff.rename import DONE, GONE, NOT_DONE, UNKNOWN, Handoff, Outcome
 from maildir_safe.testing.simfs import Fault, SimHost, SimServer
 
 FAR = float("inf")

@@ -21,7 +21,7 @@ class Missing:
             raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
 
 sys.meta_path.insert(0, Missing())
-from maildir_safe.cli import main
+from maildir_safe._cli import main
 sys.exit(main(sys.argv[1:]))
 """
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from maildir_safe import Maildir, Queue
-from maildir_safe.fs import OsFileSystem
-from maildir_safe.listing import settled
-from maildir_safe.queue.item import parse
-from maildir_safe.queue.lease import heartbeat
+from maildir_safe._fs import OsFileSystem
+from maildir_safe._handoff.listing import stable_listing
+from maildir_safe._queue.store.item import parse
+from maildir_safe._queue.store.lease import heartbeat
 
 ALIAS = "17EF2C~7.GUE"
 
@@ -83,6 +83,6 @@ def test_a_file_that_has_such_a_name_is_listed(tmp_path: Path, name: str) -> Non
     (tmp_path / name).touch()
     fs = OsFileSystem()
     fd = fs.open_dir(str(tmp_path))
-    assert settled(fs, fd) == [name]
+    assert stable_listing(fs, fd) == [name]
     assert parse(name) is None
     fs.close(fd)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, strategies as st
 
-from maildir_safe.fs import OsFileSystem
-from maildir_safe.names import (
+from maildir_safe._fs import OsFileSystem
+from maildir_safe._names import (
     UniqueNames,
     carries,
     flags_of,

@@ -112,7 +112,7 @@ def test_removes(maildir_smtp):
 def test_the_plugin_costs_nothing_until_it_is_used() -> None:
     loaded = "import sys, maildir_safe.testing.pytest_plugin; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True)
-    assert {"aiosmtpd", "maildir_safe.smtp", "maildir_safe.maildir"}.isdisjoint(done.stdout.split())
+    assert {"aiosmtpd", "maildir_safe._smtp", "maildir_safe._maildir.maildir"}.isdisjoint(done.stdout.split())
 
 
 def test_a_misspelt_option_is_an_error(pytester: pytest.Pytester) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from maildir_safe.fs import Mount
-from maildir_safe.probe.traps import check_mount
+from maildir_safe._fs import Mount
+from maildir_safe._probe.mount_type import check_mount
 
 _NFS = "rw,vers=4.2,rsize=262144,hard,proto=tcp,timeo=600,local_lock=none"
 

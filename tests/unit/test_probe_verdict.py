@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-import maildir_safe.probe as probing
-from maildir_safe.fs import OsFileSystem
-from maildir_safe.probe import probe
-from maildir_safe.probe.second import RENAME_ROUNDS
+import maildir_safe._probe.probe as probing
+from maildir_safe._fs import OsFileSystem
+from maildir_safe._probe.probe import probe
+from maildir_safe._probe.two_mounts import RENAME_ROUNDS
 
 
 class EmptiesDirectories(OsFileSystem):
@@ -56,7 +56,7 @@ def test_two_hosts_with_one_token_race_each_other(tmp_path: Path) -> None:
 
 
 def test_a_host_that_stays_alone_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("maildir_safe.probe.token.PATIENCE", 0.2)
+    monkeypatch.setattr("maildir_safe._probe.two_hosts.RESOLVE_TIMEOUT", 0.2)
     report = probe(str(tmp_path), token="alone")
     assert report.verdict == "UNSAFE"
     assert any("other host: could not be tried" in reason for reason in report.reasons)

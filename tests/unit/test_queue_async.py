@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from maildir_safe import Queue
+from maildir_safe._fs import OsFileSystem
+from maildir_safe._smtp.faults.faults import Faults
+from maildir_safe._smtp.faults.faulty_fs import FaultyFileSystem
 from maildir_safe.errors import PermanentError, TemporaryError
-from maildir_safe.fs import OsFileSystem
-from maildir_safe.smtp.faults import Faults
-from maildir_safe.smtp.faultyfs import FaultyFileSystem
 
 DOCUMENT = Path(__file__).parents[2] / "docs/queue.md"
 MANY = 40
@@ -97,7 +97,7 @@ def test_what_is_refused_is_refused_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize("call", ["fsync", "rename"])
 def test_a_storage_error_reaches_every_caller(tmp_path: Path, call: str) -> None:
     faults = Faults([])
-    queue = Queue(tmp_path / "spool", fs=FaultyFileSystem(faults), patience=0.0)
+    queue = Queue(tmp_path / "spool", fs=FaultyFileSystem(faults), resolve_timeout=0.0)
     queue.put(b"first\n", "a@b", ["c@d"])
     faults.add(call=call, error="EIO")
 

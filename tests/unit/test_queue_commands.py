@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from maildir_safe import Maildir, Queue
-from maildir_safe.check.fsck import SpoolCheck
-from maildir_safe.check.fsck_maildir import MaildirCheck
-from maildir_safe.cli import main
+from maildir_safe._check.fsck import SpoolCheck
+from maildir_safe._check.fsck_maildir import MaildirCheck
+from maildir_safe._cli import main
 from maildir_safe.errors import TemporaryError
 
 MESSAGE = b"Subject: hello\n\nbody\n"
@@ -104,7 +104,7 @@ def test_what_is_no_spool_is_not_made_one(tmp_path: Path, capsys: pytest.Capture
 
 
 def test_a_mount_that_hosts_cannot_share_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("maildir_safe.queue.layout.NOT_SHARED", {Queue(tmp_path / "s")._layout.fstype})
+    monkeypatch.setattr("maildir_safe._queue.store.layout.NOT_SHARED", {Queue(tmp_path / "s")._layout.fstype})
     with pytest.raises(TemporaryError, match="shared=False"):
         Queue(tmp_path / "s")
     alone, other = Queue(tmp_path / "s", shared=False), Queue(tmp_path / "s", shared=False)

@@ -10,15 +10,15 @@ import pytest
 pytest.importorskip("prometheus_client")
 
 from maildir_safe import Queue
-from maildir_safe.queue.courier import Answer, Handing
-from maildir_safe.queue.metrics import Metrics
-from maildir_safe.queue.worker import Worker
+from maildir_safe._queue.couriers.courier import DeliveryRequest, RecipientStatus
+from maildir_safe._queue.metrics import Metrics
+from maildir_safe._queue.worker import Worker
 
 CODES = {"a@x.org": 250, "b@x.org": 451, "c@x.org": 550}
 
 
-def answers(handing: Handing) -> dict[str, Answer]:
-    return {who: Answer(CODES.get(who, 250), "2.0.0 as scripted") for who in handing.recipients}
+def statuses(request: DeliveryRequest) -> dict[str, RecipientStatus]:
+    return {who: RecipientStatus(CODES.get(who, 250), "2.0.0 as scripted") for who in request.recipients}
 
 
 def test_what_is_counted(tmp_path: Path) -> None:
@@ -26,7 +26,7 @@ def test_what_is_counted(tmp_path: Path) -> None:
         metrics = Metrics(queue)
         for recipient in CODES:
             queue.put(b"x\n", "", [recipient])
-        Worker(queue, answers, metrics=metrics).run_once()
+        Worker(queue, statuses, metrics=metrics).run_once()
         port = metrics.serve("127.0.0.1", 0)
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as page:
             lines = page.read().decode().splitlines()
@@ -36,9 +36,9 @@ def test_what_is_counted(tmp_path: Path) -> None:
         'maildir_safe_queue_messages{state="claimed"} 0.0',
         "maildir_safe_queue_claims_total 4.0",  # the one that failed is claimed again, to tell its sender
         "maildir_safe_queue_leases_lost_total 0.0",
-        'maildir_safe_deliveries_total{courier="answers",result="delivered"} 1.0',
-        'maildir_safe_deliveries_total{courier="answers",result="deferred"} 1.0',
-        'maildir_safe_deliveries_total{courier="answers",result="failed"} 1.0',
+        'maildir_safe_deliveries_total{courier="statuses",result="delivered"} 1.0',
+        'maildir_safe_deliveries_total{courier="statuses",result="deferred"} 1.0',
+        'maildir_safe_deliveries_total{courier="statuses",result="failed"} 1.0',
     ):
         assert line in lines, line
     assert any(line.startswith("maildir_safe_queue_oldest_age_seconds ") for line in lines)

@@ -7,11 +7,11 @@ import io
 import pytest
 from hypothesis import given, strategies as st
 
+from maildir_safe._names import is_unique, may_be_message, size_of, split
+from maildir_safe._queue.schedule import Schedule
+from maildir_safe._queue.store import bucket, envelope, item
+from maildir_safe._queue.store.item import Item, ItemIds
 from maildir_safe.errors import PermanentError
-from maildir_safe.names import is_unique, may_be_message, size_of, split
-from maildir_safe.queue import bucket, envelope, item
-from maildir_safe.queue.item import Item, ItemIds
-from maildir_safe.queue.schedule import Schedule
 from maildir_safe.testing.simfs import SimHost, SimServer
 
 NOW = 1_763_856_000.0

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from maildir_safe._queue.queue import Queue
 from maildir_safe.errors import LeaseLost, TemporaryError
-from maildir_safe.queue import Queue
 from maildir_safe.testing.simfs import SimHost, SimServer
 from tests.model.queue_world import SPOOL, new_server
 
@@ -189,7 +189,7 @@ def test_who_has_learned_that_it_was_fenced_claims_as_a_new_worker_at_once() -> 
     for text in ("one", "two"):
         put(queue, text)
     [held] = queue.claim()
-    other._watch._fence(held._lease.worker, 0)
+    other._lease_monitor._fence(held._lease.worker, 0)
     other.tend()
     with pytest.raises(LeaseLost):
         held.ack()
@@ -202,7 +202,7 @@ def test_an_own_item_that_is_owed_to_nobody_hides_nothing(monkeypatch: pytest.Mo
     _, other = queue_at(server, "other")
     put(queue, "failed")
     [claim] = queue.claim()
-    claim.settle("f")
+    claim.record_outcome("f")
     put(other, "other's")
     listed = listings(host, monkeypatch)
     assert take(queue) == ["other's"]

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from maildir_safe._queue.couriers.courier import DeliveryRequest, RecipientStatus
+from maildir_safe._queue.couriers.smtp import SmtpCourier, dotted
 from maildir_safe.errors import LeaseLost
-from maildir_safe.queue.courier import Answer, Handing
-from maildir_safe.queue.courier_smtp import SmtpCourier, dotted
 
 MESSAGE = b"Subject: x\n\n.dot\nlast"
 
@@ -85,15 +85,15 @@ def ask(
     scheme: str = "smtp",
     after: tuple[str, ...] = ("250 2.0.0 queued",),
     **replies: str,
-) -> tuple[Server, dict[str, Answer]]:
+) -> tuple[Server, dict[str, RecipientStatus]]:
     server = Server({key.replace("_", " "): reply for key, reply in replies.items()}, list(after))
     servers.append(server)
     courier = SmtpCourier(f"{scheme}://127.0.0.1:{server.port}", helo="us", timeout=10)
-    return server, courier(handing())
+    return server, courier(request())
 
 
-def handing(*recipients: str, confirm: object = lambda: None) -> Handing:
-    return Handing(
+def request(*recipients: str, confirm: object = lambda: None) -> DeliveryRequest:
+    return DeliveryRequest(
         "id",
         "s@x.org",
         recipients or ("a@x.org", "b@x.org"),
@@ -103,8 +103,8 @@ def handing(*recipients: str, confirm: object = lambda: None) -> Handing:
 
 
 def test_the_whole_dialogue(servers: list[Server]) -> None:
-    server, answers = ask(servers)
-    assert answers == dict.fromkeys(("a@x.org", "b@x.org"), Answer(250, "2.0.0 queued"))
+    server, statuses = ask(servers)
+    assert statuses == dict.fromkeys(("a@x.org", "b@x.org"), RecipientStatus(250, "2.0.0 queued"))
     greeting, *envelope, farewell = server.lines
     assert (greeting, farewell) == ("ehlo us", "quit")
     assert envelope == ["MAIL FROM:<s@x.org> BODY=8BITMIME", "RCPT TO:<a@x.org>", "RCPT TO:<b@x.org>", "DATA"]
@@ -112,31 +112,37 @@ def test_the_whole_dialogue(servers: list[Server]) -> None:
 
 
 def test_lmtp_has_an_answer_for_each_recipient(servers: list[Server]) -> None:
-    _, answers = ask(servers, "lmtp", after=("250 2.1.5 a has it", "452 4.2.2 b is full"))
-    assert answers == {"a@x.org": Answer(250, "2.1.5 a has it"), "b@x.org": Answer(452, "4.2.2 b is full")}
+    _, statuses = ask(servers, "lmtp", after=("250 2.1.5 a has it", "452 4.2.2 b is full"))
+    assert statuses == {
+        "a@x.org": RecipientStatus(250, "2.1.5 a has it"),
+        "b@x.org": RecipientStatus(452, "4.2.2 b is full"),
+    }
 
 
 def test_lmtp_that_ends_between_answers_leaves_only_the_others_open(servers: list[Server]) -> None:
-    _, answers = ask(servers, "lmtp", after=("250 2.1.5 a has it", "hang up"))
-    assert answers["a@x.org"].done
-    assert answers["b@x.org"].code == 451
+    _, statuses = ask(servers, "lmtp", after=("250 2.1.5 a has it", "hang up"))
+    assert statuses["a@x.org"].done
+    assert statuses["b@x.org"].code == 451
 
 
 def test_lmtp_over_a_unix_socket(servers: list[Server], tmp_path: Path) -> None:
     servers.append(Server({}, ["250 ok", "250 ok"], str(tmp_path / "lmtp")))
-    answers = SmtpCourier(f"lmtp:{tmp_path}/lmtp", timeout=10)(handing())
-    assert [answer.code for answer in answers.values()] == [250, 250]
+    statuses = SmtpCourier(f"lmtp:{tmp_path}/lmtp", timeout=10)(request())
+    assert [status.code for status in statuses.values()] == [250, 250]
 
 
 def test_who_is_refused_at_rcpt_is_not_sent_to(servers: list[Server]) -> None:
-    server, answers = ask(servers, RCPT_TO_="250 ok", **{"RCPT TO:<a": "550 5.1.1 nobody"})
-    assert answers == {"a@x.org": Answer(550, "5.1.1 nobody"), "b@x.org": Answer(250, "2.0.0 queued")}
+    server, statuses = ask(servers, RCPT_TO_="250 ok", **{"RCPT TO:<a": "550 5.1.1 nobody"})
+    assert statuses == {
+        "a@x.org": RecipientStatus(550, "5.1.1 nobody"),
+        "b@x.org": RecipientStatus(250, "2.0.0 queued"),
+    }
     assert server.data
 
 
 def test_nothing_is_sent_when_all_are_refused(servers: list[Server]) -> None:
-    server, answers = ask(servers, RCPT="450 4.2.0 later")
-    assert {answer.code for answer in answers.values()} == {450}
+    server, statuses = ask(servers, RCPT="450 4.2.0 later")
+    assert {status.code for status in statuses.values()} == {450}
     assert "DATA" not in server.lines
 
 
@@ -155,15 +161,15 @@ def test_nothing_is_sent_when_all_are_refused(servers: list[Server]) -> None:
 def test_what_the_server_says_about_all(
     servers: list[Server], replies: dict[str, str], after: tuple[str, ...], code: int
 ) -> None:
-    _, answers = ask(servers, after=after, **replies)
-    assert {answer.code for answer in answers.values()} == {code}
+    _, statuses = ask(servers, after=after, **replies)
+    assert {status.code for status in statuses.values()} == {code}
 
 
 def test_nobody_listening_is_a_temporary_failure() -> None:
     unused = socket.socket()
     unused.bind(("127.0.0.1", 0))
-    answers = SmtpCourier(f"smtp://127.0.0.1:{unused.getsockname()[1]}", timeout=5)(handing())
-    assert {answer.code for answer in answers.values()} == {451}
+    statuses = SmtpCourier(f"smtp://127.0.0.1:{unused.getsockname()[1]}", timeout=5)(request())
+    assert {status.code for status in statuses.values()} == {451}
 
 
 def test_the_last_dot_is_not_sent_when_the_lease_is_lost(servers: list[Server]) -> None:
@@ -174,15 +180,15 @@ def test_the_last_dot_is_not_sent_when_the_lease_is_lost(servers: list[Server]) 
     servers.append(server)
     courier = SmtpCourier(f"smtp://127.0.0.1:{server.port}", timeout=10)
     with pytest.raises(LeaseLost):
-        courier(handing(confirm=lost))
+        courier(request(confirm=lost))
     assert "." not in server.lines
 
 
 def test_a_password_is_never_sent_in_the_clear(servers: list[Server]) -> None:
     server = Server({"EHLO": "250-me\r\n250 AUTH PLAIN LOGIN"}, [])
     servers.append(server)
-    answers = SmtpCourier(f"smtp://user:secret@127.0.0.1:{server.port}", timeout=10)(handing())
-    assert {answer.code for answer in answers.values()} == {451}
+    statuses = SmtpCourier(f"smtp://user:secret@127.0.0.1:{server.port}", timeout=10)(request())
+    assert {status.code for status in statuses.values()} == {451}
     assert not any("AUTH" in line.upper() for line in server.lines)
 
 
@@ -190,8 +196,8 @@ def test_addresses_beyond_ascii_need_a_server_that_takes_them(servers: list[Serv
     for extension, code in (("8BITMIME", 553), ("SMTPUTF8", 250)):
         server = Server({"EHLO": f"250-me\r\n250 {extension}"}, ["250 ok"])
         servers.append(server)
-        answers = SmtpCourier(f"smtp://127.0.0.1:{server.port}", timeout=10)(handing("jürgen@x.org"))
-        assert [answer.code for answer in answers.values()] == [code]
+        statuses = SmtpCourier(f"smtp://127.0.0.1:{server.port}", timeout=10)(request("jürgen@x.org"))
+        assert [status.code for status in statuses.values()] == [code]
 
 
 @pytest.mark.parametrize(

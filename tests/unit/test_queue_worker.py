@@ -1,4 +1,4 @@
-"""A worker with scripted couriers: answers become letters, failures become bounces, once each."""
+"""A worker with scripted couriers: answers become jobs, failures become bounces, once each."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from maildir_safe import Maildir, Queue
+from maildir_safe._queue.couriers.courier import DeliveryRequest, RecipientStatus
+from maildir_safe._queue.couriers.maildir import MaildirCourier
+from maildir_safe._queue.schedule import Schedule
+from maildir_safe._queue.worker import Worker
 from maildir_safe.errors import PermanentError
-from maildir_safe.queue.courier import Answer, Handing
-from maildir_safe.queue.courier_maildir import MaildirCourier
-from maildir_safe.queue.schedule import Schedule
-from maildir_safe.queue.worker import Worker
 
 MESSAGE = b"Subject: hello\nMessage-ID: <1@example.org>\n\nbody\n"
 AT_ONCE = Schedule(first=0.0, longest=0.0)
@@ -27,14 +27,14 @@ class Script:
         self.codes = codes
         self.got: list[tuple[str, tuple[str, ...], bytes]] = []
 
-    def __call__(self, handing: Handing) -> Mapping[str, Answer]:
-        self.got.append((handing.sender, handing.recipients, handing.open().read()))
-        answers = {}
-        for recipient in handing.recipients:
+    def __call__(self, request: DeliveryRequest) -> Mapping[str, RecipientStatus]:
+        self.got.append((request.sender, request.recipients, request.open().read()))
+        statuses = {}
+        for recipient in request.recipients:
             codes = self.codes.get(recipient.partition("@")[0], [])
             code = codes.pop(0) if codes else 250
-            answers[recipient] = Answer(code, f"{code // 100}.1.1 said {code}")
-        return answers
+            statuses[recipient] = RecipientStatus(code, f"{code // 100}.1.1 said {code}")
+        return statuses
 
 
 @pytest.fixture
@@ -154,10 +154,10 @@ def test_what_failed_for_too_long_is_given_up(queue: Queue) -> None:
 
 
 def test_whatever_a_courier_raises_loses_nothing(queue: Queue) -> None:
-    def broken(_: Handing) -> None:
+    def broken(_: DeliveryRequest) -> None:
         raise KeyError("oops")
 
-    def refuses(_: Handing) -> None:
+    def refuses(_: DeliveryRequest) -> None:
         raise PermanentError("never")
 
     ident = queue.put(MESSAGE, "", ["a@example.org"])
@@ -171,7 +171,7 @@ def test_whatever_a_courier_raises_loses_nothing(queue: Queue) -> None:
 
 def test_an_answer_that_is_missing_is_no_success(queue: Queue) -> None:
     queue.put(MESSAGE, "", ["a@example.org", "b@example.org"])
-    work(queue, lambda _: {"a@example.org": Answer(250, "ok")}, Schedule())
+    work(queue, lambda _: {"a@example.org": RecipientStatus(250, "ok")}, Schedule())
     assert states(queue) == {"pending": "do"}
 
 
@@ -185,10 +185,10 @@ def test_a_courier_that_never_answers_loses_its_item(queue: Queue) -> None:
     release = threading.Event()
     seen: list[BaseException | None] = []
 
-    def stuck(handing: Handing) -> None:
+    def stuck(request: DeliveryRequest) -> None:
         release.wait(20)
         try:
-            handing.confirm()
+            request.confirm()
             seen.append(None)
         except Exception as error:
             seen.append(error)
@@ -217,7 +217,7 @@ def test_a_courier_that_never_answers_loses_its_item(queue: Queue) -> None:
 def test_stopping_releases_what_couriers_still_hold(queue: Queue) -> None:
     started, release = threading.Event(), threading.Event()
 
-    def slow(_: Handing) -> None:
+    def slow(_: DeliveryRequest) -> None:
         started.set()
         release.wait(20)
 
@@ -236,9 +236,9 @@ def test_stopping_releases_what_couriers_still_hold(queue: Queue) -> None:
 def test_a_busy_destination_holds_up_no_other(queue: Queue) -> None:
     release, got = threading.Event(), []
 
-    def courier(handing: Handing) -> None:
-        got.append(handing.recipients[0])
-        if handing.recipients[0].endswith("slow.org"):
+    def courier(request: DeliveryRequest) -> None:
+        got.append(request.recipients[0])
+        if request.recipients[0].endswith("slow.org"):
             release.wait(20)
 
     for n in range(4):
@@ -295,7 +295,7 @@ def test_an_item_that_cannot_be_read_is_kept_aside(queue: Queue, tmp_path: Path)
 def test_who_works_without_bounces_gets_nothing_before_it_is_due(queue: Queue) -> None:
     queue.put(MESSAGE, "s@example.org", ["a@example.org", "b@example.org"])
     [claim] = queue.claim()
-    claim.settle("fo", 3600.0)
+    claim.record_outcome("fo", 3600.0)
     assert queue.claim() == []
     [claim] = queue.claim(bounces=True)
     assert claim.item.states == "fo"

@@ -7,7 +7,7 @@ import stat
 
 import pytest
 
-from maildir_safe.maildir import Maildir
+from maildir_safe._maildir.maildir import Maildir
 from maildir_safe.testing.simfs import PROFILES, Fault, Mode, SimHost, SimServer, interleave
 
 LINKS_REFUSED = [("coda", "EXDEV"), ("afs", "EREMOTEIO"), ("vfat", "EPERM"), ("rclone", "EIO")]

@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from maildir_safe.smtp.address import (
+from maildir_safe._smtp.protocol.address import (
     check_recipient_parameters,
     check_sender_parameters,
     decode_xtext,
     parse_recipient,
     parse_sender,
 )
-from maildir_safe.smtp.replies import Refused
+from maildir_safe._smtp.protocol.replies import Refused
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from smtp_support import Wire, serving, stored
 
-from maildir_safe.smtp.auth import Passwords, hash_password
+from maildir_safe._smtp.protocol.auth import Passwords, hash_password
 
 MESSAGE = b"Subject: hello\r\n\r\nworld\r\n"
 

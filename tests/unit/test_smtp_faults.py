@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from smtp_support import Wire, serving, stored
 
-from maildir_safe.smtp.faults import Fault, Faults
+from maildir_safe._smtp.faults.faults import Fault, Faults
 
 MESSAGE = b"Subject: hello\r\n\r\nworld\r\n"
 

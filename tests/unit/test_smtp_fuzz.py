@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from smtp_support import Wire, serving
 
-from maildir_safe.smtp.background import BackgroundServer
+from maildir_safe._smtp.server.background import BackgroundServer
 
 WORDS = [
     b"EHLO ", b"LHLO ", b"HELO ", b"MAIL FROM:", b"RCPT TO:", b"DATA", b"RSET", b"NOOP", b"QUIT",

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import example, given, settings, strategies as st
 from smtp_support import Wire, body, serving, stored
 
-from maildir_safe.smtp.background import BackgroundServer
-from maildir_safe.smtp.data import read_data
-from maildir_safe.smtp.trace import client_name, received
+from maildir_safe._smtp.protocol.data import read_data
+from maildir_safe._smtp.protocol.trace import client_name, received
+from maildir_safe._smtp.server.background import BackgroundServer
 
 NOT_THE_END = [
     b"\n.\n", b"\n.\r\n", b"\r\n.\n", b"\r.\r", b"\r.\r\n", b"\r\n.\r", b"\r\n\x00.\r\n", b"\r\n.\x00\r\n",

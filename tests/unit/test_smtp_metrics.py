@@ -1,4 +1,4 @@
-"""What Prometheus is told: of deliveries, fsyncs and unclear renames, by all workers together."""
+"""What Prometheus is told: of deliveries, fsyncs and ambiguous renames, by all workers together."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from smtp_support import Serve, Wire, serving
 
-from maildir_safe.smtp.background import BackgroundServer
-from maildir_safe.smtp.faults import Faults
-from maildir_safe.smtp.tally import BOUNDS, Tally
+from maildir_safe._smtp.faults.faults import Faults
+from maildir_safe._smtp.server.background import BackgroundServer
+from maildir_safe._smtp.server.counters import BOUNDS, Counters
 
 
 def figures(address: str) -> dict[str, float]:
@@ -88,25 +88,25 @@ def test_workers_count_together(tmp_path: Path) -> None:
 
 
 def test_threads_lose_no_count() -> None:
-    tally = Tally(2)
-    tally.use_slot(1)
-    many = [threading.Thread(target=lambda: [tally.fsync(0.001) for _ in range(5000)]) for _ in range(4)]
+    counters = Counters(2)
+    counters.use_slot(1)
+    many = [threading.Thread(target=lambda: [counters.fsync(0.001) for _ in range(5000)]) for _ in range(4)]
     for thread in many:
         thread.start()
     for thread in many:
         thread.join()
-    counts, seconds = tally.fsync_seconds
+    counts, seconds = counters.fsync_seconds
     assert counts == [0, 0, *[20_000] * (len(BOUNDS) - 1)]
     assert seconds == pytest.approx(20.0)
 
 
 def test_a_process_counts_beside_another_and_after_one_that_died() -> None:
-    tally = Tally(2)
+    counters = Counters(2)
     for worker, result in ((0, "stored"), (1, "refused"), (1, "stored")):
         if not (pid := os.fork()):
-            tally.use_slot(worker)
-            tally.message(result, 50)
+            counters.use_slot(worker)
+            counters.message(result, 50)
             os._exit(0)
         os.waitpid(pid, 0)
-    assert tally.messages == {"stored": 2, "deferred": 0, "refused": 1}
-    assert tally.delivery_seconds == ([*[0] * len(BOUNDS), 3], 150.0)
+    assert counters.messages == {"stored": 2, "deferred": 0, "refused": 1}
+    assert counters.delivery_seconds == ([*[0] * len(BOUNDS), 3], 150.0)

@@ -16,15 +16,15 @@ from smtp_support import Serve, Wire, serving, until
 
 from benchmarks.smtp_client import Load, send, wire_form
 from maildir_safe import Maildir, Queue
-from maildir_safe.cli import main
-from maildir_safe.maildir.letter import Letter
-from maildir_safe.queue.writer import Writer
-from maildir_safe.smtp.auth import hash_password
-from maildir_safe.smtp.background import BackgroundServer
-from maildir_safe.smtp.faults import Fault, Faults
-from maildir_safe.smtp.faultyfs import FaultyFileSystem
-from maildir_safe.smtp.queue_store import MAX_HOPS, QueueStore
-from maildir_safe.smtp.store import Delivery, Recipient, Result
+from maildir_safe._cli import main
+from maildir_safe._delivery.job import DeliveryJob
+from maildir_safe._queue.store.writer import SpoolWriter
+from maildir_safe._smtp.backends.maildir_store import MailObject, Recipient, RecipientStatus
+from maildir_safe._smtp.backends.queue_store import MAX_HOPS, QueueStore
+from maildir_safe._smtp.faults.faults import Fault, Faults
+from maildir_safe._smtp.faults.faulty_fs import FaultyFileSystem
+from maildir_safe._smtp.protocol.auth import hash_password
+from maildir_safe._smtp.server.background import BackgroundServer
 
 MESSAGE = b"Subject: hello\r\n\r\n.world\r\n"
 
@@ -137,14 +137,14 @@ def test_a_fault_of_the_storage_is_temporary_and_leaves_nothing(
 
 
 def test_the_answer_waits_for_the_put(tmp_path: Path, spool: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    put, may_go_on, returned = Writer.put_many, threading.Event(), []
+    put, may_go_on, returned = SpoolWriter.put_many, threading.Event(), []
 
-    def held_up(self: Writer, letters: list[Letter]) -> None:
+    def held_up(self: SpoolWriter, jobs: list[DeliveryJob]) -> None:
         assert may_go_on.wait(10)
-        put(self, letters)
-        returned.append(letters[0].result().key.partition(",")[0])
+        put(self, jobs)
+        returned.append(jobs[0].result().key.partition(",")[0])
 
-    monkeypatch.setattr(Writer, "put_many", held_up)
+    monkeypatch.setattr(SpoolWriter, "put_many", held_up)
     with serving(tmp_path, queue=str(spool)) as server:
         wire, other = Wire(server.service.smtp_addresses[0]), Wire(server.service.smtp_addresses[0])
         wire.ready_for_data()
@@ -158,11 +158,11 @@ def test_the_answer_waits_for_the_put(tmp_path: Path, spool: Path, monkeypatch: 
 def test_concurrent_messages_share_fsyncs(spool: Path) -> None:
     faults = Faults([Fault(call="fsync", delay=0.05)])  # as on a slow disk
 
-    async def store_all() -> list[list[Result]]:
+    async def store_all() -> list[list[RecipientStatus]]:
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(64))  # as many as `serve` has
         store = QueueStore(Queue(spool, fs=FaultyFileSystem(faults)), None)
-        delivery = Delivery("a@b", [Recipient("c@d", "")], b"Received: today\n", b"Subject: s\n\nx\n")
-        return await asyncio.gather(*(store.store(delivery) for _ in range(64)))
+        mail = MailObject("a@b", [Recipient("c@d", "")], b"Received: today\n", b"Subject: s\n\nx\n")
+        return await asyncio.gather(*(store.store(mail) for _ in range(64)))
 
     results = asyncio.run(store_all())
     assert all(result.reply == f"250 2.0.0 Queued as {result.stored}" for (result,) in results)

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from maildir_safe.fs import OsFileSystem
-from maildir_safe.smtp.replies import Refused
-from maildir_safe.smtp.routing import CatchAll, MailboxMap
-from maildir_safe.smtp.store import lost_mount
+from maildir_safe._fs import OsFileSystem
+from maildir_safe._smtp.backends.maildir_store import lost_mount
+from maildir_safe._smtp.backends.routing import CatchAll, MailboxMap
+from maildir_safe._smtp.protocol.replies import Refused
 
 MAP = MailboxMap("/mail/{domain}/{local}", postmaster="admin@example.com")
 

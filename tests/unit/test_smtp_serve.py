@@ -15,10 +15,10 @@ import pytest
 from smtp_support import COMMAND, Serve, Wire, stored, until
 
 from maildir_safe import Maildir
-from maildir_safe.cli.serve import sender
-from maildir_safe.smtp import retention
-from maildir_safe.smtp.limits import Budget, Hold
-from maildir_safe.smtp.settings import Settings
+from maildir_safe._cli.serve import sender
+from maildir_safe._smtp.backends import retention
+from maildir_safe._smtp.server.limits import MemoryBudget, MemoryReservation
+from maildir_safe._smtp.server.settings import Settings
 
 MESSAGE = b"Subject: hello\r\n\r\nworld\r\n"
 
@@ -232,7 +232,7 @@ def test_settings_have_the_defaults_that_are_documented() -> None:
 
 
 def test_counts_of_several_workers() -> None:
-    budget = Budget(connections=3, in_flight=100, workers=2)
+    budget = MemoryBudget(connections=3, in_flight=100, workers=2)
     budget.use_slot(0)
     assert budget.connect()
     assert budget.take(60)
@@ -248,12 +248,12 @@ def test_counts_of_several_workers() -> None:
 
 
 def test_what_is_refused_gives_its_memory_back() -> None:
-    budget = Budget(connections=1, in_flight=100)
-    big = Hold(budget, max_size=50)
+    budget = MemoryBudget(connections=1, in_flight=100)
+    big = MemoryReservation(budget, max_size=50)
     assert [big.add(40), big.add(20), big.add(1)] == [True, False, False]
     assert big.refusal.startswith("552")
     assert budget.in_flight == 0
-    first, second = Hold(budget, max_size=90), Hold(budget, max_size=90)
+    first, second = MemoryReservation(budget, max_size=90), MemoryReservation(budget, max_size=90)
     assert first.add(80)
     assert not second.add(30)
     assert second.refusal.startswith("452")

@@ -14,8 +14,8 @@ import pytest
 from smtp_support import Wire, body, serving, stored, until
 
 from maildir_safe import Maildir, TemporaryError
+from maildir_safe._delivery.receipt import Receipt
 from maildir_safe.errors import PermanentError, QuotaExceeded
-from maildir_safe.maildir.receipt import Receipt
 
 MESSAGE = b"Subject: hello\r\n\r\nworld\r\n"
 

@@ -10,17 +10,17 @@ from typing import Any
 
 import pytest
 
-from maildir_safe.cli import main
+from maildir_safe._cli import main
+from maildir_safe._fs import Mount, OsFileSystem
+from maildir_safe._fs.stored_options import place, stored
+from maildir_safe._maildir.maildir import Maildir
+from maildir_safe._names import STORED
+from maildir_safe._probe.probe import probe
+from maildir_safe._probe.report import Check
+from maildir_safe._probe.storing import store
+from maildir_safe._queue.queue import Queue
+from maildir_safe._queue.store.layout import LEASE
 from maildir_safe.errors import TemporaryError
-from maildir_safe.fs import Mount, OsFileSystem
-from maildir_safe.maildir import Maildir
-from maildir_safe.names import STORED
-from maildir_safe.probe import probe
-from maildir_safe.probe.report import Check
-from maildir_safe.probe.storing import store
-from maildir_safe.queue import Queue
-from maildir_safe.queue.layout import LEASE
-from maildir_safe.stored import place, stored
 
 OURS = {"separator": ";", "staging": "new", "shared": False, "hidden_for": 20.5}
 
@@ -45,7 +45,7 @@ def fs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> OneMount:
     root = tmp_path / "a mount"
     root.mkdir()
     one = OneMount(root)
-    monkeypatch.setattr("maildir_safe.probe.storing.OsFileSystem", lambda: one)
+    monkeypatch.setattr("maildir_safe._probe.storing.OsFileSystem", lambda: one)
     return one
 
 
@@ -66,10 +66,10 @@ def test_a_maildir_takes_what_is_stored_unless_it_is_told_otherwise(fs: OneMount
     write(fs, {"separator": ";", "staging": "new"})
     maildir = Maildir(fs.root / "box", fs=fs)
     assert maildir.deliver(b"x\n", flags="S").path.endswith(";2,S")
-    assert not maildir._delivery._in_tmp
+    assert not maildir._pipeline._in_tmp
     told = Maildir(fs.root / "box", separator=":", staging="tmp", fs=fs)
     assert told.deliver(b"x\n", flags="S").path.endswith(":2,S")
-    assert told._delivery._in_tmp
+    assert told._pipeline._in_tmp
     assert maildir.folder("sub").deliver(b"x\n", flags="S").path.endswith(";2,S")
 
 
@@ -129,7 +129,7 @@ def test_a_broken_file_is_ignored_whole_and_logged(
     text: bytes | dict[str, Any], fs: OneMount, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = write(fs, text)
-    with caplog.at_level(logging.WARNING, "maildir_safe.stored"):
+    with caplog.at_level(logging.WARNING, "maildir_safe._fs.stored_options"):
         assert read(fs) == {}
     assert f"{path} is ignored" in caplog.text
     Maildir(fs.root / "box", fs=fs).deliver(b"x\n")
@@ -183,7 +183,7 @@ def test_a_delivery_with_a_broken_file_is_silent(
 ) -> None:
     """getmail takes a word on standard error for a failure, and delivers again."""
     write(fs, "{")
-    logger = logging.getLogger("maildir_safe.stored")
+    logger = logging.getLogger("maildir_safe._fs.stored_options")
     monkeypatch.setattr(logger, "propagate", False)
     monkeypatch.setattr(logger, "handlers", [])
     Maildir(tmp_path / "box", fs=fs).deliver(b"x\n")

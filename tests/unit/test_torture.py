@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from maildir_safe import Maildir
-from maildir_safe.check import torture_folder
-from maildir_safe.check.torture import MaildirReport, _compare, torture
-from maildir_safe.check.torture_ledger import Ledger, TortureReport, message, upper_bound
-from maildir_safe.check.torture_queue import QueueReport, torture_queue
-from maildir_safe.cli.torture import in_words
-from maildir_safe.probe import space as probed
+from maildir_safe._check import torture_folder
+from maildir_safe._check.torture import MaildirReport, _compare, torture
+from maildir_safe._check.torture_ledger import Ledger, TortureReport, message, upper_bound
+from maildir_safe._check.torture_queue import QueueReport, torture_queue
+from maildir_safe._cli.torture import in_words
+from maildir_safe._probe import space as probed
 
 
 def test_writers_that_are_killed_lose_and_double_nothing(tmp_path: Path) -> None:

@@ -8,19 +8,19 @@ from pathlib import Path
 import pytest
 
 from maildir_safe import Maildir, Queue
-from maildir_safe.check import torture_queue
-from maildir_safe.check.torture_ledger import Ledger, message
-from maildir_safe.check.torture_process import life
-from maildir_safe.check.torture_queue import QueueReport, _compare
-from maildir_safe.check.torture_worker import MAILDIR, RECIPIENT, SENDER, SPOOL
-from maildir_safe.cli import main
-from maildir_safe.cli.torture import in_words
+from maildir_safe._check import torture_queue
+from maildir_safe._check.torture_ledger import Ledger, message
+from maildir_safe._check.torture_process import life
+from maildir_safe._check.torture_queue import QueueReport, _compare
+from maildir_safe._check.torture_worker import MAILDIR, RECIPIENT, SENDER, SPOOL
+from maildir_safe._cli import main
+from maildir_safe._cli.torture import in_words
 
 
 @pytest.fixture(scope="module")
 def seconds() -> float:
     """How long five processes need to start and to do something: on a busy machine longer."""
-    return max(3.0, life("maildir_safe.check.torture_worker", 5) / 2)
+    return max(3.0, life("maildir_safe._check.torture_worker", 5) / 2)
 
 
 def tortured(directory: Path, seconds: float) -> QueueReport:
@@ -94,7 +94,7 @@ def test_a_queue_that_did_not_drain_has_not_passed(tmp_path: Path) -> None:
 def test_the_command_prints_json_and_fails_on_a_bad_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], seconds: float
 ) -> None:
-    monkeypatch.setattr("maildir_safe.queue.layout.Layout.shareable", False)  # as on s3fs
+    monkeypatch.setattr("maildir_safe._queue.store.layout.Layout.shareable", False)  # as on s3fs
     command = ["torture", "--queue", "--json", "--minutes", str(seconds / 60), "--writers", "1"]
     assert main([*command, str(tmp_path)]) == 0
     report = json.loads(capsys.readouterr().out)

@@ -12,9 +12,9 @@ import pytest
 from starlette.testclient import TestClient
 
 from maildir_safe import Maildir
-from maildir_safe.web.app import application
-from maildir_safe.web.guard import Guard
-from maildir_safe.web.mail import header_text, take_apart
+from maildir_safe._web.app import application
+from maildir_safe._web.guard import Guard
+from maildir_safe._web.mail import header_text, take_apart
 
 EVIL = '<script>alert("x")</script>'
 

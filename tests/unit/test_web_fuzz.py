@@ -14,7 +14,7 @@ from hypothesis import given, settings, strategies as st
 from starlette.testclient import TestClient
 
 from maildir_safe import Maildir
-from maildir_safe.web.app import application
+from maildir_safe._web.app import application
 
 WORDS = [
     b"Subject: ", b"From: ", b"To: ", b"Received: ", b"Delivered-To: ", b"Return-Path: <", b"Content-Type: ",
@@ -36,9 +36,9 @@ PIECES = [
 ]  # fmt: skip
 
 
-def name_of(pieces: list[bytes]) -> bytes:
+def name_of(chunks: list[bytes]) -> bytes:
     """As much of it as can be a message's file name."""
-    name = b"".join(pieces).translate(None, b"/\0").lstrip(b".")[:250]
+    name = b"".join(chunks).translate(None, b"/\0").lstrip(b".")[:250]
     while (shorter := re.sub(rb"%(?=[0-9A-Fa-f]{2})", b"", name)) != name:
         name = shorter  # TestClient decodes that twice, and uvicorn once
     return name

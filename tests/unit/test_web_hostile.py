@@ -15,10 +15,10 @@ import pytest
 from starlette.testclient import TestClient
 
 from maildir_safe import Maildir
+from maildir_safe._web.app import application
+from maildir_safe._web.guard import Guard
+from maildir_safe._web.mail import Summary, header_text, take_apart
 from maildir_safe.errors import TemporaryError
-from maildir_safe.web.app import application
-from maildir_safe.web.guard import Guard
-from maildir_safe.web.mail import Summary, header_text, take_apart
 
 _MIB = 1 << 20
 _LARGE = 25 * _MIB

@@ -11,10 +11,10 @@ import pytest
 from starlette.testclient import TestClient
 
 from maildir_safe import Maildir
-from maildir_safe.fs import OsFileSystem
-from maildir_safe.maildir import reading
-from maildir_safe.web.app import application
-from maildir_safe.web.inbox import Inbox, order
+from maildir_safe._fs import OsFileSystem
+from maildir_safe._maildir import message_store
+from maildir_safe._web.app import application
+from maildir_safe._web.inbox import Inbox, order
 
 
 class Counting(OsFileSystem):
@@ -43,7 +43,7 @@ def test_a_page_opens_what_it_shows_and_nothing_else(tmp_path: Path, monkeypatch
     fs = Counting()
     maildir = filled(tmp_path / "m", fs, 1000)
     taken_apart: list[str] = []
-    split = reading.split
+    split = message_store.split
 
     def remember(name: str) -> tuple[str, str]:
         taken_apart.append(name)
@@ -53,7 +53,7 @@ def test_a_page_opens_what_it_shows_and_nothing_else(tmp_path: Path, monkeypatch
         assert client.get("/").text.count('href="/message/') == 50
         assert fs.calls == {"open": 50, "stat": 0}
         newest = Maildir(tmp_path / "m").deliver(b"Subject: one more\n\n")
-        monkeypatch.setattr(reading, "split", remember)
+        monkeypatch.setattr(message_store, "split", remember)
         assert client.get("/").text.count("one more") == 1
         assert fs.calls == {"open": 51, "stat": 0}
         keys = {split(name)[0] for name in taken_apart}

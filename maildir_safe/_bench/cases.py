@@ -1,0 +1,183 @@
+"""What is measured: ways to put mail into a Maildir, each with what it leaves out marked as unsafe.
+
+Every case writes messages whose first line is their number, so that a round can be verified.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from maildir_safe._bench import queueing
+from maildir_safe._delivery.receipt import Receipt
+from maildir_safe._fs import OsFileSystem
+from maildir_safe._maildir.maildir import Maildir
+
+Deliver = Callable[[list[bytes]], list[Receipt]]
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One way to deliver.
+
+    Attributes:
+        name: for tables.
+        safe: whether acknowledged mail survives a crash on a mount whose fsync tells the truth.
+        open: makes a Maildir at a path and gives a function that delivers messages into it; the
+            receipts tell the time of each step. Or a spool, with a `Cycle`.
+        chunk: messages a call of that function.
+        size: bytes of a message; 0 is a mail-like mix.
+    """
+
+    name: str
+    safe: bool
+    open: Callable[[Path], Deliver]
+    chunk: int = 10
+    size: int = 4096
+
+
+def message(number: int, size: int) -> bytes:
+    """A message of this size with its number in front; see `Case.size`."""
+    if size == 0:  # most mail is small, and most bytes are in the rest
+        chance = random.Random(number)
+        size = min(1 << 20, int(chance.lognormvariate(8.7, 1.3)))
+    return b"%d\n" % number + b"x" * max(0, size - 12) + b"\n"
+
+
+def one_by_one(path: Path) -> Deliver:
+    """`Maildir.deliver`, one after the other."""
+    maildir = Maildir(path)
+    return lambda mails: [maildir.deliver(mail) for mail in mails]
+
+
+def in_groups(path: Path) -> Deliver:
+    """`Maildir.deliver_many`: a group shares its fsyncs."""
+    return Maildir(path).deliver_many
+
+
+def in_threads(count: int) -> Callable[[Path], Deliver]:
+    """`Maildir.deliver` from several threads."""
+
+    def opened(path: Path) -> Deliver:
+        maildir = Maildir(path)
+        pool = ThreadPoolExecutor(count)
+        return lambda mails: list(pool.map(maildir.deliver, mails))
+
+    return opened
+
+
+def in_directories(count: int) -> Callable[[Path], Deliver]:
+    """As many threads, each with a Maildir of its own."""
+
+    def opened(path: Path) -> Deliver:
+        maildir = Maildir(path)
+        boxes = [maildir.folder(f"w{number}") for number in range(count)]
+        pool = ThreadPoolExecutor(count)
+
+        def deliver(mails: list[bytes]) -> list[Receipt]:
+            parts = pool.map(lambda n: [boxes[n].deliver(mail) for mail in mails[n::count]], range(count))
+            return [receipt for receipts in parts for receipt in receipts]
+
+        return deliver
+
+    return opened
+
+
+def by_asyncio(path: Path) -> Deliver:
+    """`Maildir.deliver_async`, all at once."""
+    maildir = Maildir(path)
+
+    async def together(mails: list[bytes]) -> list[Receipt]:
+        return list(await asyncio.gather(*map(maildir.deliver_async, mails)))
+
+    return lambda mails: asyncio.run(together(mails))
+
+
+class _WithoutFsync(OsFileSystem):
+    """What an fsync costs shows in its absence; for no other use."""
+
+    def __init__(self, but_files: bool) -> None:
+        self._but_files = but_files
+
+    def fsync(self, fd: int) -> None:  # type: ignore[override]
+        """Only what is still wanted."""
+        if self._but_files and not os.path.isdir(f"/proc/self/fd/{fd}"):
+            os.fsync(fd)
+
+
+def without_directory_fsync(path: Path) -> Deliver:
+    """As `one_by_one`, but a crash may take acknowledged mail back."""
+    maildir = Maildir(path, fs=_WithoutFsync(but_files=True))
+    return lambda mails: [maildir.deliver(mail) for mail in mails]
+
+
+def in_groups_without(path: Path) -> Deliver:
+    """As `in_groups`, but a crash may take acknowledged mail back."""
+    return Maildir(path, fs=_WithoutFsync(but_files=True)).deliver_many
+
+
+def without_fsync(path: Path) -> Deliver:
+    """As `one_by_one`, with nothing made durable at all."""
+    maildir = Maildir(path, fs=_WithoutFsync(but_files=False))
+    return lambda mails: [maildir.deliver(mail) for mail in mails]
+
+
+class _Linking(OsFileSystem):
+    """Hands over as qmail does; all else as ours, so that only this differs."""
+
+    def rename(self, src: str, dst: str, *, src_dir_fd: int, dst_dir_fd: int) -> None:  # type: ignore[override]
+        """link, then unlink."""
+        self.link(src, dst, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
+        self.unlink(src, dir_fd=src_dir_fd)
+
+
+class _LinkingWithoutFsync(_Linking, _WithoutFsync):
+    """Both."""
+
+
+def link_and_unlink(path: Path) -> Deliver:
+    """As `one_by_one`, by link and unlink. An error where links are refused."""
+    return _linking(path, _Linking())
+
+
+def link_and_unlink_without(path: Path) -> Deliver:
+    """As `link_and_unlink`, but a crash may take acknowledged mail back."""
+    return _linking(path, _LinkingWithoutFsync(but_files=True))
+
+
+def _linking(path: Path, fs: OsFileSystem) -> Deliver:
+    maildir = Maildir(path)
+    linking = Maildir(path, create=False, fs=fs, resolve_timeout=0.1)
+    linking.deliver(b"0\n")  # a mount without links says so before anything is measured
+    maildir.discard(next(maildir.messages()).key)
+    return lambda mails: [linking.deliver(mail) for mail in mails]
+
+
+QUICK = [  # what takes longest comes last, and is left out where the mount is slow
+    Case("rename", True, one_by_one),
+    Case("rename, groups of 32", True, in_groups, 32),
+    Case("link + unlink", True, link_and_unlink),
+    Case("queue", True, queueing.one_by_one),
+    Case("queue, groups of 32", True, queueing.in_groups, 32),
+    Case("rename, no fsync at all", False, without_fsync),
+    Case("rename, groups of 128", True, in_groups, 128),
+    Case("128 at once, asyncio", True, by_asyncio, 128),
+]
+CASES = [
+    *QUICK,
+    Case("rename, no directory fsync", False, without_directory_fsync),
+    Case("rename, groups of 32, no directory fsync", False, in_groups_without, 32),
+    Case("link + unlink, no directory fsync", False, link_and_unlink_without),
+    Case("8 threads", True, in_threads(8), 40),
+    Case("32 threads", True, in_threads(32), 96),
+    Case("8 threads, own Maildirs", True, in_directories(8), 40),
+    Case("rename, 1 KiB", True, one_by_one, size=1024),
+    Case("rename, 64 KiB", True, one_by_one, size=65536),
+    Case("rename, 1 MiB", True, one_by_one, 2, size=1 << 20),
+    Case("rename, mixed sizes", True, one_by_one, size=0),
+]

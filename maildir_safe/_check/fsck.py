@@ -1,0 +1,239 @@
+"""What is wrong in a spool, and what of it can be mended without a risk.
+
+Workers and putters may run meanwhile: what moves between two looks is looked for again before it is
+called wrong. Nothing that may be a message is ever removed; what cannot be read goes to corrupt/.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+from maildir_safe._delivery.attempt import JANITOR_AGE
+from maildir_safe._fs import OsFileSystem
+from maildir_safe._handoff.listing import stable_listing
+from maildir_safe._handoff.rename import DONE, Handoff, close_quietly
+from maildir_safe._queue.admin import QueueEntry
+from maildir_safe._queue.queue import Queue
+from maildir_safe._queue.store import envelope
+from maildir_safe._queue.store.bucket import parse as parse_bucket
+from maildir_safe._queue.store.hashed_directory import PARTS
+from maildir_safe._queue.store.item import Item, parse
+from maildir_safe._queue.store.layout import DIRECTORIES, Layout
+from maildir_safe.errors import MaildirSafeError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from maildir_safe._fs import FileSystem
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that should not be.
+
+    Attributes:
+        path: what it is about.
+        what: in words.
+        mended: it was wrong, and is not any more.
+    """
+
+    path: str
+    what: str
+    mended: bool = False
+
+
+class SpoolCheck:
+    """Looks at one spool.
+
+    Args:
+        path: the spool.
+        fix: mend what can be mended without a risk.
+        fs: the file system's calls.
+
+    Raises:
+        TemporaryError: it is not a spool.
+    """
+
+    def __init__(self, path: str, fix: bool = False, fs: FileSystem | None = None) -> None:
+        self._fs = fs or OsFileSystem()
+        self._path = path
+        self._fix = fix
+        self._layout = Layout(self._fs, path, create=False)
+        self._queue = Queue(path, create=False, shared=False, heartbeat=False, fs=self._fs)
+        self._handoff = Handoff(self._fs)
+        self._items: list[QueueEntry] = []
+
+    def run(self) -> Iterator[Finding]:
+        """Everything that is wrong. Raises TemporaryError, OSError: a directory cannot be listed."""
+        self._items = list(self._queue.items())
+        yield from self._strays()
+        yield from self._unfinished()
+        yield from self._buckets()
+        for listed in self._items:
+            yield from self._item(listed)
+        yield from self._twice()
+        yield from self._workers()
+        yield from self._delivery_log()
+
+    def _strays(self) -> Iterator[Finding]:
+        for name in sorted(self._fs.listdir(self._layout.root)):
+            if name not in (*DIRECTORIES, "lost+found"):
+                yield Finding(f"{self._path}/{name}", "does not belong into a spool")
+        for where in self._layout.hashed:
+            for part in sorted(set(self._fs.listdir(self._layout.fd[where])) - set(PARTS)):
+                yield Finding(f"{self._path}/{where}/{part}", f"does not belong into {where}/")
+        for where in ("hold", "failed"):
+            for part, name in self._on_shelf(where):
+                if parse(name) is None:
+                    yield self._not_an_item(f"{where}/{part}/{name}", name)
+
+    def _not_an_item(self, path: str, name: str) -> Finding:
+        if name.startswith((".nfs", ".fuse_hidden")):
+            return Finding(
+                f"{self._path}/{path}", "was removed while still in use; it goes when it is closed"
+            )
+        return Finding(f"{self._path}/{path}", "is not the name of an item")
+
+    def _unfinished(self) -> Iterator[Finding]:
+        """What interrupted puts have left, by the server's own clock."""
+        tmp = self._layout.fd["tmp"]
+        names = self._fs.listdir(tmp)
+        if not names:
+            return
+        now = self._server_now(tmp)
+        for name in sorted(names):
+            try:
+                age = now - self._fs.stat(name, tmp).st_mtime
+                if age > JANITOR_AGE:
+                    if self._fix:
+                        self._fs.unlink(name, dir_fd=tmp)
+                    yield Finding(f"{self._path}/tmp/{name}", "was left by an interrupted put", self._fix)
+            except FileNotFoundError:
+                continue  # published meanwhile
+
+    def _server_now(self, dir_fd: int) -> float:
+        name = f".clock.{self._fs.random(8).hex()}"
+        self._fs.close(self._fs.create(name, dir_fd))
+        try:
+            return self._fs.stat(name, dir_fd).st_mtime
+        finally:
+            self._fs.unlink(name, dir_fd=dir_fd)
+
+    def _buckets(self) -> Iterator[Finding]:
+        pending = self._layout.fd["pending"]
+        for bucket in sorted(self._fs.listdir(pending)):
+            if parse_bucket(bucket) is None:
+                yield Finding(f"{self._path}/pending/{bucket}", "is not the name of a bucket")
+                continue
+            for name in self._list(bucket, pending):
+                if parse(name) is None:
+                    yield self._not_an_item(f"pending/{bucket}/{name}", name)
+
+    def _item(self, listed: QueueEntry) -> Iterator[Finding]:
+        """Whether a file is what its name says."""
+        if listed.state == "corrupt":
+            yield Finding(f"{self._path}/{listed.path}", "is unreadable; look at it, then remove it")
+            return
+        wrong = self._what_is_wrong(listed)
+        if wrong:
+            mended = self._fix and listed.state != "claimed" and self._put_aside(listed)
+            yield Finding(
+                f"{self._path}/{listed.path}", wrong + (", moved to corrupt/" if mended else ""), mended
+            )
+
+    def _what_is_wrong(self, listed: QueueEntry) -> str:
+        try:
+            content = self._queue.contents(listed)
+        except MaildirSafeError as error:
+            return "" if isinstance(error.__cause__, FileNotFoundError) else f"cannot be read: {error}"
+        if len(content) != listed.item.size:
+            return f"has {len(content)} bytes, and its name says {listed.item.size}"
+        try:
+            import io
+
+            envelope.read(io.BytesIO(content), listed.item.states)
+        except envelope.Unreadable as reason:
+            return f"has no good envelope: {reason}"
+        return ""
+
+    def _put_aside(self, listed: QueueEntry) -> bool:
+        corrupt = self._layout.hashed["corrupt"].make(listed.item.id)
+        source = self._fs.open_dir(listed.within, self._layout.fd[listed.state])
+        try:
+            name = listed.item.name
+            return self._handoff.claim(source, name, corrupt.dir_fd, name).kind == DONE
+        finally:
+            close_quietly(self._fs, source)
+
+    def _twice(self) -> Iterator[Finding]:
+        """One id in two places, seen twice: an item that moves between two listings shows once in each."""
+        places: dict[str, list[QueueEntry]] = defaultdict(list)
+        for listed in self._items:
+            places[listed.item.id].append(listed)
+        for ident, found in places.items():
+            if len(found) > 1:
+                still = [listed for listed in found if self._is_there(listed)]
+                if len(still) > 1:
+                    where = ", ".join(listed.path for listed in still)
+                    yield Finding(f"{self._path}: {ident}", f"is there {len(still)} times: {where}")
+
+    def _is_there(self, listed: QueueEntry) -> bool:
+        names = self._list(listed.within, self._layout.fd[listed.state])
+        return listed.item.name in names
+
+    def _workers(self) -> Iterator[Finding]:
+        """Directories in claimed/ with neither a heartbeat nor a marker: nobody will ever sweep them.
+
+        A heartbeat that a listing does not show proves nothing, so that items are only taken back
+        when there is no heartbeat at all.
+        """
+        fs, fd = self._fs, self._layout.fd
+        alive = {name.rpartition(".")[0] for name in fs.listdir(fd["alive"])} | set(fs.listdir(fd["fenced"]))
+        for worker in sorted(fs.listdir(fd["claimed"])):
+            if worker in alive:
+                continue
+            held = [name for name in self._list(worker, fd["claimed"]) if parse(name)]
+            mended = self._fix and (not held or not fs.listdir(fd["alive"])) and self._sweep(worker)
+            yield Finding(
+                f"{self._path}/claimed/{worker}", f"belongs to no worker and holds {len(held)} items", mended
+            )
+
+    def _sweep(self, worker: str) -> bool:
+        try:
+            self._queue._spool.sweep(worker)
+        except (OSError, MaildirSafeError):
+            return False
+        return True
+
+    def _delivery_log(self) -> Iterator[Finding]:
+        """Notes of items that are gone: a worker that was killed after its last rename leaves them."""
+        notes, names = self._layout.fd["notes"], list(self._on_shelf("notes"))
+        known = {listed.item.id for listed in self._queue.items()} if names else set()
+        for part, name in names:
+            ident, _, gen = name.rpartition(".")
+            if ident in known and gen.isdecimal():
+                continue
+            mended = self._fix and parse(Item(ident, 0, 0, 0, 0, "o").name) is not None and gen.isdecimal()
+            if mended:
+                opened = self._fs.open_dir(part, notes)
+                self._fs.unlink(name, dir_fd=opened)
+                self._fs.close(opened)
+            yield Finding(f"{self._path}/notes/{part}/{name}", "is about no item", mended)
+
+    def _on_shelf(self, where: str) -> Iterator[tuple[str, str]]:
+        """Every file in hold/, failed/, corrupt/ or notes/: its part, and its name."""
+        for part in sorted(self._fs.listdir(self._layout.fd[where])):
+            for name in sorted(self._list(part, self._layout.fd[where])):
+                yield part, name
+
+    def _list(self, name: str, above: int) -> list[str]:
+        try:
+            dir_fd = self._fs.open_dir(name, above)
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        try:
+            return stable_listing(self._fs, dir_fd)
+        finally:
+            close_quietly(self._fs, dir_fd)

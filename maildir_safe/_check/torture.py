@@ -1,0 +1,115 @@
+"""Torture: kill writers at random moments, keep a ledger of what they acknowledged, then compare.
+
+What was begun and not acknowledged is given, with the same delivery id, to the next writer, as an
+MTA would. In the end every acknowledged message must be there, byte for byte, once.
+(`torture_queue` does the same to a queue.)
+"""
+
+from __future__ import annotations
+
+import random
+import time
+
+from maildir_safe._check.torture_folder import TortureDirectory, own_folder, patiently, read_all
+from maildir_safe._check.torture_ledger import Ledger, TortureReport, reckon
+from maildir_safe._check.torture_process import Victim, life
+from maildir_safe.errors import MaildirSafeError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PER_MAILDIR = 400  # a delivery with an id lists new/ and cur/: bounded, so that the pace is kept
+_WRITER = "maildir_safe._check.torture_writer"
+
+
+class MaildirReport(TortureReport):
+    """What came of torturing Maildirs.
+
+    Attributes:
+        retried: messages that a killed writer had begun, given to the next with the same id.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.retried = 0
+
+
+def torture(
+    path: str, seconds: float, writers: int, seed: int, progress: Callable[[float, str], None]
+) -> MaildirReport:
+    """Torture a directory on the mount in question.
+
+    Args:
+        path: works in a sub-folder of its own in this directory, and removes it.
+        seconds: how long writers are killed; at least three of their lives, which are long on a slow machine.
+        writers: how many at a time.
+        seed: of the random moments.
+        progress: called with the share done (0 to 1) and a line of text.
+
+    Raises:
+        OSError: the directory cannot be used.
+    """
+    report = MaildirReport()
+    begin = time.monotonic()
+    with own_folder(path) as base:
+        ledgers = _run(base, begin, begin + seconds, writers, random.Random(seed), report, progress)
+        progress(1.0, "comparing")
+        for box, ledger in ledgers.items():
+            _compare(box, ledger, report)
+    report.seconds = round(time.monotonic() - begin, 3)
+    return report
+
+
+def _run(
+    base: str,
+    begin: float,
+    until: float,
+    writers: int,
+    chance: random.Random,
+    report: MaildirReport,
+    progress: Callable[[float, str], None],
+) -> dict[str, Ledger]:
+    """Start and kill writers; the ledger of each Maildir."""
+    lives = life(_WRITER, writers)
+    pace, until = writers / lives, max(until, begin + 3 * lives)  # a slow machine needs longer
+    boxes = [f"{base}/m{number}" for number in range(writers)]  # where each of them delivers
+    ledgers = {box: Ledger() for box in boxes}
+    serial = writers
+    room = TortureDirectory(base)
+    running = [Victim(_WRITER, box, number) for number, box in enumerate(boxes)]
+    try:
+        while (now := time.monotonic()) < until and not report.filled:
+            progress(
+                (now - begin) / (until - begin), f"{report.acknowledged} delivered, {report.kills} kills"
+            )
+            time.sleep(min(chance.expovariate(pace), until - now))
+            slot = chance.randrange(writers)
+            ledger = ledgers[boxes[slot]]
+            _bury(running[slot], ledger, report)
+            leftover = ledger.open
+            report.retried += len(leftover)
+            if not leftover and len(ledger.begun) > PER_MAILDIR:
+                boxes[slot] = f"{base}/m{serial}"
+                ledgers[boxes[slot]] = Ledger()
+            serial += 1
+            running[slot] = Victim(_WRITER, boxes[slot], serial, leftover=leftover)
+            report.filled = not room
+    finally:
+        for box, writer in zip(boxes, running, strict=True):
+            _bury(writer, ledgers[box], report)
+    return ledgers
+
+
+def _bury(writer: Victim, ledger: Ledger, report: MaildirReport) -> None:
+    """Kill a writer and enter what it said."""
+    ledger.enter(writer.kill(), report)
+    report.kills += 1
+
+
+def _compare(box: str, ledger: Ledger, report: TortureReport) -> None:
+    try:
+        read = patiently(lambda: read_all(box)) if ledger.acknowledged else read_all(box)
+    except (MaildirSafeError, OSError):  # killed before it was made, or really gone
+        read = []
+    reckon([(f"{box}: {name}", data) for name, data in read], ledger, report)

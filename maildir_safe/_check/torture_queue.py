@@ -1,0 +1,235 @@
+"""Torture of a queue: kill putters and workers, stop workers past their lease, then compare.
+
+Putters put, workers deliver into a Maildir on the same file system. A killed worker is proved dead
+and swept by whoever looks next; one that is stopped is fenced when its lease is over, and finds that
+out when it goes on. In the end every message whose put was acknowledged must be in the Maildir,
+byte for byte, once, and nothing in the queue. A put that was cut off has no id with which it could
+be repeated: such a message may be there or not, but not twice.
+"""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+
+from maildir_safe._check.torture_folder import TortureDirectory, own_folder, patiently, read_all
+from maildir_safe._check.torture_ledger import Ledger, TortureReport, reckon
+from maildir_safe._check.torture_process import Victim, life
+from maildir_safe._check.torture_worker import MAILDIR, RECIPIENT, SENDER, SPOOL
+from maildir_safe._fs import OsFileSystem
+from maildir_safe._maildir.maildir import Maildir
+from maildir_safe._queue.queue import Queue
+from maildir_safe._queue.store import envelope
+from maildir_safe._queue.store.layout import Layout
+from maildir_safe.errors import MaildirSafeError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+LEASE = 3  # seconds, where the mount allows it
+DRAIN = 60.0  # seconds that draining may take, besides three leases and as long as there was killing
+_WORKER = "maildir_safe._check.torture_worker"
+_FEWEST = 3  # workers: one to be stopped, one to be killed, and one that lives to see it
+_STOPPED = 0.4  # chance at every blow that a worker is stopped, too
+_POLL = 1.0
+
+
+class QueueReport(TortureReport):
+    """What came of torturing a queue.
+
+    Attributes:
+        workers_killed: how many of the kills were workers; the others were putters.
+        stopped: how often a worker was stopped past its lease.
+        leases_lost: how often a worker found that it was fenced.
+        claims_lost: messages in such a worker's hands that were somebody else's by then.
+        left: what is still in the queue, by its path.
+        lease: in seconds.
+        shared: whether the mount lets several hosts work one spool; else this was one host.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.workers_killed = 0
+        self.stopped = 0
+        self.leases_lost = 0
+        self.claims_lost = 0
+        self.left: list[str] = []
+        self.lease = 0
+        self.shared = True
+
+    @property
+    def wrong(self) -> list[str]:
+        """Also what did not come out of the queue in the time that it had."""
+        return super().wrong + self.left
+
+
+def torture_queue(
+    path: str, seconds: float, writers: int, seed: int, progress: Callable[[float, str], None]
+) -> QueueReport:
+    """Torture a queue in a directory on the mount in question.
+
+    Args:
+        path: works in a sub-folder of its own in this directory, and removes it.
+        seconds: how long processes are killed; draining the queue comes on top.
+        writers: how many putters at a time, and as many workers, three at least.
+        seed: of the random moments.
+        progress: called with the share done (0 to 1) and a line of text.
+
+    Raises:
+        OSError, TemporaryError: the directory cannot be used.
+    """
+    report = QueueReport()
+    begin = time.monotonic()
+    with own_folder(path) as base:
+        layout = Layout(OsFileSystem(), f"{base}/{SPOOL}", create=True)
+        Maildir(f"{base}/{MAILDIR}")
+        report.lease, report.shared = max(LEASE, layout.shortest_lease), layout.shareable
+        room = TortureDirectory(base)
+        crew = _Crew(base, writers, random.Random(seed), report)
+        try:
+            until = crew.wait_until_quiet() + seconds
+            while (left := until - time.monotonic()) > 0 and not report.filled:
+                progress(1 - left / seconds, f"{report.acknowledged} put, {report.kills} kills")
+                crew.strike(until)
+                report.filled = not room
+            crew.drain(time.monotonic() + seconds + 3 * report.lease + DRAIN, progress)
+        finally:
+            crew.end()
+        progress(1.0, "comparing")
+        _compare(base, crew.ledger, report)
+    report.seconds = round(time.monotonic() - begin, 3)
+    return report
+
+
+class _Crew:
+    """The putters and workers, and what they have said."""
+
+    def __init__(self, base: str, writers: int, chance: random.Random, report: QueueReport) -> None:
+        self._base = base
+        self._chance = chance
+        self._report = report
+        self._serial = 0
+        self._fenced: set[str] = set()
+        self.ledger = Ledger()
+        self._how = ["put"] * writers + ["work"] * max(writers, _FEWEST)
+        self._life = life(_WORKER, len(self._how))
+        self._running: list[Victim] = []
+        self._waking: dict[Victim, float] = {}  # those that are stopped, and when they go on
+        for how in self._how:
+            self._running.append(self._start(how))
+
+    def wait_until_quiet(self) -> float:
+        """Wait until all work, who start at the same time; the time then."""
+        time.sleep(self._life / 3)
+        return time.monotonic()
+
+    def strike(self, until: float) -> None:
+        """Wait for a random moment, and strike at a random process."""
+        pause = self._chance.expovariate(len(self._how) / self._life)
+        time.sleep(max(0.0, min(pause, until - time.monotonic())))
+        self._wake()
+        if self._report.stopped == 0 or self._chance.random() < _STOPPED:
+            self._stop_one(until)
+        slot = self._chance.randrange(len(self._running))
+        victim, eldest = self._running[slot], self._eldest()
+        young = time.monotonic() - eldest.born < 3 * self._report.lease
+        if victim not in self._waking and not (victim is eldest and young):
+            self._bury(slot)
+            self._running[slot] = self._start(self._how[slot])
+
+    def drain(self, until: float, progress: Callable[[float, str], None]) -> None:
+        """No more putters, nobody is killed: until the queue is empty and all who were stopped go on."""
+        eldest = self._eldest()
+        for slot, how in enumerate(self._how):
+            victim = self._running[slot]
+            if how == "put" or (victim is not eldest and victim not in self._waking):
+                self._bury(slot)
+                self._running[slot] = self._start("work")
+        self._how = ["work"] * len(self._how)
+        queue = _queue(self._base)
+        empty = 0
+        while empty < 3 and time.monotonic() < until:  # not in one look: what moves is in no listing
+            time.sleep(_POLL)
+            self._wake()
+            try:
+                stats = queue.stats()
+            except MaildirSafeError:
+                continue
+            left = stats["pending"] + stats["claimed"]
+            progress(1.0, f"{left} left in the queue, {len(self._waking)} workers stopped")
+            empty = empty + 1 if left == 0 and not self._waking else 0
+
+    def end(self) -> None:
+        """Kill all, which is no torture any more."""
+        kills, killed = self._report.kills, self._report.workers_killed
+        for slot in range(len(self._running)):
+            self._bury(slot)
+        self._report.kills, self._report.workers_killed = kills, killed
+
+    def _start(self, how: str) -> Victim:
+        self._serial += 1
+        if how == "put":
+            return Victim(_WORKER, "put", self._base, self._serial)
+        shared = "shared" if self._report.shared else "alone"
+        return Victim(_WORKER, "work", self._base, self._serial, self._report.lease, shared)
+
+    def _bury(self, slot: int) -> None:
+        said = self._running[slot].kill()
+        self.ledger.enter(said, self._report)
+        self._fenced |= {words[1] for words in said if words[0] == "fenced"}
+        self._report.leases_lost = len(self._fenced)
+        self._report.claims_lost += sum(words[0] == "lost" for words in said)
+        self._report.kills += 1
+        self._report.workers_killed += self._how[slot] == "work"
+
+    def _awake(self) -> list[Victim]:
+        """The workers that are not stopped."""
+        pairs = zip(self._running, self._how, strict=True)
+        return [victim for victim, how in pairs if how == "work" and victim not in self._waking]
+
+    def _eldest(self) -> Victim:
+        """The eldest worker: only who has lived for a lease can see that another stood still for one."""
+        return min(self._awake(), key=lambda victim: victim.born)
+
+    def _stop_one(self, until: float) -> None:
+        """Stop a worker that has begun to work until it must have been fenced.
+
+        Not if too many are stopped, or if draining would have to wait for it, the first excepted.
+        """
+        now = time.monotonic()
+        lease = self._report.lease
+        wakes = now + lease * 4 / 3 + min(4.0, lease / 3)  # there is a look every third, four a little late
+        eldest = self._eldest()
+        able = [one for one in self._awake() if now - one.born > self._life / 6 and one is not eldest]
+        free = len(self._waking) < self._how.count("work") // 2
+        if able and free and (wakes < until or self._report.stopped == 0):
+            victim = self._chance.choice(able)
+            victim.signal(signal.SIGSTOP)
+            self._waking[victim] = wakes
+            self._report.stopped += 1
+
+    def _wake(self) -> None:
+        for victim in [victim for victim, when in self._waking.items() if time.monotonic() >= when]:
+            victim.signal(signal.SIGCONT)
+            del self._waking[victim]
+
+
+def _queue(base: str) -> Queue:
+    """For looking only."""
+    return Queue(f"{base}/{SPOOL}", create=False, shared=False)
+
+
+def _compare(base: str, ledger: Ledger, report: QueueReport) -> None:
+    def read() -> tuple[list[tuple[str, bytes]], list[tuple[str, bytes]]]:
+        queue = _queue(base)
+        left = [(listed.path, queue.contents(listed)) for listed in queue.items()]
+        return read_all(f"{base}/{MAILDIR}"), left
+
+    try:
+        delivered, left = patiently(read)
+    except (MaildirSafeError, OSError):  # it cannot be read, so nothing is there for anybody
+        delivered, left = [], []
+    report.left = sorted(path for path, _ in left)
+    reckon(delivered + left, ledger, report, envelope.head(SENDER, [RECIPIENT]))

@@ -1,0 +1,100 @@
+"""A putter or a worker that goes on until it is killed; see `torture_queue`.
+
+    python -m maildir_safe._check.torture_worker put FOLDER NUMBER
+    python -m maildir_safe._check.torture_worker work FOLDER NUMBER LEASE shared|alone
+
+Standard output is the pipe to the ledger.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+import random
+import sys
+import time
+
+from maildir_safe._check.torture_ledger import message
+from maildir_safe._check.torture_process import say, say_error
+from maildir_safe._maildir.maildir import Maildir
+from maildir_safe._queue.queue import Queue
+from maildir_safe.errors import LeaseLost, TemporaryError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from maildir_safe._queue.queue import Claim
+
+SPOOL, MAILDIR = "spool", "maildir"
+SENDER, RECIPIENT = "torture@localhost", "maildir@localhost"
+_BATCH = 32
+_RELEASED = 0.1  # of the claims, so that items go back and forth as well
+_IN_HAND = 0.3  # seconds at most that claims are held first, as a courier holds them
+_PAUSE = 0.2
+
+
+def put(folder: str, number: str) -> None:
+    """Put messages one by one; one that failed or was cut off is not put again, for a put has no id."""
+    queue = Queue(f"{folder}/{SPOOL}", create=False, shared=False)
+    for count in itertools.count(1):
+        key = f"p{number}-{count}"
+        say(f"begin {key}")
+        try:
+            queue.put(message(key), SENDER, [RECIPIENT])
+            say(f"ack {key} {queue.durability}")
+        except TemporaryError as error:
+            say_error(error)
+            time.sleep(_PAUSE)
+
+
+def work(folder: str, number: str, lease: str, how: str) -> None:
+    """Claim, and deliver or give back, as long as the parent lives."""
+    queue = Queue(f"{folder}/{SPOOL}", create=False, lease=int(lease), shared=how == "shared")
+    maildir = Maildir(f"{folder}/{MAILDIR}", create=False)
+    logging.getLogger("maildir_safe").addHandler(_Fenced())
+    chance = random.Random(number)
+    parent = os.getppid()
+    while os.getppid() == parent:
+        try:
+            claims = queue.claim(_BATCH, wait=1.0)
+        except TemporaryError as error:
+            say_error(error)
+            time.sleep(_PAUSE)
+            continue
+        time.sleep(_IN_HAND * chance.random() if claims else 0.0)
+        for claim in claims:
+            end(claim, None if chance.random() < _RELEASED else maildir)
+
+
+class _Fenced(logging.Handler):
+    """Tells the ledger of each lease that was lost; whoever asked for torture wants no other log."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Take a record."""
+        text = record.getMessage()
+        if text.startswith("LeaseLost: worker "):
+            say(f"fenced {text.split()[2]}")
+
+
+def end(claim: Claim, maildir: Maildir | None) -> None:
+    """Deliver an item, or give it back; what the storage resists returns to the queue by itself."""
+    for _ in range(5):
+        try:
+            if maildir is None:
+                claim.release()
+            else:
+                claim.ack_into(maildir)
+            return
+        except LeaseLost:
+            say(f"lost {claim.id}")
+            return
+        except TemporaryError as error:
+            say_error(error)
+            time.sleep(_PAUSE)
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "put":
+        put(*sys.argv[2:])
+    else:
+        work(*sys.argv[2:])

@@ -1,0 +1,42 @@
+"""`maildir-safe fsck`: look for what is wrong in a spool or a Maildir, and mend it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+from maildir_safe._check.fsck import SpoolCheck
+from maildir_safe._check.fsck_maildir import MaildirCheck
+from maildir_safe._cli.output import print_json, visible
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.description = (
+        "Look for what is wrong in a spool or a Maildir: orphans, strays, doubles, what is in the "
+        "wrong place or unreadable. Mail may go in and out meanwhile. No message is ever removed."
+    )
+    parser.add_argument("path", metavar="PATH", help="a spool or a Maildir")
+    parser.add_argument("--fix", action="store_true", help="mend what can be mended without a risk")
+    parser.add_argument("--json", action="store_true", help="print JSON, one object a finding")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print a line a finding; 1 if something is wrong and was not mended."""
+    is_spool = os.path.isdir(os.path.join(args.path, "pending"))
+    check = SpoolCheck(args.path, args.fix) if is_spool else MaildirCheck(args.path, args.fix)
+    wrong = mended = 0
+    for finding in check.run():
+        mended += finding.mended
+        wrong += not finding.mended
+        if args.json:
+            print_json({"path": finding.path, "what": finding.what, "mended": finding.mended})
+        else:
+            print(f"{visible(finding.path)}: {visible(finding.what)}{' (mended)' if finding.mended else ''}")
+    what = "spool" if is_spool else "Maildir"
+    if not args.json:
+        print(
+            f"{what}: {wrong} wrong, {mended} mended" if wrong + mended else f"{what}: clean", file=sys.stderr
+        )
+    return 1 if wrong else 0

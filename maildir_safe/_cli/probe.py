@@ -1,0 +1,94 @@
+"""`maildir-safe probe MOUNT`: what does it do, and is it safe for mail?"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+from maildir_safe._probe.probe import ProbeReport, probe
+
+_SIGNS = {"ok": ("ok  ", "32"), "note": ("note", "33"), "bad": ("BAD ", "31")}
+_COLOURS = {"SAFE": "32", "SAFE WITH OPTIONS": "32", "UNSAFE FOR SHARED QUEUES": "33", "UNSAFE": "31"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The verb's arguments."""
+    parser.add_argument(
+        "mount", metavar="MOUNT", help="a directory on it; a folder is made there and removed"
+    )
+    other = parser.add_mutually_exclusive_group()
+    other.add_argument("--second", metavar="MOUNT2", help="the same directory through a second mount")
+    other.add_argument(
+        "--token",
+        type=_token,
+        help="a new word, given to the same command on another host: the two then try it together",
+    )
+    parser.add_argument("--keep", action="store_true", help="leave the folder there, to look at")
+    parser.add_argument(
+        "--save", action="store_true", help="store the options in the mount's root, for all mail on it"
+    )
+    parser.add_argument("--json", action="store_true", help="the result as one JSON object")
+
+
+def run(args: argparse.Namespace) -> int:
+    """0: safe; 1: not; 75: the directory cannot be used, or the options not stored."""
+    try:
+        report = probe(args.mount, args.second, args.keep, args.token, _print_progress)
+    except OSError as error:
+        print(f"maildir-safe probe: {error.filename or args.mount}: {error.strerror}", file=sys.stderr)
+        return 75
+    finally:
+        _print_progress("")
+    stored = not args.save or _stored(report)
+    print(json.dumps(report.as_dict()) if args.json else in_words(report))
+    if not stored:
+        return 75
+    return 1 if report.verdict.startswith("UNSAFE") else 0
+
+
+def _stored(report: ProbeReport) -> bool:
+    from maildir_safe._probe.storing import store
+
+    try:
+        store(report)
+    except OSError as error:
+        print(f"maildir-safe probe: not stored in the mount's root: {error.strerror}", file=sys.stderr)
+    return report.saved is not None
+
+
+def _token(text: str) -> str:
+    if not text.isalnum():
+        raise argparse.ArgumentTypeError("a token is letters and digits")
+    return text
+
+
+def _print_progress(words: str) -> None:
+    if sys.stderr.isatty():
+        print(f"\r{words and f'trying: {words}'}\033[K", end="", file=sys.stderr, flush=True)
+
+
+def in_words(report: ProbeReport) -> str:
+    """The verdict, the options to use, then a line a check."""
+    from maildir_safe._cli.output import paint
+
+    lines = [f"{report.path}: {paint(report.verdict, _COLOURS[report.verdict])}"]
+    if report.use:
+        for kind, names in (("Maildir", ("separator", "staging")), ("Queue", ("shared", "lease"))):
+            words = [f"{name}={report.use[name]!r}" for name in names if name in report.use]
+            if words:
+                lines.append(f"  use: {kind}(path, {', '.join(words)})")
+    if report.saved:
+        lines.append(f"  stored in {report.saved}")
+    bad = sum(check.result == "bad" for check in report.checks)  # these come first
+    lines += [f"  {'because' if at < bad else 'mind the'} {why}" for at, why in enumerate(report.reasons)]
+    lines.append("")
+    for check in report.checks:
+        sign, colour = _SIGNS[check.result]
+        lines.append(f"{paint(sign, colour)}  {check.name:<32} {check.evidence}")
+        if check.remedy:
+            lines.append(f"      {'':<32} -> {check.remedy}")
+    lines.append(
+        "\nNo software can tell whether a disk or server keeps what it acknowledged when the power fails."
+    )
+    return "\n".join(lines)

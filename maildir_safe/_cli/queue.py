@@ -1,0 +1,171 @@
+"""`maildir-safe queue`: what people and scripts do with a spool."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from typing import Any
+
+from maildir_safe._cli.output import bytes_text, print_json, visible
+from maildir_safe._queue.queue import Queue, QueueEntry
+from maildir_safe._queue.store.envelope import groups
+from maildir_safe.errors import PermanentError, TemporaryError
+
+_STATES = {"o": "owed", "d": "delivered", "f": "failed", "b": "bounced"}
+_CHANGES = {
+    "hold": "pause a waiting item",
+    "unhold": "let a paused item go on",
+    "retry": "try a waiting, paused or failed item now",
+    "rm": "remove an item for good, and tell nobody",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verbs and their arguments."""
+    parser.description = (
+        "Look at a spool and change it. Workers may run meanwhile: what a worker has in hand is left to it. "
+        "An ID may be shortened to a beginning that no other item has."
+    )
+    verbs = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+
+    def verb(name: str, what: str, *, item: bool = False, json: bool = False) -> argparse.ArgumentParser:
+        made = verbs.add_parser(name, help=what, description=what.capitalize() + ".")
+        made.add_argument("spool", metavar="SPOOL")
+        if item:
+            made.add_argument("id", metavar="ID")
+        if json:
+            made.add_argument("--json", action="store_true", help="print JSON, one object a line")
+        return made
+
+    put = verb("put", "put the message on standard input into the queue; prints the ids of its items")
+    put.add_argument("-f", "--sender", default="", metavar="ADDRESS", help="envelope sender (default: null)")
+    put.add_argument("--in", dest="delay", type=float, metavar="SECONDS", help="do not try before then")
+    put.add_argument("--each", action="store_true", help="an item a recipient (for Maildirs), not a domain")
+    put.add_argument("recipients", nargs="+", metavar="RECIPIENT")
+    listing = verb("ls", "list the items", json=True)
+    listing.add_argument("--state", help="only those pending, claimed, hold, failed or corrupt")
+    verb("show", "print an item: its envelope as headers, then the message", item=True)
+    verb("why", "tell what was answered when an item was tried", item=True, json=True)
+    verb("stats", "count the items by state", json=True)
+    for name, what in _CHANGES.items():
+        verb(name, what, item=True)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do it. 0; 1 if it could not be done; for `put` 75 (try again) or 65 (never)."""
+    if args.action == "put":
+        return _put(args)
+    queue = Queue(args.spool, create=False, shared=False)
+    try:
+        return int(globals()[f"_{args.action}"](queue, args))
+    except KeyError as error:
+        print(f"maildir-safe queue: {visible(str(error.args[0]))}", file=sys.stderr)
+        return 1
+    except ValueError as error:
+        print(f"maildir-safe queue: {error}", file=sys.stderr)
+        return 2
+
+
+def _put(args: argparse.Namespace) -> int:
+    not_before = None if args.delay is None else time.time() + args.delay
+    try:
+        queue = Queue(args.spool, shared=False)
+        message = sys.stdin.buffer.read()
+        items = [(message, args.sender, group) for group in groups(args.recipients, args.each)]
+        for ident in queue.put_many(items, not_before=not_before):
+            print(ident)
+    except (TemporaryError, PermanentError) as error:
+        print(f"{error.status} {visible(str(error))}", file=sys.stderr)
+        return 65 if isinstance(error, PermanentError) else 75
+    return 0
+
+
+def _ls(queue: Queue, args: argparse.Namespace) -> int:
+    for listed in queue.items(args.state):
+        facts = _facts(queue, listed)
+        if args.json:
+            print_json(facts)
+            continue
+        who = ", ".join(f"{one['address']} ({one['state']})" for one in facts["recipients"])
+        size, when = bytes_text(listed.item.size), time.strftime("%F %T", time.localtime(listed.item.arrived))
+        print(f"{listed.item.id}  {listed.state:<8} {size:>9}  {when}  <{visible(facts['sender'])}>")
+        print(f"    to {visible(who)}; tried {listed.item.tries} times{_next(listed)}")
+    return 0
+
+
+def _facts(queue: Queue, listed: QueueEntry) -> dict[str, Any]:
+    """With the keys of `postqueue -j`, and more."""
+    envelope = queue.envelope(listed)
+    return {
+        "queue_name": listed.state,
+        "queue_id": listed.item.id,
+        "arrival_time": listed.item.arrived,
+        "message_size": listed.item.size,
+        "forced_expire": False,
+        "sender": envelope.sender if envelope else "",
+        "recipients": [
+            {"address": address, "state": _STATES[letter]}
+            for address, letter in (
+                zip(envelope.recipients, envelope.states, strict=True) if envelope else ()
+            )
+        ],
+        "tries": listed.item.tries,
+        "not_before": listed.item.not_before,
+        "path": listed.path,
+    }
+
+
+def _next(listed: QueueEntry) -> str:
+    if listed.state != "pending" or not listed.item.not_before:
+        return ""
+    return time.strftime(", next not before %F %T", time.localtime(listed.item.not_before))
+
+
+def _show(queue: Queue, args: argparse.Namespace) -> int:
+    sys.stdout.flush()
+    sys.stdout.buffer.write(queue.contents(queue.find(args.id)))
+    return 0
+
+
+def _why(queue: Queue, args: argparse.Namespace) -> int:
+    for note in queue.why(args.id):
+        if args.json:
+            print_json(note)
+            continue
+        when = time.strftime("%F %T", time.localtime(note.get("at", 0)))
+        if "text" in note:
+            print(f"{when}  {visible(str(note['text']))}")
+        for recipient, (code, text) in note.get("recipients", {}).items():
+            print(f"{when}  {visible(recipient)}: {code} {visible(text)}")
+    return 0
+
+
+def _stats(queue: Queue, args: argparse.Namespace) -> int:
+    stats = queue.stats()
+    if args.json:
+        print_json(stats)
+    else:
+        for state, count in stats.items():
+            print(f"{state:<11} {count}{' s' if state == 'oldest_age' else ''}")
+    return 0
+
+
+def _hold(queue: Queue, args: argparse.Namespace) -> int:
+    queue.hold(args.id)
+    return 0
+
+
+def _unhold(queue: Queue, args: argparse.Namespace) -> int:
+    queue.unhold(args.id)
+    return 0
+
+
+def _retry(queue: Queue, args: argparse.Namespace) -> int:
+    queue.retry(args.id)
+    return 0
+
+
+def _rm(queue: Queue, args: argparse.Namespace) -> int:
+    queue.remove(args.id)
+    return 0

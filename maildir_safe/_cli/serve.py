@@ -1,0 +1,133 @@
+"""`maildir-safe serve`: SMTP and LMTP in, Maildir out."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+
+from maildir_safe.errors import MaildirSafeError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from maildir_safe._smtp.server.service import Service
+    from maildir_safe._smtp.server.settings import Settings
+
+DESCRIPTION = """\
+Take mail by SMTP and LMTP and store it in a Maildir, in many, or in a queue. Each message is
+answered with 250 once it is as durable as the mount can make it."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the flags. A flag that is not given leaves the config file's word, or the default."""
+    parser.description = DESCRIPTION
+    parser.add_argument(
+        "maildir", nargs="?", metavar="MAILDIR", help="where all mail goes (default: ./Maildir)"
+    )
+
+    def flag(name: str, **how: Any) -> None:
+        parser.add_argument(name, default=None, **how)
+
+    flag(
+        "--smtp",
+        action="append",
+        metavar="ADDR",
+        help="listen for SMTP; may be repeated (default: 127.0.0.1:1025, unless --lmtp is given)",
+    )
+    flag("--lmtp", action="append", metavar="ADDR", help="listen for LMTP: HOST:PORT or a socket's path")
+    flag("--web", metavar="ADDR", help="address of the inbox page (default: 127.0.0.1:8025)")
+    flag("--no-web", dest="web", action="store_const", const="", help="no inbox page")
+    flag(
+        "--queue",
+        metavar="SPOOL",
+        help="put mail into this spool, for 'maildir-safe work', and deliver nothing",
+    )
+    flag("--map", metavar="TEMPLATE", help="existing mailboxes instead of MAILDIR: '/mail/{domain}/{local}'")
+    flag("--postmaster", metavar="ADDRESS", help="with --map: who gets mail for postmaster")
+    flag("--tls", nargs="?", const="made", metavar="PEM", help="STARTTLS; without a file, make a certificate")
+    flag("--auth", metavar="FILE", help="require AUTH with the names and passwords of this file")
+    flag("--faults", metavar="FILE", help="scripted faults (TOML), to see what a sender does")
+    flag("--keep", type=int, metavar="N", help="remove all but the newest N messages of MAILDIR")
+    flag("--keep-days", type=float, metavar="D", help="remove messages of MAILDIR older than D days")
+    flag("--workers", type=int, metavar="N", help="processes (default: 1)")
+    flag("--hostname", metavar="NAME", help="our name in greetings and headers (default: this host's)")
+    flag("--max-size", type=int, metavar="BYTES", help="largest message (default: 25 MiB)")
+    flag("--max-recipients", type=int, metavar="N", help="of one message (default: 100)")
+    flag("--max-connections", type=int, metavar="N", help="at one time (default: 100)")
+    flag(
+        "--max-in-flight",
+        type=int,
+        metavar="BYTES",
+        help="messages in memory, all together (default: 256 MiB)",
+    )
+    flag("--timeout", type=float, metavar="SECONDS", help="that a client may be silent (default: 300)")
+    flag("--log-json", action="store_true", help="log JSON, one object a line")
+    flag("--config", metavar="FILE", help="read these settings from a TOML file; flags win")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve until SIGTERM or SIGINT. 0 then; 1 if it cannot start, with the reason on stderr."""
+    try:
+        from maildir_safe._smtp.server.bind import CannotListen
+        from maildir_safe._smtp.server.service import Service
+    except ImportError as error:
+        print(f"serve needs the server extra: pip install 'maildir-safe[server]' ({error})", file=sys.stderr)
+        return 1
+    try:
+        service = Service(settings(args))
+    except ImportError as error:
+        print(f"{error}: pip install 'maildir-safe[server]', or leave that out (--no-web)", file=sys.stderr)
+        return 1
+    except (CannotListen, MaildirSafeError, ValueError, OSError) as error:
+        print(f"maildir-safe serve: {error}", file=sys.stderr)
+        return 1
+    return service.run(ready=lambda: print("\n".join(banner(service)), flush=True))
+
+
+def settings(args: argparse.Namespace) -> Settings:
+    """Defaults, then the config file, then what was given on the command line."""
+    from maildir_safe._smtp.server import settings as smtp_settings
+
+    found = smtp_settings.read(args.config) if args.config else {}
+    names = [name for name in vars(args) if name in smtp_settings.Settings.__dataclass_fields__]
+    found |= {name: v for name in names if (v := getattr(args, name)) is not None}
+    if "maildir" in found and found.keys() & {"map", "queue"}:
+        raise ValueError("MAILDIR takes all mail: it goes with neither --map nor --queue")
+    if not found.keys() & {"map", "queue"}:
+        found.setdefault("web", smtp_settings.DEFAULT_WEB)
+    return smtp_settings.Settings(**found)
+
+
+def banner(service: Service) -> list[str]:
+    """What the operator sees first: where mail goes in, where it comes out, and how to try it."""
+    lines = [f"SMTP     {address}" for address in service.smtp_addresses]
+    lines += [f"LMTP     {address}" for address in service.lmtp_addresses]
+    if service.web_address:
+        lines.append(f"Inbox    http://{reachable(service.web_address)}/")
+    lines += [service.destination]
+    if service.ca:
+        lines.append(f"CA       {service.ca}")
+    first = (service.smtp_addresses + service.lmtp_addresses)[0]
+    return [*lines, f"Try      {sender(first, lmtp=not service.smtp_addresses)}"]
+
+
+def reachable(address: str) -> str:
+    """An address that stands for all of this machine's, as one that a client can use."""
+    host, colon, port = address.rpartition(":")
+    host = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host)
+    return host + colon + port
+
+
+def sender(address: str, lmtp: bool = False) -> str:
+    """A line to paste into a shell that sends a message to `address`."""
+    host, _, port = reachable(address).rpartition(":")
+    if shutil.which("swaks"):
+        where = f"--socket {address}" if "/" in address else f"--server {host}:{port}"
+        return f"swaks {'--protocol LMTP ' * lmtp}{where} --from me@example.com --to you@example.com"
+    where = repr(address) if "/" in address else f"{host.strip('[]')!r}, {port}"
+    return (
+        f'python3 -c "import smtplib; smtplib.{"LMTP" if lmtp else "SMTP"}({where}).sendmail('
+        "'me@example.com', 'you@example.com', 'Subject: Hello\\n\\nIt works.')\""
+    )

@@ -1,0 +1,95 @@
+"""`maildir-safe torture DIR`: does this mount keep what it acknowledged when processes are killed?"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import sys
+
+from maildir_safe._check.torture import MaildirReport, torture
+from maildir_safe._check.torture_queue import QueueReport, torture_queue
+from maildir_safe._cli.progress import progress_bar
+from maildir_safe.errors import TemporaryError
+
+DESCRIPTION = """\
+Kill processes at random moments on a mount, and compare what was acknowledged to them with what is
+there: by default writers that deliver into Maildirs. With --queue putters put into a spool and as
+many workers (three at least) deliver from it into a Maildir; both are killed, workers also stopped
+until they have lost their lease, and then the queue is drained, for which the time comes on top."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The verb's arguments."""
+    parser.description = DESCRIPTION
+    parser.add_argument(
+        "directory", metavar="DIR", help="a directory on the mount; a sub-folder of it is used"
+    )
+    parser.add_argument("--queue", action="store_true", help="torture a queue instead of Maildirs")
+    parser.add_argument("--minutes", type=float, default=1.0, help="how long to go on (default: 1)")
+    parser.add_argument(
+        "--writers", type=int, default=4, help="processes that deliver at a time (default: 4)"
+    )
+    parser.add_argument("--seed", type=int, help="of the random moments (default: another each time)")
+    parser.add_argument("--json", action="store_true", help="the result as one JSON object")
+
+
+def run(args: argparse.Namespace) -> int:
+    """0: nothing lost, doubled or torn; 1: something was; 75: the directory cannot be used."""
+    if args.writers < 1 or args.minutes <= 0:
+        print("maildir-safe torture: --writers and --minutes must be above 0", file=sys.stderr)
+        return 64
+    seed = random.randrange(1 << 32) if args.seed is None else args.seed
+    report: MaildirReport | QueueReport
+    try:
+        with progress_bar(f"torture {args.directory}") as progress:
+            kind = torture_queue if args.queue else torture
+            report = kind(args.directory, args.minutes * 60, args.writers, seed, progress)
+    except (OSError, TemporaryError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        print(f"maildir-safe torture: {args.directory}: {reason}", file=sys.stderr)
+        return 75
+    print(json.dumps({**report.as_dict(), "seed": seed}) if args.json else in_words(report, seed))
+    return 0 if report.passed else 1
+
+
+def in_words(report: MaildirReport | QueueReport, seed: int) -> str:
+    """The result as a person reads it."""
+    left = report.left if isinstance(report, QueueReport) else []
+    lines = [
+        f"{report.acknowledged} messages acknowledged in {report.seconds:.0f} s (durability"
+        f" {', '.join(sorted(report.durability)) or '-'}), {_story(report)}; seed {seed}",
+        f"lost {len(report.lost)}, doubled {len(report.doubled)}, partial {len(report.partial)},"
+        f" of unknown origin {len(report.unknown)}" + (f", left in the queue {len(left)}" if left else ""),
+    ]
+    if report.filled:
+        lines.append(
+            "Ended early, so as not to fill the mount up: nine tenths of its room are used."
+            " A longer run needs a larger mount."
+        )
+    if report.passed:
+        lines.append(
+            f"Nothing lost, nothing doubled. A run of this size shows, with 95 % confidence, that fewer than"
+            f" 1 in {int(1 / report.bound())} messages would be."
+        )
+    elif not report.acknowledged:
+        lines.append("Nothing was acknowledged at all: this run proves nothing.")
+    else:
+        slow = report.wrong == left
+        what = "The queue did not drain in time" if slow else "This mount does not keep what it acknowledged"
+        lines.append(f"{what}. The first cases:")
+        lines += [f"  {case}" for case in report.wrong[:10]]
+    lines += [f"  {count} x {text}" for text, count in report.errors.most_common(5)]
+    return "\n".join([*lines, "Killing processes shows nothing about power failures: see docs/proof.md."])
+
+
+def _story(report: MaildirReport | QueueReport) -> str:
+    """What was done to the processes."""
+    if isinstance(report, MaildirReport):
+        return f"{report.kills} writers killed, {report.retried} deliveries repeated after a kill"
+    alone = "" if report.shared else "; one host only, since hosts must not share a spool on this mount"
+    return (
+        f"{report.kills - report.workers_killed} putters and {report.workers_killed} workers killed,"
+        f" {report.stopped} workers stopped, {report.leases_lost} leases of {report.lease} s lost"
+        f" with {report.claims_lost} messages in hand{alone}"
+    )

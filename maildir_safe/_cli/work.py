@@ -1,0 +1,120 @@
+"""`maildir-safe work`: hand what is in a spool to a courier, until told to stop."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import sys
+
+from maildir_safe._queue.queue import Queue
+from maildir_safe._queue.store.layout import LEASE
+from maildir_safe._queue.worker import Worker
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from maildir_safe._queue.couriers.courier import Courier
+    from maildir_safe._queue.metrics import Metrics
+
+DESCRIPTION = """\
+Hand what is in a spool to a courier: maildir:/path/of/one, maildir:/mail/{domain}/{local} (Maildirs
+that exist), smtp://[user:password@]host[:port], smtps://…, lmtp://host:port or lmtp:/socket. Any
+number of these may run, on any number of hosts. SIGTERM finishes what is in hand, and stops."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.description = DESCRIPTION
+    parser.add_argument("spool", metavar="SPOOL")
+    parser.add_argument("--to", required=True, metavar="COURIER", help="where messages go")
+    parser.add_argument("--bounces-to", metavar="COURIER", help="where bounces go (default: the same)")
+    parser.add_argument("--once", action="store_true", help="stop when nothing is due any more")
+    parser.add_argument("--concurrency", type=int, default=10, metavar="N", help="items at a time (10)")
+    parser.add_argument("--per-destination", type=int, metavar="N", help="to one domain (all of them)")
+    parser.add_argument("--timeout", type=float, default=1800, metavar="SECONDS", help="for one item (1800)")
+    parser.add_argument(
+        "--lease", type=int, metavar="SECONDS",
+        help=f"others take over from a worker that stands still so long ({LEASE}, or as the mount needs)",
+    )  # fmt: skip
+    parser.add_argument("--alone", action="store_true", help="work only what this host has put (Coda, s3fs)")
+    parser.add_argument("--metrics", metavar="HOST:PORT", help="serve numbers for Prometheus there")
+    parser.add_argument("-v", "--verbose", action="store_true", help="log every recipient, not only trouble")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Work until SIGTERM or SIGINT; 2 if the arguments make no sense."""
+    logging.basicConfig(
+        level=logging.INFO if args.verbose else logging.WARNING,
+        format="%(asctime)s %(levelname)s %(message)s",
+        stream=sys.stderr,
+    )
+    try:
+        courier = make_courier(args.to)
+        bounces = make_courier(args.bounces_to) if args.bounces_to else None
+    except ValueError as error:
+        print(f"maildir-safe work: {error}", file=sys.stderr)
+        return 2
+    try:
+        opened = Queue(args.spool, create=False, lease=args.lease, shared=not args.alone)
+    except ValueError as error:
+        print(f"maildir-safe work: {error}", file=sys.stderr)
+        return 2
+    with opened as queue:
+        worker = Worker(
+            queue,
+            courier,
+            bounces=bounces,
+            concurrency=args.concurrency,
+            per_destination=args.per_destination,
+            timeout=args.timeout,
+            metrics=_metrics(queue, args.metrics),
+        )
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: worker.stop())
+        if args.once:
+            worker.run_once()
+        else:
+            worker.run()
+    return 0
+
+
+def make_courier(where: str) -> Courier:
+    """The courier that a word on the command line means.
+
+    Raises:
+        ValueError: none.
+    """
+    if not where.startswith("maildir:"):
+        from maildir_safe._queue.couriers.smtp import SmtpCourier
+
+        return SmtpCourier(where)
+    from maildir_safe._queue.couriers.maildir import MaildirCourier
+
+    path = where.removeprefix("maildir:")
+    if "{" not in path:
+        return MaildirCourier(lambda _: [path])
+    from maildir_safe._smtp.backends.routing import MailboxMap
+    from maildir_safe._smtp.protocol.replies import Refused
+    from maildir_safe.errors import PermanentError
+
+    mailboxes = MailboxMap(path)
+
+    def locate(address: str) -> list[str]:
+        try:
+            return mailboxes.candidates(address)
+        except Refused as refused:
+            raise PermanentError(f"no mailbox has such a name: {address}") from refused
+
+    return MaildirCourier(locate)
+
+
+def _metrics(queue: Queue, address: str | None) -> Metrics | None:
+    if address is None:
+        return None
+    from maildir_safe._queue.metrics import Metrics
+
+    host, _, port = address.rpartition(":")
+    metrics = Metrics(queue)
+    taken = metrics.serve(host.strip("[]") or "127.0.0.1", int(port))
+    print(f"metrics on http://{host or '127.0.0.1'}:{taken}/metrics", file=sys.stderr)
+    return metrics

@@ -1,0 +1,1 @@
+"""Delivering: a message's content, its job, the attempts, the pipeline."""

@@ -1,0 +1,71 @@
+"""What a delivery returns, and what it promises."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+DURABILITY_LEVELS = ("none", "client", "file", "full")
+"""Durability, weakest first.
+
+* ``full``: file and directory were fsynced, and the mount answered "done": a crash loses nothing,
+  as far as the mount told the truth. It is not asked to prove that: a FUSE driver that has no
+  fsync for directories looks the same (the kernel answers for it). Those known to are ``client``.
+* ``file``: the file was fsynced; the mount cannot fsync a directory.
+* ``client``: fsync answers "done", and is known to promise nothing beyond this client (Coda,
+  rclone; FACTS.md section 1).
+* ``none``: the mount cannot fsync.
+"""
+
+STEPS = ("create", "write", "fsync", "close", "rename", "directory_fsync")
+
+
+class Receipt:
+    """Proof that a message was taken.
+
+    Attributes:
+        path: the file, as it was published; a reader may have moved it since.
+        key: the name without flags: what `Maildir.open` and the others take.
+        durability: one of `DURABILITY_LEVELS`.
+        size: bytes in the file, headers that were put on top included.
+        renames: rename calls that it took; more than one means that a reply was unclear, and that
+            looking told that the message is there once.
+        repeated: True if an earlier delivery with the same id was found, and nothing was written.
+    """
+
+    __slots__ = ("_marks", "durability", "key", "path", "renames", "repeated", "size")
+
+    def __init__(
+        self,
+        path: str,
+        key: str,
+        durability: str,
+        size: int,
+        renames: int = 1,
+        marks: Sequence[float] = (),
+        repeated: bool = False,
+    ) -> None:
+        self.path = path
+        self.key = key
+        self.durability = durability
+        self.size = size
+        self.renames = renames
+        self.repeated = repeated
+        self._marks = marks
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Seconds that each of `STEPS` took; empty for a batch, whose members share them."""
+        return {
+            step: end - start for step, start, end in zip(STEPS, self._marks, self._marks[1:], strict=False)
+        }
+
+    def as_dict(self) -> dict[str, Any]:
+        """The receipt as plain data, for JSON."""
+        plain = {name: getattr(self, name) for name in self.__slots__ if name != "_marks"}
+        return {**plain, "seconds": {step: round(s, 6) for step, s in self.seconds.items()}}
+
+    def __repr__(self) -> str:
+        return f"Receipt(path={self.path!r}, durability={self.durability!r}, size={self.size})"

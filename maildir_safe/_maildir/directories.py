@@ -1,0 +1,210 @@
+"""The three directories of a Maildir: made, opened in the right order, and held open."""
+
+from __future__ import annotations
+
+import errno
+import os.path
+
+from maildir_safe._handoff.group_commit import DirectorySync
+from maildir_safe._handoff.rename import close_quietly, remove_quietly
+from maildir_safe.errors import NotAMaildir
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from maildir_safe._fs import FileSystem
+
+SUBDIRS = ("tmp", "new", "cur")  # tmp/ first: see `OpenDirectories`
+_NOT_THE_NAME = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ESTALE}
+CLIENT_ONLY = {"coda", "fuse.rclone"}  # their fsync promises nothing beyond this client (FACTS.md)
+# one try of `:` and smbnetfs loses its connection, so that everything on it is EIO for three seconds
+_COLON_NOT_TO_BE_TRIED = {"fuse.smbnetfs"}
+
+
+class OpenDirectories:
+    """Descriptors of a Maildir and of its tmp/, new/ and cur/, closed when the last user lets go.
+
+    They are opened in the order tmp/, new/, cur/: on Coda, whoever resolves new/ before tmp/
+    after a server was down puts both in conflict (FACTS.md, "The resolution trap").
+
+    Attributes:
+        root, tmp, new, cur: descriptors.
+        sync: for each of new and cur by name, its shared fsync.
+        opened: when, on the MONOTONIC clock, in seconds.
+        mount: what new/ lies on; fstype: its type, as /proc/self/mountinfo names it.
+
+    Raises:
+        NotAMaildir: one of the four cannot be opened.
+    """
+
+    def __init__(self, fs: FileSystem, path: str) -> None:
+        self._fs = fs
+        self._open: list[int] = []
+        self.opened = fs.monotonic()
+        self.root = self._open_one(path, path)
+        self.tmp, self.new, self.cur = (self._open_one(name, path, self.root) for name in SUBDIRS)
+        self.sync = {"new": DirectorySync(fs, self.new), "cur": DirectorySync(fs, self.cur)}
+        self.mount = fs.mount(self.new)
+        self.fstype = self.mount.fstype
+
+    def _open_one(self, name: str, path: str, root: int | None = None) -> int:
+        try:
+            fd = self._fs.open_dir(name, root)
+        except OSError as error:
+            where = path if root is None else f"{path}/{name}"
+            raise NotAMaildir(_complaint(self._fs, where, name, root, error)) from error
+        self._open.append(fd)
+        return fd
+
+    def __del__(self) -> None:
+        for fd in self._open:
+            close_quietly(self._fs, fd)
+
+    def fd(self, subdir: str) -> int:
+        """The descriptor of ``"tmp"``, ``"new"`` or ``"cur"``."""
+        return {"tmp": self.tmp, "new": self.new, "cur": self.cur}[subdir]
+
+    @property
+    def durability(self) -> str:
+        """The best that the mount can promise, as one of `receipt.DURABILITY_LEVELS`."""
+        return "client" if self.fstype in CLIENT_ONLY else "full"
+
+
+def _complaint(fs: FileSystem, where: str, name: str, root: int | None, error: OSError) -> str:
+    """Why a directory cannot be opened; a Coda conflict shows as a dangling link ``@volume.vnode…``."""
+    if root is not None:
+        try:
+            target = fs.readlink(name, root)
+        except OSError:
+            target = ""
+        if target.startswith("@"):
+            return f"{where} is in conflict (a link to {target}); repair it with the file system's tools"
+    reason = f"{error.strerror} [{errno.errorcode.get(error.errno or 0, '?')}]"
+    if error.errno == errno.ENOENT and root is not None:
+        return f"{where}: {reason}; a conflict or a lost mount looks like this: see to it, then mkdir"
+    if error.errno == errno.ENOENT:
+        return f"{where}: there is no such Maildir, and it was not to be made"
+    return f"{where}: {reason}; not a Maildir that can be used"
+
+
+def make(fs: FileSystem, path: str, subdirs: Sequence[str] = SUBDIRS) -> None:
+    """Make a Maildir, or another directory with `subdirs`, if there is nothing at `path`.
+
+    It is made under another name and then renamed: a crash leaves all of it or nothing. Only a
+    directory that is there and empty, such as the root of a mount, is filled where it is.
+    The directory above must exist: a share that is not mounted must not get a Maildir underneath.
+
+    Raises:
+        NotAMaildir: it can be neither opened nor made; says why.
+    """
+    try:
+        root = fs.open_dir(path)
+    except FileNotFoundError:
+        _make_aside(fs, path, subdirs)
+        return
+    except OSError as error:
+        raise NotAMaildir(f"{path}: cannot be opened: {error.strerror}") from error
+    try:
+        names = fs.listdir(root)
+        if not {*subdirs} & {*names}:
+            strange = sorted(name for name in names if not name.startswith(".") and name != "lost+found")
+            if strange:
+                raise NotAMaildir(f"{path}: something else is there ({strange[0]}); name a new directory")
+            _fill(fs, root, subdirs)
+        _sync_above(fs, path)
+    except OSError as error:
+        raise NotAMaildir(f"{path}: cannot be listed or made: {error.strerror}") from error
+    finally:
+        close_quietly(fs, root)
+
+
+def _sync_above(fs: FileSystem, path: str) -> None:
+    """Make a Maildir's own name durable: who made it may have died first, or not have come to it yet."""
+    try:
+        above = fs.open_dir(os.path.dirname(os.path.abspath(path)))
+    except PermissionError:
+        return  # nor could we have made it: whoever sets up such a spool has done so long ago
+    try:
+        DirectorySync(fs, above).sync()
+    finally:
+        close_quietly(fs, above)
+
+
+def _make_aside(fs: FileSystem, path: str, subdirs: Sequence[str]) -> None:
+    parent, name = os.path.split(os.path.abspath(path))
+    try:
+        above = fs.open_dir(parent)
+    except OSError as error:
+        raise NotAMaildir(f"{path}: cannot be made, {parent}: {error.strerror}") from error
+    try:
+        _make_in(fs, above, name, subdirs)
+    except OSError as error:
+        raise NotAMaildir(f"{path}: cannot be made: {error.strerror}") from error
+    finally:
+        close_quietly(fs, above)
+
+
+def _make_in(fs: FileSystem, above: int, name: str, subdirs: Sequence[str]) -> None:
+    aside = f".{name[:100]}.{fs.random(8).hex()}"
+    fs.mkdir(aside, above)
+    root = fs.open_dir(aside, above)
+    try:
+        try:
+            _fill(fs, root, subdirs)
+        except OSError:
+            _discard(fs, root, above, aside, subdirs)
+            raise
+        try:
+            fs.rename(aside, name, src_dir_fd=above, dst_dir_fd=above)
+        except OSError:
+            there = fs.listdir(above)
+            if name not in there:  # else the reply was lost
+                raise
+            if aside in there:  # or another made it at the same time
+                _discard(fs, root, above, aside, subdirs)
+    finally:
+        close_quietly(fs, root)
+    DirectorySync(fs, above).sync()
+
+
+def _fill(fs: FileSystem, root: int, subdirs: Sequence[str]) -> None:
+    for subdir in subdirs:
+        try:
+            fs.mkdir(subdir, root)
+        except FileExistsError:
+            pass  # made by another at the same time, or by us: NFS says so after a lost reply
+    DirectorySync(fs, root).sync()
+
+
+def _discard(fs: FileSystem, root: int, above: int, aside: str, subdirs: Sequence[str]) -> None:
+    """Remove what can be; what cannot is an empty directory under a dot name."""
+    for name, fd in (*((subdir, root) for subdir in subdirs), (aside, above)):
+        try:
+            fs.rmdir(name, fd)
+        except OSError:
+            pass
+
+
+def find_separator(fs: FileSystem, tmp: int, fstype: str) -> str:
+    """The first of ``:`` and ``;`` that the mount takes in a name (vfat, exFAT and SMB refuse ``:``).
+
+    Raises:
+        OSError: the mount refuses both, or cannot be written to at all.
+    """
+    if fstype in _COLON_NOT_TO_BE_TRIED:
+        return ";"
+    stem = ".separator." + fs.random(8).hex()
+    try:
+        _touch(fs, tmp, stem + ":2,")
+        return ":"
+    except OSError as error:
+        if error.errno in _NOT_THE_NAME:
+            raise
+    _touch(fs, tmp, stem + ";2,")
+    return ";"
+
+
+def _touch(fs: FileSystem, tmp: int, name: str) -> None:
+    close_quietly(fs, fs.create(name, tmp))
+    remove_quietly(fs, tmp, name)

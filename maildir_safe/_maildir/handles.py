@@ -1,0 +1,96 @@
+"""A Maildir's directories while it is in use: opened, opened anew, let go; and its separator.
+
+An object of its own, so that no `Maildir` refers to itself: with the last reference to a Maildir its
+descriptors are closed, and not when a collector comes by.
+"""
+
+from __future__ import annotations
+
+from maildir_safe._delivery.receipt import DURABILITY_LEVELS
+from maildir_safe._fs.stored_options import stored
+from maildir_safe._maildir.directories import OpenDirectories, find_separator
+from maildir_safe.errors import TemporaryError, storage_error
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from maildir_safe._fs import FileSystem
+
+_REOPEN = 5.0  # seconds after which the path is looked up anew: it may have been moved or remounted
+
+
+class DirectoryHandles:
+    """Gives the open directories of one Maildir. Thread-safe.
+
+    Args:
+        fs: the file system's calls.
+        path: the Maildir.
+        require: refuse, temporarily, to open what is less durable than this level.
+        separator: between a name and its flags; None finds out what the mount takes.
+        staging: where messages are written; None: as a probe has stored it, else in tmp/.
+    """
+
+    def __init__(
+        self, fs: FileSystem, path: str, require: str | None, separator: str | None, staging: str | None
+    ) -> None:
+        self._fs = fs
+        self._path = path
+        self._require = require
+        self._separator = separator
+        self._staging = staging
+        self._dirs: OpenDirectories | None = None
+
+    def __call__(self, anew: bool = False) -> OpenDirectories:
+        """The directories; opened anew if asked for, or if that was long ago.
+
+        Raises:
+            NotAMaildir: they cannot be opened.
+            TemporaryError: they are not as durable as required.
+        """
+        dirs = self._dirs
+        if anew or dirs is None or self._fs.monotonic() - dirs.opened > _REOPEN:
+            dirs = OpenDirectories(self._fs, self._path)
+            if self._require is not None:
+                _check_durability(dirs, self._require, self._path)
+            self._dirs = dirs  # who still works with the old ones keeps them open until done
+        return dirs
+
+    def staging(self) -> str:
+        """Where messages are written: ``"tmp"`` or ``"new"``; what is stored for the mount is read.
+
+        Raises:
+            NotAMaildir, TemporaryError: as a call.
+        """
+        if self._staging is None or self._separator is None:
+            found = stored(self._fs, self().mount)
+            self._separator = self._separator or found.get("separator")
+            self._staging = self._staging or found.get("staging", "tmp")
+        return self._staging
+
+    def separator(self) -> str:
+        """The separator, found out at the first call.
+
+        Raises:
+            TemporaryError: the mount takes neither.
+        """
+        if self._separator is None:
+            try:
+                dirs = self()
+                self._separator = find_separator(self._fs, dirs.tmp, dirs.fstype)
+            except OSError as error:
+                raise storage_error(f"{self._path}/tmp: a name with ':' and one with ';'", error) from error
+        return self._separator
+
+    def close(self) -> None:
+        """Let go of the directories; the next call opens them anew."""
+        self._dirs = None
+
+
+def _check_durability(dirs: OpenDirectories, required: str, path: str) -> None:
+    level = dirs.durability
+    try:
+        if level == "full" and required == "full" and not dirs.sync["new"].sync():
+            level = "file"
+    except OSError as error:
+        raise storage_error(f"fsync {path}/new", error) from error
+    if DURABILITY_LEVELS.index(level) < DURABILITY_LEVELS.index(required):
+        raise TemporaryError(f"{path}: the mount ({dirs.fstype}) can do {level!r}, required is {required!r}")

@@ -1,0 +1,108 @@
+"""The janitor: removes what interrupted deliveries left in tmp/, and nothing else.
+
+Age is told by the server's clock: the modification time of a file made there just now, against
+that of the file in question. Never by the access time, which mounts with `noatime` do not keep
+and backups renew, and never by this host's clock, which may be hours off.
+"""
+
+from __future__ import annotations
+
+import errno
+import stat
+
+from maildir_safe._handoff.rename import WITHDRAWN, close_quietly, remove_quietly
+from maildir_safe._names import is_unique
+from maildir_safe.errors import storage_error
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from maildir_safe._fs import FileSystem
+    from maildir_safe._maildir.directories import OpenDirectories
+
+_FULL = {errno.ENOSPC, errno.EDQUOT}  # which is when cleaning is wanted most
+
+
+class CleanReport:
+    """What the janitor did.
+
+    Attributes:
+        removed: paths below the Maildir that were removed (or would be, in a dry run).
+        kept: how many files in tmp/ were too young.
+        failed: paths that could not be removed, each with the reason.
+        bytes: how much the removed files held.
+    """
+
+    def __init__(self) -> None:
+        self.removed: list[str] = []
+        self.failed: list[tuple[str, str]] = []
+        self.kept = 0
+        self.bytes = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """The report as plain data, for JSON."""
+        return dict(vars(self))
+
+
+def clean(fs: FileSystem, path: str, dirs: OpenDirectories, max_age: float, dry_run: bool) -> CleanReport:
+    """Remove abandoned files.
+
+    Args:
+        max_age: seconds since the last write, by the server's clock.
+        dry_run: only report.
+
+    Raises:
+        TemporaryError: tmp/ cannot be listed, or the server's clock not be read.
+    """
+    report = CleanReport()
+    try:
+        now = _server_time(fs, dirs.tmp)
+        abandoned = [("tmp", dirs.tmp, name) for name in fs.listdir(dirs.tmp)]
+        for subdir in ("new", "cur"):  # drafts of staging="new"
+            fd = dirs.fd(subdir)
+            abandoned += [(subdir, fd, name) for name in fs.listdir(fd) if _is_draft(name)]
+    except OSError as error:
+        raise storage_error(f"clean {path}", error) from error
+    for subdir, fd, name in abandoned:
+        _consider(fs, report, fd, f"{subdir}/{name}", now - max_age, dry_run)
+    return report
+
+
+def _consider(fs: FileSystem, report: CleanReport, fd: int, where: str, before: float, dry_run: bool) -> None:
+    name = where.partition("/")[2]
+    try:
+        status = fs.stat(name, fd)
+        if not stat.S_ISREG(status.st_mode):
+            return
+        if status.st_mtime >= before:
+            report.kept += 1
+            return
+        if not dry_run:
+            fs.unlink(name, dir_fd=fd)
+        report.removed.append(where)
+        report.bytes += status.st_size
+    except OSError as error:
+        if error.errno != errno.ENOENT:  # another janitor, or its writer after all
+            report.failed.append((where, str(storage_error("remove", error))))
+
+
+def _server_time(fs: FileSystem, tmp: int) -> float:
+    """What time the file server says it is, in seconds since 1970."""
+    name = ".clock." + fs.random(8).hex()
+    fd = fs.create(name, tmp)
+    try:
+        try:
+            fs.write(fd, b"\n")  # some servers stamp a file only when it is written
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise
+        finally:
+            close_quietly(fs, fd)
+        return fs.stat(name, tmp).st_mtime
+    finally:
+        remove_quietly(fs, tmp, name)
+
+
+def _is_draft(name: str) -> bool:
+    return name.startswith(WITHDRAWN) or (name.startswith(".") and is_unique(name[1:]))

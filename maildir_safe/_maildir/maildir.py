@@ -1,0 +1,412 @@
+"""A Maildir: delivery, reading, folders and cleaning, for any number of processes and hosts at once."""
+
+from __future__ import annotations
+
+import os
+
+from maildir_safe._delivery.attempt import JANITOR_AGE
+from maildir_safe._delivery.content import chunks, trace_headers
+from maildir_safe._delivery.job import DeliveryJob
+from maildir_safe._delivery.pipeline import DeliveryPipeline
+from maildir_safe._delivery.receipt import DURABILITY_LEVELS, Receipt
+from maildir_safe._fs import OsFileSystem
+from maildir_safe._handoff.listing import stable_listing
+from maildir_safe._handoff.rename import RESOLVE_TIMEOUT, Handoff
+from maildir_safe._maildir.directories import make
+from maildir_safe._maildir.folders import folder_directory, folder_name
+from maildir_safe._maildir.handles import DirectoryHandles
+from maildir_safe._maildir.message_store import Message, MessageStore
+from maildir_safe._names import UniqueNames, carries, host_token, id_hash, size_of, split, with_flags
+from maildir_safe.errors import NotAMaildir, TemporaryError, fsync_failed, storage_error
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import Any, BinaryIO
+
+    from maildir_safe._delivery.content import Content
+    from maildir_safe._fs import FileSystem
+    from maildir_safe._handoff.group_commit_async import AsyncCombiner
+    from maildir_safe._maildir.directories import OpenDirectories
+    from maildir_safe._maildir.janitor import CleanReport
+
+
+class PartialDelivery(TemporaryError):
+    """Some messages of a `Maildir.deliver_many` were not delivered.
+
+    The caller still owns those whose result is an error.
+
+    Attributes:
+        results: for each message in order, its `Receipt` or its error.
+    """
+
+    def __init__(self, results: list[Receipt | BaseException]) -> None:
+        failed = [result for result in results if isinstance(result, BaseException)]
+        super().__init__(f"{len(failed)} of {len(results)} messages not delivered; the first: {failed[0]}")
+        self.results = results
+
+
+class Maildir:
+    """A Maildir on any mount, with or without hard links.
+
+    Thread-safe. Every message is handed over by one rename(), and is durable before a call
+    returns, as far as the mount can do that: the receipt tells. A process that forks while another
+    of its threads delivers makes a new Maildir in the child, as with all locks.
+
+    Args:
+        path: the Maildir.
+        create: make it if nothing is there; the directory above it must exist.
+        require: refuse deliveries (temporarily) that would be less durable than this level;
+            see `maildir_safe._delivery.receipt.DURABILITY_LEVELS`.
+        separator: ``":"`` or ``";"`` between name and flags; None: as a probe has stored it for the
+            mount (`maildir_safe._fs.stored_options`), or else finds out what the mount takes.
+        staging: where messages are written before they are published: ``"tmp"``, or ``"new"`` to
+            write beside their target under a dot name (on Coda, no conflict can arise between
+            two directories then; but some readers list dot files); None: as stored, or else ``"tmp"``.
+        resolve_timeout: seconds to wait for caches and servers before an outcome is called unknown.
+        fs: the file system's calls; `maildir_safe.testing` has simulated ones.
+
+    Raises:
+        NotAMaildir: it does not exist and cannot be made, or something is wrong with it.
+        ValueError: an argument that is none of those named above.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        create: bool = True,
+        require: str | None = None,
+        separator: str | None = None,
+        staging: str | None = None,
+        *,
+        resolve_timeout: float = RESOLVE_TIMEOUT,
+        fs: FileSystem | None = None,
+    ) -> None:
+        _one_of("require", require, (None, *DURABILITY_LEVELS))
+        _one_of("separator", separator, (None, ":", ";"))
+        _one_of("staging", staging, (None, "tmp", "new"))
+        self.path = os.path.abspath(path)  # it is looked up again, perhaps after a chdir
+        self._fs = fs or OsFileSystem()
+        self._require = require
+        self._separator = separator
+        self._staging = staging
+        self._resolve_timeout = resolve_timeout
+        self._async: AsyncCombiner | None = None
+        self._folders: dict[str, Maildir] = {}
+        self._open = DirectoryHandles(self._fs, self.path, require, separator, staging)
+        self._reading = MessageStore(
+            self._fs, self.path, self._open, Handoff(self._fs, resolve_timeout), self._open.separator
+        )
+        if create:
+            make(self._fs, self.path)
+        self._open()
+        names = UniqueNames(self._fs, os.getpid(), host_token(os.uname().nodename))
+        self._pipeline = DeliveryPipeline(
+            self._fs, self.path, self._open, names, self._open.staging(), require, resolve_timeout
+        )
+
+    # Delivering
+
+    def deliver(
+        self,
+        message: Content,
+        *,
+        sender: str | None = None,
+        recipient: str | None = None,
+        original_recipient: str | None = None,
+        delivery_id: str | None = None,
+        flags: str = "",
+        folder: str | None = None,
+    ) -> Receipt:
+        """Deliver a message; when this returns, it is there, complete and durable.
+
+        Args:
+            message: bytes (stored as they are), str (as UTF-8), an `email.message.Message`, or a
+                binary stream, which takes constant memory.
+            sender, recipient, original_recipient: envelope addresses, put on top as Return-Path,
+                Delivered-To and X-Original-To. An empty sender is the null sender.
+            delivery_id: makes tries one after the other one copy, while the message is still in
+                new/ or cur/: an earlier one is looked for first (its name carries a hash of the
+                id), at the cost of listing both. Two tries at the same time are not covered.
+            flags: jobs such as ``"S"``; a message with flags goes into cur/.
+            folder: the folder (Maildir++) to deliver into, made if need be.
+
+        Returns:
+            The receipt. Its `durability` is the best that the mount can do.
+
+        Raises:
+            TemporaryError: not delivered, and nothing is left of it; try again later.
+            UnknownOutcome: perhaps delivered; try again with the same `delivery_id`.
+            PermanentError: an address that would break the headers.
+            ValueError, TypeError: a flag, folder or message that is none.
+        """
+        if folder is not None:
+            return self.folder(folder).deliver(
+                message,
+                sender=sender,
+                recipient=recipient,
+                original_recipient=original_recipient,
+                delivery_id=delivery_id,
+                flags=flags,
+            )
+        job = self._job(message, trace_headers(sender, recipient, original_recipient), flags)
+        if delivery_id is not None:
+            job.hashed_id = id_hash(delivery_id)
+            earlier = self._delivered(job.hashed_id)
+            if earlier:
+                return earlier
+        return self._pipeline.deliver(job).result()
+
+    def deliver_many(self, messages: Iterable[Content]) -> list[Receipt]:
+        """Deliver messages as groups that share their fsyncs: several times faster than one by one.
+
+        Returns:
+            A receipt for each message, in order; all are durable.
+
+        Raises:
+            PartialDelivery: some were refused; its `results` tell which, the others are delivered.
+        """
+        jobs = [self._job(message) for message in messages]
+        if not self._pipeline.commit_alike(jobs):
+            raise PartialDelivery([job.outcome() for job in jobs])
+        return [job.result() for job in jobs]
+
+    async def deliver_async(self, message: Content, **options: Any) -> Receipt:
+        """`deliver` for asyncio: same arguments, result and errors; many at once share their fsyncs.
+
+        A caller that is cancelled does not stop the delivery: its outcome is then unknown to it.
+        """
+        import asyncio
+
+        folder = options.pop("folder", None)
+        if folder is not None:
+            target = await asyncio.to_thread(self.folder, folder)
+            return await target.deliver_async(message, **options)
+        if options.get("delivery_id") is not None or hasattr(message, "read"):
+            return await asyncio.to_thread(self.deliver, message, **options)
+        flags = options.pop("flags", "")
+        options.pop("delivery_id", None)
+        head = _headers(**options)
+        if flags:  # the separator may have to be found out, by files
+            job = await asyncio.to_thread(self._job, message, head, flags)
+        else:
+            job = self._job(message, head)
+        await self._async_combiner().run(job)
+        return job.result()
+
+    # Reading
+
+    def messages(self) -> Iterator[Message]:
+        """All messages, those in new/ first; by names alone, nothing is opened.
+
+        What moves while this runs is given once or not at all: list again to see it.
+
+        Raises:
+            TemporaryError: a directory cannot be listed.
+        """
+        return self._reading.messages()
+
+    def stamp(self) -> tuple[int, int]:
+        """When new/ and cur/ were last changed, in nanoseconds since 1970 on the server's clock.
+
+        Cheaper than a listing. A change within the file system's step of time (2 s on vfat) after
+        another may leave it as it is.
+
+        Raises:
+            TemporaryError: the directories cannot be reached.
+        """
+        return self._reading.stamp()
+
+    def find(self, key: str) -> Message:
+        """The message with this key, as a fresh listing shows it. Raises KeyError if there is none."""
+        return self._reading.find(key)
+
+    def open(self, key: str) -> BinaryIO:
+        """A message as a binary file for reading.
+
+        Raises:
+            KeyError: there is no such message. TemporaryError: it cannot be opened.
+        """
+        return self._reading.open(key)
+
+    def set_flags(self, key: str, flags: str) -> Message:
+        """Give a message exactly these flags (maildir(5): D F P R S T); it is in cur/ afterwards.
+
+        Raises:
+            KeyError: there is no such message.
+            ValueError: a flag that is not an ASCII job.
+            TemporaryError: not changed. UnknownOutcome: changed or not; the message is there.
+        """
+        return self._reading.set_flags(key, flags)
+
+    def move(self, key: str, target: str | Maildir) -> None:
+        """Move a message, its flags kept, into a folder (made if need be) or another Maildir.
+
+        Raises:
+            KeyError: there is no such message.
+            TemporaryError: not moved; also where the two are not on one file system (EXDEV).
+            UnknownOutcome: moved or not; the message is in one of the two.
+        """
+        there = self.folder(target) if isinstance(target, str) else target
+        self._reading.move(key, there._open())
+
+    def discard(self, key: str) -> bool:
+        """Remove a message; False if there was none.
+
+        Raises:
+            TemporaryError: it could not be removed.
+        """
+        return self._reading.discard(key)
+
+    def size(self) -> int:
+        """Bytes of all messages: from their names (``,S=``), else from the file."""
+        total = 0
+        for message in self.messages():
+            size = message.size
+            total += self._stat_size(message) if size is None else size
+        return total
+
+    # Folders and upkeep
+
+    def folder(self, name: str, create: bool = True) -> Maildir:
+        """A folder: another Maildir inside this one. ``"Archive.2026"`` lies in ``.Archive.2026/``.
+
+        Raises:
+            ValueError: not a folder name. NotAMaildir: it does not exist and cannot be made.
+        """
+        directory = folder_directory(name)
+        found = self._folders.get(directory)
+        try:
+            if found is not None:
+                found._open()
+                return found
+        except NotAMaildir:
+            pass  # removed since: as if it had never been opened
+        found = self._folders[directory] = Maildir(
+            f"{self.path}/{directory}",
+            create,
+            self._require,
+            self._separator,
+            self._staging,
+            resolve_timeout=self._resolve_timeout,
+            fs=self._fs,
+        )
+        return found
+
+    def folders(self) -> list[str]:
+        """The names of all folders, sorted.
+
+        Raises:
+            TemporaryError: the Maildir cannot be listed.
+        """
+        root = self._open().root
+        try:
+            return sorted(name for entry in self._fs.listdir(root) if (name := folder_name(entry)))
+        except OSError as error:
+            raise storage_error(f"list {self.path}", error) from error
+
+    def check_quota(self, size: int = 0) -> None:
+        """Refuse a message of `size` bytes that a Maildir++ quota (`maildirsize`) has no room for.
+
+        `deliver` does not do this by itself: it costs a look-up a message. The command does.
+
+        Raises:
+            QuotaExceeded: over quota (status 4.2.2). TemporaryError: the quota cannot be read.
+        """
+        from maildir_safe._maildir.quota import check_quota
+
+        try:
+            check_quota(self._fs, self.path, self._open().root, size)
+        except OSError as error:
+            raise storage_error(f"read {self.path}/maildirsize", error) from error
+
+    def clean(self, dry_run: bool = False) -> CleanReport:
+        """Remove what interrupted deliveries left in tmp/ 36 hours ago or earlier.
+
+        Args:
+            dry_run: only report what would be removed.
+
+        Raises:
+            TemporaryError: tmp/ cannot be listed.
+        """
+        from maildir_safe._maildir.janitor import clean
+
+        return clean(self._fs, self.path, self._open(), JANITOR_AGE, dry_run)
+
+    def close(self) -> None:
+        """Let go of the directories, so that the mount can be taken down; the next call opens them anew."""
+        self._open.close()
+        for folder in list(self._folders.values()):
+            folder.close()
+
+    def __repr__(self) -> str:
+        return f"Maildir({self.path!r})"
+
+    # Inside
+
+    def _job(self, message: Content, head: bytes = b"", flags: str = "") -> DeliveryJob:
+        data = chunks(message, head)
+        if not flags:
+            return DeliveryJob(data)
+        return DeliveryJob(data, "cur", with_flags("", flags, self._open.separator()))
+
+    def _delivered(self, hashed_id: str) -> Receipt | None:
+        """The receipt of an earlier delivery with this id, if its message is still in new/ or cur/."""
+        dirs = self._open()
+        try:
+            self._fs.stat("tmp", dirs.root)  # before new/: see `OpenDirectories`
+            found = _search(self._fs, dirs, hashed_id)
+        except OSError as error:
+            raise storage_error(f"look for an earlier delivery in {self.path}", error) from error
+        if found is None:
+            return None
+        subdir, name = found
+        path, size = f"{self.path}/{subdir}/{name}", size_of(name) or 0
+        try:
+            level = "full" if dirs.sync[subdir].sync() else "file"  # the earlier try may not have come to it
+        except OSError as error:
+            raise fsync_failed(f"{self.path}/{subdir}", path, error) from error
+        return Receipt(
+            path,
+            split(name)[0],
+            min(level, dirs.durability, key=DURABILITY_LEVELS.index),
+            size,
+            repeated=True,
+        )
+
+    def _stat_size(self, message: Message) -> int:
+        try:
+            return self._fs.stat(message.name, self._open().fd(message.subdir)).st_size
+        except OSError:
+            return 0  # moved since it was listed
+
+    def _async_combiner(self) -> AsyncCombiner:
+        if self._async is None:
+            from maildir_safe._handoff.group_commit_async import AsyncCombiner
+
+            self._async = AsyncCombiner(self._pipeline.commit)
+        return self._async
+
+
+def _headers(
+    sender: str | None = None, recipient: str | None = None, original_recipient: str | None = None
+) -> bytes:
+    return trace_headers(sender, recipient, original_recipient)
+
+
+def _one_of(what: str, value: str | None, allowed: tuple[str | None, ...]) -> None:
+    if value not in allowed:
+        raise ValueError(f"{what} is one of {', '.join(map(repr, allowed))}, not {value!r}")
+
+
+def _search(fs: FileSystem, dirs: OpenDirectories, hashed_id: str) -> tuple[str, str] | None:
+    """Find an id's message: in new/, then in cur/, where a reader may have moved it meanwhile."""
+    for _ in range(3):
+        before = fs.fstat(dirs.cur).st_mtime_ns
+        for subdir in ("new", "cur"):
+            for name in stable_listing(fs, dirs.fd(subdir)):
+                if not name.startswith(".") and carries(name, hashed_id):
+                    return subdir, name
+        if fs.fstat(dirs.cur).st_mtime_ns == before:
+            break  # else readers changed flags meanwhile, and a listing may miss what is renamed
+    return None

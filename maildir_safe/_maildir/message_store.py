@@ -1,0 +1,318 @@
+"""Reading a Maildir while others deliver into it, read it and move its messages.
+
+A message is known by its key, which never changes; where it is and which flags it has is found by
+listing. Between a listing and the next call a name may have gone: then the directories are listed
+again, and only a message that several fresh listings do not show is missing.
+"""
+
+from __future__ import annotations
+
+import errno
+import stat
+
+from maildir_safe._handoff.listing import stable_listing
+from maildir_safe._handoff.rename import DONE, GONE, UNKNOWN
+from maildir_safe._names import flags_of, is_unique, may_be_message, size_of, split, with_flags
+from maildir_safe.errors import TemporaryError, UnknownOutcome, storage_error
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import BinaryIO, TypeVar
+
+    from maildir_safe._fs import FileSystem
+    from maildir_safe._handoff.rename import Handoff, Outcome
+    from maildir_safe._maildir.directories import OpenDirectories
+
+    T = TypeVar("T")
+
+_LOOKS = 5
+
+
+class Message:
+    """A message as a listing showed it: names alone, nothing was opened.
+
+    Attributes:
+        key: its name without flags; what `Maildir.open` and the others take.
+        subdir: ``"new"`` or ``"cur"``.
+        name: the file's name.
+    """
+
+    __slots__ = ("key", "name", "subdir")
+
+    def __init__(self, subdir: str, name: str) -> None:
+        self.subdir = subdir
+        self.name = name
+        self.key = split(name)[0]
+
+    @property
+    def flags(self) -> str:
+        """Its flags, such as ``"RS"`` (replied, seen); a message in new/ has none."""
+        return flags_of(split(self.name)[1])
+
+    @property
+    def size(self) -> int | None:
+        """Its size in bytes as its name tells it (``,S=``), or None."""
+        return size_of(self.name)
+
+    def __repr__(self) -> str:
+        return f"Message({self.subdir}/{self.name})"
+
+
+class _Listed:
+    """A directory as it was last listed.
+
+    Attributes:
+        names: all names, strays too, as they were listed.
+        strays: those that were no files, which the same names may be next time.
+        by_name, by_key: its messages.
+    """
+
+    __slots__ = ("by_key", "by_name", "names", "strays")
+
+    def __init__(
+        self, names: list[str], strays: set[str], by_name: dict[str, Message], by_key: dict[str, Message]
+    ) -> None:
+        self.names = names
+        self.strays = strays
+        self.by_name = by_name
+        self.by_key = by_key
+
+
+class MessageStore:
+    """Lists, opens, flags, moves and removes the messages of one Maildir. Thread-safe.
+
+    Args:
+        fs: the file system's calls.
+        path: the Maildir, for messages to people.
+        directories: gives the open directories; called with True, opens them anew.
+        handoff: makes the renames.
+        separator: gives the separator that this mount takes in names.
+    """
+
+    def __init__(
+        self,
+        fs: FileSystem,
+        path: str,
+        directories: Callable[[bool], OpenDirectories],
+        handoff: Handoff,
+        separator: Callable[[], str],
+    ) -> None:
+        self._fs = fs
+        self._path = path
+        self._directories = directories
+        self._handoff = handoff
+        self._separator = separator
+        self._known: dict[str, Message] = {}
+        self._listed = {subdir: _Listed([], set(), {}, {}) for subdir in ("new", "cur")}
+
+    def messages(self) -> Iterator[Message]:
+        """All messages, those in new/ first, each key once.
+
+        What appears or moves while this runs is given once or not at all: list again to see it. A
+        message that was listed before under the same name is given as the same object.
+
+        Raises:
+            TemporaryError: a directory cannot be listed.
+        """
+        self._known = self._listing(self._directories(False))
+        yield from list(self._known.values())  # who gets them may rename them meanwhile
+
+    def stamp(self) -> tuple[int, int]:
+        """When new/ and cur/ were last changed; see `Maildir.stamp`."""
+        dirs = self._directories(False)
+        try:
+            return self._fs.fstat(dirs.new).st_mtime_ns, self._fs.fstat(dirs.cur).st_mtime_ns
+        except OSError as error:
+            raise storage_error(f"stat {self._path}", error) from error
+
+    def find(self, key: str) -> Message:
+        """Where a message is now.
+
+        Raises:
+            KeyError: there is no such message.
+            TemporaryError: a directory cannot be listed.
+        """
+        return self._on(key, lambda _, message: message, fresh=True)
+
+    def open(self, key: str) -> BinaryIO:
+        """The message as a binary file, open for reading.
+
+        Raises:
+            KeyError: there is no such message.
+            TemporaryError: it cannot be opened or listed.
+        """
+        fd = self._on(key, lambda dirs, message: self._fs.open(message.name, dirs.fd(message.subdir)))
+        return self._fs.reader(fd)
+
+    def set_flags(self, key: str, flags: str) -> Message:
+        """Give a message exactly these flags; it is in cur/ afterwards.
+
+        Args:
+            flags: jobs as in maildir(5): D draft, F flagged, P passed, R replied, S seen,
+                T trashed; lower-case jobs are keywords.
+
+        Raises:
+            KeyError: there is no such message.
+            ValueError: a flag that is not an ASCII job.
+            TemporaryError: not changed. UnknownOutcome: changed or not; the message is there.
+        """
+        name = with_flags(key, flags, self._separator())
+
+        def change(dirs: OpenDirectories, message: Message) -> Message:
+            if (message.subdir, message.name) != ("cur", name):
+                self.rename(dirs, message, dirs, name)
+            elif name not in self._fs.listdir(dirs.cur):  # it was there when it was last listed
+                raise FileNotFoundError(errno.ENOENT, "changed by another", name)
+            return Message("cur", name)
+
+        return self._on(key, change)
+
+    def move(self, key: str, target: OpenDirectories, name: str | None = None) -> None:
+        """Move a message into another Maildir's cur/, flags kept; see `Maildir.move`."""
+
+        def carry(dirs: OpenDirectories, message: Message) -> None:
+            info = split(message.name)[1] or with_flags("", "", self._separator())
+            self.rename(dirs, message, target, (name or key) + info)
+
+        self._on(key, carry)
+
+    def discard(self, key: str) -> bool:
+        """Remove a message; False if there was none.
+
+        Raises:
+            TemporaryError: it could not be removed.
+        """
+        try:
+            self._on(key, lambda dirs, message: self._fs.unlink(message.name, dir_fd=dirs.fd(message.subdir)))
+        except KeyError:
+            return False
+        return True
+
+    def rename(
+        self, dirs: OpenDirectories, message: Message, target: OpenDirectories, name: str, subdir: str = "cur"
+    ) -> None:
+        """Rename a message into `subdir` of `target` and make that durable.
+
+        Others may rename the same message at the same time, so that this is a claim and not a
+        publication: FileNotFoundError means that another was first, and the caller looks again.
+        """
+        outcome = self._handoff.claim(dirs.fd(message.subdir), message.name, target.fd(subdir), name)
+        if outcome.kind == GONE or not self._was_done(outcome, target.fd(subdir), name):
+            raise FileNotFoundError(errno.ENOENT, "moved by another", message.name)
+        error = outcome.error or OSError(errno.EIO, "no error was given")
+        if outcome.kind != DONE:
+            kind = UnknownOutcome if outcome.kind == UNKNOWN else TemporaryError
+            raise kind(
+                str(storage_error(f"rename {self._path}/{message.subdir}/{message.name} to {name}", error))
+            )
+        self._known.pop(message.key, None)
+        if target is dirs:
+            self._known[split(name)[0]] = Message(subdir, name)
+        try:
+            if dirs.fstype == "btrfs" and dirs.fd(message.subdir) != target.fd(subdir):
+                # else a crash may leave both names (tests/crash/test_disk_replay.py)
+                dirs.sync[message.subdir].sync()
+            target.sync[subdir].sync()
+        except OSError as failed:
+            raise UnknownOutcome(str(storage_error(f"fsync {self._path}/{subdir}", failed))) from failed
+
+    def _was_done(self, outcome: Outcome, directory: int, name: str) -> bool:
+        """False if what is taken for done was not: a look-up may show the name that it had before.
+
+        Unlike a destination that is used once, a message's name comes back with its flags.
+        """
+        if outcome.kind != DONE or outcome.error is None:
+            return True
+        try:
+            # a name missing from one listing proves nothing
+            return name in self._fs.listdir(directory) or name in self._fs.listdir(directory)
+        except OSError as error:
+            raise UnknownOutcome(str(storage_error(f"look for {name}", error))) from error
+
+    def _on(self, key: str, action: Callable[[OpenDirectories, Message], T], fresh: bool = False) -> T:
+        """Do something with a message wherever it is now; `fresh`: do not trust earlier listings."""
+        missed = 0
+        reopen = False
+        for _ in range(_LOOKS):
+            dirs = self._directories(reopen)
+            message = None if fresh else self._known.get(key)
+            if message is None:
+                self._known = self._listing(dirs)
+                message = self._known.get(key)
+            if message is None:
+                missed += 1
+                if missed == 2:  # a name missing from one listing proves nothing
+                    raise KeyError(key)
+                continue
+            try:
+                return action(dirs, message)
+            except OSError as error:
+                if error.errno not in (errno.ENOENT, errno.ESTALE):
+                    raise storage_error(f"{self._path}/{message.subdir}/{message.name}", error) from error
+                reopen = error.errno == errno.ESTALE
+                fresh = True
+        raise TemporaryError(f"{self._path}: the message {key} keeps moving; try again")
+
+    def _listing(self, dirs: OpenDirectories) -> dict[str, Message]:
+        """All messages by key. One that moved meanwhile may be listed twice: the first counts."""
+        try:
+            self._fs.stat("tmp", dirs.root)  # before new/: see `OpenDirectories`
+            new, cur = self._list("new", dirs.new), self._list("cur", dirs.cur)
+        except OSError as error:
+            raise storage_error(f"list {self._path}", error) from error
+        both = new.by_key | cur.by_key
+        return both if len(both) == len(new.by_key) + len(cur.by_key) else both | new.by_key
+
+    def _list(self, subdir: str, fd: int) -> _Listed:
+        """One directory. Only what has come and gone is looked into: there may be many that stay."""
+        before, names = self._listed[subdir], self._fs.listdir(fd)
+        if names == before.names and not before.strays:
+            return before
+        names = stable_listing(self._fs, fd, names)
+        come, gone = _difference(before.names, names)
+        by_name, by_key = before.by_name.copy(), before.by_key.copy()
+        for name in gone:
+            message = by_name.pop(name, None)
+            if message is not None:
+                by_key.pop(message.key, None)
+        strays = set()
+        for name in come | (before.strays - gone):
+            if not may_be_message(name):
+                continue
+            if not is_unique(name) and not self._is_file(name, fd):
+                strays.add(name)
+                continue
+            message = by_name[name] = Message(subdir, name)
+            by_key[message.key] = message
+        if len(by_key) != len(by_name):  # two names with one key, now or before: the last one listed
+            by_key = {by_name[name].key: by_name[name] for name in names if name in by_name}
+        listed = _Listed(names, strays, by_name, by_key)
+        self._listed[subdir] = listed  # when it is complete: others read it meanwhile
+        return listed
+
+    def _is_file(self, name: str, fd: int) -> bool:
+        try:
+            return stat.S_ISREG(self._fs.stat(name, fd).st_mode)
+        except FileNotFoundError:
+            return False
+
+
+def _difference(before: list[str], names: list[str]) -> tuple[set[str], set[str]]:
+    """What has come and what has gone. What the lists begin and end with alike is not looked into."""
+    start = _alike(before, names)
+    end = min(_alike(before[::-1], names[::-1]), len(before) - start, len(names) - start)
+    old, new = set(before[start : len(before) - end]), set(names[start : len(names) - end])
+    return new - old, old - new
+
+
+def _alike(one: list[str], other: list[str]) -> int:
+    """How many items two lists begin with alike. By halves: lists are compared faster than items."""
+    low, high = 0, min(len(one), len(other))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if one[low:middle] == other[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low

@@ -1,0 +1,153 @@
+"""What does this mount do, and is it safe for mail? Facts first, then one verdict.
+
+Everything is tried in a folder of its own that is removed again. What software cannot find out is
+said, not guessed: whether a disk keeps what it acknowledged when the power fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import ceil
+
+from maildir_safe._fs import FileSystem, OsFileSystem
+from maildir_safe._probe.calls import check_exclusive, check_fsync, check_renames
+from maildir_safe._probe.mount_type import check_copies, check_mount
+from maildir_safe._probe.names import check_names, check_stat
+from maildir_safe._probe.probe_directory import ProbeDirectory
+from maildir_safe._probe.report import (
+    BAD,
+    NOTE,
+    SAFE,
+    SAFE_WITH_OPTIONS,
+    UNSAFE,
+    UNSAFE_SHARED,
+    Check,
+    ProbeReport,
+)
+from maildir_safe._probe.space import check_space
+
+__all__ = ["Check", "ProbeReport", "probe"]
+
+# both win, or rename copies (FACTS.md), or now and then both are told so (docs/filesystems.md)
+_NOT_SHARED = {"coda", "fuse.s3fs", "fuse.smbnetfs"}
+_LEASE = 300  # what `Queue` takes by itself
+_WEAK = {"fuse.rclone"}  # every call succeeds and nothing is kept
+
+
+def probe(
+    path: str,
+    second: str | None = None,
+    keep: bool = False,
+    token: str | None = None,
+    progress: Callable[[str], None] = lambda words: None,  # noqa: ARG005
+) -> ProbeReport:
+    """Probe a mount.
+
+    Args:
+        path: a directory on it; a folder is made there and removed.
+        second: the same directory through a second mount of the same export, as another host has it.
+        keep: leave the folder there, to look at.
+        token: a word that is given to the same command on another host at the same time, where the
+            two share nothing but the mount: the checks of `second` are then made with that host.
+        progress: called with what is tried next.
+
+    Raises:
+        OSError: the directory cannot be used at all.
+        ValueError: a token that is not letters and digits.
+    """
+    if token is not None and not token.isalnum():
+        raise ValueError(f"a token is letters and digits, not {token!r}")
+    fs = OsFileSystem()
+    report = ProbeReport(path, second)
+    room = ProbeDirectory(fs, path, f"maildir-safe-probe-{fs.random(4).hex()}")
+    try:
+        _one(fs, room, path, report, progress)
+        if second is not None:
+            _two(fs, room, second, report, progress)
+        if token is not None:
+            _hosts(fs, path, token, report, progress)
+    finally:
+        if keep:
+            room.leave()
+        else:
+            room.remove()
+    _judge(report)
+    return report
+
+
+def _one(
+    fs: FileSystem, room: ProbeDirectory, path: str, report: ProbeReport, progress: Callable[[str], None]
+) -> None:
+    mount = fs.mount(room.root)
+    report.fstype, report.source, report.options = mount.fstype, mount.source, mount.options
+    report.checks += check_mount(mount)
+    for words, checks in (
+        ("copies", lambda: check_copies(room)),
+        ("rename and link", lambda: check_renames(room)),
+        ("O_EXCL", lambda: [check_exclusive(room)]),
+        ("fsync", lambda: check_fsync(room)),
+        ("names", lambda: check_names(room)),
+        ("what stat tells", lambda: check_stat(room)),
+        ("space", lambda: check_space(room, path)),
+    ):
+        progress(words)
+        try:
+            report.checks += checks()
+        except OSError as error:  # a check's preparation failed: that is a fact too
+            report.checks.append(Check(words, BAD, f"could not be tried: {error}", "see the mount's log"))
+        room.errno(room.empty)
+
+
+def _two(
+    fs: FileSystem, room: ProbeDirectory, second: str, report: ProbeReport, progress: Callable[[str], None]
+) -> None:
+    from maildir_safe._probe.two_mounts import check_pair, enter
+
+    try:
+        other = enter(fs, second, room.name)
+        report.checks += check_pair(room, other, progress)
+        other.leave()
+    except OSError as error:
+        text = f"could not be tried: {error}"
+        report.checks.append(Check("second mount", BAD, text, "is it the same export?"))
+
+
+def _hosts(
+    fs: FileSystem, path: str, token: str, report: ProbeReport, progress: Callable[[str], None]
+) -> None:
+    from maildir_safe._probe.two_hosts import HostRendezvous, check_hosts
+
+    progress(f"waiting for the other host (token {token})")
+    try:
+        meeting = HostRendezvous(fs, path, token)
+        report.checks += check_hosts(meeting, progress)
+        meeting.leave()
+    except OSError as error:
+        report.checks.append(
+            Check("other host", BAD, f"could not be tried: {error}", "a new token, both hosts")
+        )
+
+
+def _judge(report: ProbeReport) -> None:
+    """One verdict from all facts, and the options that follow from them."""
+    facts = report.facts
+    if facts.get("':' in a name", "ok") != "ok":
+        report.use["separator"] = ";"
+    if facts.get("rename across directories") == "EXDEV" or report.fstype == "coda":
+        report.use["staging"] = "new"
+    race = next((check for check in report.checks if check.name == "rename race"), None)
+    if report.fstype in _NOT_SHARED or (race is not None and race.result == BAD):
+        report.use["shared"] = False
+    if report.hidden_for is not None and 3 * report.hidden_for > _LEASE:
+        report.use["lease"] = ceil(3 * report.hidden_for)
+    bad = [check for check in report.checks if check.result == BAD and check.name != "rename race"]
+    report.reasons = [f"{check.name}: {check.evidence}" for check in report.checks if check.result == BAD]
+    report.reasons += [
+        f"{check.name}: {check.evidence}" for check in report.checks if check.result == NOTE and check.remedy
+    ]
+    if bad or report.fstype in _WEAK:
+        report.verdict = UNSAFE
+    elif "shared" in report.use:
+        report.verdict = UNSAFE_SHARED
+    else:
+        report.verdict = SAFE_WITH_OPTIONS if report.use else SAFE

@@ -1,0 +1,121 @@
+"""A probe's own folder on a mount: made, used by the checks, and removed."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from typing import Any
+
+from maildir_safe._fs import FileSystem
+from maildir_safe._handoff.rename import close_quietly
+
+Call = Callable[[], object]
+
+
+class ProbeDirectory:
+    """A folder with two directories, ``a`` and ``b``, and short ways to try things in it.
+
+    Args:
+        fs: the file system's calls.
+        path: the directory in which the folder lies.
+        name: the folder's name.
+        make: make it; otherwise it is there already.
+    """
+
+    def __init__(self, fs: FileSystem, path: str, name: str, make: bool = True) -> None:
+        self.fs = fs
+        self.name = name
+        self._above = fs.open_dir(path)
+        if make:
+            fs.mkdir(name, self._above)
+        self.root = fs.open_dir(name, self._above)
+        if make:
+            fs.mkdir("a", self.root)
+            fs.mkdir("b", self.root)
+        self.a, self.b = fs.open_dir("a", self.root), fs.open_dir("b", self.root)
+        self._count = 0
+
+    def fresh(self) -> str:
+        """A name that was not used before."""
+        self._count += 1
+        return f"p{self._count}.{self.fs.random(4).hex()}"
+
+    def put(self, directory: int, name: str | None = None, data: bytes = b"probe\n") -> str:
+        """A new file with these contents; its name."""
+        name = name or self.fresh()
+        fd = self.fs.create(name, directory)
+        try:
+            self.fs.write(fd, data)
+        finally:
+            self.fs.close(fd)
+        return name
+
+    @staticmethod
+    def errno(call: Call) -> int:
+        """0 if the call succeeds, else the errno that it raised."""
+        try:
+            call()
+        except OSError as error:
+            return error.errno or errno.EIO
+        return 0
+
+    def recover(self) -> None:
+        """Wait until plain calls work again: at a name it dislikes smbnetfs loses its connection, for 3 s."""
+        for _ in range(20):
+            if not self.errno(lambda: self.put(self.a)):
+                return
+            self.fs.sleep(0.5)
+
+    def has(self, directory: int, name: str) -> bool:
+        """Whether a fresh listing shows the name."""
+        return name in self.fs.listdir(directory)
+
+    def empty(self) -> None:
+        """Remove all in ``a`` and ``b``, what resists excepted."""
+        for directory in (self.a, self.b):
+            self._clear(directory)
+
+    def _clear(self, directory: int) -> None:
+        for name in self.fs.listdir(directory):
+            if self.errno(lambda name=name: self.fs.unlink(name, dir_fd=directory)):  # type: ignore[misc]
+                self.errno(lambda name=name: self._clear_away(name, directory))  # type: ignore[misc]
+
+    def _clear_away(self, name: str, above: int) -> None:
+        inside = self.fs.open_dir(name, above)
+        try:
+            self._clear(inside)
+        finally:
+            close_quietly(self.fs, inside)
+        self.fs.rmdir(name, above)
+
+    def leave(self) -> None:
+        """Close the descriptors, and leave the folder there."""
+        for fd in (self.a, self.b, self.root, self._above):
+            close_quietly(self.fs, fd)
+
+    def remove(self) -> None:
+        """Remove the folder and all in it; what resists is left behind."""
+        for pause in (0, 1, 2, 4, 8):  # rclone uploads what was removed meanwhile, and shows it 5 s later
+            self.fs.sleep(pause)
+            self.errno(self.empty)
+            for directory in ("a", "b"):
+                self.errno(lambda directory=directory: self.fs.rmdir(directory, self.root))  # type: ignore[misc]
+            if self.errno(lambda: self.fs.rmdir(self.name, self._above)) in (0, errno.ENOENT):
+                break
+        self.leave()
+
+
+def said(number: int) -> str:
+    """An errno as people read it: ``EXDEV (Invalid cross-device link)``; 0 is ``works``."""
+    return f"{errno.errorcode.get(number, str(number))} ({os.strerror(number)})" if number else "works"
+
+
+def named(number: int) -> str:
+    """An errno as programs read it: ``EXDEV``; 0 is ``ok``."""
+    return errno.errorcode.get(number, str(number)) if number else "ok"
+
+
+def plain(value: Any) -> str:
+    """A yes or no."""
+    return "yes" if value else "no"

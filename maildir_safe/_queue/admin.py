@@ -1,0 +1,215 @@
+"""What people do with a queue: list it, count it, pause, resume and remove items, ask why.
+
+All of it lists the whole queue. Operators never touch what a worker holds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from maildir_safe._handoff.rename import close_quietly
+from maildir_safe._queue.store import envelope
+from maildir_safe._queue.store.bucket import parse as parse_bucket
+from maildir_safe._queue.store.item import BOUNCED, FAILED, OWED, Item, parse
+from maildir_safe.errors import TemporaryError, storage_error
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any, TypeVar
+
+    from maildir_safe._fs import FileSystem
+    from maildir_safe._queue.store.delivery_log import DeliveryLog
+    from maildir_safe._queue.store.envelope import Envelope
+    from maildir_safe._queue.store.layout import Layout
+    from maildir_safe._queue.store.spool import Spool
+
+    T = TypeVar("T")
+
+STATES = ("pending", "claimed", "hold", "failed", "corrupt")
+_LOOKS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class QueueEntry:
+    """An item as a listing showed it.
+
+    Attributes:
+        state: one of ``pending``, ``claimed``, ``hold``, ``failed``, ``corrupt``.
+        within: its bucket, the worker that holds it, or the part of hold/, failed/ or corrupt/.
+        item: what its name says.
+    """
+
+    state: str
+    within: str
+    item: Item
+
+    @property
+    def path(self) -> str:
+        """The file, from the spool on."""
+        return f"{self.state}/{self.within}/{self.item.name}"
+
+
+class QueueAdmin:
+    """Lists and changes a spool's items. Thread-safe.
+
+    Args:
+        fs: the file system's calls.
+        layout: the spool.
+        spool: makes the moves.
+        notes: of its items.
+    """
+
+    def __init__(self, fs: FileSystem, layout: Layout, spool: Spool, notes: DeliveryLog) -> None:
+        self._fs = fs
+        self._layout = layout
+        self._spool = spool
+        self._delivery_log = notes
+
+    def items(self, state: str | None = None) -> Iterator[QueueEntry]:
+        """Every item, or those in one of `STATES`; what moves meanwhile is given once, twice or not at all.
+
+        Raises:
+            TemporaryError: a directory cannot be listed.
+            ValueError: no such state.
+        """
+        if state not in (None, *STATES):
+            raise ValueError(f"a state is one of {', '.join(STATES)}, not {state!r}")
+        for one in STATES if state is None else (state,):
+            for within in self._list(self._layout.fd[one]):
+                for name in self._names(one, within):
+                    item = parse(name)
+                    if item is not None:
+                        yield QueueEntry(one, within, item)
+
+    def stats(self) -> dict[str, int]:
+        """How many items are in each of `STATES`, and how old the oldest is that is not finished.
+
+        ``oldest_age`` is in seconds, by this host's clock. Raises as `items`.
+        """
+        counts = dict.fromkeys(STATES, 0)
+        oldest = now = self._fs.time_ns() // 1_000_000_000
+        for listed in self.items():
+            counts[listed.state] += 1
+            if listed.state not in ("failed", "corrupt"):
+                oldest = min(oldest, listed.item.arrived)
+        return {**counts, "oldest_age": now - oldest}
+
+    def find(self, ident: str) -> QueueEntry:
+        """The item with this id, or the only one whose id begins so.
+
+        Raises:
+            KeyError: there is none, or more than one. TemporaryError: it cannot be looked for.
+        """
+        for _ in range(_LOOKS):  # an item on its way from one directory to the next is in no listing
+            found = {listed.item.id: listed for listed in self.items() if listed.item.id.startswith(ident)}
+            if ident in found:
+                return found[ident]
+            if len(found) == 1:
+                return next(iter(found.values()))
+            if found:
+                raise KeyError(f"{ident}: {len(found)} items begin so")
+        raise KeyError(f"{ident}: no such item")
+
+    def envelope(self, listed: QueueEntry) -> Envelope | None:
+        """Its sender and recipients; None if it has moved or is unreadable."""
+        try:
+            return self._at(listed, lambda dir_fd: self._read_envelope(dir_fd, listed.item))
+        except (OSError, envelope.Unreadable):
+            return None
+
+    def contents(self, listed: QueueEntry) -> bytes:
+        """The file, envelope on top. Raises TemporaryError."""
+        try:
+            return self._at(listed, lambda dir_fd: self._read(dir_fd, listed.item.name))
+        except OSError as error:
+            raise storage_error(f"read {listed.path}", error) from error
+
+    def why(self, ident: str) -> list[dict[str, Any]]:
+        """What couriers answered for an item, oldest first; each has ``at``, seconds since 1970.
+
+        Raises:
+            KeyError: there is no such item.
+        """
+        return self._delivery_log.read(self.find(ident).item)
+
+    def hold(self, ident: str) -> None:
+        """Pause an item. Raises KeyError, TemporaryError: a worker has it, or storage fails."""
+        self._change(ident, ("pending",), self._spool.hold)
+
+    def unhold(self, ident: str) -> None:
+        """Let a paused item go on. Raises KeyError, TemporaryError."""
+        self._change(ident, ("hold",), lambda fd, item: self._spool.requeue(fd, item, item.returned()))
+
+    def retry(self, ident: str) -> None:
+        """Make a waiting, paused or failed item due now; who was given up is owed it again.
+
+        Raises KeyError, TemporaryError: a worker has it, or storage fails.
+        """
+
+        def due_now(dir_fd: int, item: Item) -> bool:
+            states = item.states.replace(FAILED, OWED).replace(BOUNCED, OWED)
+            return self._spool.requeue(dir_fd, item, item.returned(states, not_before=0))
+
+        self._change(ident, ("pending", "hold", "failed"), due_now)
+
+    def remove(self, ident: str) -> None:
+        """Remove an item for good, and tell nobody. Raises KeyError, TemporaryError."""
+        listed = self.find(ident)
+        state = listed.state
+        if state == "pending":  # a worker may want it: decide by a rename whose it is
+            self.hold(listed.item.id)
+            state = "hold"
+        if state not in STATES[2:] or not self._spool.remove(state, listed.item):
+            raise TemporaryError(f"{listed.item.id}: a worker has it; try again")
+        self._delivery_log.remove(listed.item)
+
+    def _change(self, ident: str, states: tuple[str, ...], change: Callable[[int, Item], bool]) -> None:
+        listed = self.find(ident)
+        if listed.state == "claimed":
+            raise TemporaryError(f"{listed.item.id}: worker {listed.within} has it; try again")
+        if listed.state not in states:
+            raise KeyError(f"{listed.item.id}: it is in {listed.state}/, not in {' or '.join(states)}")
+        try:
+            changed = self._at(listed, lambda dir_fd: change(dir_fd, listed.item))
+        except OSError as error:
+            raise storage_error(f"open {listed.path}", error) from error
+        if not changed:
+            raise TemporaryError(f"{listed.item.id}: it has just been moved by another; try again")
+
+    def _names(self, state: str, within: str) -> list[str]:
+        if state == "pending" and parse_bucket(within) is None:
+            return []
+        try:
+            dir_fd = self._fs.open_dir(within, self._layout.fd[state])
+        except (FileNotFoundError, NotADirectoryError):
+            return []  # a bucket or a worker that has gone; a stray file
+        except OSError as error:
+            raise storage_error(f"open {state}/{within}", error) from error
+        try:
+            return self._list(dir_fd)
+        finally:
+            close_quietly(self._fs, dir_fd)
+
+    def _list(self, dir_fd: int) -> list[str]:
+        try:
+            return sorted(self._fs.listdir(dir_fd))
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise storage_error(f"list {self._layout.path}", error) from error
+
+    def _at(self, listed: QueueEntry, act: Callable[[int], T]) -> T:
+        dir_fd = self._fs.open_dir(listed.within, self._layout.fd[listed.state])
+        try:
+            return act(dir_fd)
+        finally:
+            close_quietly(self._fs, dir_fd)
+
+    def _read_envelope(self, dir_fd: int, item: Item) -> Envelope:
+        with self._fs.reader(self._fs.open(item.name, dir_fd)) as file:
+            return envelope.read(file, item.states)
+
+    def _read(self, dir_fd: int, name: str) -> bytes:
+        with self._fs.reader(self._fs.open(name, dir_fd)) as file:
+            return file.read()

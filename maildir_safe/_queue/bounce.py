@@ -1,0 +1,113 @@
+"""Bounces: telling a sender that recipients were given up (RFC 3464).
+
+A bounce is not a second item: it is made anew, each time it is needed, from the item itself and its
+notes, with a Message-ID that follows from the item's id. So nothing can be lost between failing
+and telling, and a bounce that is sent twice can be recognised.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from email.header import Header
+from email.message import Message
+from email.mime.base import MIMEBase
+from email.mime.multipart import MIMEMultipart
+from email.mime.text import MIMEText
+from email.utils import formatdate
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import BinaryIO
+
+    from maildir_safe._queue.couriers.courier import RecipientStatus
+
+_MOST_HEADERS = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What a bounce is about.
+
+    Attributes:
+        id: of the item.
+        sender: to whom the bounce goes.
+        answers: for each recipient that was given up, the last answer.
+        host: our name.
+        arrived, now: seconds since 1970.
+    """
+
+    id: str
+    sender: str
+    statuses: Mapping[str, RecipientStatus]
+    host: str
+    arrived: float
+    now: float
+
+
+def build(failure: Failure, original: BinaryIO) -> bytes:
+    """The bounce as a message: for people, for programs, and the original's headers.
+
+    Args:
+        original: the message that was not delivered; only its headers are read.
+    """
+    report = MIMEMultipart("report")
+    report.set_param("report-type", "delivery-status")
+    report["From"] = f"Mail Delivery System <MAILER-DAEMON@{failure.host}>"
+    report["To"] = _header(f"<{failure.sender}>")
+    report["Subject"] = "Undelivered Mail Returned to Sender"
+    report["Date"] = formatdate(failure.now)
+    report["Message-ID"] = f"<bounce.{failure.id}@{failure.host}>"
+    report["Auto-Submitted"] = "auto-replied"
+    report.attach(MIMEText(_for_people(failure), "plain", "utf-8"))
+    report.attach(_for_programs(failure))
+    headers = MIMEText(_headers(original).decode("utf-8", "replace"), "rfc822-headers", "utf-8")
+    report.attach(headers)
+    return report.as_bytes()
+
+
+def _for_people(failure: Failure) -> str:
+    lines = [
+        f"This is the mail system at {failure.host}.",
+        "",
+        "Your message could not be delivered to the recipients below, and will not be tried again.",
+        "",
+    ]
+    lines += [f"<{who}>: {_one_line(status.text)}" for who, status in failure.statuses.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _for_programs(failure: Failure) -> MIMEBase:
+    """Section 2.2 and 2.3: one group of fields about the message, and one about each recipient."""
+    about = Message()
+    about["Reporting-MTA"] = f"dns; {failure.host}"
+    about["X-Queue-ID"] = failure.id
+    about["Arrival-Date"] = formatdate(failure.arrived)
+    groups: list[Message | str] = [about]
+    for recipient, status in failure.statuses.items():
+        group = Message()
+        group["Final-Recipient"] = _header(f"rfc822; {recipient}")
+        group["Action"] = "failed"
+        # 5.4.7: given up, the delivery time expired
+        group["Status"] = status.enhanced_code if status.permanent else "5.4.7"
+        group["Diagnostic-Code"] = _header(f"smtp; {status.code} {_one_line(status.text)}")
+        groups.append(group)
+    report = MIMEBase("message", "delivery-status")
+    report.set_payload(groups)
+    return report
+
+
+def _headers(original: BinaryIO) -> bytes:
+    """All up to the first empty line, but no more than a limit."""
+    kept = bytearray()
+    while len(kept) < _MOST_HEADERS and (line := original.readline(_MOST_HEADERS)).strip():
+        kept += line
+    return bytes(kept)
+
+
+def _header(text: str) -> str:
+    return text if text.isascii() else Header(text.encode("utf-8", "replace").decode(), "utf-8").encode()
+
+
+def _one_line(text: str) -> str:
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())

@@ -1,0 +1,274 @@
+"""An item in a worker's hands."""
+
+from __future__ import annotations
+
+import logging
+from threading import Lock
+
+from maildir_safe._delivery.content import chunks
+from maildir_safe._delivery.job import DeliveryJob
+from maildir_safe._queue.store import envelope
+from maildir_safe._queue.store.item import DONE, FAILED, OWED
+from maildir_safe.errors import LeaseLost, PermanentError, storage_error
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, BinaryIO
+
+    from maildir_safe._fs import FileSystem
+    from maildir_safe._maildir.maildir import Maildir
+    from maildir_safe._queue.store.delivery_log import DeliveryLog
+    from maildir_safe._queue.store.envelope import Envelope
+    from maildir_safe._queue.store.item import Item
+    from maildir_safe._queue.store.lease import Lease
+    from maildir_safe._queue.store.spool import Spool
+
+log = logging.getLogger("maildir_safe.queue")
+
+_GOOD = OWED + DONE
+
+
+class Claim:
+    """An item that this worker holds until it says what became of it. Thread-safe.
+
+    `ack`, `ack_into`, `release`, `retry`, `fail` and `record_outcome` each end the claim. All of them raise:
+
+    * `LeaseLost`: this worker was fenced (it stood still for a whole lease), and somebody else has
+      the item, or will. Do nothing more about it. Also raised when the claim has already ended.
+    * another `TemporaryError`: the storage does not answer. The claim is still held; call the same
+      again, or let go of the object: then the item returns to the queue.
+
+    Attributes:
+        item: what its name says: id, size, jobs.
+    """
+
+    __slots__ = ("_delivery_log", "_envelope", "_fs", "_lease", "_lock", "_over", "_spool", "item")
+
+    def __init__(self, fs: FileSystem, spool: Spool, notes: DeliveryLog, lease: Lease, item: Item) -> None:
+        self._fs = fs
+        self._spool = spool
+        self._delivery_log = notes
+        self._lease = lease
+        self._lock = Lock()
+        self._over = False
+        self._envelope: Envelope | None = None
+        self.item = item
+
+    def __del__(self) -> None:
+        self._drop()
+
+    @property
+    def attempt(self) -> int:
+        """1 for the first try, and one more for each `retry`."""
+        return self.item.tries + 1
+
+    @property
+    def id(self) -> str:
+        """The item's id, as `Queue.put` returned it."""
+        return self.item.id
+
+    @property
+    def envelope(self) -> Envelope:
+        """Sender and recipients, read once.
+
+        Raises:
+            PermanentError: the file does not begin with an envelope; it is in corrupt/ now.
+            TemporaryError: it cannot be read.
+        """
+        if self._envelope is None:
+            close_reader(self.open())
+        assert self._envelope is not None
+        return self._envelope
+
+    def open(self) -> BinaryIO:
+        """The message, without the envelope, as a binary file. Raises as `envelope`."""
+        file = self._open()
+        try:
+            self._envelope = envelope.read(file, self.item.states)
+        except OSError as error:
+            close_reader(file)
+            raise storage_error(f"read {self.id}", error) from error
+        except envelope.Unreadable as reason:
+            close_reader(file)
+            self._end(self._spool.put_away, self._lease, self.item, self.item.returned(), "corrupt")
+            raise PermanentError(f"{self.id} is unreadable ({reason}); it is in corrupt/") from None
+        return file
+
+    def read(self) -> bytes:
+        """The message, without the envelope. Raises as `envelope`."""
+        file = self.open()
+        try:
+            return file.read()
+        except OSError as error:
+            raise storage_error(f"read {self.id}", error) from error
+        finally:
+            close_reader(file)
+
+    def notes(self) -> list[dict[str, Any]]:
+        """What was answered in earlier tries, oldest first; see `record_outcome`."""
+        return self._delivery_log.read(self.item)
+
+    def confirm(self) -> None:
+        """Return only while nobody else can have the item; costs nothing before the deadline.
+
+        To be called before a step that cannot be undone, such as sending the message away.
+
+        Raises:
+            LeaseLost: this worker was fenced, or the claim has ended.
+            UnknownOutcome: the storage does not answer.
+        """
+        if self._over:
+            raise LeaseLost(f"{self.id}: this claim has ended")
+        self._lease.confirm()
+
+    @property
+    def ended(self) -> bool:
+        """Whether it was said what became of the item, or the lease was lost."""
+        return self._over
+
+    def ack(self) -> None:
+        """All who were owed the message have it. The item is removed, durably."""
+        if self.item.states.strip(_GOOD):  # some recipients have failed
+            self.record_outcome(self.item.states.replace(OWED, DONE))
+        else:
+            self._end(self._remove)
+
+    def ack_into(self, maildir: Maildir) -> None:
+        """Deliver the item into a Maildir and be done with it: exactly one file, by one rename.
+
+        Where spool and Maildir are not on one file system the message is copied and then removed
+        here, which a crash in between makes a second copy of.
+        """
+        after = self.item.states.replace(OWED, DONE)
+        if set(after) == {DONE} and self._end(self._into, maildir):
+            return
+        file = self._open()
+        try:
+            job = DeliveryJob(chunks(file))
+            job.final = self.item.maildir_name
+            maildir._pipeline.deliver(job)
+        finally:
+            close_reader(file)
+        self.record_outcome(after)
+
+    def release(self, delay: float = 0.0) -> None:
+        """Give the item back as it was, to be claimed again after `delay` seconds; this is no try."""
+        item = self.item
+        after = item.returned(not_before=self._after(delay) if delay > 0 else None)
+        self._end(self._spool.give_back, self._lease, item, after)
+
+    def retry(self, delay: float) -> None:
+        """Give the item back, to be tried again after `delay` seconds."""
+        self.record_outcome(self.item.states, delay)
+
+    def fail(self, reason: str) -> None:
+        """Give up: the item goes to failed/, with `reason` in its notes. Nobody tells the sender."""
+        self._delivery_log.write(self.item, {"at": self._now(), "text": reason}, durable=True)
+        after = self.item.returned(self.item.states.replace(OWED, FAILED))
+        self._end(self._spool.put_away, self._lease, self.item, after, "failed")
+
+    def record_outcome(
+        self, states: str, delay: float | None = None, note: dict[str, Any] | None = None
+    ) -> None:
+        """Say what became of each recipient; where the item goes follows from that.
+
+        All have it: it is removed. Somebody is owed it, or a failure is to be told: back to
+        pending/. Neither: to failed/.
+
+        Args:
+            states: a job for each recipient (`maildir_safe._queue.store.item`).
+            delay: seconds before those who are still owed it are tried again, and this counts as
+                a try; None: when they would have been, and it does not.
+            note: what was answered; kept before the item moves, durably when a recipient failed.
+        """
+        item = self.item
+        if len(states) != len(item.states) or states.strip("odfb"):
+            raise ValueError(f"one of the letters o, d, f, b for each recipient, not {states!r}")
+        if note is not None:
+            newly_failed = states.count(FAILED) > item.states.count(FAILED)
+            self._delivery_log.write(item, {"at": self._now(), **note}, durable=newly_failed)
+        if set(states) == {DONE}:
+            self._end(self._remove)
+        elif OWED in states or FAILED in states:
+            when = item.not_before if delay is None else self._after(delay)
+            after = item.returned(states, when, tried=delay is not None)
+            self._end(self._spool.give_back, self._lease, item, after)
+        else:
+            self._end(self._spool.put_away, self._lease, item, item.returned(states), "failed")
+
+    def _drop(self) -> None:
+        """Answer for it no longer: if it was taken, the next renewal gives it back."""
+        if not self._over:
+            self._over = True
+            self._lease.known.discard(self.item.name)
+
+    def _ack_later(self) -> None:
+        """`ack` without the fsync, which is owed: `Lease.synced`."""
+        item = self.item
+        if item.states.strip(_GOOD):
+            self.ack()
+        else:
+            with self._lock:
+                self._not_over()
+                try:
+                    self._spool.ack(self._lease, item)
+                except LeaseLost as lost:
+                    self._lost(lost)
+                    raise
+                self._over = True
+            if item.gen:
+                self._delivery_log.remove(item)
+
+    def _remove(self) -> None:
+        self._spool.ack(self._lease, self.item)
+        self._delivery_log.remove(self.item)
+        self._lease.synced(self.id)
+
+    def _into(self, maildir: Maildir) -> bool:
+        delivered = self._spool.deliver(self._lease, self.item, maildir._open())
+        if delivered:
+            self._delivery_log.remove(self.item)
+        return delivered
+
+    def _end(self, act: Callable[..., Any], *args: Any) -> Any:
+        """Do what ends this claim, unless it has ended: one of several threads wins."""
+        with self._lock:
+            self._not_over()
+            try:
+                self._lease.confirm()  # the path decides; but who stood still need not look far
+                result = act(*args)
+            except LeaseLost as lost:
+                self._lost(lost)
+                raise
+            self._over = result is not False
+            return result
+
+    def _not_over(self) -> None:
+        if self._over:
+            raise LeaseLost(f"{self.id}: this claim has ended")
+
+    def _lost(self, lost: LeaseLost) -> None:
+        self._over = True
+        log.warning("LeaseLost: %s: %s", self.id, lost)
+
+    def _open(self) -> BinaryIO:
+        try:
+            return self._fs.reader(self._fs.open(self.item.name, self._lease.dir_fd))
+        except OSError as error:
+            self._lease.renew()  # gone because this worker was fenced?
+            raise storage_error(f"open {self.id}", error) from error
+
+    def _after(self, delay: float) -> int:
+        return int(self._now() + delay) if delay > 0 else 0
+
+    def _now(self) -> float:
+        return self._fs.time_ns() / 1e9
+
+
+def close_reader(file: BinaryIO) -> None:
+    """Close a file that was only read: an error at that means nothing."""
+    try:
+        file.close()
+    except OSError:
+        pass

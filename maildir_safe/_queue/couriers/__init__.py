@@ -1,0 +1,1 @@
+"""Couriers take messages out of the queue."""

@@ -1,0 +1,181 @@
+"""Couriers by SMTP and LMTP, with an answer for each recipient.
+
+The dialogue is written out on top of `smtplib`, since `smtplib.LMTP` takes one reply after the
+message for the replies of all recipients (RFC 2033 section 4.2 has one for each), and
+`SMTP.sendmail` tells what was refused only if something was not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import smtplib
+import ssl
+from urllib.parse import unquote, urlsplit
+
+from maildir_safe._queue.claim import close_reader
+from maildir_safe._queue.couriers.courier import RecipientStatus, same_status
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import BinaryIO
+
+    from maildir_safe._queue.couriers.courier import DeliveryRequest
+
+_PIECE = 1 << 16
+
+TIMEOUT = 300.0
+"""Seconds that a server may be silent (RFC 5321 section 4.5.3.2 has 5 minutes and more)."""
+
+
+class SmtpCourier:
+    """Relays by SMTP or LMTP to one server, a connection for each message.
+
+    Args:
+        url: ``smtp://[user:password@]host[:port]`` (STARTTLS if the server offers it),
+            ``smtps://…`` (TLS from the start), ``lmtp://host:port`` or ``lmtp:/path/of/socket``.
+        helo: our name; this host's by default.
+        require_tls: do not send without TLS. A password is never sent without.
+        context: for TLS; by default the server's certificate is verified if there is a password
+            or TLS is required, and not if TLS is only taken where it is offered (RFC 7435).
+        timeout: seconds that the server may be silent.
+
+    Raises:
+        ValueError: the URL is none of these.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        helo: str | None = None,
+        require_tls: bool = False,
+        context: ssl.SSLContext | None = None,
+        timeout: float = TIMEOUT,
+    ) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("smtp", "smtps", "lmtp") or not (parts.hostname or parts.path):
+            raise ValueError(f"smtp://host:port, smtps://…, lmtp://… or lmtp:/socket, not {url!r}")
+        self.lmtp = parts.scheme == "lmtp"
+        self._tls_first = parts.scheme == "smtps"
+        self._socket = "" if parts.hostname else parts.path
+        self._host = parts.hostname or ""
+        self._port = parts.port or {"smtp": 25, "smtps": 465, "lmtp": 24}[parts.scheme]
+        self._login = (unquote(parts.username), unquote(parts.password or "")) if parts.username else None
+        self._helo = helo or os.uname().nodename
+        self._require_tls = require_tls or self._login is not None
+        self._context = context or _context(self._require_tls)
+        self._timeout = timeout
+
+    def __call__(self, request: DeliveryRequest) -> dict[str, RecipientStatus]:
+        """See `maildir_safe._queue.couriers.courier.Courier`."""
+        try:
+            with self._connected() as server:
+                return self._send(server, request)
+        except (smtplib.SMTPException, OSError) as error:
+            # before MAIL there is nothing about this message: a wrong password bounces no mail
+            return same_status(request, RecipientStatus(451, f"4.4.2 {self._host or self._socket}: {error}"))
+
+    def _send(self, server: smtplib.SMTP, request: DeliveryRequest) -> dict[str, RecipientStatus]:
+        """MAIL, RCPT for each, DATA; who was refused is not sent to."""
+        utf8 = not (request.sender + "".join(request.recipients)).isascii()
+        if utf8 and not server.has_extn("smtputf8"):
+            return same_status(
+                request, RecipientStatus(553, "5.6.7 the next server takes no addresses beyond ASCII")
+            )
+        server.command_encoding = "utf-8" if utf8 else "ascii"
+        options = " BODY=8BITMIME" * server.has_extn("8bitmime") + " SMTPUTF8" * utf8
+        status = _answer(server.docmd("MAIL", f"FROM:<{request.sender}>{options}"))
+        if not status.done:
+            return same_status(request, status)
+        statuses = {
+            recipient: _answer(server.docmd("RCPT", f"TO:<{recipient}>")) for recipient in request.recipients
+        }
+        accepted = [recipient for recipient, status in statuses.items() if status.done]
+        return {**statuses, **self._data(server, request, accepted)} if accepted else statuses
+
+    def _data(
+        self, server: smtplib.SMTP, request: DeliveryRequest, accepted: list[str]
+    ) -> dict[str, RecipientStatus]:
+        status = _answer(server.docmd("DATA"))
+        if status.code != 354:
+            return dict.fromkeys(accepted, status)
+        file = request.open()
+        try:
+            for piece in dotted(file):
+                server.send(piece)
+        finally:
+            close_reader(file)
+        request.confirm()  # what was sent so far is nothing yet: the dot makes it a message
+        server.send(b".\r\n")
+        if not self.lmtp:
+            return dict.fromkeys(accepted, _answer(server.getreply()))
+        statuses = dict.fromkeys(
+            accepted, RecipientStatus(451, "4.4.2 the connection ended before an answer came")
+        )
+        with contextlib.suppress(smtplib.SMTPException, OSError):  # who was answered has it all the same
+            for recipient in accepted:
+                statuses[recipient] = _answer(server.getreply())
+        return statuses
+
+    @contextlib.contextmanager
+    def _connected(self) -> Iterator[smtplib.SMTP]:
+        server = self._connect()
+        try:
+            _good(server.ehlo(self._helo))
+            if (
+                not self._tls_first
+                and not self._socket
+                and (self._require_tls or server.has_extn("starttls"))
+            ):
+                server.starttls(context=self._context)
+                _good(server.ehlo(self._helo))
+            if self._login:
+                server.login(*self._login)
+            yield server
+            with contextlib.suppress(smtplib.SMTPException, OSError):
+                server.quit()
+        finally:
+            server.close()
+
+    def _connect(self) -> smtplib.SMTP:
+        if self.lmtp:
+            return smtplib.LMTP(self._socket or self._host, self._port, self._helo, timeout=self._timeout)
+        if self._tls_first:
+            return smtplib.SMTP_SSL(
+                self._host, self._port, self._helo, timeout=self._timeout, context=self._context
+            )
+        return smtplib.SMTP(self._host, self._port, self._helo, timeout=self._timeout)
+
+
+def dotted(file: BinaryIO) -> Iterator[bytes]:
+    """A message as it goes over the wire: CRLF line ends, dots doubled (RFC 5321 section 4.5.2).
+
+    A lone CR ends a line too: a server that takes it for one must not find a dot behind it.
+    """
+    out = bytearray()
+    for line in file:
+        line = line.removesuffix(b"\n").removesuffix(b"\r")
+        for part in line.split(b"\r"):
+            out += b"." * part.startswith(b".") + part + b"\r\n"
+        if len(out) >= _PIECE:
+            yield bytes(out)
+            out.clear()
+    yield bytes(out)
+
+
+def _context(verified: bool) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    if not verified:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _good(reply: tuple[int, bytes]) -> None:
+    if reply[0] != 250:
+        raise smtplib.SMTPHeloError(*reply)
+
+
+def _answer(reply: tuple[int, bytes]) -> RecipientStatus:
+    return RecipientStatus(reply[0], reply[1].decode("utf-8", "replace").replace("\n", " "))

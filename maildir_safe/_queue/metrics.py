@@ -1,0 +1,68 @@
+"""Counters and gauges of a worker, for Prometheus (the extra `server` has prometheus-client)."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, start_http_server
+from prometheus_client.core import GaugeMetricFamily
+
+from maildir_safe._queue.couriers.courier import RecipientStatus
+from maildir_safe.errors import TemporaryError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from maildir_safe._queue.queue import Queue
+
+
+class Metrics:
+    """What happens to a queue, counted; and how many items it has, looked up when asked.
+
+    Args:
+        queue: whose items are counted. All of it is listed at each scrape.
+        registry: where the numbers are kept; a new one by default.
+    """
+
+    def __init__(self, queue: Queue, registry: CollectorRegistry | None = None) -> None:
+        self._queue = queue
+        self.registry = registry or CollectorRegistry()
+        self._claims = Counter("maildir_safe_queue_claims", "Items claimed", registry=self.registry)
+        self._leases_lost = Counter(
+            "maildir_safe_queue_leases_lost", "Claims of a worker that was fenced", registry=self.registry
+        )
+        self._deliveries = Counter(
+            "maildir_safe_deliveries", "Recipients handed over", ["courier", "result"], registry=self.registry
+        )
+        self.registry.register(self)
+
+    def claims(self, count: int) -> None:
+        """Items were claimed."""
+        self._claims.inc(count)
+
+    def leases_lost(self) -> None:
+        """A claim was lost."""
+        self._leases_lost.inc()
+
+    def deliveries(self, courier: object, status: RecipientStatus) -> None:
+        """A courier answered for a recipient."""
+        result = "delivered" if status.done else "failed" if status.permanent else "deferred"
+        name = getattr(courier, "__name__", type(courier).__name__)
+        self._deliveries.labels(name, result).inc()
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """The queue as it is now, for the registry; nothing while the storage does not answer."""
+        try:
+            stats = self._queue.stats()
+        except TemporaryError:
+            return
+        age = stats.pop("oldest_age")
+        messages = GaugeMetricFamily("maildir_safe_queue_messages", "Items by state", labels=["state"])
+        for state, count in stats.items():
+            messages.add_metric([state], count)
+        yield messages
+        yield GaugeMetricFamily("maildir_safe_queue_oldest_age_seconds", "Age of the oldest item", age)
+
+    def serve(self, host: str, port: int) -> int:
+        """Answer scrapes over HTTP from a thread; the port that was taken (0: any)."""
+        server, _ = start_http_server(port, host, self.registry)
+        return int(server.server_port)

@@ -1,0 +1,111 @@
+"""The envelope of an item: trace headers on top of its message.
+
+    Return-Path: <sender>
+    Delivered-To: recipient            one line a recipient, in the order of the name's letters
+
+An item for one local recipient is thereby already the file that a Maildir wants. The number of
+letters in the item's name says where the envelope ends, so that a message which begins with such
+lines itself is no riddle.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from maildir_safe._delivery.content import checked_address
+from maildir_safe._queue.store.item import MAX_RECIPIENTS, OWED
+from maildir_safe.errors import PermanentError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import BinaryIO
+
+_LONGEST_LINE = 8192
+
+
+class Unreadable(ValueError):
+    """The file does not begin with the envelope that its name promises."""
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """Who sent a message, and to whom.
+
+    Attributes:
+        sender: ``""`` is the null sender of bounces, whom nobody tells anything.
+        recipients: in the order of the letters.
+        states: a letter for each recipient; see `maildir_safe._queue.store.item`.
+    """
+
+    sender: str
+    recipients: tuple[str, ...]
+    states: str
+
+    @property
+    def owed(self) -> tuple[str, ...]:
+        """The recipients who have not been given the message yet."""
+        return self.in_state(OWED)
+
+    def in_state(self, letter: str) -> tuple[str, ...]:
+        """The recipients with this letter."""
+        return tuple(who for who, state in zip(self.recipients, self.states, strict=True) if state == letter)
+
+
+def head(sender: str, recipients: Sequence[str]) -> bytes:
+    """The lines that go on top of the message.
+
+    Raises:
+        ValueError: no recipient, or more than 50.
+        PermanentError: an address with a control character, or an endless one.
+    """
+    if not 1 <= len(recipients) <= MAX_RECIPIENTS:
+        raise ValueError(f"an item has 1 to {MAX_RECIPIENTS} recipients, not {len(recipients)}; see `groups`")
+    if not (str.isprintable(sender) and "".join(recipients).isprintable()):
+        checked_address("sender", sender)
+        for recipient in recipients:
+            checked_address("recipient", recipient)
+    all_ = "\nDelivered-To: ".join(recipients)
+    data = f"Return-Path: <{sender}>\nDelivered-To: {all_}\n".encode("utf-8", "surrogateescape")
+    if len(data) > _LONGEST_LINE and max(map(len, data.split(b"\n"))) >= _LONGEST_LINE:
+        raise PermanentError(f"an address has more than {_LONGEST_LINE} bytes")
+    return data
+
+
+def read(file: BinaryIO, states: str) -> Envelope:
+    """Read the envelope; the file then stands at the message's first byte.
+
+    Args:
+        states: the letters of the item's name.
+
+    Raises:
+        Unreadable: it does not begin with an envelope for that many recipients.
+        OSError: it cannot be read.
+    """
+    sender = _line(file, "Return-Path: ")
+    if not (sender.startswith("<") and sender.endswith(">")):
+        raise Unreadable("Return-Path without angle brackets")
+    recipients = tuple(_line(file, "Delivered-To: ") for _ in states)
+    return Envelope(sender[1:-1], recipients, states)
+
+
+def groups(recipients: Sequence[str], each: bool = False) -> list[list[str]]:
+    """Recipients as the items that they should become.
+
+    Args:
+        each: an item for each, as delivery into Maildirs wants it; else one for each domain,
+            so that one domain's trouble does not hold up another's mail.
+    """
+    together: dict[str, list[str]] = {}
+    for recipient in recipients:
+        key = recipient if each else recipient.rpartition("@")[2].lower()
+        together.setdefault(key, []).append(recipient)
+    step = 1 if each else MAX_RECIPIENTS
+    return [all_[at : at + step] for all_ in together.values() for at in range(0, len(all_), step)]
+
+
+def _line(file: BinaryIO, field: str) -> str:
+    line = file.readline(_LONGEST_LINE).decode("utf-8", "surrogateescape")
+    if not (line.startswith(field) and line.endswith("\n")):
+        raise Unreadable(f"no {field.strip()} where the name promises one")
+    return line[len(field) : -1]

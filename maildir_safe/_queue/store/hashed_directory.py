@@ -1,0 +1,86 @@
+"""Shelves: hold/, failed/, corrupt/ and notes/, in parts, so that no directory grows with the queue.
+
+    failed/7f/<item>        the part follows from the item's id
+
+A part is made when it is first needed, and stays. Buckets keep pending/ short in the same way.
+"""
+
+from __future__ import annotations
+
+from zlib import crc32
+
+from maildir_safe._handoff.group_commit import DirectorySync
+from maildir_safe._handoff.rename import close_quietly
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from maildir_safe._fs import FileSystem
+
+PARTS = [f"{number:02x}" for number in range(256)]
+"""With some 4,000 names a directory (Coda, AFS) a shelf holds a million files."""
+
+
+class HashPart:
+    """An open part of a shelf.
+
+    Attributes:
+        dir_fd: its descriptor, closed when the last user lets go.
+        sync: its fsync.
+    """
+
+    def __init__(self, fs: FileSystem, dir_fd: int, fstype: str) -> None:
+        self._fs = fs
+        self.dir_fd = dir_fd
+        self.sync = DirectorySync(fs, dir_fd, fstype)
+
+    def __del__(self) -> None:
+        close_quietly(self._fs, self.dir_fd)
+
+
+class HashedDirectory:
+    """One such directory. Thread-safe.
+
+    Args:
+        fs: the file system's calls.
+        dir_fd: the directory; it stays the caller's.
+        sync: its fsync.
+        fstype: the mount's type.
+    """
+
+    def __init__(self, fs: FileSystem, dir_fd: int, sync: DirectorySync, fstype: str) -> None:
+        self._fs = fs
+        self._dir_fd = dir_fd
+        self._sync = sync
+        self._fstype = fstype
+        self._durable: set[str] = set()
+
+    def find(self, ident: str) -> HashPart:
+        """The part where an item's file would be. Raises OSError: there is none, and so no file."""
+        return self._open(_part(ident))
+
+    def make(self, ident: str) -> HashPart:
+        """The same, made if need be, and durable: also one that another process has just made.
+
+        Raises:
+            OSError: it cannot be made or fsynced.
+        """
+        name = _part(ident)
+        try:
+            part = self._open(name)
+        except FileNotFoundError:
+            try:
+                self._fs.mkdir(name, self._dir_fd)
+            except FileExistsError:
+                pass  # another made it, or the reply was lost
+            part = self._open(name)
+        if name not in self._durable:
+            self._sync.sync()
+            self._durable.add(name)
+        return part
+
+    def _open(self, name: str) -> HashPart:
+        return HashPart(self._fs, self._fs.open_dir(name, self._dir_fd), self._fstype)
+
+
+def _part(ident: str) -> str:
+    return PARTS[crc32(ident.encode()) % len(PARTS)]

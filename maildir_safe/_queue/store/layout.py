@@ -1,0 +1,115 @@
+"""The directories of a spool, made and held open."""
+
+from __future__ import annotations
+
+from math import ceil
+
+from maildir_safe._fs.stored_options import place, stored
+from maildir_safe._handoff.group_commit import DirectorySync
+from maildir_safe._handoff.rename import close_quietly
+from maildir_safe._maildir.directories import make
+from maildir_safe._queue.store.hashed_directory import HashedDirectory
+from maildir_safe.errors import TemporaryError, storage_error
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from maildir_safe._fs import FileSystem
+
+DIRECTORIES = ("tmp", "pending", "claimed", "alive", "fenced", "notes", "hold", "failed", "corrupt")
+_SHELVES = ("notes", "hold", "failed", "corrupt")
+
+NOT_SHARED = {"coda", "fuse.s3fs", "fuse.smbnetfs"}
+"""Where two hosts may both win a rename of the same file, or be told so (FACTS.md section 1; s3fs copies;
+smbnetfs: docs/filesystems.md)."""
+
+HIDDEN_FOR = {"nfs": 30, "nfs4": 30, "fuse.sshfs": 20, "cifs": 5, "fuse.rclone": 5, "afs": 5}
+"""Seconds that one client may not see what another did (FACTS.md section 1), if no probe has measured it."""
+
+LEASE = 300
+
+
+class Layout:
+    """Descriptors of a spool's directories, closed when the last user lets go.
+
+    Args:
+        fs: the file system's calls.
+        path: the spool.
+        create: make it if nothing is there; the directory above it must exist.
+
+    Attributes:
+        root: a descriptor of the spool itself.
+        fd: a descriptor for each of `DIRECTORIES`, by name.
+        sync: the shared fsync of each, by name.
+        shelf: those that are in parts, by name: ``notes``, ``hold``, ``failed``, ``corrupt``.
+        mount: what pending/ lies on; fstype: its type, as /proc/self/mountinfo names it.
+
+    Raises:
+        TemporaryError: it is not there, cannot be made, or is not a spool.
+    """
+
+    def __init__(self, fs: FileSystem, path: str, create: bool) -> None:
+        self._fs = fs
+        self.path = path
+        self.fd: dict[str, int] = {}
+        if create:
+            make(fs, path, DIRECTORIES)
+        try:
+            self.root = self.fd[""] = fs.open_dir(path)
+            for name in DIRECTORIES:
+                self.fd[name] = fs.open_dir(name, self.root)
+        except OSError as error:
+            raise storage_error(f"{path}: not a spool that can be used", error) from error
+        self.mount = fs.mount(self.fd["pending"])
+        self.fstype = self.mount.fstype
+        self._known = stored(fs, self.mount)
+        self.sync = {name: DirectorySync(fs, fd, self.fstype) for name, fd in self.fd.items()}
+        self.hashed = {
+            name: HashedDirectory(fs, self.fd[name], self.sync[name], self.fstype) for name in _SHELVES
+        }
+
+    def __del__(self) -> None:
+        for fd in self.fd.values():
+            close_quietly(self._fs, fd)
+
+    @property
+    def shareable(self) -> bool:
+        """Whether several hosts can work a spool together on this mount, as far as is known."""
+        return self.fstype not in NOT_SHARED and "shared" not in self._known
+
+    @property
+    def shortest_lease(self) -> int:
+        """In seconds: three times what the mount hides of other hosts' changes."""
+        hidden: float = self._known.get("hidden_for", HIDDEN_FOR.get(self.fstype, 0))
+        return ceil(3 * hidden)
+
+    def shared_lease(self, lease: int | None) -> int:
+        """Refuse a mount on which several hosts cannot share a spool, or a lease too short for it.
+
+        What a probe has stored for the mount counts more than what is known of its type.
+
+        Args:
+            lease: in seconds; None: `LEASE`, or more where the mount needs it.
+
+        Returns:
+            The lease to use, in seconds.
+
+        Raises:
+            TemporaryError: two hosts could both win the same item.
+            ValueError: the lease is shorter than three times what the mount hides.
+        """
+        if not self.shareable:
+            why = f", says {place(self.mount)}" if "shared" in self._known else ""
+            raise TemporaryError(
+                f"{self.path}: on this {self.fstype} two hosts can win the same rename{why}, so they must "
+                "not share a spool's items. Run every host with shared=False (--alone): each works what it "
+                "put itself"
+            )
+        least = self.shortest_lease
+        if lease is None:
+            return max(LEASE, least)
+        if lease < least:
+            where = f" ({place(self.mount)})" if "hidden_for" in self._known else ""
+            raise ValueError(
+                f"{self.path}: on this {self.fstype} a lease is {least} seconds at least, not {lease}{where}"
+            )
+        return lease

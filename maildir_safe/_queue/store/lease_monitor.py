@@ -1,0 +1,117 @@
+"""Watching other workers' heartbeats, and fencing those that are dead.
+
+Dead is who was *seen* with the same heartbeat for a whole lease, on the observer's own MONOTONIC
+clock, or whose process is proved to have ended. A name that a listing does not show proves
+nothing: ext4 left out entries in 1,026 of 3,194 listings of a busy directory (DESIGN.md section 6).
+"""
+
+from __future__ import annotations
+
+from maildir_safe._handoff.rename import Handoff, close_quietly
+from maildir_safe._queue.store import process_identity
+from maildir_safe._queue.store.lease import heartbeat, host_of, lease_seconds
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from maildir_safe._fs import FileSystem
+    from maildir_safe._queue.store.layout import Layout
+
+_FORGOTTEN_AFTER = 10  # leases; who has not been seen for so long is not in alive/ any more
+
+
+class _Sighting:
+    """A heartbeat, and since and until when it was seen."""
+
+    __slots__ = ("last", "n", "process", "since")
+
+    def __init__(self, n: int, since: float, process: bytes) -> None:
+        self.n = n
+        self.since = since
+        self.last = since
+        self.process = process
+
+
+class LeaseMonitor:
+    """One observer of a spool's workers. Not thread-safe.
+
+    Args:
+        fs: the file system's calls.
+        layout: the spool.
+        host: watch only this host's workers; None: everybody's.
+        resolve_timeout: see `maildir_safe._handoff.rename.Handoff`.
+    """
+
+    def __init__(self, fs: FileSystem, layout: Layout, host: str | None, resolve_timeout: float) -> None:
+        self._fs = fs
+        self._layout = layout
+        self._host = host
+        self._handoff = Handoff(fs, resolve_timeout)
+        self._seen: dict[str, _Sighting] = {}
+
+    def look(self, myself: str) -> None:
+        """Look at all heartbeats and fence who is dead.
+
+        Args:
+            myself: the observer's own worker id.
+
+        Raises:
+            OSError: alive/ cannot be listed.
+        """
+        before = self._fs.monotonic()
+        listed = _heartbeats(self._fs.listdir(self._layout.fd["alive"]))
+        after = self._fs.monotonic()
+        for worker, n in listed.items():
+            if worker != myself and self.minds(worker) and self._is_dead(worker, n, before, after):
+                self._fence(worker, n)
+        for worker, sighting in list(self._seen.items()):
+            if before - sighting.last > _FORGOTTEN_AFTER * lease_seconds(worker):
+                del self._seen[worker]
+
+    def minds(self, worker: str) -> bool:
+        """Whether this observer looks after that worker."""
+        return self._host in (None, host_of(worker))
+
+    def _is_dead(self, worker: str, n: int, before: float, after: float) -> bool:
+        """Counted from the end of the first look to the start of this one: never too long."""
+        sighting = self._seen.get(worker)
+        if sighting is None or sighting.n < n:
+            process = self._process(worker, n) if sighting is None else sighting.process
+            sighting = self._seen[worker] = _Sighting(n, after, process)
+        sighting.last = after
+        if sighting.n > n:
+            return False  # an old listing
+        return before - sighting.since >= lease_seconds(worker) or process_identity.is_dead(
+            self._fs, sighting.process
+        )
+
+    def _process(self, worker: str, n: int) -> bytes:
+        try:
+            fd = self._fs.open(heartbeat(worker, n), self._layout.fd["alive"])
+        except OSError:
+            return b""
+        try:
+            return self._fs.read(fd, 4096)
+        except OSError:
+            return b""
+        finally:
+            close_quietly(self._fs, fd)
+
+    def _fence(self, worker: str, n: int) -> None:
+        """One rename, which a renewal in the same moment makes impossible.
+
+        What comes of it need not be known: who is fenced is seen in fenced/. And if it is executed
+        late, then only on a heartbeat that is still the same.
+        """
+        alive, fenced = self._layout.fd["alive"], self._layout.fd["fenced"]
+        self._handoff.claim(alive, heartbeat(worker, n), fenced, worker)
+        self._seen.pop(worker, None)
+
+
+def _heartbeats(names: list[str]) -> dict[str, int]:
+    """The latest heartbeat of each worker in a listing, which may show two of a renewal under way."""
+    latest: dict[str, int] = {}
+    for name in names:
+        worker, _, n = name.rpartition(".")
+        if n.isdecimal() and worker.rpartition("-")[2].isdecimal():
+            latest[worker] = max(int(n), latest.get(worker, 0))
+    return latest

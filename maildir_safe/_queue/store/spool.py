@@ -1,0 +1,400 @@
+"""Every move that an item can make, each one rename (or, at the end, one unlink).
+
+State is where the file is and what its name says. The path is the fencing token: no path is ever
+used twice, so that who comes late finds nothing. (ARCHITECTURE.md, "The queue".)
+
+    move                               who               fsync owed            a crash may undo
+    ---------------------------------+-----------------+---------------------+-------------------------
+    mkdir bucket                       put (Writer)      pending/ once, before nothing: else loss
+                                                         its first "accepted"
+    tmp -> pending/<bucket>            put (Writer)      file, bucket          after "accepted": nothing
+    mkdir claimed/<W>                  W (Lease)         claimed/, before W's  nothing: else loss
+                                                         first claim
+    pending -> claimed/<W>             W                 none                  back in pending
+    claimed/<W> -> gone (ack)          W                 claimed/<W>, shared   SMTP duplicate, no loss
+    claimed/<W> -> Maildir new/        W, same mount     new/, before          it returns, and comes
+                                                         reporting delivered   under the same name
+    claimed/<W> -> pending             W or a sweeper    bucket, if a state    done recipients are sent
+      (release, retry, states)                           changed               again, a bounce too
+    mkdir failed/<part>, hold/, ...    who needs it      failed/, hold/, ...   nothing: else loss
+                         (Shelf)                         before its first use
+    claimed/<W> -> failed, corrupt     W                 that part             finished again
+    pending -> hold -> pending         an operator       that part of hold/    held, or not
+    hold, failed, corrupt -> gone      an operator       that part             back again
+    alive/<W>.<n> -> fenced/<W>        an observer       none                  fenced again
+    fenced/<W> -> gone, after a sweep  a sweeper         buckets and claimed/, swept again
+                                                         before
+
+Several may want what lies in pending/, and what lies in claimed/<W> is wanted by W and, once it is
+fenced, by sweepers. Their destinations differ, so one of them wins and the losers find the source
+gone. When W finds it gone, its own call may have done it and the reply been lost, or W was fenced:
+renewing the lease decides, since who can renew was never fenced.
+"""
+
+from __future__ import annotations
+
+import errno
+
+from maildir_safe._handoff.listing import stable_listing
+from maildir_safe._handoff.rename import DONE, GONE, UNKNOWN, Handoff, Outcome, close_quietly
+from maildir_safe._queue.store.bucket import NOW, period
+from maildir_safe._queue.store.item import FAILED, Item, parse
+from maildir_safe.errors import LeaseLost, TemporaryError, UnknownOutcome, storage_error
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from maildir_safe._fs import FileSystem
+    from maildir_safe._handoff.group_commit import DirectorySync
+    from maildir_safe._maildir.directories import OpenDirectories
+    from maildir_safe._queue.store.hashed_directory import HashPart
+    from maildir_safe._queue.store.layout import Layout
+    from maildir_safe._queue.store.lease import Lease
+    from maildir_safe._queue.store.writer import BucketTarget, SpoolWriter
+
+_TRIES = 4
+_PAUSES = (0.01, 0.1, 1.0, 0.0)
+
+
+class Spool:
+    """The moves. Thread-safe.
+
+    Args:
+        fs: the file system's calls.
+        layout: the spool's directories.
+        writer: this process's buckets.
+        resolve_timeout: see `maildir_safe._handoff.rename.Handoff`.
+    """
+
+    def __init__(self, fs: FileSystem, layout: Layout, writer: SpoolWriter, resolve_timeout: float) -> None:
+        self._fs = fs
+        self._layout = layout
+        self._writer = writer
+        self._handoff = Handoff(fs, resolve_timeout)
+
+    # pending -> claimed/<W>
+
+    def claim(
+        self, lease: Lease, bucket: int, items: dict[str, Item]
+    ) -> tuple[list[Item], list[Item], TemporaryError | None]:
+        """Take items, by name, out of a bucket; somebody answers for each (`Lease.answer_for`).
+
+        Returns:
+            Those that are this worker's now; those that were not tried; and what it stopped at, if it
+            did. A claim that is executed late is given back by the next renewal.
+
+        Raises:
+            LeaseLost: this worker was fenced.
+        """
+        names = list(items)
+        missed: set[str] = set()
+        tried = len(names)
+
+        def ambiguous(name: str, outcome: Outcome) -> None:
+            nonlocal tried
+            if outcome.kind == DONE:
+                return
+            missed.add(name)
+            if outcome.kind != GONE:
+                tried = names.index(name) + 1
+                lease.renew()
+                raise _failure(f"claim {name}", outcome)
+
+        stopped = None
+        try:
+            self._handoff.claim_all(bucket, lease.dir_fd, names, ambiguous)
+        except LeaseLost:
+            raise
+        except TemporaryError as error:
+            stopped = error
+        if not missed:
+            return list(items.values()), [], None
+        taken = [items[name] for name in names[:tried] if name not in missed]
+        return taken, [items[name] for name in names[tried:]], stopped
+
+    # claimed/<W> -> gone
+
+    def ack(self, lease: Lease, item: Item) -> None:
+        """Remove an item that is done. The fsync is owed: `Lease.sync`, once for many.
+
+        Raises:
+            LeaseLost: fenced; somebody else has it. TemporaryError: it is still there.
+        """
+        try:
+            self._fs.unlink(item.name, dir_fd=lease.dir_fd)
+        except OSError as error:
+            self._ack_again(lease, item, error)
+        lease.known.discard(item.name)
+
+    def _ack_again(self, lease: Lease, item: Item, error: OSError) -> None:
+        for pause in _PAUSES:
+            if error.errno == errno.ENOENT and self._was_mine(lease, item):
+                return
+            self._fs.sleep(pause)
+            try:
+                self._fs.unlink(item.name, dir_fd=lease.dir_fd)
+            except OSError as again:
+                error = again
+            else:
+                return
+        lease.renew()
+        raise storage_error(f"remove {item.id}, which is done", error)
+
+    # claimed/<W> -> Maildir/new
+
+    def deliver(self, lease: Lease, item: Item, maildir: OpenDirectories) -> bool:
+        """Move an item into a Maildir under the name that it has whoever delivers it.
+
+        Returns:
+            False if the Maildir is on another file system: it must be copied.
+
+        Raises:
+            LeaseLost: fenced; somebody else delivers it. UnknownOutcome: it is there or not, or not
+            durable. TemporaryError: not delivered. Call again after either of the latter.
+        """
+        outcome = self._take_away(lease, item, maildir.new, item.maildir_name)
+        if outcome.kind != DONE:
+            if outcome.error and outcome.error.errno == errno.EXDEV:
+                return False
+            raise _failure(f"deliver {item.id}", outcome)
+        if outcome.error is not None:
+            lease.renew()  # its name is the same whoever delivers it, so it may be there by another's hand
+        try:
+            if self._layout.fstype == "btrfs":
+                lease.sync.sync()  # see DirectorySync
+            maildir.sync["new"].sync()
+        except OSError as error:
+            raise UnknownOutcome(str(storage_error(f"fsync new/ for {item.id}", error))) from error
+        lease.known.discard(item.name)
+        return True
+
+    # claimed/<W> -> pending
+
+    def give_back(self, lease: Lease, item: Item, after: Item) -> None:
+        """Return an item to pending/.
+
+        Args:
+            after: what it then is (`Item.returned`). Changed jobs are made durable.
+
+        Raises:
+            LeaseLost: fenced; it was returned as it had been. UnknownOutcome: returned or not.
+            TemporaryError: not returned. Call again after either of the latter.
+        """
+        outcome, targets = self._refile(lease, lease.dir_fd, item, after)
+        if outcome.kind != DONE:
+            lease.renew()
+            raise _failure(f"return {item.id}", outcome)
+        if after.states != item.states:
+            # after several tries nobody knows which bucket it is in, but either directory will do
+            sync = targets[0].sync["pending"] if len(targets) == 1 else lease.sync
+            self._sync(sync, f"the bucket of {item.id}")
+        lease.known.discard(item.name)
+
+    # claimed/<W> -> failed, corrupt
+
+    def put_away(self, lease: Lease, item: Item, after: Item, where: str) -> None:
+        """Move an item to failed/ or corrupt/, durably. Raises as `give_back`."""
+        part = self._part(where, item)
+        try:
+            outcome = self._take_away(lease, item, part.dir_fd, after.name)
+        except LeaseLost:
+            if not self._is_in(part, after):
+                raise
+        else:
+            if outcome.kind != DONE:
+                raise _failure(f"move {item.id} to {where}/", outcome)
+        self._sync(part.sync, f"{where}/ for {item.id}")
+        lease.known.discard(item.name)
+
+    # What a worker's directory holds and nobody answers for: claims that were executed late
+
+    def tidy(self, lease: Lease) -> None:
+        """Give back what is in claimed/<W> without anybody knowing. Raises OSError, TemporaryError."""
+        for name in self._fs.listdir(lease.dir_fd):
+            item = parse(name)
+            if item is not None and lease.answer_for([item]):
+                try:
+                    self._refile(lease, lease.dir_fd, item, item.returned())
+                finally:
+                    lease.known.discard(name)
+
+    # Sweeping
+
+    def sweep(self, worker: str) -> int:
+        """Return everything that a fenced worker held; how many items that were.
+
+        Any number of sweepers may do this at once, and a crash at any point leaves it to be done
+        again. What cannot be done now is left to the next look.
+
+        Raises:
+            OSError, TemporaryError: not finished.
+        """
+        claimed = self._layout.fd["claimed"]
+        count = 0
+        try:
+            dir_fd = self._fs.open_dir(worker, claimed)
+        except FileNotFoundError:
+            pass  # another has swept it, unless a fresh listing knows better
+        else:
+            try:
+                count = self._empty(worker, dir_fd)
+            finally:
+                close_quietly(self._fs, dir_fd)
+        if worker in self._fs.listdir(claimed):
+            raise TemporaryError(f"claimed/{worker} does not go away")
+        self._sync(self._layout.sync["claimed"], "claimed/")  # durable before its marker goes
+        try:
+            self._fs.unlink(worker, dir_fd=self._layout.fd["fenced"])
+        except FileNotFoundError:
+            pass
+        return count
+
+    def _empty(self, worker: str, dir_fd: int) -> int:
+        """Return items until the directory can be removed: a listing may miss some, rmdir does not."""
+        count = 0
+        targets: set[BucketTarget] = set()
+        for _ in range(_TRIES):
+            for name in stable_listing(self._fs, dir_fd):
+                item = parse(name)
+                if name.startswith("."):
+                    continue  # .nfs…: an item that was removed while somebody still reads it
+                if item is None:
+                    corrupt = self._layout.hashed["corrupt"].make(worker)
+                    self._handoff.claim(dir_fd, name, corrupt.dir_fd, f"{worker}.{name}")
+                    continue
+                outcome, tried = self._refile(None, dir_fd, item, item.returned())
+                count += outcome.kind == DONE
+                targets.update(tried)
+            for target in targets:
+                target.sync["pending"].sync()
+            try:
+                self._fs.rmdir(worker, self._layout.fd["claimed"])
+                break
+            except OSError as error:
+                if error.errno == errno.ENOENT:
+                    break
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise
+        return count
+
+    # Operators: pending -> hold -> pending, failed -> pending, and gone
+
+    def hold(self, bucket: int, item: Item) -> bool:
+        """Pause an item; False if it is not in that bucket any more. Raises TemporaryError."""
+        part = self._part("hold", item)
+        outcome = self._handoff.claim(bucket, item.name, part.dir_fd, item.name)
+        if outcome.kind not in (DONE, GONE):
+            raise _failure(f"hold {item.id}", outcome)
+        self._sync(part.sync, f"hold/ for {item.id}")
+        return outcome.kind == DONE
+
+    def requeue(self, source: int, item: Item, after: Item) -> bool:
+        """Return an item from hold/, failed/ or another bucket; False if it is not there any more."""
+        outcome, targets = self._refile(None, source, item, after)
+        if outcome.kind not in (DONE, GONE):
+            raise _failure(f"requeue {item.id}", outcome)
+        for target in targets:
+            self._sync(target.sync["pending"], f"the bucket of {item.id}")
+        return outcome.kind == DONE
+
+    def remove(self, where: str, item: Item) -> bool:
+        """Remove an item for good from hold/, failed/ or corrupt/; False if it is not there."""
+        try:
+            part = self._layout.hashed[where].find(item.id)
+            self._fs.unlink(item.name, dir_fd=part.dir_fd)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise storage_error(f"remove {item.id}", error) from error
+        self._sync(part.sync, f"{where}/ for {item.id}")
+        return True
+
+    # Inside
+
+    def _take_away(self, lease: Lease, item: Item, dst_dir: int, dst: str) -> Outcome:
+        """Rename out of claimed/<W>; DONE also when it was done and the file has since moved on."""
+        for pause in _PAUSES:
+            outcome = self._handoff.claim(lease.dir_fd, item.name, dst_dir, dst)
+            if outcome.kind != GONE:
+                break
+            if self._was_mine(lease, item):
+                return Outcome(DONE, outcome.renames, outcome.error)
+            self._fs.sleep(pause)
+        if outcome.kind == UNKNOWN:
+            lease.renew()  # GlusterFS says ESTALE when claimed/<W> was swept
+        return outcome
+
+    def _is_in(self, part: HashPart, after: Item) -> bool:
+        """Whether an item was put away before its worker was fenced, and the reply lost.
+
+        Nobody else makes this name: a sweeper raises `gen`, and so does whoever puts it away then.
+        """
+        try:
+            return after.name in self._fs.listdir(part.dir_fd)
+        except OSError:
+            return False
+
+    def _was_mine(self, lease: Lease, item: Item) -> bool:
+        """Whether an item that is said to be gone went by this worker's own call.
+
+        False if a fresh listing shows it: a look-up was answered from a cache.
+
+        Raises:
+            LeaseLost: no, this worker was fenced. UnknownOutcome: the storage does not answer.
+        """
+        try:
+            if item.name in self._fs.listdir(lease.dir_fd):
+                return False
+        except OSError:
+            pass  # swept: the renewal says so
+        lease.renew()
+        return True
+
+    def _refile(
+        self, lease: Lease | None, source: int, item: Item, after: Item
+    ) -> tuple[Outcome, list[BucketTarget]]:
+        """Rename into a bucket of this process, and the buckets that were tried.
+
+        A bucket may have been removed because it was empty for long: then into a new one.
+        """
+        when = NOW if _is_urgent(item, after) else period(after.not_before, self._fs.time_ns() / 1e9)
+        targets: list[BucketTarget] = []
+        for attempt in range(_TRIES):
+            target = self._writer.target(when, 1, anew=attempt > 0)
+            targets.append(target)
+            outcome = self._handoff.claim(source, item.name, target.dir_fd, after.name)
+            if outcome.kind == GONE and lease is not None:
+                if not self._was_mine(lease, item):
+                    continue
+                outcome = Outcome(DONE, outcome.renames, outcome.error)
+            if outcome.kind in (DONE, GONE) or not _has_vanished(outcome):
+                break
+        return outcome, targets
+
+    def _part(self, where: str, item: Item) -> HashPart:
+        try:
+            return self._layout.hashed[where].make(item.id)
+        except OSError as error:
+            raise storage_error(f"make room in {self._layout.path}/{where}", error) from error
+
+    def _sync(self, sync: DirectorySync, what: str) -> None:
+        try:
+            sync.sync()
+        except OSError as error:
+            raise UnknownOutcome(str(storage_error(f"fsync {what}", error))) from error
+
+
+def _is_urgent(item: Item, after: Item) -> bool:
+    """A sender is to be told of a failure, and that was not tried just now and put off."""
+    put_off = after.tries > item.tries and after.states == item.states
+    return FAILED in after.states and not put_off
+
+
+def _has_vanished(outcome: Outcome) -> bool:
+    """Whether the destination may have been removed: the source was there, and rename found no way."""
+    return outcome.error is not None and outcome.error.errno in (errno.ENOENT, errno.ESTALE)
+
+
+def _failure(what: str, outcome: Outcome) -> TemporaryError:
+    error = outcome.error or OSError(errno.EIO, "no error was given")
+    failure = storage_error(what, error)
+    return UnknownOutcome(str(failure)) if outcome.kind == UNKNOWN else failure

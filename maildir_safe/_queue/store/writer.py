@@ -1,0 +1,232 @@
+"""One process's way into pending/: its own buckets, and the putting of new items.
+
+Putting is delivering (`maildir_safe._delivery.pipeline`): write all, make durable, rename all, one
+fsync. Only the target differs: a bucket instead of new/. A bucket belongs to one writer, so that
+the writer knows how full it is without looking.
+"""
+
+from __future__ import annotations
+
+import itertools
+from threading import Lock
+
+from maildir_safe._delivery.job import DeliveryJob
+from maildir_safe._delivery.pipeline import DeliveryPipeline
+from maildir_safe._handoff.group_commit import DirectorySync
+from maildir_safe._handoff.rename import close_quietly
+from maildir_safe._maildir.directories import CLIENT_ONLY
+from maildir_safe._queue.store.bucket import LIMIT, NOW, Bucket
+from maildir_safe._queue.store.item import Item, suffix
+from maildir_safe.errors import TemporaryError, storage_error
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from maildir_safe._delivery.content import Chunks
+    from maildir_safe._fs import FileSystem
+    from maildir_safe._queue.store.item import ItemIds
+    from maildir_safe._queue.store.layout import Layout
+
+RETIRED_AFTER = 600.0
+"""Seconds after which a writer leaves a bucket, so that others may remove it when it stays empty."""
+
+_BATCH = 256
+_FRESH = 1.0  # seconds
+_SUBDIR = "pending"
+
+
+class PutJob(DeliveryJob):
+    """An item on its way in.
+
+    Args:
+        chunks: the envelope and the message.
+        states: a job for each recipient.
+        not_before: seconds since 1970 before which it is not to be tried; 0: at once.
+    """
+
+    timed = False
+
+    __slots__ = ("not_before", "states")
+
+    def __init__(self, chunks: Chunks, states: str, not_before: int) -> None:
+        DeliveryJob.__init__(self, chunks, _SUBDIR, suffix(states, not_before))
+        self.states = states
+        self.not_before = not_before
+
+
+class BucketTarget:
+    """An open bucket; in the eyes of `DeliveryPipeline`, the directories of a Maildir.
+
+    Attributes:
+        name: of the bucket.
+        count: how many items were put in.
+        made: when, on the MONOTONIC clock, in seconds.
+        dir_fd: its descriptor, closed when the last user lets go.
+    """
+
+    def __init__(self, fs: FileSystem, layout: Layout, name: str, dir_fd: int, durable: bool) -> None:
+        self._fs = fs
+        self._layout = layout  # whose descriptor of tmp/ stays open as long as this one is used
+        self.name = name
+        self.count = 0
+        self.made = fs.monotonic()
+        self._fresh: list[Item] = []
+        self._noted = 0.0
+        self.dir_fd = dir_fd
+        self.root = layout.root
+        self.tmp = layout.fd["tmp"]
+        self.fstype = layout.fstype
+        self.sync = {_SUBDIR: DirectorySync(fs, dir_fd, layout.fstype)}
+        self.durability = "client" if layout.fstype in CLIENT_ONLY else "full" if durable else "file"
+
+    def __del__(self) -> None:
+        close_quietly(self._fs, self.dir_fd)
+
+    def note(self, puts: list[PutJob]) -> None:
+        """Remember what was put in: who claims as well need not list the bucket to find it."""
+        fresh = self._fresh
+        if not fresh:
+            self._noted = self._fs.monotonic()
+        fresh.extend(
+            [
+                Item(put.unique, put.size, 0, 0, put.not_before, put.states, put.name)
+                for put in puts
+                if put.commit_record
+            ]
+        )
+
+    def fresh(self) -> list[Item]:
+        """What was noted since this was asked last; nothing if others have had time to take the first."""
+        fresh, self._fresh = self._fresh, []
+        return fresh if self._fs.monotonic() - self._noted < _FRESH else []
+
+    def fd(self, subdir: str) -> int:  # noqa: ARG002 - there is one
+        """The bucket's descriptor."""
+        return self.dir_fd
+
+
+class SpoolWriter:
+    """Makes buckets and puts items into them. Thread-safe.
+
+    Args:
+        fs: the file system's calls.
+        layout: the spool.
+        shard: this process's part of bucket names; no other process has it.
+        ids: makes item ids.
+        require: least durability of a put; see `maildir_safe._delivery.receipt.DURABILITY_LEVELS`.
+        resolve_timeout: see `maildir_safe._handoff.rename.Handoff`.
+    """
+
+    def __init__(
+        self,
+        fs: FileSystem,
+        layout: Layout,
+        shard: str,
+        ids: ItemIds,
+        require: str | None,
+        resolve_timeout: float,
+    ) -> None:
+        self._fs = fs
+        self._layout = layout
+        self._shard = shard
+        self._ids = ids
+        self._require = require
+        self._resolve_timeout = resolve_timeout
+        self._lock = Lock()
+        self._seq = itertools.count()
+        self._targets: dict[str, BucketTarget] = {}
+        self._now = self._pipeline(NOW)
+
+    def put(self, job: PutJob, period: str = NOW) -> None:
+        """Put one message; concurrent callers share fsyncs. Raises as `DeliveryPipeline.deliver` does.
+
+        Args:
+            period: see `maildir_safe._queue.store.bucket.period`.
+        """
+        target = self.target(period, 1)
+        if period == NOW:
+            self._now.deliver(job)
+            target.note([job])
+        else:
+            self._pipeline(period).deliver(job)
+
+    def put_many(self, jobs: list[PutJob], period: str = NOW) -> bool:
+        """Put messages with few fsyncs; whether all are. What became of each is in the job."""
+        delivery = self._now if period == NOW else self._pipeline(period)
+        good = True
+        for start in range(0, len(jobs), _BATCH):
+            batch = jobs[start : start + _BATCH]
+            try:
+                target = self.target(period, len(batch))
+            except TemporaryError as error:
+                for job in batch:
+                    job.error = error
+                good = False
+                continue
+            good &= delivery.commit_alike(batch)
+            if period == NOW:
+                target.note(batch)
+        return good
+
+    def target(self, period: str, count: int = 0, anew: bool = False) -> BucketTarget:
+        """The open bucket of a period, made if need be.
+
+        Args:
+            count: how many items are about to be put in.
+            anew: the one handed out before has vanished.
+
+        Raises:
+            TemporaryError: it cannot be made.
+        """
+        with self._lock:
+            target = self._targets.get(period)
+            old = target and (target.count >= LIMIT or self._fs.monotonic() - target.made > RETIRED_AFTER)
+            if target is None or old or anew:
+                target = self._make(period)
+                self._forget_old()
+                self._targets[period] = target
+            target.count += count
+            return target
+
+    def _again(self, period: str, anew: bool) -> BucketTarget:
+        """What `target` has just given for a delivery, or another one if that has vanished."""
+        target = None if anew else self._targets.get(period)
+        return target or self.target(period, anew=anew)
+
+    def current(self) -> BucketTarget | None:
+        """The bucket for what is due now, as it was handed out last; None if there was none yet."""
+        return self._targets.get(NOW)
+
+    def _make(self, period: str) -> BucketTarget:
+        """A new bucket, durable before anything in it is acknowledged."""
+        name = Bucket(period, self._shard, next(self._seq)).name
+        pending = self._layout.fd["pending"]
+        try:
+            try:
+                self._fs.mkdir(name, pending)
+            except FileExistsError:
+                pass  # nobody else makes this name: it was made, and the reply was lost
+            dir_fd = self._fs.open_dir(name, pending)
+            try:
+                durable = self._layout.sync["pending"].sync()
+            except OSError:
+                close_quietly(self._fs, dir_fd)
+                raise
+        except OSError as error:
+            raise storage_error(f"make the bucket {self._layout.path}/pending/{name}", error) from error
+        return BucketTarget(self._fs, self._layout, name, dir_fd, durable)
+
+    def _forget_old(self) -> None:
+        now = self._fs.monotonic()
+        for period in [p for p, target in self._targets.items() if now - target.made > RETIRED_AFTER]:
+            del self._targets[period]
+
+    def _pipeline(self, period: str) -> DeliveryPipeline:
+        return DeliveryPipeline(
+            self._fs,
+            self._layout.path,
+            lambda anew: self._again(period, anew),
+            self._ids,
+            "tmp",
+            self._require,
+            self._resolve_timeout,
+        )

@@ -1,0 +1,1 @@
+"""Where accepted messages go."""

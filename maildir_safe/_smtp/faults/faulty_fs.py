@@ -1,0 +1,67 @@
+"""A file system some of whose calls fail by script: what is below SMTP, for `faults`."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+
+from maildir_safe._fs import OsFileSystem
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeVar
+
+    from maildir_safe._smtp.faults.faults import Faults
+
+    T = TypeVar("T")
+
+
+class FaultyFileSystem(OsFileSystem):
+    """The operating system's calls, except what the script says.
+
+    Args:
+        faults: asked before each of `faults.CALLS`; None for no script.
+    """
+
+    def __init__(self, faults: Faults | None) -> None:
+        self._faults = faults
+
+    def _play(self, call: str, effect: Callable[[], T]) -> T:
+        fault = self._faults.at(call) if self._faults else None
+        if fault is None:
+            return effect()
+        time.sleep(fault.delay)
+        if not fault.error:
+            return effect()
+        if fault.executed:
+            effect()
+        number = getattr(errno, fault.error)
+        raise OSError(number, os.strerror(number))
+
+    def create(self, name: str, dir_fd: int) -> int:
+        """See `FileSystem.create`."""
+        return self._play("create", lambda: OsFileSystem.create(self, name, dir_fd))
+
+    def write(self, fd: int, data: bytes | memoryview) -> int:  # type: ignore[override]
+        """See `FileSystem.write`."""
+        return self._play("write", lambda: OsFileSystem.write(fd, data))
+
+    def fsync(self, fd: int) -> None:  # type: ignore[override]
+        """See `FileSystem.fsync`; for files and directories."""
+        self._play("fsync", lambda: OsFileSystem.fsync(fd))
+
+    def syncfs(self, fd: int) -> None:
+        """See `FileSystem.syncfs`: the fsync that a group of deliveries shares."""
+        self._play("fsync", lambda: OsFileSystem.syncfs(self, fd))
+
+    def close(self, fd: int) -> None:
+        """See `FileSystem.close`; of directories too, as far as anybody closes them."""
+        self._play("close", lambda: OsFileSystem.close(fd))
+
+    def rename(self, src: str, dst: str, *, src_dir_fd: int, dst_dir_fd: int) -> None:  # type: ignore[override]
+        """See `FileSystem.rename`."""
+        self._play(
+            "rename", lambda: OsFileSystem.rename(src, dst, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
+        )

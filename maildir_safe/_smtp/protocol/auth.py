@@ -1,0 +1,137 @@
+"""AUTH PLAIN and LOGIN (RFC 4954, RFC 4616), and the file of names and passwords behind them.
+
+Each line of the file is ``name:$scrypt$ln=14,r=8,p=1$salt$hash``; empty lines and lines that begin
+with ``#`` are skipped. ``python3 -m maildir_safe._smtp.protocol.auth NAME`` asks for a password and prints
+such a line.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import re
+import secrets
+
+from maildir_safe._smtp.protocol.replies import Refused
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+MECHANISMS = ("PLAIN", "LOGIN")
+MAX_FAILURES = 3
+"""Wrong passwords in one connection before it is closed."""
+
+_HASH = re.compile(r"\$scrypt\$ln=(\d{1,2}),r=(\d{1,2}),p=(\d{1,2})\$([A-Za-z0-9+/]+)\$([A-Za-z0-9+/]+)")
+_LN, _R, _P = 14, 8, 1  # 16 MiB and some 40 ms of CPU
+
+
+class Passwords:
+    """Names with the hashes of their passwords.
+
+    Args:
+        hashes: by name, each as `hash_password` makes them.
+
+    Raises:
+        ValueError: a hash of another form.
+    """
+
+    def __init__(self, hashes: dict[str, str]) -> None:
+        for name, hashed in hashes.items():
+            if not _HASH.fullmatch(hashed):
+                raise ValueError(
+                    f"the password of {name!r} is no scrypt hash (see maildir_safe._smtp.protocol.auth)"
+                )
+        self._hashes = hashes
+        self._nobody = hash_password(secrets.token_hex())
+
+    @classmethod
+    def read(cls, path: str) -> Passwords:
+        """From a file.
+
+        Raises:
+            ValueError: a line of another form. OSError: it cannot be read.
+        """
+        with open(path, encoding="utf-8") as file:
+            lines = [line.strip() for line in file]
+        found = {}
+        for number, line in enumerate(lines, 1):
+            if line and not line.startswith("#"):
+                name, colon, hashed = line.partition(":")
+                if not colon or not _HASH.fullmatch(hashed):
+                    raise ValueError(
+                        f"{path}:{number}: not 'name:$scrypt$…' (see maildir_safe._smtp.protocol.auth)"
+                    )
+                found[name] = hashed
+        return cls(found)
+
+    def check(self, name: str, password: str) -> bool:
+        """Whether it is the password; takes as long for a name that is not there. Some 40 ms of CPU."""
+        right = matches(self._hashes.get(name, self._nobody), password)
+        return right and name in self._hashes
+
+
+def hash_password(password: str) -> str:
+    """A salted scrypt hash (RFC 7914) in the PHC string format."""
+    salt = secrets.token_bytes(16)
+    hashed = _scrypt(password, salt, _LN, _R, _P)
+    return f"$scrypt$ln={_LN},r={_R},p={_P}${_base64(salt)}${_base64(hashed)}"
+
+
+def matches(hashed: str, password: str) -> bool:
+    """Whether `password` is the one that was hashed."""
+    match = _HASH.fullmatch(hashed)
+    assert match  # Passwords has looked
+    salt, expected = (base64.b64decode(part + "=" * (-len(part) % 4)) for part in match.group(4, 5))
+    ln, r, p = (int(part) for part in match.group(1, 2, 3))
+    return hmac.compare_digest(_scrypt(password, salt, ln, r, p), expected)
+
+
+async def credentials(
+    mechanism: str, initial: str, ask: Callable[[bytes], Awaitable[bytes]]
+) -> tuple[str, str]:
+    """Name and password, as the client gives them. Raises `Refused`.
+
+    Args:
+        mechanism: in upper case.
+        initial: the initial response, in base64, or ``""``.
+        ask: sends a challenge and returns the client's line, both in base64.
+    """
+    if mechanism not in MECHANISMS:
+        raise Refused("504 5.5.4 AUTH is PLAIN or LOGIN")
+    first = initial.encode("ascii", "replace")
+    if mechanism == "PLAIN":
+        parts = _decode(first or await ask(b"")).split("\0")
+        if len(parts) != 3:
+            raise Refused("501 5.5.2 Malformed credentials")
+        return parts[1], parts[2]
+    name = _decode(first or await ask(base64.b64encode(b"Username:")))
+    return name, _decode(await ask(base64.b64encode(b"Password:")))
+
+
+def _decode(line: bytes) -> str:
+    if line == b"*":
+        raise Refused("501 5.7.0 Authentication given up")
+    try:
+        return base64.b64decode(b"" if line == b"=" else line, validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        raise Refused("501 5.5.2 Not base64 of UTF-8 text") from None
+
+
+def _scrypt(password: str, salt: bytes, ln: int, r: int, p: int) -> bytes:
+    return hashlib.scrypt(password.encode(), salt=salt, n=2**ln, r=r, p=p, maxmem=256 * 2**ln * r, dklen=32)
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode().rstrip("=")
+
+
+if __name__ == "__main__":
+    import getpass
+    import sys
+
+    if len(sys.argv) != 2 or ":" in sys.argv[1]:
+        sys.exit("usage: python3 -m maildir_safe._smtp.protocol.auth NAME")
+    print(f"{sys.argv[1]}:{hash_password(getpass.getpass())}")

@@ -1,0 +1,82 @@
+"""The server in a thread of its own, for tests of programs that send mail."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+from maildir_safe._smtp.server.service import Service
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from maildir_safe._smtp.faults.faults import Faults
+    from maildir_safe._smtp.server.message_log import MessageLog
+    from maildir_safe._smtp.server.settings import Settings
+
+
+class BackgroundServer:
+    """Serves from `start` to `stop`; a context manager.
+
+    >>> with BackgroundServer(Settings(maildir="Maildir", smtp=["127.0.0.1:0"])) as server:  # doctest: +SKIP
+    ...     smtplib.SMTP(server.host, server.port)
+
+    Args:
+        settings: what to do; port 0 takes a free one.
+        faults: scripted faults, which can be changed while it runs.
+        log: where messages are logged; by default on standard error.
+
+    Attributes:
+        service: the addresses, and the CA for TLS.
+
+    Raises:
+        CannotListen, NotAMaildir, ValueError, OSError: it cannot start.
+    """
+
+    def __init__(
+        self, settings: Settings, faults: Faults | None = None, log: MessageLog | None = None
+    ) -> None:
+        self.service = Service(settings, faults, log)
+        self._loop = asyncio.new_event_loop()
+        self._stop = asyncio.Event()
+        self._started = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="maildir-safe-smtp", daemon=True)
+
+    @property
+    def host(self) -> str:
+        """The host of the first SMTP address."""
+        return self.service.smtp_addresses[0].rpartition(":")[0].strip("[]")
+
+    @property
+    def port(self) -> int:
+        """The port of the first SMTP address."""
+        return int(self.service.smtp_addresses[0].rpartition(":")[2])
+
+    def start(self) -> None:
+        """Serve; returns once connections are accepted."""
+        self._thread.start()
+        self._started.wait()
+
+    def stop(self) -> None:
+        """Finish what is being received, hang up, and wait for the thread's end."""
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join()
+
+    def _run(self) -> None:
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+            runner.run(self._serve())
+
+    async def _serve(self) -> None:
+        background_tasks = [asyncio.create_task(work) for work in self.service.background_tasks()]
+        async with self.service.server():
+            self._started.set()
+            await self._stop.wait()
+        for task in background_tasks:
+            task.cancel()
+        await asyncio.gather(*background_tasks, return_exceptions=True)
+
+    def __enter__(self) -> BackgroundServer:
+        self.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.stop()

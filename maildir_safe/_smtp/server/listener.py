@@ -1,0 +1,132 @@
+"""What all connections of one listener share."""
+
+from __future__ import annotations
+
+import asyncio
+
+from maildir_safe._smtp.protocol.auth import MECHANISMS
+from maildir_safe._smtp.server.counters import Counters
+from maildir_safe._smtp.server.limits import MemoryBudget, MemoryReservation
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Coroutine
+    from typing import Any
+
+    from maildir_safe._smtp.backends.maildir_store import RecipientStatus, Store
+    from maildir_safe._smtp.faults.faults import Faults
+    from maildir_safe._smtp.protocol.auth import Passwords
+    from maildir_safe._smtp.server.connection import Connection
+    from maildir_safe._smtp.server.message_log import MessageLog
+
+
+class Listener:
+    """The rules and the shared state of one listener in one process.
+
+    Args:
+        store: where mail goes.
+        log: told of each message.
+        budget: limits of all listeners and processes together.
+        hostname: our name in greetings and Received headers.
+        max_size: bytes of one message.
+        max_recipients: of one message.
+        timeout: seconds a client may be silent (RFC 5321 4.5.3.2: at least 300).
+        tls: for STARTTLS, or None.
+        passwords: mail is refused before AUTH, and AUTH before STARTTLS where there is TLS. None: in
+            test mode any password is taken, otherwise AUTH is not offered.
+        faults: scripted faults, or None.
+        tally: counts the messages.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        log: MessageLog,
+        budget: MemoryBudget,
+        *,
+        hostname: str,
+        max_size: int,
+        max_recipients: int,
+        timeout: float,
+        tls: ssl.SSLContext | None = None,
+        passwords: Passwords | None = None,
+        faults: Faults | None = None,
+        counters: Counters | None = None,
+    ) -> None:
+        self.store = store
+        self.log = log
+        self.hostname = hostname
+        self.max_size = max_size
+        self.max_recipients = max_recipients
+        self.timeout = timeout
+        self.tls = tls
+        self.passwords = passwords
+        self.faults = faults
+        self.counters = counters or Counters()
+        self._budget = budget
+        self._sessions: set[Connection] = set()
+        self._deliveries: set[asyncio.Task[list[RecipientStatus]]] = set()
+
+    def enter(self, session: Connection) -> bool:
+        """A connection was made; False if there are too many."""
+        if not self._budget.connect():
+            return False
+        self._sessions.add(session)
+        return True
+
+    def leave(self, session: Connection) -> None:
+        """A connection that was let in is gone."""
+        self._sessions.discard(session)
+        self._budget.disconnect()
+
+    def reservation(self) -> MemoryReservation:
+        """Room for the message that is about to arrive."""
+        return MemoryReservation(self._budget, self.max_size)
+
+    def spawn(self, mail: Coroutine[Any, Any, list[RecipientStatus]]) -> asyncio.Task[list[RecipientStatus]]:
+        """Start a delivery that goes on when its connection ends."""
+        task = asyncio.create_task(mail)
+        self._deliveries.add(task)
+        task.add_done_callback(self._delivered)
+        return task
+
+    def _delivered(self, task: asyncio.Task[list[RecipientStatus]]) -> None:
+        self._deliveries.discard(task)
+        if not task.cancelled():
+            task.exception()  # a session that is gone does not fetch it, and asyncio would complain
+
+    def offers_auth(self, tls: bool) -> bool:
+        """Whether a client may authenticate: passwords of people go over TLS, where there is TLS."""
+        if self.passwords is None:
+            return self.store.test_mode
+        return tls or self.tls is None
+
+    def extensions(self, tls: bool) -> str:
+        """The answer to EHLO or LHLO, several lines, without the last CRLF.
+
+        DSN (RFC 3461) is said in test mode only: its parameters are always taken, but whoever says
+        it also promises reports that this server never sends.
+        """
+        words = ["PIPELINING", f"SIZE {self.max_size}", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES"]
+        if self.tls is not None and not tls:
+            words.append("STARTTLS")
+        if self.offers_auth(tls):
+            words.append("AUTH " + " ".join(MECHANISMS))
+        if self.store.test_mode:
+            words.append("DSN")
+        lines = [self.hostname, *words]
+        return "\r\n".join(["250-" + line for line in lines[:-1]] + ["250 " + lines[-1]])
+
+    async def close(self, grace: float) -> bool:
+        """Send everybody home; wait at most `grace` seconds for messages being received or stored.
+
+        Returns:
+            False if some are still being stored.
+        """
+        for session in list(self._sessions):
+            session.say_goodbye()
+        end = asyncio.get_running_loop().time() + grace
+        while (self._sessions or self._deliveries) and asyncio.get_running_loop().time() < end:
+            await asyncio.sleep(0.02)
+        return not self._deliveries

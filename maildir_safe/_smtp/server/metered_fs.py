@@ -1,0 +1,47 @@
+"""The file system of the server: what it costs and what is unclear is counted, for metrics."""
+
+from __future__ import annotations
+
+from maildir_safe._smtp.faults.faulty_fs import FaultyFileSystem
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from maildir_safe._smtp.faults.faults import Faults
+    from maildir_safe._smtp.server.counters import Counters
+
+
+class MeteredFileSystem(FaultyFileSystem):
+    """A `FaultyFileSystem` whose fsyncs and failed renames are counted, those that the script made fail too.
+
+    Args:
+        tally: where they are counted.
+        faults: the script; None for the operating system's calls as they are.
+    """
+
+    def __init__(self, counters: Counters, faults: Faults | None = None) -> None:
+        super().__init__(faults)
+        self._counters = counters
+
+    def fsync(self, fd: int) -> None:  # type: ignore[override]
+        """See `FileSystem.fsync`."""
+        start = self.monotonic()
+        try:
+            super().fsync(fd)
+        finally:
+            self._counters.fsync(self.monotonic() - start)
+
+    def syncfs(self, fd: int) -> None:
+        """See `FileSystem.syncfs`."""
+        start = self.monotonic()
+        try:
+            super().syncfs(fd)
+        finally:
+            self._counters.fsync(self.monotonic() - start)
+
+    def rename(self, src: str, dst: str, *, src_dir_fd: int, dst_dir_fd: int) -> None:  # type: ignore[override]
+        """See `FileSystem.rename`."""
+        try:
+            super().rename(src, dst, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
+        except OSError:
+            self._counters.ambiguous_rename()
+            raise

@@ -1,0 +1,184 @@
+"""From settings to a running service: everything that can fail at the start fails here, in words."""
+
+from __future__ import annotations
+
+import asyncio
+import os.path
+import pathlib
+import sys
+
+from maildir_safe import Maildir
+from maildir_safe._fs import OsFileSystem
+from maildir_safe._maildir.directories import OpenDirectories
+from maildir_safe._queue.queue import Queue
+from maildir_safe._smtp.backends import retention
+from maildir_safe._smtp.backends.maildir_store import MaildirStore
+from maildir_safe._smtp.backends.queue_store import QueueStore
+from maildir_safe._smtp.backends.routing import CatchAll, MailboxMap
+from maildir_safe._smtp.faults.faults import Faults
+from maildir_safe._smtp.protocol.auth import Passwords
+from maildir_safe._smtp.server import tls, workers
+from maildir_safe._smtp.server.bind import address_of, is_local, listen
+from maildir_safe._smtp.server.counters import Counters
+from maildir_safe._smtp.server.limits import MemoryBudget
+from maildir_safe._smtp.server.listener import Listener
+from maildir_safe._smtp.server.message_log import MessageLog
+from maildir_safe._smtp.server.metered_fs import MeteredFileSystem
+from maildir_safe._smtp.server.server import Server, serve
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import socket
+    import ssl
+    from collections.abc import Callable, Coroutine
+    from typing import Any
+
+    from maildir_safe._fs import FileSystem
+    from maildir_safe._smtp.backends.maildir_store import Store
+    from maildir_safe._smtp.backends.routing import Routing
+    from maildir_safe._smtp.server.settings import Settings
+
+_DAY = 86400.0
+
+
+class Service:
+    """All that serving needs, opened: the sockets are bound, the destination is there.
+
+    Args:
+        settings: what to do.
+        faults: scripted faults, in place of a file of them.
+        log: where messages are logged; by default on standard error.
+
+    Attributes:
+        destination: what mail goes into, where that is and how durable, for the operator.
+        smtp_addresses, lmtp_addresses: what is listened on, port 0 resolved.
+        web_address: of the inbox page, likewise; ``""`` without one.
+        budget: what is taken at once, of all processes together.
+        ca: the file of the CA whose certificate was made for this run, or None.
+
+    Raises:
+        CannotListen, NotAMaildir, ValueError, OSError: what is wrong, for the operator.
+        ImportError: something of the `server` extra is missing.
+    """
+
+    def __init__(
+        self, settings: Settings, faults: Faults | None = None, log: MessageLog | None = None
+    ) -> None:
+        settings.check()
+        self._settings = settings
+        self._log = log or MessageLog(sys.stderr, settings.log_json)
+        self._faults = Faults.read(settings.faults) if settings.faults else faults
+        self._passwords = Passwords.read(settings.auth) if settings.auth else None
+        self._routing = _routing(settings)
+        self.destination = _destination(settings)
+        self._tls: ssl.SSLContext | None = None
+        self.ca: str | None = None
+        if settings.tls:
+            self._tls, self.ca = tls.server_context(settings.tls, settings.hostname)
+        self.budget = MemoryBudget(settings.max_connections, settings.max_in_flight, settings.workers)
+        self._counters = Counters(settings.workers)
+        self._fs: FileSystem = MeteredFileSystem(self._counters, self._faults)
+        self._smtp = [listen(address) for address in settings.smtp]
+        self._lmtp = [listen(address) for address in settings.lmtp]
+        self.smtp_addresses = [address_of(sock) for sock in self._smtp]
+        self.lmtp_addresses = [address_of(sock) for sock in self._lmtp]
+        self._web: socket.socket | None = None
+        self.web_address = ""
+        if settings.web:
+            import maildir_safe._web.app  # noqa: F401 - fail here if its parts are missing
+
+            self._web = listen(settings.web)
+            self.web_address = address_of(self._web)
+        exposed = not all(map(is_local, self._smtp + self._lmtp))
+        if settings.queue and not settings.map and exposed and not self._passwords:
+            raise ValueError("an open relay: beyond this machine --queue needs --auth (and --tls), or --map")
+        if self._passwords and not self._tls and exposed:
+            raise ValueError("passwords would cross the network in clear text: --auth needs --tls")
+
+    def run(self, ready: Callable[[], None]) -> int:
+        """Serve until SIGTERM or SIGINT; the exit status. `ready` is called once signals are obeyed."""
+        try:
+            if self._settings.workers > 1:
+                return workers.supervise(self._settings.workers, self._work, ready)
+            self._work(0, None, ready)
+            return 0
+        finally:
+            for address in [*self.lmtp_addresses, *self.smtp_addresses, self.web_address]:
+                if "/" in address:
+                    pathlib.Path(address).unlink(missing_ok=True)
+
+    def _work(
+        self, number: int, parent: socket.socket | None, ready: Callable[[], None] = lambda: None
+    ) -> None:
+        self.budget.use_slot(number)
+        self._counters.use_slot(number)
+        background_tasks = self.background_tasks() if number == 0 else []
+        asyncio.run(serve(self.server(), background_tasks, parent, ready))
+
+    def server(self) -> Server:
+        """The server of one process, not yet started."""
+        settings = self._settings
+        listener = Listener(
+            self._store(),
+            self._log,
+            self.budget,
+            hostname=settings.hostname,
+            max_size=settings.max_size,
+            max_recipients=settings.max_recipients,
+            timeout=settings.timeout,
+            tls=self._tls,
+            passwords=self._passwords,
+            faults=self._faults,
+            counters=self._counters,
+        )
+        return Server(listener, self._smtp, self._lmtp, settings.grace)
+
+    def _store(self) -> Store:
+        """Opened by each process for itself."""
+        mailboxes = MaildirStore(
+            self._routing, lambda path: Maildir(path, create=False, fs=self._fs), OsFileSystem()
+        )
+        if self._settings.queue is None:
+            return mailboxes
+        queue = Queue(self._settings.queue, create=False, shared=False, fs=self._fs)
+        return QueueStore(queue, mailboxes if self._settings.map else None)
+
+    def background_tasks(self) -> list[Coroutine[Any, Any, None]]:
+        """What one process does for all: it serves the page, and removes what is not to be kept."""
+        settings = self._settings
+        work: list[Coroutine[Any, Any, None]] = []
+        if self._web:
+            from maildir_safe._web.app import serve_page
+
+            addresses = [*self.smtp_addresses, *self.lmtp_addresses]
+            work.append(
+                serve_page(Maildir(settings.maildir, create=False), self._web, addresses, self._counters)
+            )
+        if settings.keep is not None or settings.keep_days is not None:
+            seconds = None if settings.keep_days is None else settings.keep_days * _DAY
+            maildir = Maildir(settings.maildir, create=False)
+            work.append(retention.keep_sweeping(maildir, settings.keep, seconds, _complain))
+        return work
+
+
+def _complain(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+def _routing(settings: Settings) -> Routing:
+    if settings.map is not None:
+        return MailboxMap(settings.map, settings.postmaster)
+    return CatchAll(os.path.abspath(settings.maildir))
+
+
+def _destination(settings: Settings) -> str:
+    """Make what mail goes into, and say what it is."""
+    if settings.queue is not None:
+        path = os.path.abspath(settings.queue)
+        return f"Spool    {path} (durability {Queue(path, shared=False).durability})"
+    if settings.map is not None:
+        return f"Maildir  {settings.map} (where it exists)"
+    path = os.path.abspath(settings.maildir)
+    Maildir(path, create=True)
+    directories = OpenDirectories(OsFileSystem(), path)
+    return f"Maildir  {path} (durability {directories.durability}, {directories.fstype})"

@@ -1,0 +1,95 @@
+"""The application: routes, errors, and a server to run it beside the SMTP server."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Mount
+from starlette.staticfiles import StaticFiles
+
+from maildir_safe._maildir.maildir import Maildir
+from maildir_safe._smtp.server.counters import Counters
+from maildir_safe._web import api, pages
+from maildir_safe._web.guard import Guard
+from maildir_safe._web.inbox import Inbox, printable
+from maildir_safe.errors import MaildirSafeError
+
+
+def application(
+    maildir: Maildir, addresses: list[str] | None = None, counters: Counters | None = None
+) -> Starlette:
+    """The inbox as an ASGI application, which answers anybody: put it behind a `Guard`.
+
+    Args:
+        maildir: what is shown.
+        addresses: where mail is taken, told on an empty page.
+        tally: what came, for the metrics.
+    """
+    static = Mount("/static", StaticFiles(directory=Path(__file__).parent / "static"))
+    handlers = {KeyError: _gone, MaildirSafeError: _trouble}
+    app = Starlette(routes=[*pages.ROUTES, *api.ROUTES, static], exception_handlers=handlers)
+    app.router.redirect_slashes = False  # DELETE /api/messages/ must not become "delete all"
+    app.state.inbox = Inbox(maildir)
+    app.state.addresses = addresses or []
+    app.state.counters = counters or Counters()
+    return app
+
+
+async def _gone(request: Request, error: Exception) -> Response:  # noqa: ARG001
+    text = "There is no such message; it may have been deleted."
+    if request.url.path.startswith("/api/"):
+        return JSONResponse({"error": text}, 404)
+    return PlainTextResponse(text + "\n", 404)
+
+
+async def _trouble(request: Request, error: Exception) -> Response:
+    if request.url.path.startswith("/api/"):
+        return JSONResponse({"error": printable(str(error))}, 503)
+    return PlainTextResponse(f"{printable(str(error))}\n", 503)
+
+
+class _Server(uvicorn.Server):
+    """A server among others in one process, which has its own ideas of signals."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Capture none."""
+        yield
+
+
+async def serve_page(maildir: Maildir, sock: socket.socket, addresses: list[str], counters: Counters) -> None:
+    """Serve the inbox until cancelled.
+
+    Args:
+        maildir: what is shown.
+        sock: a listening socket.
+        addresses: where mail is taken, told on an empty page.
+        tally: what came, for the metrics.
+    """
+    app = application(maildir, addresses, counters)
+    config = uvicorn.Config(
+        Guard(app),
+        lifespan="off",
+        ws="none",
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=2,
+    )
+    server = _Server(config)
+    serving = asyncio.create_task(server.serve([sock]))
+    try:
+        await asyncio.shield(serving)
+    finally:
+        app.state.inbox.close()
+        server.should_exit = True
+        await serving

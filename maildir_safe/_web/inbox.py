@@ -1,0 +1,205 @@
+"""What is in the Maildir now: kept fresh by polling, sorted by names alone.
+
+inotify sees nothing that another host does on a network mount, so the directories are polled. A
+listing gives all that the first page needs; only the messages that are shown are opened.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from operator import itemgetter
+from typing import TypeVar
+
+from maildir_safe._maildir.maildir import Maildir
+from maildir_safe._maildir.message_store import Message
+from maildir_safe._web.mail import Summary, search_text, summarize
+from maildir_safe.errors import MaildirSafeError
+
+T = TypeVar("T")
+
+_POLL = 1.0
+_COARSEST = 2.5  # seconds; vfat keeps times in steps of 2
+_REMEMBERED = 5000
+_SEARCH_SECONDS = 5.0
+_HEAD = 1 << 16
+_MOST_READ = 64 << 20
+
+
+class Closed(Exception):
+    """The page is no longer served."""
+
+
+class Inbox:
+    """The messages of one Maildir, newest first.
+
+    Args:
+        maildir: what is shown.
+
+    Attributes:
+        version: goes up whenever a listing differs from the one before.
+    """
+
+    def __init__(self, maildir: Maildir) -> None:
+        self.maildir = maildir
+        self.version = time.time_ns() // 1_000_000  # not what an earlier server told the same page
+        self._newest: list[Message] = []
+        self._sorted: list[tuple[tuple[float, str], Message]] = []
+        self._by_key: dict[str, Message] = {}
+        self._stamp = (-1, -1)
+        self._stamped = 0.0
+        self._stable = False
+        self._summaries: OrderedDict[str, Summary] = OrderedDict()
+        self._refreshing = asyncio.Lock()
+        self._looked = float("-inf")
+        self._took = 0.0
+        self._closing = asyncio.Event()
+        self._few = asyncio.Semaphore(2)
+
+    async def messages(self, age: float = 0.0) -> list[Message]:
+        """All messages, as a look at the Maildir shows them now, or showed them `age` seconds ago."""
+        async with self._refreshing:
+            start = time.monotonic()
+            if start - self._looked >= age:
+                await asyncio.to_thread(self.refresh)
+                self._looked = time.monotonic()
+                self._took = self._looked - start
+        return self._newest
+
+    async def changed(self, version: int) -> int:
+        """Wait until the Maildir differs from what it was at `version`; its version now.
+
+        However many wait, they look about once in `_POLL` seconds together, and less often at a
+        Maildir so large that looking would take more than a fifth of the time.
+
+        Raises:
+            TemporaryError: it cannot be listed. Closed: by `close`, wait no longer.
+        """
+        while not self._closing.is_set():
+            pause = max(_POLL, 4 * self._took)
+            await self.messages(pause * 0.9)
+            if self.version != version:
+                return self.version
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._closing.wait(), pause)
+        raise Closed
+
+    def close(self) -> None:
+        """End the waiting of all who wait for a change."""
+        self._closing.set()
+
+    def refresh(self) -> None:
+        """List the Maildir, if it may have changed.
+
+        Its directories' times alone tell that it has not, but only when they were seen unchanged for
+        longer than the coarsest step of time that a file system has.
+
+        Raises:
+            TemporaryError: it cannot be listed.
+        """
+        now, stamp = time.monotonic(), self.maildir.stamp()
+        if stamp != self._stamp:
+            self._stamp, self._stamped, self._stable = stamp, now, False
+        if self._stable:
+            return
+        self._list()
+        self._stable = now - self._stamped > _COARSEST
+
+    def _list(self) -> None:
+        """Take in what has come and gone since the last look; the others stay sorted as they are."""
+        found, known = set(self.maildir.messages()), set(self._newest)
+        come, gone = found - known, known - found
+        if not come and not gone:
+            return
+        for message in gone:
+            self._by_key.pop(printable(message.key), None)
+        self._by_key |= {printable(message.key): message for message in come}
+        if gone:
+            self._sorted = [entry for entry in self._sorted if entry[1] not in gone]
+        self._sorted += [(order(message.key), message) for message in come]
+        self._sorted.sort(key=itemgetter(0), reverse=True)
+        self._newest = [message for _, message in self._sorted]
+        self.version += 1
+
+    def forget(self) -> None:
+        """List anew when next asked: something was changed through this page."""
+        self._stable = False
+
+    async def find(self, key: str) -> Message:
+        """The message with this key, as `printable` gave it; KeyError if there is none."""
+        await self.messages()
+        return self._by_key[key]
+
+    def read(self, key: str, limit: int = -1) -> bytes:
+        """A message, or its first `limit` bytes; KeyError if it has gone."""
+        with self.maildir.open(key) as file:
+            return file.read(limit)
+
+    async def apart(self, key: str, how: Callable[[bytes], T]) -> T:
+        """What `how` makes of a message's bytes.
+
+        Beside the event loop, and few at a time: taking 25 MiB apart needs a second and 200 MiB.
+        """
+        async with self._few:
+            return await asyncio.to_thread(lambda: how(self.read(key, _MOST_READ)))
+
+    def summary(self, message: Message) -> Summary:
+        """Who wrote to whom about what; read once, then remembered."""
+        known = self._summaries.get(message.key)
+        if known is None:
+            try:
+                known = summarize(self.read(message.key, _HEAD))
+            except (KeyError, MaildirSafeError):
+                return Summary()  # it has gone since it was listed, or cannot be read just now
+            self._summaries[message.key] = known
+            if len(self._summaries) > _REMEMBERED:
+                self._summaries.popitem(last=False)
+        return known
+
+    def search(self, words: str, most: int) -> tuple[list[Message], bool]:
+        """The newest messages that have all the words, and whether time sufficed to look at all.
+
+        Of each message the first 64 KiB are looked through: headers and text as a person reads
+        them, and all as it stands in the file.
+        """
+        wanted = words.casefold().split()
+        found: list[Message] = []
+        until = time.monotonic() + _SEARCH_SECONDS
+        for message in self._newest:
+            if len(found) == most or time.monotonic() > until:
+                return found, False
+            try:
+                text = search_text(self.read(message.key, _HEAD))
+            except (KeyError, MaildirSafeError):
+                continue
+            hay = " ".join([*self.summary(message).texts(), text]).casefold()
+            if all(word in hay for word in wanted):
+                found.append(message)
+        return found, True
+
+
+def order(key: str) -> tuple[float, str]:
+    """Messages sorted by this are in the order in which their names say that they were delivered."""
+    return received(key), key
+
+
+def received(key: str) -> float:
+    """Seconds since 1970 at which a message was delivered, from its name; 0 for a foreign name.
+
+    At most ten digits: to the year 2286, and never a date that cannot be shown.
+    """
+    seconds, _, rest = key.partition(".")
+    if not (seconds.isdecimal() and seconds.isascii() and len(seconds) <= 10):
+        return 0.0
+    digits = ""
+    if rest.startswith("M"):
+        digits = rest[1:7] if rest[1:7].isdecimal() and rest[1:7].isascii() else ""
+    return float(seconds) + (int(digits) / 1e6 if digits else 0.0)
+
+
+def printable(name: str) -> str:
+    """A file name that is not UTF-8 (a foreign message's, a path's) as one that can be sent to a browser."""
+    return name.encode("utf-8", "backslashreplace").decode()
