@@ -5,15 +5,13 @@ from __future__ import annotations
 import os
 
 
-def keep_only(wanted: set[int], stderr: bool = False) -> None:
-    """Close all descriptors but these, and put nothing in the place of the first three.
+def keep_only(wanted: set[int]) -> None:
+    """Close all descriptors but these and standard error; standard input and output become nothing.
 
-    Args:
-        wanted: what stays open.
-        stderr: whether standard error stays, too.
+    Before any thread is started: it would close those that another has just opened.
     """
     null = os.open(os.devnull, os.O_RDWR)
-    for standard in range(2 if stderr else 3):
+    for standard in range(2):
         os.dup2(null, standard)
     for other in map(int, os.listdir("/proc/self/fd")):
         if other > 2 and other not in wanted:

@@ -43,6 +43,7 @@ def start() -> Helpers:
         return Helpers(ours, pid)
     try:
         keep_only({theirs.fileno()})
+        os.dup2(0, 2)
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # those that end are not waited for
         _make_helpers(theirs)
     finally:

@@ -51,7 +51,6 @@ class Launcher:
         self._helpers: helpers.Helpers | None = None
         self._main = 0
         self._status: int | None = None
-        self._descriptor = -1
 
     def run(self, command: list[str]) -> int:
         """Run it, until the last process of its tree has ended.
@@ -86,8 +85,9 @@ class Launcher:
             refused = ours.recv(4096)  # nothing, once it runs
             if refused:
                 raise filters.Unsupported(os.fsdecode(refused))
+        if self._report.out is None:
+            os.dup2(0, 2)  # until here it was needed to say why the program was not started
         threading.Thread(target=_watch, args=(listener,), daemon=True).start()
-        self._detach(listener)
         return self._wait(listener)
 
     def _become(self, command: list[str], sock: socket.socket) -> None:
@@ -112,7 +112,7 @@ class Launcher:
         if not fds:
             raise filters.Unsupported(os.fsdecode(said) or "the program ended before it began")
         os.set_inheritable(fds[0], False)
-        self._descriptor = fds[0]
+        self._detach({fds[0], sock.fileno()})
         listener = Listener(fds[0])
         given_up = said == b"1"
         if given_up:
@@ -128,10 +128,9 @@ class Launcher:
         self._report.note(f"unexpected {type(error).__name__} at call {question.number}: {error}")
         os._exit(_BROKEN)
 
-    def _detach(self, listener: Listener) -> None:
+    def _detach(self, keep: set[int]) -> None:
         """Hold nothing of the program's: a pipe that it closes must be closed, a mount free."""
-        keep = {listener.fd} | ({self._helpers.fileno()} if self._helpers else set())
-        keep_only(keep, stderr=self._report.out is not None)
+        keep_only(keep | ({self._helpers.fileno()} if self._helpers else set()))
         os.chdir("/")
 
     def _wait(self, listener: Listener) -> int:
