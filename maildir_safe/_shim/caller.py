@@ -47,12 +47,13 @@ class Caller:
         tgid, parent: the numbers of its process and of the process above.
         credentials: see `Credentials`.
         confined: it has given up new privileges (``no_new_privs``), as what sandboxes itself does.
+        filters: how many seccomp filters it is under.
         namespaces: its user and mount namespaces.
         label: what a security module calls it (AppArmor, SELinux).
         root: device and inode of its root directory.
     """
 
-    __slots__ = ("confined", "credentials", "label", "namespaces", "parent", "root", "tgid", "tid")
+    __slots__ = ("confined", "credentials", "filters", "label", "namespaces", "parent", "root", "tgid", "tid")
 
     def __init__(self, tid: int) -> None:
         """Read it.
@@ -72,6 +73,7 @@ class Caller:
             int(status[b"CapEff"], 16),
         )
         self.confined = int(status[b"NoNewPrivs"])
+        self.filters = int(status[b"Seccomp_filters"])
         self.namespaces = tuple(os.stat(f"/proc/{tid}/ns/{kind}").st_ino for kind in ("user", "mnt"))
         self.label = _label(tid)
         found = os.stat(f"/proc/{tid}/root")

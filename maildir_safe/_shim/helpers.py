@@ -212,6 +212,15 @@ class Helper:
         """See `Actor.rename`."""
         return int(self._ask("rename", noreplace)[0])
 
+    def alive(self) -> bool:
+        """Whether its process is there: its user may have killed it."""
+        try:
+            return bool(self._conn.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+
     def end(self) -> None:
         """Let the process go."""
         self._conn.close()
@@ -247,10 +256,11 @@ class Helpers:
             if self._busy.get(key, 0) >= _MOST_AT_ONCE:
                 return None
             self._busy[key] = self._busy.get(key, 0) + 1
-            for helper in reversed(self._idle):
-                if root is None and helper.key == key:
-                    self._idle.remove(helper)
+            for helper in [one for one in reversed(self._idle) if root is None and one.key == key]:
+                self._idle.remove(helper)
+                if helper.alive():
                     return helper
+                helper.end()
             return self._make(credentials, key, root)
 
     def _make(self, credentials: Credentials, key: object, root: int | None) -> Helper:

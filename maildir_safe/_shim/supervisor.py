@@ -41,11 +41,13 @@ class Actors:
         """Whether the caller may have fewer rights than its credentials show.
 
         Another user namespace: its capabilities are not what they are here. A label of a security
-        module, or a sandbox of its own (which takes ``no_new_privs``): they refuse what we would do.
+        module, a filter of its own, or a sandbox (which takes ``no_new_privs``): they may refuse what
+        we would do.
         """
         return (
             caller.namespaces[0] != self._me.namespaces[0]
             or caller.label != self._me.label
+            or caller.filters != self._me.filters + 1  # ours
             or (bool(caller.confined) and not self._confined)
         )
 

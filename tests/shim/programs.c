@@ -7,6 +7,7 @@
  *   programs shower MAILDIR N RESTART USEC  N deliveries under a shower of SIGALRM, with or without SA_RESTART
  *   programs twice MAILDIR          unlinks the old name twice; then makes it again and removes it
  *   programs names SRC DST          one link(), and prints its errno; then unlink(), and its errno
+ *   programs swap MAILDIR WHAT ROOT hands over tmp/0 to tmp/49 while a thread swaps what the names mean
  *   programs again SRC DST          names, where a second process has asked for the unlink
  *
  * The message is read from standard input. Exit codes and the order of the calls are those of qmail.
@@ -240,6 +241,60 @@ static int names(const char *src, const char *dst)
     return 0;
 }
 
+static volatile int stop;
+static char source[512];
+static const char *victim;
+
+static void *swap_directory(void *unused)
+{
+    (void)unused;
+    while (!stop) {
+        rename("tmp", "aside");
+        rename("evil", "tmp");
+        rename("tmp", "evil");
+        rename("aside", "tmp");
+    }
+    return 0;
+}
+
+static void *swap_memory(void *unused)
+{
+    char own[512];
+    (void)unused;
+    strcpy(own, source);
+    while (!stop) {
+        snprintf(source, sizeof source, "%s/tmp/0", victim);
+        strcpy(source, own);
+    }
+    return 0;
+}
+
+static int swap(const char *what, const char *root)
+{
+    int memory = !strcmp(what, "memory"), linked = 0;
+    time_t until = time(0) + 3;
+    pthread_t thread;
+    char new[128];
+    victim = root;
+    strcpy(source, "tmp/0");
+    if (pthread_create(&thread, 0, memory ? swap_memory : swap_directory, 0))
+        return 2;
+    for (int round = 0; time(0) < until; round++) {
+        if (!memory)
+            snprintf(source, sizeof source, "tmp/%d", round % 50);
+        snprintf(new, sizeof new, "new/%d.%d", round % 50, round);
+        if (link(source, new) == 0) {
+            linked++;
+            unlink(source);
+            rename(new, memory ? "tmp/0" : source); /* back again, for the next round */
+        }
+    }
+    stop = 1;
+    pthread_join(thread, 0);
+    printf("%d\n", linked);
+    return 0;
+}
+
 static int again(const char *src, const char *dst)
 {
     int linked = link(src, dst) ? errno : 0;
@@ -269,6 +324,8 @@ int main(int argc, char **argv)
         return lock_rounds(argv[2], atoi(argv[3]));
     if (!strcmp(what, "names"))
         return names(argv[2], argv[3]);
+    if (!strcmp(what, "swap"))
+        return chdir(argv[2]) ? 2 : swap(argv[3], argv[4]);
     if (!strcmp(what, "again"))
         return again(argv[2], argv[3]);
     read_message();

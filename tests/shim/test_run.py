@@ -250,6 +250,15 @@ class TestTheProgramNoticesNothing:
         assert began.poll() is None
         began.wait(20)
 
+    def test_privileges_are_given_up_only_where_the_kernel_demands_it(self) -> None:
+        """Root's set-user-ID programs go on working; a user's cannot gain anything, and that is said."""
+        command = ["grep", "NoNewPrivs", "/proc/self/status"]
+        before = subprocess.run(command, capture_output=True, check=False).stdout.split()[1]
+        done = subprocess.run([*RUN, "--trace", "--", *command], capture_output=True, check=False)
+        expected = before if os.geteuid() == 0 else b"1"
+        assert done.stdout.split()[1] == expected
+        assert (b"no_new_privs" in done.stderr) is (expected != before)
+
     def test_environment_and_directory(self, tmp_path: Path) -> None:
         command = [*RUN, "--", "sh", "-c", "pwd; env"]
         done = subprocess.run(
