@@ -6,8 +6,10 @@ too, whenever anything about the caller cannot be found out.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import threading
 
 from maildir_safe._shim import caller as callers
 from maildir_safe._shim.calls import LINK, RENAME, RENAME_NOREPLACE, SANDBOX, UNLINK, Call, decode
@@ -16,6 +18,9 @@ from maildir_safe._shim.ghosts import Ghosts, Owner
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
     from maildir_safe._shim.actor import Actor, Place
     from maildir_safe._shim.caller import Caller
     from maildir_safe._shim.helpers import Helper
@@ -58,6 +63,8 @@ class Answers:
         self._decisions = Decisions(pairs, self._ghosts, report, durable, check)
         self._me = os.getpid()
         self._sandboxed = False
+        self._lock = threading.Lock()
+        self._turns: dict[int, list[Any]] = {}
 
     def handle(self, question: Question) -> None:
         """Answer one question."""
@@ -67,7 +74,23 @@ class Answers:
         elif call.kind == SANDBOX:
             self._sandbox(question)
         else:
-            self._look(question, call)
+            with self._turn(question.tid):
+                self._look(question, call)
+
+    @contextlib.contextmanager
+    def _turn(self, tid: int) -> Iterator[None]:
+        """One question of a thread at a time: interrupted, it asks again while we still work on the first."""
+        with self._lock:
+            turn = self._turns.setdefault(tid, [threading.Lock(), 0])
+            turn[1] += 1
+        try:
+            with turn[0]:
+                yield
+        finally:
+            with self._lock:
+                turn[1] -= 1
+                if not turn[1]:
+                    del self._turns[tid]
 
     def _is_plain(self, call: Call) -> bool:
         """Whether a call is none of ours by its flags alone."""
@@ -149,7 +172,6 @@ class Answers:
             answer = errno.EIO
         finally:
             actor.close(places)
-        if answer is PASS_ON:
-            self._listener.pass_on(question)
-        elif not self._listener.answer(question, answer) and taken is not None:
-            self._ghosts.add(taken)  # a signal came between: the program will ask again
+        told = self._listener.pass_on(question) if answer is PASS_ON else self._listener.answer(question, answer)
+        if taken is not None:  # if a signal came between, the program will ask again
+            self._ghosts.settle(taken, used=told and answer in (0, errno.ENOENT))

@@ -80,7 +80,7 @@ class Decisions:
     def unlink(
         self, actor: Actor | Helper, place: Place, owner: Owner, pid: int
     ) -> tuple[int | None, Ghost | None]:
-        """An unlink: its errno, 0 or `PASS_ON`; and the ghost that was used up by it.
+        """An unlink: its errno, 0 or `PASS_ON`; and the ghost that was taken for it, to be settled.
 
         It is never swallowed: if the name is there, it is a file, and that is removed.
         """
@@ -90,18 +90,22 @@ class Decisions:
         error = actor.unlink(place)
         if error not in (0, errno.ENOENT) or not self._ghosts.take(ghost):
             return error, None
-        if error == 0:
-            return 0, ghost
-        if ghost.renamed:
-            return errno.ENOENT, None
-        if ghost.aside:
-            place.name = ghost.aside
+        if error == errno.ENOENT and not ghost.renamed:
+            error = self._lay(ghost, actor, place)
+            self._report.tell(Event(pid, place, None, "ghost", errno.ENOENT, answer=error))
+        return error, ghost
+
+    def _lay(self, ghost: Ghost, actor: Actor | Helper, place: Place) -> int:
+        """Answer for a name that is gone: the file itself is removed only if it was withdrawn."""
+        if not ghost.aside:
+            return 0
+        place.name, name = ghost.aside, place.name
+        try:
             error = actor.unlink(place)
-            if error not in (0, errno.ENOENT):
-                self._ghosts.add(ghost)
-                return error, None
-        self._report.tell(Event(pid, place, None, "ghost", errno.ENOENT))
-        return 0, ghost
+        except OSError:
+            error = errno.EIO
+        place.name = name
+        return 0 if error == errno.ENOENT else error
 
     def rename(
         self, actor: Actor | Helper, src: Place, dst: Place, noreplace: bool, owner: Owner, pid: int

@@ -57,9 +57,10 @@ class Ghost:
         error: what the link was answered.
         aside: its name while it is withdrawn, "" if it was handed over.
         renamed: the program renamed it by itself, and will not unlink it.
+        taken: an unlink is being answered by it.
     """
 
-    __slots__ = ("aside", "directory", "error", "name", "owner", "renamed", "target")
+    __slots__ = ("aside", "directory", "error", "name", "owner", "renamed", "taken", "target")
 
     def __init__(
         self, directory: Identity, name: str, owner: Owner, target: tuple[Identity, str],
@@ -72,6 +73,7 @@ class Ghost:
         self.error = error
         self.aside = aside
         self.renamed = renamed
+        self.taken = False
 
 
 class Ghosts:
@@ -107,15 +109,27 @@ class Ghosts:
     def find(self, directory: Identity, name: str, who: Owner) -> Ghost | None:
         """The ghost of that name, if `who` may use it."""
         ghost = self._all.get((directory, name))
-        return ghost if ghost and ghost.owner.includes(who) else None
+        return ghost if ghost and not ghost.taken and ghost.owner.includes(who) else None
 
     def take(self, ghost: Ghost) -> bool:
-        """Forget a ghost; False if another thread was faster."""
+        """Use a ghost up, unless `settle` says otherwise; False if another thread was faster."""
         with self._lock:
-            if self._all.get((ghost.directory, ghost.name)) is not ghost:
+            if ghost.taken or self._all.get((ghost.directory, ghost.name)) is not ghost:
                 return False
-            self._drop((ghost.directory, ghost.name))
+            ghost.taken = True
             return True
+
+    def settle(self, ghost: Ghost, used: bool) -> None:
+        """What has become of a ghost that was taken.
+
+        Args:
+            ghost: from `find`, and taken.
+            used: its program was told that the name is gone; else it will ask again.
+        """
+        with self._lock:
+            ghost.taken = False
+            if used and self._all.get((ghost.directory, ghost.name)) is ghost:
+                self._drop((ghost.directory, ghost.name))
 
     def _drop(self, key: tuple[Identity, str]) -> None:
         if self._all.pop(key, None):

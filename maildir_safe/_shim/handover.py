@@ -113,7 +113,10 @@ class Handover:
             return Result(error, "refused")
         if self._is_one_file(src_dir, src, dst_dir, dst):
             return Result(0, "reply lost")
-        if error not in REFUSALS or not self._may_rename(src_dir, src, dst_dir, error):
+        if error not in REFUSALS:
+            return Result(error, "refused")
+        error = self._why_not(src_dir, src, dst_dir, error)
+        if error:
             return Result(error, "refused")
         if self._exists(dst_dir, dst):
             return Result(errno.EEXIST, "refused")
@@ -164,17 +167,19 @@ class Handover:
             return error.errno or errno.EIO
         return 0
 
-    def _may_rename(self, src_dir: int, src: str, dst_dir: int, error: int) -> bool:
-        """Whether it is the mount that refuses links, and the source is a file that can be handed over."""
+    def _why_not(self, src_dir: int, src: str, dst_dir: int, error: int) -> int:
+        """0 if it is the mount that refuses links, and the source is a file that can be handed over."""
         try:
             found = self._fs.stat(src, src_dir)
+        except FileNotFoundError:
+            return errno.ENOENT  # most calls look for it first, but not all
         except OSError:
-            return False
+            return error
         if not stat.S_ISREG(found.st_mode):
-            return False
+            return error
         if error != errno.EPERM or self._owns(found.st_uid):
-            return True
-        return not self._mount_links(src_dir, dst_dir)  # or it is fs.protected_hardlinks
+            return 0
+        return error if self._mount_links(src_dir, dst_dir) else 0  # it may be fs.protected_hardlinks
 
     def _mount_links(self, src_dir: int, dst_dir: int) -> bool:
         """Whether the mount has links: asked once, with a file of our own."""
