@@ -172,6 +172,8 @@ class Answers:
             answer = errno.EIO
         finally:
             actor.close(places)
-        told = self._listener.pass_on(question) if answer is PASS_ON else self._listener.answer(question, answer)
+        told = (
+            self._listener.pass_on(question) if answer is PASS_ON else self._listener.answer(question, answer)
+        )
         if taken is not None:  # if a signal came between, the program will ask again
             self._ghosts.settle(taken, used=told and answer in (0, errno.ENOENT))

@@ -51,7 +51,7 @@ def test_a_directory_is_never_a_pair_with_itself() -> None:
 
 @pytest.mark.parametrize("bad", ["", "x", "x:", ":x", "a:a", "a/:a", "../a:b", "a:./b", "a//b:c", "*:*"])
 def test_pairs_that_make_no_sense(bad: str) -> None:
-    with pytest.raises(ValueError, match="pair|directory"):
+    with pytest.raises(ValueError, match=r"pair|directory"):
         Pairs((bad,))
 
 

@@ -82,9 +82,10 @@ def _getmail(box: Path, files: Path, port: int) -> str:  # noqa: ARG001
 
 
 def _snail(box: Path, files: Path, port: int) -> str:  # noqa: ARG001
+    quiet = ">/dev/null 2>&1"
     return (
         "for m in in/*; do echo 'From a@example.org Mon Nov 30 00:00:00 2026'; cat $m; echo; done > mbox;"
-        f" printf 'copy * maildir://{box}\\nexit\\n' | s-nail -n -R -# -S headline -f {files}/mbox >/dev/null 2>&1"
+        f" printf 'copy * maildir://{box}\\nexit\\n' | s-nail -n -R -# -S headline -f {files}/mbox {quiet}"
     )
 
 
@@ -98,7 +99,7 @@ def _mutt(command: str) -> Callable[[Path, Path, int], str]:
         body = "sed '1,/^$/d' \"$m\" | "
         subject = "$(sed -n 's/^Subject: //p' \"$m\")"
         run = f'{body}{command} -n -F {config} -s "{subject}" b@example.org'
-        return f'r=0; for m in in/*; do {run} >/dev/null 2>&1 || r=$?; done; exit $r'
+        return f"r=0; for m in in/*; do {run} >/dev/null 2>&1 || r=$?; done; exit $r"
 
     return script
 

@@ -1,4 +1,4 @@
-"""The shim on a mount that refuses links, loses replies, fails and hangs; and whatever is killed meanwhile."""
+"""The shim on a mount that refuses links, loses replies, fails and hangs; and what is killed meanwhile."""
 
 from __future__ import annotations
 
@@ -188,7 +188,7 @@ CALLS = ["link", "rename", "fsyncdir"]
 
 
 class TestKilled:
-    """Something is killed while the mount has a call of the shim's in hand, before or after it took effect."""
+    """Something is killed while the mount has a call of the shim's in hand, done or not done."""
 
     def _begin(
         self, mount: FaultMount, programs: str, call: str, done: bool

@@ -48,17 +48,17 @@ class UnderShim(Postfix):
         assert self._shim.wait(60) in (0, 128 + signal.SIGTERM)  # which is how `postfix stop` ends it
 
 
-def _virtual(base: Path, mount: FaultMount) -> tuple[str, str, Path]:
+def _virtual(mount: FaultMount) -> tuple[str, str, Path]:
     uid = pwd.getpwnam(MAIL_USER).pw_uid
     main = (
         f"virtual_mailbox_domains = example.org\nvirtual_mailbox_base = {mount.path}\n"
-        f"virtual_mailbox_maps = static:box/\nvirtual_uid_maps = static:{uid}\nvirtual_gid_maps = static:{uid}\n"
-        "virtual_minimum_uid = 1\n"
+        f"virtual_mailbox_maps = static:box/\nvirtual_uid_maps = static:{uid}\n"
+        f"virtual_gid_maps = static:{uid}\nvirtual_minimum_uid = 1\n"
     )
     return main, "virtual unix - n n - - virtual\n", mount.backing / "box"
 
 
-def _local(base: Path, mount: FaultMount) -> tuple[str, str, Path]:
+def _local(mount: FaultMount) -> tuple[str, str, Path]:
     main = f"mail_spool_directory = {mount.path}/\nlocal_recipient_maps =\n"
     return main.replace("mydestination =", ""), "", mount.backing / MAIL_USER
 
@@ -66,14 +66,16 @@ def _local(base: Path, mount: FaultMount) -> tuple[str, str, Path]:
 AGENTS = {"virtual": (_virtual, "bob@example.org"), "local": (_local, f"{MAIL_USER}@mx.example.net")}
 
 
-@pytest.mark.parametrize("error", [errno.EPERM, errno.EXDEV, errno.EIO, errno.EREMOTEIO], ids=errno.errorcode.get)
+@pytest.mark.parametrize(
+    "error", [errno.EPERM, errno.EXDEV, errno.EIO, errno.EREMOTEIO], ids=errno.errorcode.get
+)
 @pytest.mark.parametrize("agent", AGENTS)
 def test_postfix(agent: str, error: int, base: Path) -> None:
     make, recipient = AGENTS[agent]
     backing = owned(base / "backing")
     (base / "mount").mkdir()
     with FaultMount(backing, base / "mount") as mount:
-        main, master, box = make(base, mount)
+        main, master, box = make(mount)
         if agent == "local":
             main += "mydestination = mx.example.net\n"
             (base / "mount").chmod(0o755)
@@ -101,7 +103,7 @@ def test_postfix_without_the_shim(agent: str, base: Path) -> None:
     backing = owned(base / "backing")
     (base / "mount").mkdir()
     with FaultMount(backing, base / "mount") as mount:
-        main, master, box = make(base, mount)
+        main, master, box = make(mount)
         if agent == "local":
             main += "mydestination = mx.example.net\n"
         owned(box, MAIL_USER)
@@ -114,10 +116,12 @@ def test_postfix_without_the_shim(agent: str, base: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def nullmailer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def nullmailer() -> Iterator[Path]:
     """Debian's package, unpacked: it cannot be installed beside Postfix. Its nullmailer-queue is setuid mail."""
     with scratch() as path:
-        got = subprocess.run(["apt-get", "-q", "download", "nullmailer"], cwd=path, capture_output=True, check=False)
+        got = subprocess.run(
+            ["apt-get", "-q", "download", "nullmailer"], cwd=path, capture_output=True, check=False
+        )
         packages = list(path.glob("nullmailer_*.deb"))
         if got.returncode or not packages:
             pytest.skip("nullmailer cannot be downloaded")
@@ -146,7 +150,9 @@ def test_nullmailer_queue(error: int, shim: bool, nullmailer: Path, base: Path) 
         (base / "many").write_text(many)
         run = " ".join([*RUN, "--"]) if shim else ""
         command = ["unshare", "--mount", "sh", "-c", f"{place} && exec {run} sh {base}/many"]
-        done = subprocess.run(command, capture_output=True, check=False, env={**os.environ, "PYTHON": sys.executable})
+        done = subprocess.run(
+            command, capture_output=True, check=False, env={**os.environ, "PYTHON": sys.executable}
+        )
         queued = list((backing / "queue").iterdir())
         assert mount.fired("link")
         if shim:

@@ -45,7 +45,13 @@ def room(tmp_path: Path) -> Iterator[tuple[FaultMount, Path]]:
     backing = tmp_path / "backing"
     for part in ("tmp", "new", "cur"):
         (backing / "box" / part).mkdir(parents=True)
-    for path in (files, files / "in", backing, backing / "box", *(backing / "box" / p for p in ("tmp", "new", "cur"))):
+    for path in (
+        files,
+        files / "in",
+        backing,
+        backing / "box",
+        *(backing / "box" / p for p in ("tmp", "new", "cur")),
+    ):
         path.chmod(0o777)
     for number in range(1, COUNT + 1):
         (files / f"in/{number}").chmod(0o644)
@@ -55,7 +61,9 @@ def room(tmp_path: Path) -> Iterator[tuple[FaultMount, Path]]:
         yield mount, files
 
 
-def deliver(program: Program, mount: FaultMount, files: Path, shim: bool, options: tuple[str, ...] = ()) -> int:
+def deliver(
+    program: Program, mount: FaultMount, files: Path, shim: bool, options: tuple[str, ...] = ()
+) -> int:
     """Run it; its exit code."""
     box = mount.path / "box"
     with pop3([message(number) for number in range(1, COUNT + 1)]) as port:
@@ -64,7 +72,12 @@ def deliver(program: Program, mount: FaultMount, files: Path, shim: bool, option
         for path in files.iterdir():
             os.chown(path, 0 if program.root else NOBODY, 0 if program.root else NOBODY)
         words = [*RUN, *options, "--"] if shim else []
-        env = {"PATH": os.environ["PATH"] + ":/usr/sbin", "HOME": str(files), "LOGNAME": "nobody", "USER": "nobody"}
+        env = {
+            "PATH": os.environ["PATH"] + ":/usr/sbin",
+            "HOME": str(files),
+            "LOGNAME": "nobody",
+            "USER": "nobody",
+        }
         done = subprocess.run(
             [*words, *command(program, script)], env=env, capture_output=True, timeout=120, check=False
         )
@@ -78,17 +91,19 @@ def delivered(mount: FaultMount) -> dict[int, int]:
         for path in (mount.backing / "box" / part).iterdir():
             text = path.read_bytes().replace(b"\r\n", b"\n")
             number = int((re.search(rb"^Subject: message (\d+)$", text, re.MULTILINE) or [b"", b"-1"])[1])
-            whole = number > 0 and text.rstrip(b"\n").endswith(message(number).split(b"\n\n", 1)[1].rstrip(b"\n"))
+            whole = number > 0 and text.rstrip(b"\n").endswith(
+                message(number).split(b"\n\n", 1)[1].rstrip(b"\n")
+            )
             found[number if whole else -1] = found.get(number if whole else -1, 0) + 1
     return found
 
 
-ONCE = {number: 1 for number in range(1, COUNT + 1)}
+ONCE = dict.fromkeys(range(1, COUNT + 1), 1)
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=errno.errorcode.get)
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.name.replace(" ", "-"))
-def test_program(program: Program, error: int, room: tuple[FaultMount, Path], tmp_path: Path) -> None:
+def test_program(program: Program, error: int, room: tuple[FaultMount, Path]) -> None:
     need(program.command)
     mount, files = room
     mount.inject("link", error, name="box/*", times=None)

@@ -10,6 +10,7 @@ import errno
 import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -31,6 +32,7 @@ from shim_support import (
 
 pytestmark = pytest.mark.mounts
 NO = errno.EXDEV
+SETPRIV = "setpriv --reuid={0} --regid={0} --clear-groups"
 
 
 @pytest.fixture(scope="module")
@@ -181,7 +183,7 @@ def test_another_mount_namespace(programs: str, tmp_path: Path) -> None:
     """The caller's names are looked up where the caller is."""
     need("unshare")
     real, hidden = maildir(tmp_path / "real", ANN), maildir(tmp_path / "box", ANN)
-    script = f"mount --bind {real} {hidden} && exec setpriv --reuid={ANN} --regid={ANN} --clear-groups {programs} local {hidden}"
+    script = f"mount --bind {real} {hidden} && exec {SETPRIV.format(ANN)} {programs} local {hidden}"
     done = shimmed("unshare", "--mount", "sh", "-c", script, error=NO, options=("--trace",))
     assert done.returncode == 0, done.stderr
     assert b"renamed" in done.stderr
@@ -207,7 +209,7 @@ def test_setuid_programs_keep_their_privilege(programs: str, tmp_path: Path) -> 
     assert (queue / "todo" / number).stat().st_uid == BOB
 
 
-def _helpers_of(supervisor: int) -> list[int]:
+def _anns_helpers() -> list[int]:
     found = []
     for entry in os.listdir("/proc"):
         if entry.isdigit():
@@ -224,14 +226,15 @@ def _helpers_of(supervisor: int) -> list[int]:
 def test_a_users_helper_is_no_way_in_and_may_be_killed(programs: str, tmp_path: Path) -> None:
     box = maildir(tmp_path / "box", ANN)
     open_path(box)
-    script = f"echo x | {programs} local {box}; echo ready; read x; sleep 1; echo y | {programs} local {box}; echo $?"
+    one = f"{programs} local {box}"
+    script = f"echo x | {one}; echo ready; read x; sleep 1; echo y | {one}; echo $?"
     words = [*REFUSE, str(NO), *RUN, "--", *as_user(ANN, "sh", "-c", script)]
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as run:
         assert run.stdout is not None
         assert run.stdin is not None
         assert run.stdout.readline() == b"ready\n"
-        (helper,) = _helpers_of(run.pid)
-        spy = f"ls /proc/{helper}/fd; cat /proc/{helper}/mem; cat /proc/{helper}/environ; cat /proc/{helper}/maps"
+        (helper,) = _anns_helpers()
+        spy = f"cd /proc/{helper}; ls fd; cat mem; cat environ; cat maps"
         done = subprocess.run(as_user(ANN, "sh", "-c", spy), capture_output=True, check=False)
         assert done.stdout == b""
         assert done.stderr.count(b"Permission denied") == 4
@@ -253,17 +256,15 @@ def test_a_users_helper_is_no_way_in_and_may_be_killed(programs: str, tmp_path: 
 def test_a_user_cannot_stop_others_by_hanging(programs: str, tmp_path: Path) -> None:
     """Ann stops her helper in the middle; Bob's mail is delivered all the same."""
     ann, bob = maildir(tmp_path / "ann", ANN), maildir(tmp_path / "bob", BOB)
-    user = f"setpriv --reuid={ANN} --regid={ANN} --clear-groups"
-    script = (
-        f"echo x | {user} {programs} local {ann}; echo ready; read x; (echo x | {user} {programs} local {ann}) &"
-        f" sleep 0.5; echo y | setpriv --reuid={BOB} --regid={BOB} --clear-groups {programs} local {bob}; echo done; wait"
-    )
+    anns = f"echo x | {SETPRIV.format(ANN)} {programs} local {ann}"
+    bobs = f"echo y | {SETPRIV.format(BOB)} {programs} local {bob}"
+    script = f"{anns}; echo ready; read x; ({anns}) & sleep 0.5; {bobs}; echo done; wait"
     words = [*REFUSE, str(NO), *RUN, "--", "sh", "-c", script]
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as run:
         assert run.stdout is not None
         assert run.stdin is not None
         assert run.stdout.readline() == b"ready\n"
-        (helper,) = _helpers_of(run.pid)
+        (helper,) = _anns_helpers()
         os.kill(helper, signal.SIGSTOP)
         run.stdin.write(b"\n")
         run.stdin.close()
@@ -272,3 +273,28 @@ def test_a_user_cannot_stop_others_by_hanging(programs: str, tmp_path: Path) -> 
         os.kill(helper, signal.SIGCONT)
         run.wait(20)
         assert len(listing(ann / "new")) == 2
+
+
+MUTANTS = {
+    "the helper stays root": "helpers.become = lambda credentials, root: None",
+    "everybody is acted for by the supervisor itself": "caller.Credentials.key = lambda self: ()",
+    "capabilities in a user namespace are believed": "supervisor.Actors.hides_rights = lambda self, one: False",
+}
+"""What would let Ann move what she must not even see."""
+
+
+@pytest.mark.parametrize("mutant", MUTANTS)
+def test_a_mutant_gains_a_right(mutant: str, programs: str, tmp_path: Path) -> None:
+    """The tests above can fail: with one guard taken out, a file of Bob's is moved by Ann."""
+    box = maildir(tmp_path / "box", BOB)
+    put(box / "tmp/a", BOB)
+    wrap = ["unshare", "--user", "--map-root-user"] if "namespace" in mutant else []
+    code = (
+        "import sys\nfrom maildir_safe._shim import caller, helpers, supervisor\n"
+        f"{MUTANTS[mutant]}\nfrom maildir_safe._cli import main\nsys.exit(main(sys.argv[1:]))"
+    )
+    command = as_user(ANN, *wrap, programs, "names", str(box / "tmp/a"), str(box / "new/a"))
+    words = [*REFUSE, str(NO), sys.executable, "-c", code, "run", "--", *command]
+    done = subprocess.run(words, capture_output=True, timeout=60, check=False)
+    assert done.stdout.split()[0] == b"0", (done.stdout, done.stderr)
+    assert listing(box / "new") == ["a"]
