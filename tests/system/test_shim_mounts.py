@@ -1,4 +1,4 @@
-"""Unmodified programs under the shim on real mounts that refuse links; mounts.py tells how to choose others."""
+"""Unmodified programs under the shim on real mounts that refuse links; which, mounts.py tells."""
 
 from __future__ import annotations
 

@@ -117,7 +117,7 @@ def test_postfix_without_the_shim(agent: str, base: Path) -> None:
 
 @pytest.fixture(scope="module")
 def nullmailer() -> Iterator[Path]:
-    """Debian's package, unpacked: it cannot be installed beside Postfix. Its nullmailer-queue is setuid mail."""
+    """Debian's package, unpacked, since it cannot be installed beside Postfix; set-user-ID mail."""
     with scratch() as path:
         got = subprocess.run(
             ["apt-get", "-q", "download", "nullmailer"], cwd=path, capture_output=True, check=False

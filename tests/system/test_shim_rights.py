@@ -278,7 +278,10 @@ def test_a_user_cannot_stop_others_by_hanging(programs: str, tmp_path: Path) -> 
 MUTANTS = {
     "the helper stays root": "helpers.become = lambda credentials, root: None",
     "everybody is acted for by the supervisor itself": "caller.Credentials.key = lambda self: ()",
-    "capabilities in a user namespace are believed": "supervisor.Actors.hides_rights = lambda self, one: False",
+    "capabilities in a user namespace are believed": (
+        "supervisor.Actors.hides_rights = lambda self, one: setattr("
+        "one.credentials, 'capabilities', one.credentials.capabilities & self._me.credentials.capabilities)"
+    ),
 }
 """What would let Ann move what she must not even see."""
 
