@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import MESSAGE, RUN, listing, names_of, refused
+from shim_cases import MESSAGE, RUN, listing, names_of, refused
 
 REFUSALS = [
     errno.EXDEV, errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.ENOSYS,

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import HERE, MESSAGE, listing
+from shim_cases import HERE, MESSAGE, listing
 
 COUNT = 150
 # the launcher itself, to switch off what Linux 5.19 and later do against interruptions
