@@ -59,11 +59,29 @@ def main(words: list[str] | None = None) -> int:
     """
     if words is not None:
         return _run(words)
+    if sys.argv[1:2] == ["deliver"]:
+        hold_signals()
+        code = _run(sys.argv[1:])
+        _close_stdout()
+        os._exit(code)  # taking the interpreter down step by step costs a delivery a tenth of its time
     code = _run(sys.argv[1:])
     _close_stdout()
-    if sys.argv[1:2] == ["deliver"]:
-        os._exit(code)  # taking the interpreter down step by step costs a delivery a tenth of its time
     return code
+
+
+def hold_signals() -> None:
+    """Keep back what would end this process: a mail server bounces mail when its command dies of a signal.
+
+    `deliver` lets them in while it can answer with 75. What has been decided is then told.
+    """
+    import _signal  # type: ignore[import-not-found]  # `signal` costs a tenth of the start-up
+
+    while True:
+        try:
+            _signal.pthread_sigmask(_signal.SIG_BLOCK, (_signal.SIGTERM, _signal.SIGHUP, _signal.SIGINT))
+            return
+        except KeyboardInterrupt:  # the last one that was let in
+            continue
 
 
 def _run(words: list[str]) -> int:
