@@ -11,12 +11,7 @@ from pathlib import Path
 import pytest
 
 from maildir_safe import Maildir
-<<<<<<< HEAD
-from maildir_safe._cli import main
 from maildir_safe._fs.posix import OsFileSystem
-=======
-from maildir_safe._fs import OsFileSystem
->>>>>>> maildir
 
 MAIL = b"Subject: hello\n\nworld\n"
 
