@@ -56,7 +56,8 @@ from mailbox import (  # so that one import is to be changed, and no other
 )
 from typing import Any, BinaryIO, TypeVar
 
-from maildir_safe._fs import FileSystem, OsFileSystem
+from maildir_safe._fs import FileSystem
+from maildir_safe._fs.posix import OsFileSystem
 from maildir_safe._handoff.rename import close_quietly
 from maildir_safe._maildir.directories import make, subdirectories
 from maildir_safe._maildir.message_store import Message as Found

@@ -6,8 +6,10 @@ import errno
 import os.path
 import stat
 
+from maildir_safe._fs.quirks import quirks
 from maildir_safe._handoff.group_commit import DirectorySync
 from maildir_safe._handoff.rename import close_quietly, remove_quietly
+from maildir_safe._handoff.small_files import make_directory
 from maildir_safe._maildir.conflict import in_conflict, unusable
 from maildir_safe._names import with_flags
 from maildir_safe.errors import NotAMaildir
@@ -20,9 +22,6 @@ if TYPE_CHECKING:
 
 SUBDIRS = ("tmp", "new", "cur")  # tmp/ first: see `OpenDirectories`
 _NOT_THE_NAME = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ESTALE}
-CLIENT_ONLY = {"coda", "fuse.rclone"}  # their fsync promises nothing beyond this client (FACTS.md)
-# one try of `:` and smbnetfs loses its connection, so that everything on it is EIO for three seconds
-_COLON_NOT_TO_BE_TRIED = {"fuse.smbnetfs"}
 
 
 class OpenDirectories:
@@ -71,7 +70,7 @@ class OpenDirectories:
     @property
     def durability(self) -> str:
         """The best that the mount can promise, as one of `receipt.DURABILITY_LEVELS`."""
-        return "client" if self.fstype in CLIENT_ONLY else "full"
+        return quirks(self.fstype).durability
 
 
 def _complaint(fs: FileSystem, where: str, name: str, root: int | None, error: OSError) -> str:
@@ -176,10 +175,7 @@ def _make_in(fs: FileSystem, above: int, name: str, subdirs: Sequence[str], file
 
 def _fill(fs: FileSystem, root: int, subdirs: Sequence[str], files: Sequence[str]) -> None:
     for subdir in subdirs:
-        try:
-            fs.mkdir(subdir, root)
-        except FileExistsError:
-            pass  # made by another at the same time, or by us: NFS says so after a lost reply
+        close_quietly(fs, make_directory(fs, subdir, root))
     for name in files:
         try:
             close_quietly(fs, fs.create(name, root))
@@ -227,7 +223,7 @@ def find_separator(fs: FileSystem, tmp: int, fstype: str) -> str:
     Raises:
         OSError: the mount refuses both, or cannot be written to at all.
     """
-    if fstype in _COLON_NOT_TO_BE_TRIED:
+    if not quirks(fstype).colon:
         return ";"
     stem = ".separator." + fs.random(8).hex()
     try:

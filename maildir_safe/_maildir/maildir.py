@@ -10,7 +10,7 @@ from maildir_safe._delivery.job import DeliveryJob
 from maildir_safe._delivery.pipeline import DeliveryPipeline
 from maildir_safe._delivery.receipt import DURABILITY_LEVELS, PartialDelivery, Receipt
 from maildir_safe._delivery.trace_headers import trace_headers
-from maildir_safe._fs import OsFileSystem
+from maildir_safe._fs.posix import OsFileSystem
 from maildir_safe._handoff.rename import RESOLVE_TIMEOUT, Handoff
 from maildir_safe._maildir.directories import make
 from maildir_safe._maildir.earlier import find_earlier

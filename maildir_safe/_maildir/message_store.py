@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import stat
 
+from maildir_safe._fs.quirks import quirks
 from maildir_safe._handoff.listing import stable_listing
 from maildir_safe._handoff.rename import DONE, GONE, UNKNOWN, close_quietly
 from maildir_safe._maildir.conflict import unusable
@@ -242,7 +243,7 @@ class MessageStore:
         if target is dirs:
             self._known[split(name)[0]] = Message(subdir, name)
         try:
-            if dirs.fstype == "btrfs" and dirs.fd(message.subdir) != target.fd(subdir):
+            if quirks(dirs.fstype).old_names_return and dirs.fd(message.subdir) != target.fd(subdir):
                 # else a crash may leave both names (tests/crash/test_disk_replay.py)
                 dirs.sync[message.subdir].sync()
             target.sync[subdir].sync()

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from maildir_safe import NotAMaildir, TemporaryError, UnknownOutcome, mailbox as drop_in
-from maildir_safe._fs import OsFileSystem
+from maildir_safe._fs.posix import OsFileSystem
 from maildir_safe._maildir import maildir
 from maildir_safe.mailbox import Maildir
 

@@ -117,12 +117,12 @@ def sweep_by_atime(patch: Patch) -> None:
 
 def sweep_by_the_local_clock(patch: Patch) -> None:
     """the janitor compares the server's times with its own host's clock"""
-    patch.setattr(janitor, "_server_time", lambda fs, _: fs.time_ns() / 1e9)
+    patch.setattr(janitor, "server_time", lambda fs, _: fs.time_ns() / 1e9)
 
 
 def sweep_everything(patch: Patch) -> None:
     """the janitor takes what is in tmp/, whatever its age"""
-    patch.setattr(janitor, "_server_time", lambda *_: float("inf"))
+    patch.setattr(janitor, "server_time", lambda *_: float("inf"))
 
 
 def new_before_tmp(patch: Patch) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from maildir_safe import Maildir
-from maildir_safe._fs import OsFileSystem
+from maildir_safe._fs.posix import OsFileSystem
 
 MAIL = b"Subject: hello\n\nworld\n"
 

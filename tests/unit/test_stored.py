@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from maildir_safe._cli import main
-from maildir_safe._fs import Mount, OsFileSystem
+from maildir_safe._fs import Mount
+from maildir_safe._fs.posix import OsFileSystem
 from maildir_safe._fs.stored_options import place, stored
 from maildir_safe._maildir.maildir import Maildir
 from maildir_safe._names import STORED

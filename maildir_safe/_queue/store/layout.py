@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from math import ceil
 
+from maildir_safe._fs.quirks import quirks
 from maildir_safe._fs.stored_options import place, stored
 from maildir_safe._handoff.group_commit import DirectorySync
 from maildir_safe._handoff.rename import close_quietly
@@ -17,13 +18,6 @@ if TYPE_CHECKING:
 
 DIRECTORIES = ("tmp", "pending", "claimed", "alive", "fenced", "notes", "hold", "failed", "corrupt")
 _SHELVES = ("notes", "hold", "failed", "corrupt")
-
-NOT_SHARED = {"coda", "fuse.s3fs", "fuse.smbnetfs"}
-"""Where two hosts may both win a rename of the same file, or be told so (FACTS.md section 1; s3fs copies;
-smbnetfs: docs/filesystems.md)."""
-
-HIDDEN_FOR = {"nfs": 30, "nfs4": 30, "fuse.sshfs": 20, "cifs": 5, "fuse.rclone": 5, "afs": 5}
-"""Seconds that one client may not see what another did (FACTS.md section 1), if no probe has measured it."""
 
 LEASE = 300
 
@@ -74,12 +68,12 @@ class Layout:
     @property
     def shareable(self) -> bool:
         """Whether several hosts can work a spool together on this mount, as far as is known."""
-        return self.fstype not in NOT_SHARED and "shared" not in self._known
+        return quirks(self.fstype).shared and "shared" not in self._known
 
     @property
     def shortest_lease(self) -> int:
         """In seconds: three times what the mount hides of other hosts' changes."""
-        hidden: float = self._known.get("hidden_for", HIDDEN_FOR.get(self.fstype, 0))
+        hidden: float = self._known.get("hidden_for", quirks(self.fstype).hidden_for)
         return ceil(3 * hidden)
 
     def shared_lease(self, lease: int | None) -> int:

@@ -14,7 +14,7 @@ from collections import OrderedDict
 from maildir_safe import Maildir
 from maildir_safe._delivery.content import gap
 from maildir_safe._delivery.trace_headers import delivered_to
-from maildir_safe._fs import OsFileSystem
+from maildir_safe._fs.posix import OsFileSystem
 from maildir_safe._smtp.protocol import replies
 from maildir_safe._smtp.protocol.replies import Refused
 from maildir_safe.errors import MaildirSafeError
