@@ -123,7 +123,6 @@ class Answers:
         bases: list[int] = []
         try:
             caller = callers.Caller(question.tid)
-            owner = self._owner(caller)
             wanted: list[tuple[int | None, str]] = []
             for (dir_fd, _), path in zip(call.paths, paths, strict=True):
                 if not path.startswith("/"):
@@ -134,7 +133,7 @@ class Answers:
                 if actor is None or not self._listener.valid(question):
                     self._listener.pass_on(question)
                 else:
-                    self._act(question, call, actor, actor.open(wanted), owner, caller)
+                    self._act(question, call, actor, actor.open(wanted), caller)
         except (OSError, ValueError, KeyError):
             self._listener.pass_on(question)
         finally:
@@ -156,18 +155,22 @@ class Answers:
 
     def _act(
         self, question: Question, call: Call, actor: Actor | Helper, places: list[Place],
-        owner: Owner, caller: Caller,
+        caller: Caller,
     ) -> None:  # fmt: skip
         """From here on something may have been done, so that the kernel must not run the call again."""
         taken = None
+
+        def who() -> Owner:
+            return self._owner(caller)
+
         try:
             if call.kind == UNLINK:
-                answer, taken = self._decisions.unlink(actor, places[0], owner, caller.tgid)
+                answer, taken = self._decisions.unlink(actor, places[0], who, caller.tgid)
             elif call.kind == LINK:
-                answer = self._decisions.link(actor, places[0], places[1], owner, caller.tgid)
+                answer = self._decisions.link(actor, places[0], places[1], who, caller.tgid)
             else:
                 noreplace = bool(call.flags & RENAME_NOREPLACE)
-                answer = self._decisions.rename(actor, places[0], places[1], noreplace, owner, caller.tgid)
+                answer = self._decisions.rename(actor, places[0], places[1], noreplace, who, caller.tgid)
         except (OSError, ValueError):
             answer = errno.EIO
         finally:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import errno
 
-from maildir_safe._shim.ghosts import Ghost, Ghosts, Owner
+from maildir_safe._shim.ghosts import Ghost, Ghosts
 from maildir_safe._shim.pairs import Pairs, private
 from maildir_safe._shim.report import Event
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from maildir_safe._shim.actor import Actor, Place
+    from maildir_safe._shim.ghosts import Owner
     from maildir_safe._shim.helpers import Helper
     from maildir_safe._shim.report import Report
 
@@ -26,7 +29,7 @@ _OTHER_REFUSALS = frozenset({errno.EACCES, errno.EMLINK, errno.EIO, errno.EREMOT
 
 
 class Decisions:
-    """Decides calls.
+    """Decides calls. `who` tells whose call it is; it is only asked where that matters, since it is slow.
 
     Args:
         pairs: which directories are hand-offs.
@@ -45,7 +48,7 @@ class Decisions:
         self._durable = durable
         self._check = check
 
-    def link(self, actor: Actor | Helper, src: Place, dst: Place, owner: Owner, pid: int) -> int | None:
+    def link(self, actor: Actor | Helper, src: Place, dst: Place, who: Callable[[], Owner], pid: int) -> int | None:
         """A link: its errno, 0, or `PASS_ON`."""
         pair = None if src.identity == dst.identity else self._pairs.match(src.path, dst.path)
         if pair is None:
@@ -60,12 +63,12 @@ class Decisions:
             return self._translate(actor, src, dst, pid, pair)
         result = actor.hand_over(src, dst, private(pair), self._durable)
         if result.error == errno.ENOENT:
-            ghost = self._ghosts.find(src.identity, src.name, owner)
+            ghost = self._ghosts.find(src.identity, src.name, who())
             if ghost and ghost.target == (dst.identity, dst.name):  # asked again after a signal
                 return ghost.error
         if result.moved:
             target = (dst.identity, dst.name)
-            self._ghosts.add(Ghost(src.identity, src.name, owner, target, result.error, result.aside))
+            self._ghosts.add(Ghost(src.identity, src.name, who(), target, result.error, result.aside))
         if result.refusal:
             self._report.tell(Event(pid, src, dst, result.how, result.refusal, pair, result.error))
         return result.error
@@ -78,13 +81,13 @@ class Decisions:
         return errno.EXDEV
 
     def unlink(
-        self, actor: Actor | Helper, place: Place, owner: Owner, pid: int
+        self, actor: Actor | Helper, place: Place, who: Callable[[], Owner], pid: int
     ) -> tuple[int | None, Ghost | None]:
         """An unlink: its errno, 0 or `PASS_ON`; and the ghost that was taken for it, to be settled.
 
         It is never swallowed: if the name is there, it is a file, and that is removed.
         """
-        ghost = self._ghosts.find(place.identity, place.name, owner)
+        ghost = self._ghosts.find(place.identity, place.name, who())
         if ghost is None:
             return PASS_ON, None
         error = actor.unlink(place)
@@ -108,7 +111,7 @@ class Decisions:
         return 0 if error == errno.ENOENT else error
 
     def rename(
-        self, actor: Actor | Helper, src: Place, dst: Place, noreplace: bool, owner: Owner, pid: int
+        self, actor: Actor | Helper, src: Place, dst: Place, noreplace: bool, who: Callable[[], Owner], pid: int
     ) -> int | None:
         """A rename by the program itself, when hand-offs shall be durable: its errno, 0 or `PASS_ON`."""
         pair = None if src.identity == dst.identity else self._pairs.match(src.path, dst.path)
@@ -117,10 +120,10 @@ class Decisions:
         error = actor.rename(src, dst, noreplace)
         target = (dst.identity, dst.name)
         if error == errno.ENOENT:
-            ghost = self._ghosts.find(src.identity, src.name, owner)
+            ghost = self._ghosts.find(src.identity, src.name, who())
             if ghost and ghost.renamed and ghost.target == target:  # asked again after a signal
                 return ghost.error
         if error in (0, errno.EIO):
-            self._ghosts.add(Ghost(src.identity, src.name, owner, target, error, renamed=True))
+            self._ghosts.add(Ghost(src.identity, src.name, who(), target, error, renamed=True))
         self._report.tell(Event(pid, src, dst, "made durable", None, pair, error))
         return error

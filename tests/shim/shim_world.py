@@ -88,7 +88,7 @@ class Shimmed:
         except OSError as error:
             return error.errno or errno.EIO
         try:
-            answer = self.decisions.link(self.actor, *places, self.owner, self.pid)
+            answer = self.decisions.link(self.actor, *places, lambda: self.owner, self.pid)
             if answer is PASS_ON:
                 answer = self.actor.link(*places)
         except OSError:
@@ -104,7 +104,7 @@ class Shimmed:
         except OSError as error:
             return error.errno or errno.EIO
         try:
-            answer, ghost = self.decisions.unlink(self.actor, places[0], self.owner, self.pid)
+            answer, ghost = self.decisions.unlink(self.actor, places[0], lambda: self.owner, self.pid)
             if answer is PASS_ON:
                 answer = self.actor.unlink(places[0])
             if ghost is not None:
