@@ -85,7 +85,7 @@ def in_words(report: ProbeReport) -> str:
     lines.append("")
     for check in report.checks:
         sign, colour = _SIGNS[check.result]
-        lines.append(f"{paint(sign, colour)}  {check.name:<32} {check.evidence}")
+        lines.append(f"{paint(sign, colour)}  {check.label:<32} {check.evidence}")
         if check.remedy:
             lines.append(f"      {'':<32} -> {check.remedy}")
     lines.append(

@@ -75,12 +75,12 @@ def check_mount(mount: Mount) -> Iterator[Check]:
     yield Check("mount", OK, where, value=mount.fstype)
     if mount.fstype in _TYPES:
         result, evidence, remedy = _TYPES[mount.fstype]
-        yield Check("known of this type", result, evidence, remedy, mount.fstype)
+        yield Check("known-type", result, evidence, remedy, mount.fstype)
     options = set(mount.options.split(","))
     family = "nfs" if mount.fstype.startswith("nfs") else mount.fstype
     for option, remedy in _OPTIONS.get(family, {}).items():
         if option in options:
-            yield Check(f"option {option}", NOTE, f"mounted with {option}", remedy, option)
+            yield Check(f"option-{option}", NOTE, f"mounted with {option}", remedy, option)
     if family == "nfs":
         yield from _nfs_caches(options)
 
@@ -89,12 +89,12 @@ def _nfs_caches(options: set[str]) -> Iterator[Check]:
     """How long this client may believe what it knows; the kernel names only what is not the default."""
     if not options & {"lookupcache=pos", "lookupcache=none", "noac"}:
         text = "a name that was looked up too early stays absent for 30 s: lookupcache=positive"
-        yield Check("option lookupcache", NOTE, "absent names are remembered (the default)", text, "all")
+        yield Check("option-lookupcache", NOTE, "absent names are remembered (the default)", text, "all")
     for option in sorted(options):
         name, _, seconds = option.partition("=")
         if name in ("actimeo", "acdirmax", "acregmax") and float(seconds) > 60:
             text = "changes of other hosts are seen later: lower it on shared queues"
-            yield Check(f"option {option}", NOTE, f"mounted with {option}", text, option)
+            yield Check(f"option-{option}", NOTE, f"mounted with {option}", text, option)
 
 
 def check_copies(room: ProbeDirectory) -> Iterator[Check]:
@@ -110,4 +110,4 @@ def check_copies(room: ProbeDirectory) -> Iterator[Check]:
         f"{copies}{': two servers that lose each other may disagree, and mail is then read as empty' * split}"
     )
     remedy = "use an arbiter or replica 3" if split else ""
-    yield Check("copies of a file", NOTE if split else OK, text, remedy, copies)
+    yield Check("copies", NOTE if split else OK, text, remedy, copies)

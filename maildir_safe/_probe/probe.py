@@ -109,7 +109,7 @@ def _two(
         other.leave()
     except OSError as error:
         text = f"could not be tried: {error}"
-        report.checks.append(Check("second mount", BAD, text, "is it the same export?"))
+        report.checks.append(Check("second-mount", BAD, text, "is it the same export?"))
 
 
 def _hosts(
@@ -124,26 +124,26 @@ def _hosts(
         meeting.leave()
     except OSError as error:
         report.checks.append(
-            Check("other host", BAD, f"could not be tried: {error}", "a new token, both hosts")
+            Check("other-host", BAD, f"could not be tried: {error}", "a new token, both hosts")
         )
 
 
 def _judge(report: ProbeReport) -> None:
     """One verdict from all facts, and the options that follow from them."""
     facts = report.facts
-    if facts.get("':' in a name", "ok") != "ok":
+    if facts.get("name-colon", "ok") != "ok":
         report.use["separator"] = ";"
-    if facts.get("rename across directories") == "EXDEV" or report.fstype == "coda":
+    if facts.get("rename-across") == "EXDEV" or report.fstype == "coda":
         report.use["staging"] = "new"
-    race = next((check for check in report.checks if check.name == "rename race"), None)
+    race = next((check for check in report.checks if check.id == "rename-race"), None)
     if report.fstype in _NOT_SHARED or (race is not None and race.result == BAD):
         report.use["shared"] = False
     if report.hidden_for is not None and 3 * report.hidden_for > _LEASE:
         report.use["lease"] = ceil(3 * report.hidden_for)
-    bad = [check for check in report.checks if check.result == BAD and check.name != "rename race"]
-    report.reasons = [f"{check.name}: {check.evidence}" for check in report.checks if check.result == BAD]
+    bad = [check for check in report.checks if check.result == BAD and check.id != "rename-race"]
+    report.reasons = [f"{check.label}: {check.evidence}" for check in report.checks if check.result == BAD]
     report.reasons += [
-        f"{check.name}: {check.evidence}" for check in report.checks if check.result == NOTE and check.remedy
+        f"{check.label}: {check.evidence}" for check in report.checks if check.result == NOTE and check.remedy
     ]
     if bad or report.fstype in _WEAK:
         report.verdict = UNSAFE

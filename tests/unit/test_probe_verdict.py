@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,7 @@ import pytest
 import maildir_safe._probe.probe as probing
 from maildir_safe._fs import OsFileSystem
 from maildir_safe._probe.probe import probe
+from maildir_safe._probe.report import LABELS, ProbeReport
 from maildir_safe._probe.two_mounts import RENAME_ROUNDS
 
 
@@ -29,7 +31,7 @@ class EmptiesDirectories(OsFileSystem):
 def test_a_local_directory_is_safe_and_left_as_it_was(tmp_path: Path) -> None:
     report = probe(str(tmp_path))
     assert report.verdict == "SAFE", report.reasons
-    assert report.facts["rename of a directory"] == "ok"
+    assert report.facts["rename-directory"] == "ok"
     assert os.listdir(tmp_path) == []
 
 
@@ -39,7 +41,7 @@ def test_directories_that_lose_what_they_hold_are_unsafe(
     monkeypatch.setattr(probing, "OsFileSystem", EmptiesDirectories)
     report = probe(str(tmp_path))
     assert report.verdict == "UNSAFE"
-    assert report.facts["rename of a directory"] == "empties it"
+    assert report.facts["rename-directory"] == "empties it"
     assert any("EMPTY" in reason for reason in report.reasons)
     assert os.listdir(tmp_path) == []
 
@@ -49,8 +51,8 @@ def test_two_hosts_with_one_token_race_each_other(tmp_path: Path) -> None:
         one, two = pool.map(lambda _: probe(str(tmp_path), token="t1"), range(2))
     for report in (one, two):
         assert report.verdict == "SAFE", report.reasons
-        assert report.facts["O_EXCL race"] == 0
-        race = report.facts["rename race"]
+        assert report.facts["exclusive-race"] == 0
+        race = report.facts["rename-race"]
         assert (race["one"], race["both"], race["none"], race["not once"]) == (RENAME_ROUNDS, 0, 0, 0)
     assert os.listdir(tmp_path) == []
 
@@ -66,3 +68,32 @@ def test_a_host_that_stays_alone_says_so(tmp_path: Path, monkeypatch: pytest.Mon
 def test_a_token_is_no_path(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="letters and digits"):
         probe(str(tmp_path), token="../x")
+
+
+def test_a_label_may_be_reworded_and_the_verdict_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The label "':' in a name" was the key of the verdict once."""
+
+    class NoColon(OsFileSystem):
+        def create(self, name: str, dir_fd: int) -> int:
+            if ":" in name:
+                raise OSError(errno.EINVAL, "no colon")
+            return super().create(name, dir_fd)
+
+    monkeypatch.setattr(probing, "OsFileSystem", NoColon)
+    before = probe(str(tmp_path))
+    for ident in LABELS:
+        monkeypatch.setitem(LABELS, ident, "reworded")
+    after = probe(str(tmp_path))
+    assert (
+        (before.verdict, before.use)
+        == (after.verdict, after.use)
+        == ("SAFE WITH OPTIONS", {"separator": ";"})
+    )
+    assert {check.label for check in after.checks} == {"reworded"}
+
+
+def test_every_check_has_a_label(tmp_path: Path) -> None:
+    report: ProbeReport = probe(str(tmp_path), second=str(tmp_path))
+    assert [check.id for check in report.checks if check.id not in LABELS] == []

@@ -195,7 +195,7 @@ def test_a_probe_stores_what_it_found_and_replaces_what_was_there(fs: OneMount) 
     report = probe(str(fs.root))
     report.use = {"separator": ";", "shared": False}
     report.checks.append(Check("visibility", "ok", "", value=2.5))
-    report.checks.append(Check("negative cache", "ok", "", value=7.5))
+    report.checks.append(Check("negative-cache", "ok", "", value=7.5))
     store(report)
     assert report.saved == str(fs.root / STORED)
     assert read(fs) == {"separator": ";", "shared": False, "hidden_for": 7.5}
