@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from maildir_safe._fs import FileSystem
     from maildir_safe._queue.store.item import Item
 
-_BUFFER = 1 << 16
+_BUFFER = 1 << 14
 
 
 class Damaged(ValueError):
