@@ -6,8 +6,6 @@ import logging
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from maildir_safe._delivery.content import chunks
-from maildir_safe._delivery.job import DeliveryJob
 from maildir_safe._queue.store import envelope
 from maildir_safe._queue.store.item_file import Damaged, open_item, read_whole
 from maildir_safe._queue.store.states import DELIVERED, FAILED, OWED, check_transitions
@@ -146,9 +144,7 @@ class Claim:
             return
         file = self._open()
         try:
-            job = DeliveryJob(chunks(file))
-            job.final = self.item.maildir_name
-            maildir._pipeline.deliver(job)
+            maildir.deliver_as(file, self.item.maildir_name)
         finally:
             file.close()
         self.record_outcome(after)
@@ -245,7 +241,7 @@ class Claim:
 
     def _into(self, maildir: Maildir) -> bool:
         try:
-            delivered = self._spool.deliver(self._lease, self.item, maildir._open())
+            delivered = self._spool.deliver(self._lease, self.item, maildir.directories())
         except Damaged as reason:
             raise self._to_corrupt(str(reason)) from None
         if delivered:

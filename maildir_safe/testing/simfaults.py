@@ -25,10 +25,10 @@ REPEATED_BY_KERNEL = frozenset(
 )  # fmt: skip
 """Calls with a name that Linux makes once more, by itself, after ESTALE."""
 
-REPEATED_BY_PYTHON = frozenset(
-    {"open_dir", "create", "open", "read", "write", "fsync", "fsync_dir", "fstat", "chmod"}
-)
-"""Calls that CPython makes again, by itself, for as long as they say EINTR (PEP 475)."""
+REPEATED_BY_PYTHON = frozenset({"open_dir", "create", "open", "read", "write", "fstat", "chmod"})
+"""Calls that CPython makes again, by itself, for as long as they say EINTR (PEP 475).
+
+Not fsync: the seam calls that without CPython (`maildir_safe._fs.fsync`)."""
 
 
 @dataclass(frozen=True, slots=True)

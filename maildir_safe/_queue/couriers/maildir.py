@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from maildir_safe._delivery.status import RecipientStatus
-from maildir_safe._fs import OsFileSystem
+from maildir_safe._fs.posix import OsFileSystem
 from maildir_safe._handoff.rename import close_quietly
 from maildir_safe._mailboxes import Mailboxes
 from maildir_safe.errors import LeaseLost, MaildirSafeError, NotAMaildir, PermanentError

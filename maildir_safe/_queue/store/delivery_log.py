@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from maildir_safe._delivery.status import RecipientStatus, one_line
 from maildir_safe._handoff.rename import close_quietly, remove_quietly
+from maildir_safe._handoff.small_files import write_all
 from maildir_safe.errors import storage_error
 
 if TYPE_CHECKING:
@@ -75,8 +76,7 @@ class DeliveryLog:
             fs.unlink(name, dir_fd=dir_fd)
             fd = fs.create(name, dir_fd)
         try:
-            while data:
-                data = data[fs.write(fd, data) :]
+            write_all(fs, fd, data)
             if durable:
                 fs.fsync(fd)
         finally:

@@ -36,6 +36,7 @@ from __future__ import annotations
 import errno
 import logging
 
+from maildir_safe._fs.quirks import quirks
 from maildir_safe._handoff.rename import DONE, GONE, UNKNOWN, Handoff, Outcome, remove_quietly
 from maildir_safe._queue.store.bucket import NOW, period
 from maildir_safe._queue.store.item import Item, parse
@@ -173,7 +174,7 @@ class Spool:
         if outcome.error is not None:
             lease.renew()  # its name is the same whoever delivers it, so it may be there by another's hand
         try:
-            if self._layout.fstype == "btrfs":
+            if quirks(self._layout.fstype).old_names_return:
                 lease.sync.sync()  # see DirectorySync
             maildir.sync["new"].sync()
         except OSError as error:
