@@ -1,4 +1,4 @@
-"""What `maildir_safe` exports: every name of `__all__` is there, is loaded when it is asked for, and no other."""
+"""Each name of `maildir_safe.__all__` is there and is loaded when it is asked for; no other is public."""
 
 from __future__ import annotations
 
