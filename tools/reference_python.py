@@ -107,7 +107,8 @@ def _method(method: Function, owner: str) -> str:
     else:
         signature = _signature(method, method.name)
     title = owner if method.name == "__call__" else f"{owner}.{method.name}"
-    return f"\n#### {title}{' as a call' * (title == owner)}\n\n```python\n{signature}\n```\n\n{_documented(method)}"
+    title += " as a call" * (title == owner)
+    return f"\n#### {title}\n\n```python\n{signature}\n```\n\n{_documented(method)}"
 
 
 def _signature(node: Function, name: str) -> str:

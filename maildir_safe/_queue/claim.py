@@ -38,7 +38,7 @@ class Claim:
       again, or let go of the object: then the item returns to the queue.
 
     Attributes:
-        item: what its name says: id, size, jobs.
+        item: what its name says: id, size, a state for each recipient.
     """
 
     __slots__ = ("_delivery_log", "_envelope", "_fs", "_lease", "_lock", "_over", "_spool", "item")
@@ -173,7 +173,7 @@ class Claim:
         pending/. Neither: to failed/.
 
         Args:
-            states: a job for each recipient (`maildir_safe._queue.store.item`).
+            states: a letter for each recipient (`maildir_safe._queue.store.item`).
             delay: seconds before those who are still owed it are tried again, and this counts as
                 a try; None: when they would have been, and it does not.
             note: what was answered; kept before the item moves, durably when a recipient failed.

@@ -7,7 +7,7 @@
 The id is that of a Maildir's unique name, and id and size together are the name that the message
 gets in a Maildir. `gen` rises whenever the item goes back to pending/, so that no path is ever used
 twice: the path is the fencing token (ARCHITECTURE.md, "The queue"). With 50 recipients a name is
-under 143 bytes, the shortest limit measured (securefs, FACTS.md section 1), and it means the same
+under 143 bytes, the shortest limit measured (securefs), and it means the same
 where upper and lower case are one (SMB, vfat).
 """
 
