@@ -8,7 +8,7 @@ import signal
 import sys
 
 from maildir_safe._queue.queue import Queue
-from maildir_safe._queue.store.layout import LEASE
+from maildir_safe._queue.store.mount_rules import LEASE
 from maildir_safe._queue.worker import Worker
 
 TYPE_CHECKING = False

@@ -19,7 +19,8 @@ from maildir_safe._queue.store import envelope
 from maildir_safe._queue.store.bucket import NOW, period
 from maildir_safe._queue.store.delivery_log import DeliveryLog
 from maildir_safe._queue.store.item import ItemIds
-from maildir_safe._queue.store.layout import LEASE, Layout
+from maildir_safe._queue.store.layout import Layout
+from maildir_safe._queue.store.mount_rules import LEASE, MountRules
 from maildir_safe._queue.store.spool import Spool
 from maildir_safe._queue.store.states import OWED
 from maildir_safe._queue.store.writer import PutJob, SpoolWriter
@@ -279,12 +280,17 @@ class Queue(QueueAdmin):
 
     # Inside: everything that belongs to the directories as they are open now
 
+    def _check_mount(self) -> None:
+        MountRules.for_new(self.fs, self.path).shared_lease(self._lease_asked_for)
+
     def _open(self, create: bool) -> None:
         fs = self.fs
+        if create and self._shared:
+            self._check_mount()  # a refused queue leaves no directory behind
         layout = Layout(fs, self.path, create)
         host = host_token(os.uname().nodename)
         asked_for = self._lease_asked_for
-        self._lease_seconds = layout.shared_lease(asked_for) if self._shared else asked_for or LEASE
+        self._lease_seconds = layout.rules.shared_lease(asked_for) if self._shared else asked_for or LEASE
         shard = f"{host}-{fs.random(4).hex()}"
         self._layout = layout
         self._writer = SpoolWriter(fs, layout, shard, ItemIds(fs, host), self._require, self._resolve_timeout)

@@ -16,7 +16,6 @@ from maildir_safe._check.fsck import SpoolCheck
 from maildir_safe._check.fsck_maildir import MaildirCheck
 from maildir_safe._cli import main
 from maildir_safe._fs.quirks import Quirks
-from maildir_safe._queue.store import layout
 from maildir_safe.errors import TemporaryError
 
 MESSAGE = b"Subject: hello\n\nbody\n"
@@ -106,7 +105,7 @@ def test_what_is_no_spool_is_not_made_one(tmp_path: Path, capsys: pytest.Capture
 
 
 def test_a_mount_that_hosts_cannot_share_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(layout, "quirks", lambda _: Quirks(shared=False))
+    monkeypatch.setattr("maildir_safe._queue.store.mount_rules.quirks", lambda _: Quirks(shared=False))
     with pytest.raises(TemporaryError, match="shared=False"):
         Queue(tmp_path / "s")
     alone, other = Queue(tmp_path / "s", shared=False), Queue(tmp_path / "s", shared=False)
