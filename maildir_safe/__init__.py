@@ -20,7 +20,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "Maildir": "maildir_safe._maildir.maildir",
     "Message": "maildir_safe._maildir.message_store",
-    "PartialDelivery": "maildir_safe._delivery.receipt",
+    "PartialDelivery": "maildir_safe._delivery.partial",
     "Receipt": "maildir_safe._delivery.receipt",
     "LeaseLost": "maildir_safe.errors",
     "MaildirSafeError": "maildir_safe.errors",
@@ -34,7 +34,8 @@ _HOMES = {
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from maildir_safe._delivery.receipt import PartialDelivery as PartialDelivery, Receipt as Receipt
+    from maildir_safe._delivery.partial import PartialDelivery as PartialDelivery
+    from maildir_safe._delivery.receipt import Receipt as Receipt
     from maildir_safe._maildir.maildir import Maildir as Maildir
     from maildir_safe._maildir.message_store import Message as Message
     from maildir_safe._queue.queue import Queue as Queue
