@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 VERBS = {
     "deliver": "put the message on standard input into a Maildir; for mail servers",
+    "run": "run a program that needs hard links, where there are none",
     "serve": "take mail by SMTP and LMTP and store it in Maildirs",
     "ls": "list the messages of a Maildir",
     "show": "print a message",
@@ -87,7 +88,7 @@ def _run(words: list[str]) -> int:
     verb = words[0] if words else ""
     if verb in ("-h", "--help", "--version"):
         return _about(verb)
-    if verb == "deliver" or verb not in VERBS:
+    if verb in ("deliver", "run") or verb not in VERBS:
         return _for_mail_servers(verb, words[1:])
     return _for_people(verb, words[1:])
 
@@ -109,11 +110,15 @@ def _overview() -> str:
 
 def _for_mail_servers(verb: str, words: list[str]) -> int:
     try:
-        if verb != "deliver":
+        if verb not in ("deliver", "run"):
             if not verb:
                 print(_overview(), file=sys.stderr)
                 return TEMPORARY
             return _refuse("4.3.5", f"maildir-safe has no verb {verb!r}; 'maildir-safe --help' lists them")
+        if verb == "run":
+            from maildir_safe._cli import run
+
+            return run.main(words)
         from maildir_safe._cli import deliver
 
         return deliver.main(words)

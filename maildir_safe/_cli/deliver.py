@@ -40,7 +40,7 @@ above it exists. Silent and exit 0 once the message is as durable as the mount c
 Exit codes: 0 delivered; 75 not delivered, try again later (whatever is wrong with the storage,
 the configuration or these words); 65 the message itself is refused (it loops, or an address
 holds control characters). Why is said on standard error as '4.3.1 write ...: No space left'.
-Configurations for mail servers: docs/mta.md
+Configurations for mail servers: docs/howto/mail-servers.md
 """
 
 _OPTIONS = {

@@ -59,7 +59,7 @@ def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]
 def test_every_verb_has_its_module() -> None:
     for verb, what in VERBS.items():
         module = import_module(f"maildir_safe._cli.{verb}")
-        assert callable(module.main if verb == "deliver" else module.run)
+        assert callable(module.main if verb in ("deliver", "run") else module.run)
         assert what
 
 
@@ -74,7 +74,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(capsys, "--version") == (0, f"maildir-safe {__version__}\n", "")
 
 
-@pytest.mark.parametrize("verb", [verb for verb in VERBS if verb != "deliver"])
+@pytest.mark.parametrize("verb", [verb for verb in VERBS if verb not in ("deliver", "run")])
 def test_help_of_each_verb(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit_:
         main([verb, "--help"])
