@@ -27,14 +27,14 @@ _HOMES = {
     "MaildirSafeError": "maildir_safe.errors",
     "Message": "maildir_safe._maildir.message_store",
     "NotAMaildir": "maildir_safe.errors",
-    "PartialDelivery": "maildir_safe._maildir.maildir",
+    "PartialDelivery": "maildir_safe._delivery.receipt",
     "PartialPut": "maildir_safe._queue.queue",
     "PermanentError": "maildir_safe.errors",
     "Queue": "maildir_safe._queue.queue",
     "QueueEntry": "maildir_safe._queue.admin",
     "QuotaExceeded": "maildir_safe.errors",
     "Receipt": "maildir_safe._delivery.receipt",
-    "RecipientStatus": "maildir_safe._queue.couriers.courier",
+    "RecipientStatus": "maildir_safe._delivery.status",
     "Schedule": "maildir_safe._queue.schedule",
     "SmtpCourier": "maildir_safe._queue.couriers.smtp",
     "TemporaryError": "maildir_safe.errors",
@@ -44,12 +44,13 @@ _HOMES = {
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from maildir_safe._delivery.receipt import Receipt
-    from maildir_safe._maildir.maildir import Maildir, PartialDelivery
+    from maildir_safe._delivery.receipt import PartialDelivery, Receipt
+    from maildir_safe._delivery.status import RecipientStatus
+    from maildir_safe._maildir.maildir import Maildir
     from maildir_safe._maildir.message_store import Message
     from maildir_safe._queue.admin import QueueEntry
     from maildir_safe._queue.claim import Claim
-    from maildir_safe._queue.couriers.courier import Courier, DeliveryRequest, RecipientStatus
+    from maildir_safe._queue.couriers.courier import Courier, DeliveryRequest
     from maildir_safe._queue.couriers.maildir import MaildirCourier
     from maildir_safe._queue.couriers.smtp import SmtpCourier
     from maildir_safe._queue.queue import PartialPut, Queue
