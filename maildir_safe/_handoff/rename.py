@@ -1,6 +1,6 @@
 """The heart: hand a file over by rename(), and find out what happened when the reply is unclear.
 
-Two rules make every outcome decidable (ARCHITECTURE.md, "The hand-off"):
+Two rules make every outcome decidable (ARCHITECTURE.md, "The handoff"):
 
 * **A destination name is used once.** So "it is there" means "my rename happened", and a late
   retransmission can hit nothing.
@@ -20,7 +20,7 @@ After an error from rename, look (both directories opened afresh and listed), th
 
 A name counts as absent only if neither a fresh listing nor a look-up shows it: NFS look-ups are
 answered from a negative cache for 30 s, and ext4 leaves names out of listings of a directory that
-changes meanwhile (docs/reference/file-systems.md, "Listings"). An ENOENT from rename itself is the
+changes meanwhile (FACTS.md section 1; DESIGN.md section 6). An ENOENT from rename itself is the
 server's word and outranks a cached "present".
 
 fsync of the destination directory is not done here; it is owed by the caller, after the rename.
@@ -193,8 +193,7 @@ class Handoff:
     def withdraw(self, src_dir: int, src: str, refused: Outcome, keep_as: str | None = None) -> Outcome:
         """Make sure that a refused rename cannot happen later: take its source away.
 
-        A request that a soft mount has given up may still be executed
-        (docs/reference/file-systems.md, "Lost replies and absent servers").
+        A request that a soft mount has given up may still be executed (FACTS.md, "Server down").
 
         Args:
             src_dir, src: the private file, in a directory by descriptor.
@@ -266,8 +265,7 @@ class Handoff:
     def _look(self, src_dir: int, src: str, dst_dir: int, dst: str) -> tuple[bool, bool | None] | None:
         """Whether source and destination are there; None if looking fails, or its directory is gone.
 
-        The source's directory first: on Coda tmp/ must be resolved before new/
-        (docs/reference/file-systems.md, "Coda").
+        The source's directory first: on Coda tmp/ must be resolved before new/ (FACTS.md, "Coda").
         """
         try:
             there = self._present(src_dir, src)
