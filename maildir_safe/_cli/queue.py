@@ -7,6 +7,7 @@ import sys
 import time
 from typing import Any
 
+from maildir_safe._cli import USAGE
 from maildir_safe._cli.output import bytes_text, print_json, visible
 from maildir_safe._queue.queue import Queue, QueueEntry
 from maildir_safe._queue.store.envelope import groups
@@ -64,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
         return 1
     except ValueError as error:
         print(f"maildir-safe queue: {error}", file=sys.stderr)
-        return 2
+        return USAGE
 
 
 def _put(args: argparse.Namespace) -> int:

@@ -7,6 +7,7 @@ import logging
 import signal
 import sys
 
+from maildir_safe._cli import USAGE
 from maildir_safe._queue.queue import Queue
 from maildir_safe._queue.store.mount_rules import LEASE
 from maildir_safe._queue.worker import Worker
@@ -42,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Work until SIGTERM or SIGINT; 2 if the arguments make no sense."""
+    """Work until SIGTERM or SIGINT; 64 if the arguments make no sense."""
     logging.basicConfig(
         level=logging.INFO if args.verbose else logging.WARNING,
         format="%(asctime)s %(levelname)s %(message)s",
@@ -53,12 +54,12 @@ def run(args: argparse.Namespace) -> int:
         bounces = make_courier(args.bounces_to) if args.bounces_to else None
     except ValueError as error:
         print(f"maildir-safe work: {error}", file=sys.stderr)
-        return 2
+        return USAGE
     try:
         opened = Queue(args.spool, create=False, lease=args.lease, shared=not args.alone)
     except ValueError as error:
         print(f"maildir-safe work: {error}", file=sys.stderr)
-        return 2
+        return USAGE
     with opened as queue:
         worker = Worker(
             queue,

@@ -99,7 +99,7 @@ def test_put_says_what_mail_servers_understand(
 def test_what_is_no_spool_is_not_made_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["queue", "ls", str(tmp_path)]) == 75
     assert main(["work", str(tmp_path), "--to", "maildir:/x"]) == 75
-    assert main(["work", str(tmp_path), "--to", "ftp://x"]) == 2
+    assert main(["work", str(tmp_path), "--to", "ftp://x"]) == 64
     assert "not a spool" in capsys.readouterr().err
     assert os.listdir(tmp_path) == []
 
