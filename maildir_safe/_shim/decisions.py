@@ -48,7 +48,9 @@ class Decisions:
         self._durable = durable
         self._check = check
 
-    def link(self, actor: Actor | Helper, src: Place, dst: Place, who: Callable[[], Owner], pid: int) -> int | None:
+    def link(
+        self, actor: Actor | Helper, src: Place, dst: Place, who: Callable[[], Owner], pid: int
+    ) -> int | None:
         """A link: its errno, 0, or `PASS_ON`."""
         pair = None if src.identity == dst.identity else self._pairs.match(src.path, dst.path)
         if pair is None:
@@ -111,7 +113,13 @@ class Decisions:
         return 0 if error == errno.ENOENT else error
 
     def rename(
-        self, actor: Actor | Helper, src: Place, dst: Place, noreplace: bool, who: Callable[[], Owner], pid: int
+        self,
+        actor: Actor | Helper,
+        src: Place,
+        dst: Place,
+        noreplace: bool,
+        who: Callable[[], Owner],
+        pid: int,
     ) -> int | None:
         """A rename by the program itself, when hand-offs shall be durable: its errno, 0 or `PASS_ON`."""
         pair = None if src.identity == dst.identity else self._pairs.match(src.path, dst.path)
