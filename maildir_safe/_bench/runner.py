@@ -20,7 +20,7 @@ from maildir_safe._bench.network import calls_per_message
 from maildir_safe._bench.queueing import Cycle
 from maildir_safe._bench.stats import spread, summary
 from maildir_safe._delivery.receipt import STEPS, Receipt
-from maildir_safe._fs import OsFileSystem
+from maildir_safe._fs.posix import OsFileSystem
 from maildir_safe._maildir.maildir import Maildir
 from maildir_safe.errors import MaildirSafeError
 
@@ -177,7 +177,8 @@ class Rounds:
             _round(path, one, self._seconds)
         except (OSError, MaildirSafeError) as error:
             one.error = str(error)
-        gc.collect()  # else what is removed may still be open, on which davfs2 stumbles (docs/filesystems.md)
+        # else what is removed may still be open, on which davfs2 stumbles (docs/reference/file-systems.md)
+        gc.collect()
         shutil.rmtree(path, ignore_errors=True)
         one.longest = max(one.longest, time.perf_counter() - start)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 
-from maildir_safe._fs import OsFileSystem
+from maildir_safe._fs.posix import OsFileSystem
 from maildir_safe._handoff.group_commit import DirectorySync
 from maildir_safe._shim.handover import Handover, Result
 

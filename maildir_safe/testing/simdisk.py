@@ -22,7 +22,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from maildir_safe.testing.simcrash import Change, Choice, Mode, contents_after, outcomes, patched
@@ -169,14 +169,14 @@ class Disk:
         self._change((dst_dir, dst, node.ino))
 
     def rename(self, src_dir: int, src: str, dst_dir: int, dst: str, replace: bool = True) -> None:
-        """Move a name, over an existing one if `replace`; ENOENT, EEXIST, ENOTEMPTY."""
+        """Move a name, over an existing one if `replace`; ENOENT, EEXIST, ENOTEMPTY, EISDIR, ENOTDIR."""
         node = self.lookup(src_dir, src)
         target = self.directory(dst_dir)
         old = target.entries.get(self.spelled(target, dst))
         if old is not None and not replace:
             raise fail(errno.EEXIST, dst)
-        if old is not None and self.nodes[old].entries:
-            raise fail(errno.ENOTEMPTY, dst)
+        if old is not None:
+            self._replaceable(node, self.nodes[old], dst)
         src = self.spelled(self.nodes[src_dir], src)
         if old == node.ino and (src_dir, src) != (dst_dir, dst):
             return  # POSIX: two names of one file, and nothing happens
@@ -184,6 +184,13 @@ class Disk:
             self._change((dst_dir, self.spelled(target, dst), None))
         if (src_dir, src) != (dst_dir, dst):
             self._change((dst_dir, dst, node.ino), (src_dir, src, None))
+
+    def _replaceable(self, node: Node, old: Node, name: str) -> None:
+        """A directory replaces an empty directory only, and anything else no directory."""
+        if (node.kind == stat.S_IFDIR) != (old.kind == stat.S_IFDIR):
+            raise fail(errno.EISDIR if old.kind == stat.S_IFDIR else errno.ENOTDIR, name)
+        if old.entries:
+            raise fail(errno.ENOTEMPTY, name)
 
     def unlink(self, parent: int, name: str) -> None:
         """Remove a file's name; ENOENT, EISDIR."""
@@ -204,6 +211,24 @@ class Disk:
         if node.entries:
             raise fail(errno.ENOTEMPTY, name)
         self.detach(parent, name)
+
+    def put_over(self, parent: int, name: str, new_ino: Callable[[], int], empty: bool) -> None:
+        """Cover a directory by another one, durable at once: empty, or with a copy of all that it holds.
+
+        What was there keeps its links, for those who hold it open.
+        """
+        old = self.lookup(parent, name)
+        self._cover(parent, name, old, new_ino, empty)
+
+    def _cover(self, parent: int, name: str, old: Node, new_ino: Callable[[], int], empty: bool) -> None:
+        ino = new_ino()
+        node = self.nodes[ino] = old.copy()
+        node.ino, node.links = ino, 1
+        node.entries, node.disk_entries = {}, {}
+        for entries in (self.nodes[parent].entries, self.nodes[parent].disk_entries):
+            entries[name] = ino
+        for child, child_ino in old.entries.items() if not empty else ():
+            self._cover(ino, child, self.nodes[child_ino], new_ino, empty)
 
     # -- contents -------------------------------------------------------------------------
 
@@ -317,11 +342,16 @@ class Disk:
                 self.nodes[child].links += 1
         self.nodes = {ino: self.nodes[ino] for ino in reached}
 
-    def files(self, ino: int = ROOT, path: str = "") -> Iterator[tuple[str, bytes]]:
-        """Path and contents of every file that can be reached, in order of creation."""
+    def names(self, ino: int = ROOT, path: str = "") -> Iterator[tuple[str, int]]:
+        """Path and number of every file that can be reached; in a directory in order of creation."""
         for name, child in self.nodes[ino].entries.items():
-            node = self.nodes[child]
-            if node.kind == stat.S_IFDIR:
-                yield from self.files(child, f"{path}/{name}")
-            elif node.kind == stat.S_IFREG:
-                yield f"{path}/{name}", node.data
+            kind = self.nodes[child].kind
+            if kind == stat.S_IFDIR:
+                yield from self.names(child, f"{path}/{name}")
+            elif kind == stat.S_IFREG:
+                yield f"{path}/{name}", child
+
+    def files(self) -> Iterator[tuple[str, bytes]]:
+        """Path and contents of every file that can be reached, in the order of `names`."""
+        for path, ino in self.names():
+            yield path, self.nodes[ino].data

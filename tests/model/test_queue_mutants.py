@@ -19,6 +19,7 @@ from maildir_safe._queue.store.item import Item
 from maildir_safe._queue.store.lease import Lease, lease_seconds
 from maildir_safe._queue.store.lease_monitor import LeaseMonitor, _heartbeats
 from maildir_safe._queue.store.spool import Spool
+from maildir_safe._queue.store.sweeper import Sweeper
 from maildir_safe._queue.worker import Worker
 from maildir_safe.errors import LeaseLost
 from maildir_safe.testing.simfs import Fault
@@ -31,7 +32,7 @@ from tests.model import (
 from tests.model.queue_world import LEASE, Actor, Ledger, new_server, reckon
 from tests.model.test_queue_hosts import Scene, StandsStill
 
-PROOF = Path(__file__).parents[2] / "docs" / "proof.md"
+PAGE = Path(__file__).parents[2] / "docs/development/mutants.md"
 
 pytestmark = pytest.mark.usefixtures("collect_between_runs_only")
 collect_between_runs_only = hosts.collect_between_runs_only
@@ -159,13 +160,13 @@ def absent_heartbeat_is_death(patch: Patch) -> None:
 
 def marker_goes_first(patch: Patch) -> None:
     """The fence marker lies in claimed/<W>, and so has to go before the directory can."""
-    original = Spool._empty
+    original = Sweeper._empty
 
-    def empty(self: Spool, worker: str, dir_fd: int) -> int:
+    def empty(self: Sweeper, worker: str, dir_fd: int) -> int:
         self._fs.unlink(worker, dir_fd=self._layout.fd["fenced"])
         return original(self, worker, dir_fd)
 
-    patch.setattr(Spool, "_empty", empty)
+    patch.setattr(Sweeper, "_empty", empty)
 
 
 def absent_item_is_done(patch: Patch) -> None:
@@ -368,7 +369,7 @@ MUTANTS = [
 
 
 def table() -> str:
-    """The mutants and what kills them, as a table for docs/proof.md."""
+    """The mutants and what kills them, as a table for docs/development/mutants.md."""
     rows = [f"| {m.name} | `{_scenario(m.check)}` | {m.shows} |" for m in MUTANTS]
     return "\n".join(["| mutant of the queue | killed by | what goes wrong |", "|---|---|---|", *rows])
 
@@ -386,5 +387,7 @@ def test_a_mutant_is_caught(mutant: Mutant, monkeypatch: Patch) -> None:
 
 
 def test_the_published_table_is_current(record_property: Callable[[str, object], None]) -> None:
-    assert table() in PROOF.read_text(), "docs/proof.md is old: paste what `table()` gives"
-    record_property("note", f"mutants of the queue: {len(MUTANTS)} of {len(MUTANTS)} killed (docs/proof.md)")
+    assert table() in PAGE.read_text(), "docs/development/mutants.md is old: paste what `table()` gives"
+    record_property(
+        "note", f"mutants of the queue: {len(MUTANTS)} of {len(MUTANTS)} killed (docs/development/mutants.md)"
+    )

@@ -61,10 +61,11 @@ def test_a_lost_reply_is_one_copy_and_reported_as_delivered(error: int) -> None:
     assert lab.in_tmp() == []
 
 
-@pytest.mark.parametrize("error", [errno.EIO, errno.ETIMEDOUT, errno.ESTALE])
-def test_a_rename_that_did_not_happen_is_repeated(error: int) -> None:
+@pytest.mark.parametrize(("error", "renames"), [(errno.EIO, 2), (errno.ETIMEDOUT, 2), (errno.ESTALE, 1)])
+def test_a_rename_that_did_not_happen_is_repeated(error: int, renames: int) -> None:
+    """After ESTALE by the kernel itself, which looks the directories up again."""
     lab = Lab(Fault("rename", error))
-    assert lab.maildir.deliver(MAIL).renames == 2
+    assert lab.maildir.deliver(MAIL).renames == renames
     assert lab.found() == [MAIL]
 
 
@@ -210,7 +211,7 @@ def test_another_id_is_another_message() -> None:
 
 
 def test_tmp_and_new_on_two_file_systems_deliver_all_the_same() -> None:
-    """mergerfs with tmp/ and new/ on different branches: rename gives EXDEV (FACTS.md)."""
+    """mergerfs with tmp/ and new/ on different branches: rename gives EXDEV."""
     lab = Lab(Fault("rename", errno.EXDEV, match="/m/new/", times=1))
     receipt = lab.maildir.deliver(MAIL)
     assert receipt.durability == "full"

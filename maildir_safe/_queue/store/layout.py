@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
+import errno
+import os.path
 from math import ceil
+from typing import TYPE_CHECKING
 
-from maildir_safe._fs.stored_options import place, stored
+from maildir_safe._fs.quirks import quirks
+from maildir_safe._fs.stored_options import stored_options
 from maildir_safe._handoff.group_commit import DirectorySync
 from maildir_safe._handoff.rename import close_quietly
 from maildir_safe._maildir.directories import make
 from maildir_safe._queue.store.hashed_directory import HashedDirectory
 from maildir_safe.errors import TemporaryError, storage_error
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from maildir_safe._fs import FileSystem
 
 DIRECTORIES = ("tmp", "pending", "claimed", "alive", "fenced", "notes", "hold", "failed", "corrupt")
 _SHELVES = ("notes", "hold", "failed", "corrupt")
-
-NOT_SHARED = {"coda", "fuse.s3fs", "fuse.smbnetfs"}
-"""Where two hosts may both win a rename of the same file, or be told so (FACTS.md section 1; s3fs copies;
-smbnetfs: docs/filesystems.md)."""
-
-HIDDEN_FOR = {"nfs": 30, "nfs4": 30, "fuse.sshfs": 20, "cifs": 5, "fuse.rclone": 5, "afs": 5}
-"""Seconds that one client may not see what another did (FACTS.md section 1), if no probe has measured it."""
 
 LEASE = 300
 
@@ -61,7 +57,7 @@ class Layout:
             raise storage_error(f"{path}: not a spool that can be used", error) from error
         self.mount = fs.mount(self.fd["pending"])
         self.fstype = self.mount.fstype
-        self._known = stored(fs, self.mount)
+        self._known, self._stored_in = stored_options(fs, os.path.abspath(path), self.mount)
         self.sync = {name: DirectorySync(fs, fd, self.fstype) for name, fd in self.fd.items()}
         self.hashed = {
             name: HashedDirectory(fs, self.fd[name], self.sync[name], self.fstype) for name in _SHELVES
@@ -71,15 +67,44 @@ class Layout:
         for fd in self.fd.values():
             close_quietly(self._fs, fd)
 
+    def is_detached(self) -> bool:
+        """Whether the path leads elsewhere now than to what is held open: it was mounted anew, or replaced.
+
+        Raises:
+            TemporaryError: nobody can tell; the path may lead nowhere.
+        """
+        fs = self._fs
+        try:
+            held = _identity(fs, self.root)
+        except OSError as error:
+            if error.errno == errno.ESTALE:
+                return True
+            raise storage_error(f"look at {self.path}", error) from error
+        try:
+            now = self._looked_up()
+            if now == held:
+                return False
+            # where inode numbers are made up at each look, they tell nothing
+            return now[0] != held[0] or now == self._looked_up()
+        except OSError as error:
+            raise storage_error(f"open {self.path}", error) from error
+
+    def _looked_up(self) -> tuple[int, int]:
+        fd = self._fs.open_dir(self.path)
+        try:
+            return _identity(self._fs, fd)
+        finally:
+            close_quietly(self._fs, fd)
+
     @property
     def shareable(self) -> bool:
         """Whether several hosts can work a spool together on this mount, as far as is known."""
-        return self.fstype not in NOT_SHARED and "shared" not in self._known
+        return quirks(self.fstype).shared and "shared" not in self._known
 
     @property
     def shortest_lease(self) -> int:
         """In seconds: three times what the mount hides of other hosts' changes."""
-        hidden: float = self._known.get("hidden_for", HIDDEN_FOR.get(self.fstype, 0))
+        hidden: float = self._known.get("hidden_for", quirks(self.fstype).hidden_for)
         return ceil(3 * hidden)
 
     def shared_lease(self, lease: int | None) -> int:
@@ -98,7 +123,7 @@ class Layout:
             ValueError: the lease is shorter than three times what the mount hides.
         """
         if not self.shareable:
-            why = f", says {place(self.mount)}" if "shared" in self._known else ""
+            why = f", says {self._stored_in}" if "shared" in self._known else ""
             raise TemporaryError(
                 f"{self.path}: on this {self.fstype} two hosts can win the same rename{why}, so they must "
                 "not share a spool's items. Run every host with shared=False (--alone): each works what it "
@@ -108,8 +133,13 @@ class Layout:
         if lease is None:
             return max(LEASE, least)
         if lease < least:
-            where = f" ({place(self.mount)})" if "hidden_for" in self._known else ""
+            where = f" ({self._stored_in})" if "hidden_for" in self._known else ""
             raise ValueError(
                 f"{self.path}: on this {self.fstype} a lease is {least} seconds at least, not {lease}{where}"
             )
         return lease
+
+
+def _identity(fs: FileSystem, fd: int) -> tuple[int, int]:
+    found = fs.fstat(fd)
+    return found.st_dev, found.st_ino

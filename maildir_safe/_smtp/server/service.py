@@ -8,7 +8,7 @@ import pathlib
 import sys
 
 from maildir_safe import Maildir
-from maildir_safe._fs import OsFileSystem
+from maildir_safe._fs.posix import OsFileSystem
 from maildir_safe._maildir.directories import OpenDirectories
 from maildir_safe._queue.queue import Queue
 from maildir_safe._smtp.backends import retention
@@ -151,9 +151,8 @@ class Service:
             from maildir_safe._web.app import serve_page
 
             addresses = [*self.smtp_addresses, *self.lmtp_addresses]
-            work.append(
-                serve_page(Maildir(settings.maildir, create=False), self._web, addresses, self._counters)
-            )
+            inbox = Maildir(settings.maildir, create=False)
+            work.append(serve_page(inbox, self._web, addresses, self._counters, settings.web_hosts))
         if settings.keep is not None or settings.keep_days is not None:
             seconds = None if settings.keep_days is None else settings.keep_days * _DAY
             maildir = Maildir(settings.maildir, create=False)
