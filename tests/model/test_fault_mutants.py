@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from maildir_safe._queue.store.item_file import ItemFile
 
 from maildir_safe._check.fsck import SpoolCheck
 from maildir_safe._fs.posix import OsFileSystem
@@ -22,6 +21,7 @@ from maildir_safe._handoff.rename import Handoff
 from maildir_safe._mailboxes import Mailboxes
 from maildir_safe._queue.claim import Claim
 from maildir_safe._queue.schedule import Schedule
+from maildir_safe._queue.store.item_file import ItemFile
 from maildir_safe._queue.store.layout import Layout
 from maildir_safe._queue.store.scanner import Scanner
 from maildir_safe._queue.worker import Worker
