@@ -14,7 +14,7 @@ from maildir_safe._queue.store.bucket import parse as parse_bucket
 from maildir_safe._queue.store.item import Item, parse
 from maildir_safe._queue.store.item_file import Damaged, open_item
 from maildir_safe._queue.store.states import BOUNCED, FAILED, ITEM_STATES, OWED, ItemState
-from maildir_safe.errors import TemporaryError, storage_error
+from maildir_safe.errors import PermanentError, TemporaryError, storage_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -152,7 +152,8 @@ class QueueAdmin:
 
         Raises:
             KeyError: there is no such item.
-            TemporaryError: a worker has it, storage fails, or the item is still damaged.
+            TemporaryError: a worker has it, or storage fails.
+            PermanentError: it is in corrupt/, and it is damaged.
         """
 
         def due_now(dir_fd: int, item: Item) -> bool:
@@ -188,11 +189,11 @@ class QueueAdmin:
             raise TemporaryError(f"{listed.item.id}: it has just been moved by another; try again")
 
     def _check(self, listed: QueueEntry) -> None:
-        """Raises TemporaryError: an item that was put into corrupt/ is damaged, or cannot be read now."""
+        """Raises PermanentError: an item in corrupt/ is damaged. TemporaryError: it cannot be read now."""
         try:
             self._at(listed, lambda dir_fd: self._read_envelope(dir_fd, listed.item))
         except (Damaged, envelope.Unreadable) as reason:
-            raise TemporaryError(f"{listed.item.id} is damaged: {reason}") from None
+            raise PermanentError(f"{listed.item.id} is damaged: {reason}") from None
         except OSError as error:
             raise storage_error(f"read {listed.path}", error) from error
 

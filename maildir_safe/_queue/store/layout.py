@@ -54,6 +54,8 @@ class Layout:
             for name in DIRECTORIES:
                 self.fd[name] = fs.open_dir(name, self.root)
         except OSError as error:
+            if error.errno == errno.ENOENT and not self.fd:
+                raise TemporaryError(f"{path}: there is no spool yet; the first put makes one") from error
             raise storage_error(f"{path}: not a spool that can be used", error) from error
         self.mount = fs.mount(self.fd["pending"])
         self.fstype = self.mount.fstype
