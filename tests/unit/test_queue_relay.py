@@ -33,9 +33,7 @@ def codes(statuses: dict[str, RecipientStatus]) -> set[int]:
     return {status.code for status in statuses.values()}
 
 
-@pytest.mark.parametrize(
-    "go", ["250 ok", "200 ok", "220 me", "221 bye", "251 yes", "334 go", "355 go", "go"]
-)
+@pytest.mark.parametrize("go", ["250 ok", "200 ok", "220 me", "221 bye", "251 yes", "334 go", "355 go", "go"])
 def test_only_354_means_go(servers: list[Server], go: str) -> None:
     """It caught items that were removed after a server had answered DATA with 250 and had taken no body."""
     server, statuses = ask(servers, {"DATA": go})
@@ -70,9 +68,7 @@ def test_a_reply_that_is_given_twice_is_counted_for_nobody(
 
 
 @pytest.mark.parametrize("verb", ["MAIL", "RCPT TO:<a"])
-def test_a_refusal_of_another_command_bounces_nothing(
-    servers: list[Server], verb: str
-) -> None:
+def test_a_refusal_of_another_command_bounces_nothing(servers: list[Server], verb: str) -> None:
     _, statuses = ask(servers, {verb: "250 ok\r\n550 5.1.1 late"})
     assert codes(statuses) == {451}
 
