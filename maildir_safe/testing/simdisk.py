@@ -342,11 +342,16 @@ class Disk:
                 self.nodes[child].links += 1
         self.nodes = {ino: self.nodes[ino] for ino in reached}
 
-    def files(self, ino: int = ROOT, path: str = "") -> Iterator[tuple[str, bytes]]:
-        """Path and contents of every file that can be reached, in order of creation."""
+    def names(self, ino: int = ROOT, path: str = "") -> Iterator[tuple[str, int]]:
+        """Path and number of every file that can be reached; in a directory in order of creation."""
         for name, child in self.nodes[ino].entries.items():
-            node = self.nodes[child]
-            if node.kind == stat.S_IFDIR:
-                yield from self.files(child, f"{path}/{name}")
-            elif node.kind == stat.S_IFREG:
-                yield f"{path}/{name}", node.data
+            kind = self.nodes[child].kind
+            if kind == stat.S_IFDIR:
+                yield from self.names(child, f"{path}/{name}")
+            elif kind == stat.S_IFREG:
+                yield f"{path}/{name}", child
+
+    def files(self) -> Iterator[tuple[str, bytes]]:
+        """Path and contents of every file that can be reached, in the order of `names`."""
+        for path, ino in self.names():
+            yield path, self.nodes[ino].data

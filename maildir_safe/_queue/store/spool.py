@@ -200,7 +200,7 @@ class Spool:
         """Return an item to pending/.
 
         Args:
-            after: what it then is (`Item.returned`). Changed jobs are made durable.
+            after: what it then is (`Item.returned`). Changed states are made durable.
 
         Raises:
             LeaseLost: fenced; it was returned as it had been. UnknownOutcome: returned or not.
