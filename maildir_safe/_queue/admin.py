@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from maildir_safe._handoff.group_commit import UNSUPPORTED
 from maildir_safe._handoff.rename import close_quietly
 from maildir_safe._queue.store import envelope
 from maildir_safe._queue.store.bucket import parse as parse_bucket
@@ -225,6 +226,16 @@ class QueueAdmin:
             return act(dir_fd)
         finally:
             close_quietly(self.fs, dir_fd)
+
+    def _make_durable(self, listed: QueueEntry) -> None:
+        """Make an item durable where it is; one that has moved since was made so by who moved it."""
+        try:
+            self._at(listed, self.fs.fsync)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            if error.errno not in UNSUPPORTED:
+                raise
 
     def _read_envelope(self, dir_fd: int, item: Item) -> Envelope:
         with open_item(self.fs, item, dir_fd) as file:
