@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING
 
 from maildir_safe._handoff.group_commit import DirectorySync
 from maildir_safe._handoff.rename import close_quietly
+from maildir_safe._handoff.small_files import make_directory
 from maildir_safe._maildir.directories import make
 from maildir_safe._queue.store.hashed_directory import HashedDirectory
 from maildir_safe._queue.store.mount_rules import MountRules
-from maildir_safe.errors import storage_error
+from maildir_safe.errors import TemporaryError, storage_error
 
 if TYPE_CHECKING:
     from maildir_safe._fs import FileSystem
 
-DIRECTORIES = ("tmp", "pending", "claimed", "alive", "fenced", "notes", "hold", "failed", "corrupt")
-_SHELVES = ("notes", "hold", "failed", "corrupt")
+DIRECTORIES = ("tmp", "pending", "claimed", "alive", "fenced", "notes", "ids", "hold", "failed", "corrupt")
+_HASHED = ("notes", "ids", "hold", "failed", "corrupt")
 
 
 class Layout:
@@ -48,16 +49,26 @@ class Layout:
         try:
             self.root = self.fd[""] = fs.open_dir(path)
             for name in DIRECTORIES:
-                self.fd[name] = fs.open_dir(name, self.root)
+                self.fd[name] = self._open(name)
         except OSError as error:
+            if error.errno == errno.ENOENT and not self.fd:
+                raise TemporaryError(f"{path}: there is no spool yet; the first put makes one") from error
             raise storage_error(f"{path}: not a spool that can be used", error) from error
         self.mount = fs.mount(self.fd["pending"])
         self.fstype = self.mount.fstype
         self.rules = MountRules(fs, path, self.mount)
         self.sync = {name: DirectorySync(fs, fd, self.fstype) for name, fd in self.fd.items()}
         self.hashed = {
-            name: HashedDirectory(fs, self.fd[name], self.sync[name], self.fstype) for name in _SHELVES
+            name: HashedDirectory(fs, self.fd[name], self.sync[name], self.fstype) for name in _HASHED
         }
+
+    def _open(self, name: str) -> int:
+        try:
+            return self._fs.open_dir(name, self.root)
+        except FileNotFoundError:
+            if name != "ids":
+                raise
+            return make_directory(self._fs, name, self.root)  # spools of before 0.1 have none
 
     def __del__(self) -> None:
         for fd in self.fd.values():
