@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import re
 import signal
 import smtplib
@@ -20,6 +21,7 @@ from maildir_safe._smtp.faults.faults import Faults
 from maildir_safe._smtp.server.background import BackgroundServer
 from maildir_safe._smtp.server.message_log import MessageLog
 from maildir_safe._smtp.server.settings import Settings
+from maildir_safe._web.app import serve_page
 
 COMMAND = [sys.executable, "-m", "maildir_safe", "serve"]
 
@@ -115,9 +117,23 @@ def serving(tmp_path: Path, faults: Faults | None = None, **settings: Any) -> It
     text = io.StringIO()
     settings = {"maildir": str(tmp_path / "M"), "smtp": ["127.0.0.1:0"], "hostname": "mx.example", **settings}
     log = MessageLog(text, bool(settings.get("log_json")))
-    with BackgroundServer(Settings(**settings), faults, log) as server:
+    page = serve_page if settings.get("web") else None
+    with BackgroundServer(Settings(**settings), faults, log, page) as server:
         server.text = text  # type: ignore[attr-defined]
         yield server
+
+
+def hung_up(wire: Wire) -> bool:
+    """Whether the server has closed: nothing more comes, or a reset."""
+    try:
+        return wire.sock.recv(1000) == b""
+    except ConnectionError:
+        return True
+
+
+def unchanged_for_long(directory: Path) -> None:
+    """Make a directory look so: only then is it believed that a mailbox is not in it."""
+    os.utime(directory, (1e9, 1e9))
 
 
 def until(condition: Callable[[], Any], seconds: float = 30) -> None:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import logging
 import os
 import signal
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 from maildir_safe._smtp.server.lmtp import LmtpSession
 from maildir_safe._smtp.server.session import SmtpSession
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Coroutine
@@ -28,7 +27,7 @@ class Server:
     """Serves listening sockets until it is told to stop. Usable as an async context manager.
 
     Args:
-        door: the rules, and what all connections share.
+        listener: the rules, and what all connections share.
         smtp: listening sockets that speak SMTP.
         lmtp: listening sockets that speak LMTP.
         grace: seconds that stopping waits for messages that are being received or stored.
@@ -41,14 +40,12 @@ class Server:
         self._sockets = [(sock, SmtpSession) for sock in smtp] + [(sock, LmtpSession) for sock in lmtp]
         self._grace = grace
         self._servers: list[asyncio.Server] = []
-        # aiosmtpd logs every command, in INFO; we have a log of our own
-        logging.getLogger("mail.log").setLevel(logging.ERROR)
 
     async def start(self) -> None:
         """Begin to accept connections."""
         loop = asyncio.get_running_loop()
         for sock, session in self._sockets:
-            connect = functools.partial(session, self._listener, loop)
+            connect = functools.partial(session, self._listener)
             self._servers.append(await loop.create_server(connect, sock=sock, backlog=512))
 
     async def stop(self) -> bool:
@@ -67,7 +64,7 @@ class Server:
 
 async def serve(
     server: Server,
-    beside: list[Coroutine[Any, Any, None]],
+    background: list[Coroutine[Any, Any, None]],
     parent: socket.socket | None = None,
     ready: Callable[[], None] = lambda: None,
 ) -> None:
@@ -75,22 +72,22 @@ async def serve(
 
     Args:
         server: not yet started.
-        beside: what else runs as long as it does; cancelled at the end.
+        background: what else runs as long as it does; cancelled at the end.
         parent: its becoming readable is an order to stop too (see `workers`).
         ready: called once connections are accepted and signals obeyed.
     """
     loop = asyncio.get_running_loop()
-    # a mailbox on a mount that hangs keeps its threads; the others shall have theirs
+    # for what is no mailbox: the queue, passwords, ids; mailboxes have lanes of their own
     loop.set_default_executor(ThreadPoolExecutor(_THREADS, "maildir-safe"))
-    told = asyncio.Event()
+    ordered = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, told.set)
+        loop.add_signal_handler(number, ordered.set)
     if parent is not None:
-        loop.add_reader(parent, told.set)
-    tasks = [loop.create_task(other) for other in beside]
+        loop.add_reader(parent, ordered.set)
+    tasks = [loop.create_task(other) for other in background]
     await server.start()
     ready()
-    await told.wait()
+    await ordered.wait()
     if parent is not None:
         loop.remove_reader(parent)
     finished = await server.stop()

@@ -12,8 +12,11 @@ import signal
 import socket
 import sys
 import time
+from typing import TYPE_CHECKING
 
-TYPE_CHECKING = False
+from maildir_safe._delivery.status import one_line
+from maildir_safe.errors import MaildirSafeError
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -88,6 +91,8 @@ def _start(
         signal.signal(signal.SIGTERM, signal.SIG_DFL)  # until `work` sets its own
         work(number, theirs)
         status = 0
+    except (MaildirSafeError, OSError) as error:
+        print(f"worker: {one_line(str(error))}", file=sys.stderr)
     except BaseException:  # noqa: BLE001 - nothing may run on into the parent's code
         sys.excepthook(*sys.exc_info())
     finally:
