@@ -288,6 +288,7 @@ class Connection(asyncio.Protocol):
     def mail_came(self) -> None:
         """A MAIL was accepted: the client is here for what it should be."""
         self._mail_came = True
+        self.restart_timer()
 
     def restart_timer(self) -> None:
         """The client has made progress; called at each command. The timer itself is left alone until then."""
