@@ -6,6 +6,7 @@ import contextlib
 import io
 import os
 import re
+import resource
 import signal
 import smtplib
 import socket
@@ -71,9 +72,15 @@ class Wire:
 
 
 class Serve:
-    """The command, running in a directory of its own; what it printed first is `banner`."""
+    """The command, running in a directory of its own; what it printed first is `banner`.
 
-    def __init__(self, cwd: Path, *flags: str) -> None:
+    With a `limit` it may have only so many files open.
+    """
+
+    def __init__(self, cwd: Path, *flags: str, limit: int = 0) -> None:
+        def few_files() -> None:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+
         self.log = cwd / f"log.{time.monotonic_ns()}"
         with self.log.open("w") as log:  # a pipe that nobody reads would stop the server
             self.process = subprocess.Popen(
@@ -82,6 +89,9 @@ class Serve:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
+                preexec_fn=(lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit)))
+                if limit
+                else None,
             )
         assert self.process.stdout
         self.banner = ""

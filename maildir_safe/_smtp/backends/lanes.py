@@ -8,6 +8,7 @@ nothing more, so that clients who wait for it cannot take all connections.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 from maildir_safe._smtp.protocol.replies import STORAGE_FAULT, Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     T = TypeVar("T")
 
@@ -31,11 +32,16 @@ _TABLE_IS_GOOD = 5.0  # seconds
 class Lane:
     """The threads of one mount.
 
+    Args:
+        name: of its mount point.
+        deliveries: most deliveries at a time.
+
     Attributes:
         executor: where its file calls run.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, deliveries: int) -> None:
+        self._places = asyncio.Semaphore(deliveries)
         self.executor = ThreadPoolExecutor(THREADS, f"maildir-safe {name}")
         self._begun: dict[object, float] = {}
 
@@ -44,22 +50,39 @@ class Lane:
         if self._begun and time.monotonic() - next(iter(self._begun.values())) > HANGS:
             raise Refused(STORAGE_FAULT)
 
-    def begin(self) -> object:
-        """An operation begins; give what this returns to `end`."""
+    @contextlib.asynccontextmanager
+    async def delivery(self) -> AsyncIterator[None]:
+        """A delivery, once there is a place for it. Raises `Refused` if something hangs here."""
+        self.check()
+        while self._places.locked():
+            try:
+                await asyncio.wait_for(self._places.acquire(), HANGS / 4)
+                break
+            except TimeoutError:
+                self.check()
+        else:
+            await self._places.acquire()
+        token = self._begin()
+        try:
+            yield
+        finally:
+            self._end(token)
+            self._places.release()
+
+    def _begin(self) -> object:
         token = object()
         self._begun[token] = time.monotonic()
         return token
 
-    def end(self, token: object) -> None:
-        """It has ended."""
+    def _end(self, token: object) -> None:
         del self._begun[token]
 
     async def run(self, call: Callable[..., T], *args: object) -> T:
         """`call(*args)` in one of the threads. Raises `Refused` if something hangs here."""
         self.check()
-        token = self.begin()
+        token = self._begin()
         running = asyncio.get_running_loop().run_in_executor(self.executor, call, *args)
-        running.add_done_callback(lambda _: self.end(token))  # not when the caller gives up: it still runs
+        running.add_done_callback(lambda _: self._end(token))  # not when the caller gives up: it still runs
         return await asyncio.shield(running)
 
 
@@ -68,9 +91,11 @@ class Lanes:
 
     Args:
         mount_points: gives the directories that something is mounted on, without touching them.
+        deliveries: most deliveries of a lane at a time.
     """
 
-    def __init__(self, mount_points: Callable[[], Sequence[str]]) -> None:
+    def __init__(self, mount_points: Callable[[], Sequence[str]], deliveries: int) -> None:
+        self._deliveries = deliveries
         self._mount_points = mount_points
         self._read = float("-inf")
         self._points: Sequence[str] = ()
@@ -85,5 +110,5 @@ class Lanes:
         point = next((p for p in self._points if inside.startswith(p if p == "/" else p + "/")), "/")
         lane = self._lanes.get(point)
         if lane is None:
-            lane = self._lanes[point] = Lane(point)
+            lane = self._lanes[point] = Lane(point, self._deliveries)
         return lane

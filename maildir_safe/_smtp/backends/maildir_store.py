@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from maildir_safe._delivery.receipt import Receipt
     from maildir_safe._mailboxes import Mailboxes
+    from maildir_safe._smtp.backends.lanes import Lane
     from maildir_safe._smtp.backends.routing import Routing
     from maildir_safe._smtp.backends.store import MailObject, Recipient
 
@@ -33,13 +34,15 @@ class MaildirStore:
     Args:
         routing: from an address to Maildirs.
         mailboxes: finds and opens them, by the same routing.
+        deliveries: most deliveries at a time; each needs file descriptors.
     """
 
-    def __init__(self, routing: Routing, mailboxes: Mailboxes) -> None:
+    def __init__(self, routing: Routing, mailboxes: Mailboxes, deliveries: int = 100) -> None:
         self.test_mode = routing.test_mode
         self._routing = routing
         self._mailboxes = mailboxes
-        self._lanes = Lanes(mount_points)
+        self._lanes = Lanes(mount_points, max(1, deliveries // 2))  # a lane that hangs leaves others room
+        self._places = asyncio.Semaphore(deliveries)
 
     async def locate(self, address: str) -> str:
         """See `Store.locate`: 550 5.1.1 where there is certainly none, 450 or 451 where nobody can tell."""
@@ -80,12 +83,14 @@ class MaildirStore:
         self, path: str, group: list[Recipient], mail: MailObject, delivery_id: str | None
     ) -> RecipientStatus:
         try:
-            try:
-                receipt = await self._delivered(path, group, mail, delivery_id)
-            except TemporaryError as error:
-                if not self._mailboxes.let_go(error):  # too many files open
-                    raise
-                receipt = await self._delivered(path, group, mail, delivery_id)
+            lane = self._lanes.of(path)
+            async with lane.delivery(), self._places:
+                try:
+                    receipt = await self._delivered(path, group, mail, delivery_id, lane)
+                except TemporaryError as error:
+                    if not self._mailboxes.let_go(error):  # too many files open
+                        raise
+                    receipt = await self._delivered(path, group, mail, delivery_id, lane)
         except Refused as refused:
             hangs = f"{path}: the file system has hung for some time"
             return RecipientStatus.from_reply(refused.reply, error=hangs)
@@ -97,29 +102,23 @@ class MaildirStore:
         return RecipientStatus(250, text, stored=receipt.path, durability=receipt.durability)
 
     async def _delivered(
-        self, path: str, group: list[Recipient], mail: MailObject, delivery_id: str | None
+        self, path: str, group: list[Recipient], mail: MailObject, delivery_id: str | None, lane: Lane
     ) -> Receipt:
         first, *others = group
         headers = trace.delivered_to([recipient.address for recipient in others]) + mail.received
-        lane = self._lanes.of(path)
         maildir = self._mailboxes.opened(path)
         if maildir is None:
             maildir = await lane.run(self._mailboxes.open, path)
         if not self.test_mode:
             await lane.run(maildir.check_quota, mail.size)
-        lane.check()
-        operation = lane.begin()
-        try:
-            return await maildir.deliver_async(
-                (headers, *mail.body),
-                sender=mail.sender,
-                recipient=first.address,
-                original_recipient=first.original,
-                delivery_id=delivery_id,
-                executor=lane.executor,
-            )
-        finally:
-            lane.end(operation)
+        return await maildir.deliver_async(
+            (headers, *mail.body),
+            sender=mail.sender,
+            recipient=first.address,
+            original_recipient=first.original,
+            delivery_id=delivery_id,
+            executor=lane.executor,
+        )
 
 
 def _ids(mail: MailObject, paths: Iterable[str]) -> dict[str, str | None]:

@@ -17,9 +17,10 @@ if TYPE_CHECKING:
     from maildir_safe._fs import FileSystem
     from maildir_safe._smtp.server.settings import Settings
 
-_RESERVED = 40  # descriptors: listeners, the event loop, directories that are looked into, libraries
-_A_MAILDIR = 4
-_A_CONNECTION = 2  # its socket, and the file of its message
+_RESERVED = 40  # descriptors: listeners, the event loop, libraries
+_KEPT_MAILDIR = 4
+_CONNECTION = 2  # its socket, and the directory in which a recipient is looked for
+_DELIVERY = 6  # a Maildir, its quota, and the file of the message
 
 
 def destination(settings: Settings) -> str:
@@ -64,19 +65,25 @@ def _trouble(fs: FileSystem, directory: str) -> str:
     return ""
 
 
-def affordable(connections: int, web: bool) -> tuple[int, int]:
-    """How many connections and open Maildirs the process's file descriptors allow.
+class Descriptors:
+    """What a process may have open at a time, within its limit of file descriptors (``ulimit -n``).
 
     Args:
         connections: how many are wanted.
         web: whether the inbox page is served too.
 
-    Returns:
-        Connections, at most as wanted and at least 4; Maildirs that may be kept open.
+    Attributes:
+        connections: at most as wanted, and at least 4.
+        kept: Maildirs that are kept open for the next message.
+        deliveries: messages that are written into a Maildir.
     """
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY:
-        return connections, KEPT_OPEN
-    spare = max(0, soft - _RESERVED * (2 if web else 1))
-    kept = max(1, min(KEPT_OPEN, spare // 3 // _A_MAILDIR))
-    return min(connections, max(4, (spare - kept * _A_MAILDIR) // _A_CONNECTION)), kept
+
+    def __init__(self, connections: int, web: bool) -> None:
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if soft == resource.RLIM_INFINITY:
+            soft = 1 << 20
+        spare = max(0, soft - _RESERVED * (2 if web else 1))
+        self.kept = max(1, min(KEPT_OPEN, spare // 3 // _KEPT_MAILDIR))
+        self.connections = min(connections, max(4, spare // 3 // _CONNECTION))
+        left = spare - self.kept * _KEPT_MAILDIR - self.connections * _CONNECTION
+        self.deliveries = max(1, left // _DELIVERY)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import functools
 import os
 import signal
@@ -20,7 +21,11 @@ if TYPE_CHECKING:
 
     from maildir_safe._smtp.server.listener import Listener
 
+BACKLOG = 512
+"""Connections that the kernel holds until we accept them."""
+
 _THREADS = 64
+_TOO_MUCH_OPEN = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
 
 
 class Server:
@@ -46,7 +51,9 @@ class Server:
         loop = asyncio.get_running_loop()
         for sock, session in self._sockets:
             connect = functools.partial(session, self._listener)
-            self._servers.append(await loop.create_server(connect, sock=sock, backlog=512))
+            # asyncio accepts so many before it serves any; those whom we refuse shall be gone before the next
+            self._servers.append(await loop.create_server(connect, sock=sock, backlog=1))
+            sock.listen(BACKLOG)
 
     async def stop(self) -> bool:
         """Accept nothing more, finish what is being received, and hang up; False if that took too long."""
@@ -77,6 +84,7 @@ async def serve(
         ready: called once connections are accepted and signals obeyed.
     """
     loop = asyncio.get_running_loop()
+    loop.set_exception_handler(_report)
     # for what is no mailbox: the queue, passwords, ids; mailboxes have lanes of their own
     loop.set_default_executor(ThreadPoolExecutor(_THREADS, "maildir-safe"))
     ordered = asyncio.Event()
@@ -101,3 +109,17 @@ async def serve(
             flush=True,
         )
         os._exit(1)  # an orderly end would wait for the threads that hang
+
+
+def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Too many files open for one more connection is a line; asyncio tries again in a second."""
+    error = context.get("exception")
+    if isinstance(error, OSError) and error.errno in (
+        errno.EMFILE,
+        errno.ENFILE,
+        errno.ENOMEM,
+        errno.ENOBUFS,
+    ):
+        print(f"connections must wait: {error.strerror}", file=sys.stderr, flush=True)
+    else:
+        loop.default_exception_handler(context)

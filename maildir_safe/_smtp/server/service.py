@@ -22,7 +22,7 @@ from maildir_safe._smtp.protocol.auth import Passwords
 from maildir_safe._smtp.server import tls, workers
 from maildir_safe._smtp.server.bind import address_of, is_local, listen
 from maildir_safe._smtp.server.counters import Counters
-from maildir_safe._smtp.server.destination import affordable, destination
+from maildir_safe._smtp.server.destination import Descriptors, destination
 from maildir_safe._smtp.server.limits import MemoryBudget
 from maildir_safe._smtp.server.listener import Listener
 from maildir_safe._smtp.server.message_log import MessageLog
@@ -88,6 +88,7 @@ class Service:
         if settings.tls:
             self._tls, self.ca = tls.server_context(settings.tls, settings.hostname)
         self._page = page
+        self._descriptors = Descriptors(settings.max_connections, bool(settings.web))
         self.budget = self._budget()
         self._counters = Counters(settings.workers)
         self._fs: FileSystem = MeteredFileSystem(self._counters, self._faults)
@@ -111,7 +112,7 @@ class Service:
     def _budget(self) -> MemoryBudget:
         """Limits of connections and bytes; no more connections than file descriptors allow."""
         settings = self._settings
-        connections, self._kept_open = affordable(settings.max_connections, bool(settings.web))
+        connections = self._descriptors.connections
         if connections < settings.max_connections:
             self.warnings.append(
                 f"only {connections} connections of {settings.max_connections}: a process may have no more "
@@ -168,9 +169,9 @@ class Service:
         mailboxes = Mailboxes(
             self._routing.candidates,
             lambda path: Maildir(path, create=False, fs=self._fs),
-            kept_open=self._kept_open,
+            kept_open=self._descriptors.kept,
         )
-        maildirs = MaildirStore(self._routing, mailboxes)
+        maildirs = MaildirStore(self._routing, mailboxes, self._descriptors.deliveries)
         if self._settings.queue is None:
             return maildirs
         queue = Queue(self._settings.queue, create=False, shared=False, fs=self._fs)
