@@ -18,7 +18,7 @@ from collections import OrderedDict
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from maildir_safe._fs import OsFileSystem
+from maildir_safe._fs.posix import OsFileSystem
 from maildir_safe._maildir.maildir import Maildir
 from maildir_safe.errors import NotAMaildir, TemporaryError
 

@@ -13,9 +13,10 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from maildir_safe._delivery.attempt import JANITOR_AGE
-from maildir_safe._fs import OsFileSystem
+from maildir_safe._fs.posix import OsFileSystem
 from maildir_safe._handoff.listing import stable_listing
 from maildir_safe._handoff.rename import DONE, Handoff, close_quietly
+from maildir_safe._handoff.small_files import server_time
 from maildir_safe._queue.admin import QueueEntry
 from maildir_safe._queue.queue import Queue
 from maildir_safe._queue.store import envelope
@@ -131,7 +132,7 @@ class SpoolCheck:
         names = self._fs.listdir(tmp)
         if not names:
             return
-        now = self._server_now(tmp)
+        now = server_time(self._fs, tmp)
         for name in sorted(names):
             try:
                 age = now - self._fs.stat(name, tmp).st_mtime
@@ -141,14 +142,6 @@ class SpoolCheck:
                     yield Finding(f"{self._path}/tmp/{name}", "was left by an interrupted put", self._fix)
             except FileNotFoundError:
                 continue  # published meanwhile
-
-    def _server_now(self, dir_fd: int) -> float:
-        name = f".clock.{self._fs.random(8).hex()}"
-        self._fs.close(self._fs.create(name, dir_fd))
-        try:
-            return self._fs.stat(name, dir_fd).st_mtime
-        finally:
-            self._fs.unlink(name, dir_fd=dir_fd)
 
     def _buckets(self) -> Iterator[Finding]:
         pending = self._layout.fd["pending"]

@@ -6,7 +6,7 @@ import stat
 from collections import defaultdict
 
 from maildir_safe._check.fsck import TROUBLE, Finding, not_looked
-from maildir_safe._fs import OsFileSystem
+from maildir_safe._fs.posix import OsFileSystem
 from maildir_safe._handoff.listing import stable_listing
 from maildir_safe._handoff.rename import close_quietly
 from maildir_safe._maildir.maildir import Maildir

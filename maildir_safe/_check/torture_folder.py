@@ -8,7 +8,8 @@ import time
 from contextlib import contextmanager
 from functools import partial
 
-from maildir_safe._fs import FileSystem, OsFileSystem
+from maildir_safe._fs import FileSystem
+from maildir_safe._fs.posix import OsFileSystem
 from maildir_safe._maildir.maildir import Maildir
 from maildir_safe._probe.space import room_left
 from maildir_safe.errors import MaildirSafeError

@@ -18,7 +18,7 @@ from maildir_safe._check.torture_folder import Found, TortureDirectory, own_fold
 from maildir_safe._check.torture_ledger import Ledger, TortureReport, reckon
 from maildir_safe._check.torture_process import Victim, life
 from maildir_safe._check.torture_worker import MAILDIR, RECIPIENT, SENDER, SPOOL
-from maildir_safe._fs import OsFileSystem
+from maildir_safe._fs.posix import OsFileSystem
 from maildir_safe._maildir.maildir import Maildir
 from maildir_safe._queue.queue import Queue
 from maildir_safe._queue.store import envelope

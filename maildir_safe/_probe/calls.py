@@ -6,6 +6,7 @@ import errno
 from collections.abc import Callable, Iterator
 from functools import partial
 
+from maildir_safe._handoff.group_commit import UNSUPPORTED
 from maildir_safe._probe.probe_directory import ProbeDirectory, named, said
 from maildir_safe._probe.report import BAD, NOTE, OK, Check
 
@@ -100,7 +101,7 @@ def check_fsync(room: ProbeDirectory) -> Iterator[Check]:
     for ident, number in numbers.items():
         if not number:
             yield Check(ident, OK, "works", value="ok")
-        elif number in (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF):
+        elif number in UNSUPPORTED:
             level = "file" if ident == "fsync-directory" else "none"
             yield Check(ident, NOTE, said(number), f"receipts say durability {level!r}", named(number))
         else:

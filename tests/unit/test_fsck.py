@@ -14,7 +14,7 @@ from maildir_safe._check import fsck
 from maildir_safe._check.fsck import SpoolCheck
 from maildir_safe._check.fsck_maildir import MaildirCheck
 from maildir_safe._cli import main
-from maildir_safe._fs import OsFileSystem
+from maildir_safe._fs.posix import OsFileSystem
 
 
 class Sick(OsFileSystem):

@@ -18,7 +18,7 @@ from smtp_support import COMMAND, Serve, Wire, serving, stored, until
 
 from maildir_safe import Maildir
 from maildir_safe._cli.serve import sender
-from maildir_safe._fs import OsFileSystem
+from maildir_safe._fs.posix import OsFileSystem
 from maildir_safe._smtp.backends import lanes, retention
 from maildir_safe._smtp.server.destination import destination
 from maildir_safe._smtp.server.limits import MemoryBudget, MemoryReservation
@@ -359,7 +359,7 @@ def test_the_banner_does_not_promise_durability_on_a_mount_that_takes_no_file(
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("maildir_safe._fs.OsFileSystem.create", full)
+    monkeypatch.setattr("maildir_safe._fs.posix.OsFileSystem.create", full)
     assert "durability" not in destination(settings)
     assert "No space left on device" in destination(settings)
     assert list((where / "tmp").iterdir()) == []

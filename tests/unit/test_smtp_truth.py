@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from smtp_support import Wire, body, hung_up, serving, stored, unchanged_for_long
 
-from maildir_safe import Maildir
-from maildir_safe._fs import OsFileSystem
+from maildir_safe import Maildir, Queue
+from maildir_safe._fs.posix import OsFileSystem
 from maildir_safe._smtp.backends.maildir_store import MaildirStore
 from maildir_safe._smtp.faults.faults import Fault, Faults
 from maildir_safe._smtp.protocol import auth, trace
@@ -289,3 +289,33 @@ def test_no_reply_names_aiosmtpd_or_python(tmp_path: Path) -> None:
         wire = Wire(server.service.smtp_addresses[0])
         said = [wire.banner] + [wire.ask(line) for line in ("EHLO x", "FOO", "HELP", "VRFY x", "MAIL", "")]
     assert not re.search("python|aiosmtpd", " ".join(said), re.IGNORECASE)
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [
+        (b" folded: no\r\n\r\nx\r\n", b"\n folded: no\n\nx\n"),
+        (b"\tfolded: no\r\n", b"\n\tfolded: no\n"),
+        (b"\r\nbody alone\r\n", b"\nbody alone\n"),
+        (b"From a@b Thu Jan  1 00:00:00 1970\r\nSubject: s\r\n\r\nx\r\n", b"Subject: s\n\nx\n"),
+        (b">From a\r\nSubject: s\r\n", b">From a\nSubject: s\n"),
+        (b"From: a@b\r\n\r\nFrom here\r\n", b"From: a@b\n\nFrom here\n"),
+        (b"", b""),
+    ],
+)
+@pytest.mark.parametrize("queued", [False, True])
+def test_no_first_line_joins_our_headers(tmp_path: Path, sent: bytes, kept: bytes, queued: bool) -> None:
+    """It would continue our Received; and the line of a mailbox file (From_) is no header."""
+    where = {"queue": str(tmp_path / "S")} if queued else {}
+    with serving(tmp_path, **where) as server:
+        wire = Wire(server.service.smtp_addresses[0])
+        wire.ready_for_data()
+        assert wire.ask(sent + b".").startswith("250")
+    if queued:
+        with Queue(tmp_path / "S", create=False) as queue:
+            (claim,) = queue.claim()
+            assert body(claim.read()) == kept
+            claim.ack()
+    else:
+        (message,) = stored(tmp_path / "M")
+        assert body(message) == kept

@@ -10,11 +10,13 @@ import asyncio
 import hashlib
 from typing import TYPE_CHECKING
 
+from maildir_safe._delivery.content import gap
 from maildir_safe._delivery.status import RecipientStatus
+from maildir_safe._delivery.trace_headers import delivered_to
 from maildir_safe._fs.mounts import mount_points
 from maildir_safe._mailboxes import NoSuchMailbox
 from maildir_safe._smtp.backends.lanes import Lanes
-from maildir_safe._smtp.protocol import replies, trace
+from maildir_safe._smtp.protocol import replies
 from maildir_safe._smtp.protocol.replies import Refused
 from maildir_safe.errors import MaildirSafeError, TemporaryError
 
@@ -105,14 +107,14 @@ class MaildirStore:
         self, path: str, group: list[Recipient], mail: MailObject, delivery_id: str | None, lane: Lane
     ) -> Receipt:
         first, *others = group
-        headers = trace.delivered_to([recipient.address for recipient in others]) + mail.received
+        headers = delivered_to(recipient.address for recipient in others) + mail.received
         maildir = self._mailboxes.opened(path)
         if maildir is None:
             maildir = await lane.run(self._mailboxes.open, path)
         if not self.test_mode:
             await lane.run(maildir.check_quota, mail.size)
         return await maildir.deliver_async(
-            (headers, *mail.body),
+            (headers + gap(mail.body[0] if mail.body else b""), *mail.body),
             sender=mail.sender,
             recipient=first.address,
             original_recipient=first.original,

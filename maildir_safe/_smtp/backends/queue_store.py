@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from maildir_safe._delivery.content import gap
 from maildir_safe._delivery.status import RecipientStatus
 from maildir_safe._queue.store.envelope import groups
 from maildir_safe._smtp.protocol import replies
@@ -48,7 +49,8 @@ class QueueStore:
         if hops(mail.body) >= MAX_HOPS:
             return [RecipientStatus.from_reply(replies.LOOP)] * len(addresses)
         items = groups(list(dict.fromkeys(addresses)), each=self._mailboxes is not None)
-        message = (mail.received, *mail.body)
+        first = mail.body[0] if mail.body else b""
+        message = (mail.received + gap(first), *mail.body)
         puts = (self._queue.put_async(message, mail.sender, item) for item in items)
         outcomes = await asyncio.gather(*puts, return_exceptions=True)
         results = {

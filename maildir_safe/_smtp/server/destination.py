@@ -7,7 +7,7 @@ import resource
 from typing import TYPE_CHECKING
 
 from maildir_safe import Maildir
-from maildir_safe._fs import OsFileSystem
+from maildir_safe._fs.posix import OsFileSystem
 from maildir_safe._mailboxes import KEPT_OPEN
 from maildir_safe._maildir.directories import OpenDirectories
 from maildir_safe._names import UniqueNames

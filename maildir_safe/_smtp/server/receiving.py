@@ -6,6 +6,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
+from maildir_safe._delivery.incoming import without_mbox_line
 from maildir_safe._delivery.status import RecipientStatus
 from maildir_safe._smtp.backends.store import MailObject
 from maildir_safe._smtp.protocol import replies, trace
@@ -135,6 +136,8 @@ def _mail_object(connection: Connection, body: list[bytes]) -> MailObject:
     only = recipients[0].address if len(recipients) == 1 else None
     hostname = connection.listener.hostname
     header = trace.received(connection.client, connection.peer, hostname, via, only, time.time())
+    if body:
+        body[0] = without_mbox_line(body[0])  # as `deliver` does it
     return MailObject(sender, recipients, header, body, transaction.envelope_id)
 
 
