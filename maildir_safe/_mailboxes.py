@@ -218,9 +218,9 @@ class Mailboxes:
             self._listings[above] = listing
             while len(self._listings) > _LISTINGS_KEPT:
                 self._listings.popitem(last=False)
-        if not listing.settled:
+        if not listing.settled and now - listing.since >= self._settled_after:  # else it would prove nothing
             listing.names = frozenset(self._fs.listdir(fd))
-            listing.settled = now - listing.since >= self._settled_after
+            listing.settled = True
         return listing
 
 
