@@ -7,7 +7,7 @@ import shutil
 import sys
 from typing import TYPE_CHECKING
 
-from maildir_safe._delivery.status import one_line
+from maildir_safe._smtp.server.operator import tell
 from maildir_safe.errors import MaildirSafeError
 
 if TYPE_CHECKING:
@@ -86,17 +86,17 @@ def run(args: argparse.Namespace) -> int:
         wanted = settings(args)
         service = Service(wanted, page=_page() if wanted.web else None)
     except ImportError as error:
-        print(f"{error}: pip install 'maildir-safe[server]', or leave that out (--no-web)", file=sys.stderr)
+        tell(f"{error}: pip install 'maildir-safe[server]', or leave that out (--no-web)")
         return 1
     except (CannotListen, MaildirSafeError, ValueError, OSError) as error:
-        print(f"maildir-safe serve: {error}", file=sys.stderr)
+        tell(f"maildir-safe serve: {error}")
         return 1
     for warning in service.warnings:
-        print(f"maildir-safe serve: {warning}", file=sys.stderr)
+        tell(f"maildir-safe serve: {warning}")
     try:
         return service.run(ready=lambda: _show(banner(service)))
     except (MaildirSafeError, OSError) as error:
-        print(f"maildir-safe serve: {one_line(str(error))}", file=sys.stderr)
+        tell(f"maildir-safe serve: {error}")
         return 1
 
 
@@ -111,7 +111,7 @@ def _show(lines: list[str]) -> None:
     try:
         print("\n".join(lines), flush=True)
     except OSError as error:
-        print(f"maildir-safe serve: standard output: {error.strerror}", file=sys.stderr)
+        tell(f"maildir-safe serve: standard output: {error.strerror}")
 
 
 def settings(args: argparse.Namespace) -> Settings:

@@ -399,3 +399,24 @@ def test_what_a_mount_hangs_on_holds_up_no_other(tmp_path: Path, monkeypatch: py
         finally:
             gate.set()
         assert [wire.reply()[:3] for wire in stuck] == ["250"] * 5
+
+
+@pytest.mark.parametrize("workers", [(), ("--workers", "2")])
+def test_a_log_that_cannot_be_written_stops_nobody(tmp_path: Path, workers: tuple[str, ...]) -> None:
+    """`2>/dev/full`: everything is answered as always, a worker that dies is replaced, the end is orderly."""
+    command = [*COMMAND, "--smtp", f"{tmp_path}/s", "--no-web", *workers]
+    with Path("/dev/full").open("w") as full:
+        process = subprocess.Popen(command, cwd=tmp_path, stdout=full, stderr=full)
+    until(lambda: (tmp_path / "s").exists())
+    for last in (False, True):
+        wire = Wire(f"{tmp_path}/s")
+        wire.ready_for_data()
+        assert wire.ask(MESSAGE + b".").startswith("250")
+        assert wire.ask("RCPT TO:<a@b@c>").startswith("503")
+        wire.close()
+        if workers and not last:
+            children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+            os.kill(int(children[0]), signal.SIGKILL)
+    process.terminate()
+    assert process.wait(30) in (0, 120)  # 120: Python could not flush standard output
+    assert len(stored(tmp_path / "Maildir")) == 2

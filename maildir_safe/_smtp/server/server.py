@@ -7,11 +7,11 @@ import errno
 import functools
 import os
 import signal
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from maildir_safe._smtp.server.lmtp import LmtpSession
+from maildir_safe._smtp.server.operator import tell
 from maildir_safe._smtp.server.session import SmtpSession
 
 if TYPE_CHECKING:
@@ -103,11 +103,7 @@ async def serve(
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     if not finished:
-        print(
-            "the storage hangs: not all messages were stored; their senders keep them",
-            file=sys.stderr,
-            flush=True,
-        )
+        tell("the storage hangs: not all messages were stored; their senders keep them")
         os._exit(1)  # an orderly end would wait for the threads that hang
 
 
@@ -120,6 +116,6 @@ def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         errno.ENOMEM,
         errno.ENOBUFS,
     ):
-        print(f"connections must wait: {error.strerror}", file=sys.stderr, flush=True)
+        tell(f"connections must wait: {error.strerror}")
     else:
         loop.default_exception_handler(context)

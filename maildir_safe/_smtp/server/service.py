@@ -10,7 +10,6 @@ import sys
 from typing import TYPE_CHECKING
 
 from maildir_safe import Maildir
-from maildir_safe._delivery.status import one_line
 from maildir_safe._mailboxes import Mailboxes
 from maildir_safe._queue.queue import Queue
 from maildir_safe._smtp.backends import retention
@@ -27,6 +26,7 @@ from maildir_safe._smtp.server.limits import MemoryBudget
 from maildir_safe._smtp.server.listener import Listener
 from maildir_safe._smtp.server.message_log import MessageLog
 from maildir_safe._smtp.server.metered_fs import MeteredFileSystem
+from maildir_safe._smtp.server.operator import tell
 from maildir_safe._smtp.server.server import Server, serve
 
 if TYPE_CHECKING:
@@ -188,12 +188,8 @@ class Service:
         if settings.keep is not None or settings.keep_days is not None:
             seconds = None if settings.keep_days is None else settings.keep_days * _DAY
             maildir = Maildir(settings.maildir, create=False)
-            work.append(retention.keep_sweeping(maildir, settings.keep, seconds, _complain))
+            work.append(retention.keep_sweeping(maildir, settings.keep, seconds, tell))
         return work
-
-
-def _complain(text: str) -> None:
-    print(one_line(text), file=sys.stderr)
 
 
 def _routing(settings: Settings) -> Routing:
