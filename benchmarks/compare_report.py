@@ -166,7 +166,7 @@ def _cell(result: Result, name: str) -> str:
     error = case(result, name).get("error")
     if error:
         if name == LINKED and _no_links(result):
-            return str(_facts(result).get("link across directories", "error"))
+            return str(_facts(result).get("link-across", "error"))
         return "too slow" if error.startswith(TOO_SLOW) else "error"
     return _number(speed(result, name))
 
@@ -178,7 +178,7 @@ def _no_links(result: Result) -> bool:
 
 
 def _facts(result: Result) -> Result:
-    return {check["name"]: check["value"] for check in result["probe"]["checks"]} if result["probe"] else {}
+    return {check["id"]: check["value"] for check in result["probe"]["checks"]} if result["probe"] else {}
 
 
 def _seen(result: Result) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from benchmarks.queue_contenders import MESSAGE, RECIPIENT, SENDER
 from maildir_safe import Queue
-from maildir_safe._fs import OsFileSystem
+from maildir_safe._fs.posix import OsFileSystem
 from maildir_safe._queue.store.bucket import LIMIT, Bucket, period
 from maildir_safe._queue.store.item import Item, ItemIds
 

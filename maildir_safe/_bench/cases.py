@@ -15,7 +15,7 @@ from pathlib import Path
 
 from maildir_safe._bench import queueing
 from maildir_safe._delivery.receipt import Receipt
-from maildir_safe._fs import OsFileSystem
+from maildir_safe._fs.posix import OsFileSystem
 from maildir_safe._maildir.maildir import Maildir
 
 Deliver = Callable[[list[bytes]], list[Receipt]]
@@ -104,10 +104,10 @@ class _WithoutFsync(OsFileSystem):
     def __init__(self, but_files: bool) -> None:
         self._but_files = but_files
 
-    def fsync(self, fd: int) -> None:  # type: ignore[override]
+    def fsync(self, fd: int) -> None:
         """Only what is still wanted."""
         if self._but_files and not os.path.isdir(f"/proc/self/fd/{fd}"):
-            os.fsync(fd)
+            super().fsync(fd)
 
 
 def without_directory_fsync(path: Path) -> Deliver:

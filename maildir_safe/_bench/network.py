@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from maildir_safe._fs import Mount
+from maildir_safe._fs.quirks import quirks
 from maildir_safe._maildir.maildir import Maildir
 
 _MESSAGES = 50
@@ -26,7 +27,7 @@ def calls_per_message(base: Path, mount: Mount) -> float | None:
 def network_calls(mount: Mount) -> int | None:
     """How many so far on this mount; of SMB on all mounts of the same share. None where nobody counts."""
     try:
-        if mount.fstype == "cifs":
+        if quirks(mount.fstype).family == "smb":
             return smb_calls(Path("/proc/fs/cifs/Stats").read_text(), mount.source)
         return nfs_calls(Path("/proc/self/mountstats").read_text(), mount.point)
     except OSError:

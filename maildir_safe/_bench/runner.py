@@ -20,7 +20,7 @@ from maildir_safe._bench.network import calls_per_message
 from maildir_safe._bench.queueing import Cycle
 from maildir_safe._bench.stats import spread, summary
 from maildir_safe._delivery.receipt import STEPS, Receipt
-from maildir_safe._fs import OsFileSystem
+from maildir_safe._fs.posix import OsFileSystem
 from maildir_safe._maildir.maildir import Maildir
 from maildir_safe.errors import MaildirSafeError
 

@@ -1,18 +1,22 @@
 """What is wrong in a spool, and what of it can be mended without a risk.
 
 Workers and putters may run meanwhile: what moves between two looks is looked for again before it is
-called wrong. Nothing that may be a message is ever removed; what cannot be read goes to corrupt/.
+called wrong. Nothing that may be a message is ever removed. Damage is what was read whole, twice, and
+is wrong; it goes to corrupt/. A storage error is not damage: what could not be looked at stays where
+it is, and the finding says so.
 """
 
 from __future__ import annotations
 
+import io
 from collections import defaultdict
 from dataclasses import dataclass
 
 from maildir_safe._delivery.attempt import JANITOR_AGE
-from maildir_safe._fs import OsFileSystem
+from maildir_safe._fs.posix import OsFileSystem
 from maildir_safe._handoff.listing import stable_listing
 from maildir_safe._handoff.rename import DONE, Handoff, close_quietly
+from maildir_safe._handoff.small_files import server_time
 from maildir_safe._queue.admin import QueueEntry
 from maildir_safe._queue.queue import Queue
 from maildir_safe._queue.store import envelope
@@ -20,7 +24,7 @@ from maildir_safe._queue.store.bucket import parse as parse_bucket
 from maildir_safe._queue.store.hashed_directory import PARTS
 from maildir_safe._queue.store.item import Item, parse
 from maildir_safe._queue.store.layout import DIRECTORIES, Layout
-from maildir_safe.errors import MaildirSafeError
+from maildir_safe.errors import MaildirSafeError, TemporaryError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,19 +33,31 @@ if TYPE_CHECKING:
     from maildir_safe._fs import FileSystem
 
 
+# every error that a mount or a spool may answer with while it is looked at
+TROUBLE = (OSError, MaildirSafeError)
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that should not be.
+    """Something that should not be, or that could not be looked at.
 
     Attributes:
         path: what it is about.
         what: in words.
         mended: it was wrong, and is not any more.
+        looked: False if a storage error kept the check from looking: nothing is known to be wrong.
     """
 
     path: str
     what: str
     mended: bool = False
+    looked: bool = True
+
+
+def not_looked(path: str, error: Exception) -> Finding:
+    """The finding about something that a storage error kept us from looking at."""
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+    return Finding(path, f"could not be looked at: {reason}", looked=False)
 
 
 class SpoolCheck:
@@ -66,16 +82,30 @@ class SpoolCheck:
         self._items: list[QueueEntry] = []
 
     def run(self) -> Iterator[Finding]:
-        """Everything that is wrong. Raises TemporaryError, OSError: a directory cannot be listed."""
-        self._items = list(self._queue.items())
-        yield from self._strays()
-        yield from self._unfinished()
-        yield from self._buckets()
+        """Everything that is wrong, and everything that could not be looked at."""
+        try:
+            self._items = list(self._queue.items())
+        except TROUBLE as error:
+            yield not_looked(self._path, error)
+            return
+        checks = (
+            self._strays,
+            self._unfinished,
+            self._buckets,
+            self._check_items,
+            self._twice,
+            self._workers,
+            self._delivery_log,
+        )
+        for check in checks:
+            try:
+                yield from check()
+            except TROUBLE as error:
+                yield not_looked(self._path, error)
+
+    def _check_items(self) -> Iterator[Finding]:
         for listed in self._items:
             yield from self._item(listed)
-        yield from self._twice()
-        yield from self._workers()
-        yield from self._delivery_log()
 
     def _strays(self) -> Iterator[Finding]:
         for name in sorted(self._fs.listdir(self._layout.root)):
@@ -102,7 +132,7 @@ class SpoolCheck:
         names = self._fs.listdir(tmp)
         if not names:
             return
-        now = self._server_now(tmp)
+        now = server_time(self._fs, tmp)
         for name in sorted(names):
             try:
                 age = now - self._fs.stat(name, tmp).st_mtime
@@ -112,14 +142,6 @@ class SpoolCheck:
                     yield Finding(f"{self._path}/tmp/{name}", "was left by an interrupted put", self._fix)
             except FileNotFoundError:
                 continue  # published meanwhile
-
-    def _server_now(self, dir_fd: int) -> float:
-        name = f".clock.{self._fs.random(8).hex()}"
-        self._fs.close(self._fs.create(name, dir_fd))
-        try:
-            return self._fs.stat(name, dir_fd).st_mtime
-        finally:
-            self._fs.unlink(name, dir_fd=dir_fd)
 
     def _buckets(self) -> Iterator[Finding]:
         pending = self._layout.fd["pending"]
@@ -136,7 +158,14 @@ class SpoolCheck:
         if listed.state == "corrupt":
             yield Finding(f"{self._path}/{listed.path}", "is unreadable; look at it, then remove it")
             return
-        wrong = self._what_is_wrong(listed)
+        try:
+            wrong = self._what_is_wrong(listed)
+        except FileNotFoundError:
+            return  # it has moved: somebody works
+        except TROUBLE as error:
+            if not isinstance(error.__cause__, FileNotFoundError):
+                yield not_looked(f"{self._path}/{listed.path}", error)
+            return
         if wrong:
             mended = self._fix and listed.state != "claimed" and self._put_aside(listed)
             yield Finding(
@@ -144,19 +173,22 @@ class SpoolCheck:
             )
 
     def _what_is_wrong(self, listed: QueueEntry) -> str:
-        try:
-            content = self._queue.contents(listed)
-        except MaildirSafeError as error:
-            return "" if isinstance(error.__cause__, FileNotFoundError) else f"cannot be read: {error}"
-        if len(content) != listed.item.size:
-            return f"has {len(content)} bytes, and its name says {listed.item.size}"
-        try:
-            import io
+        """In words; empty if it is what its name says. Raises OSError, TemporaryError: it cannot be read."""
+        content = self._queue.contents(listed)
+        wrong = _judge(content, listed)
+        if not wrong:
+            return ""
+        size = self._size(listed)
+        if len(content) != size or self._queue.contents(listed) != content:
+            raise TemporaryError(f"read {len(content)} bytes of {size}, or other ones the second time")
+        return wrong
 
-            envelope.read(io.BytesIO(content), listed.item.states)
-        except envelope.Unreadable as reason:
-            return f"has no good envelope: {reason}"
-        return ""
+    def _size(self, listed: QueueEntry) -> int:
+        source = self._fs.open_dir(listed.within, self._layout.fd[listed.state])
+        try:
+            return self._fs.stat(listed.item.name, source).st_size
+        finally:
+            close_quietly(self._fs, source)
 
     def _put_aside(self, listed: QueueEntry) -> bool:
         corrupt = self._layout.hashed["corrupt"].make(listed.item.id)
@@ -237,3 +269,14 @@ class SpoolCheck:
             return stable_listing(self._fs, dir_fd)
         finally:
             close_quietly(self._fs, dir_fd)
+
+
+def _judge(content: bytes, listed: QueueEntry) -> str:
+    """What is wrong with an item's file, in words; empty if it is what its name says."""
+    if len(content) != listed.item.size:
+        return f"has {len(content)} bytes, and its name says {listed.item.size}"
+    try:
+        envelope.read(io.BytesIO(content), listed.item.states)
+    except envelope.Unreadable as reason:
+        return f"has no good envelope: {reason}"
+    return ""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import stat
 from collections import defaultdict
 
-from maildir_safe._check.fsck import Finding
-from maildir_safe._fs import OsFileSystem
+from maildir_safe._check.fsck import TROUBLE, Finding, not_looked
+from maildir_safe._fs.posix import OsFileSystem
 from maildir_safe._handoff.listing import stable_listing
 from maildir_safe._handoff.rename import close_quietly
 from maildir_safe._maildir.maildir import Maildir
@@ -38,12 +38,20 @@ class MaildirCheck:
         self._maildir = Maildir(path, create=False, fs=self._fs)
 
     def run(self) -> Iterator[Finding]:
-        """Everything that is wrong. Raises TemporaryError, OSError: a directory cannot be listed."""
-        yield from self._leftovers()
-        yield from self._messages()
+        """Everything that is wrong, and everything that could not be looked at."""
+        for check in (self._leftovers, self._messages, self._folders):
+            try:
+                yield from check()
+            except TROUBLE as error:
+                yield not_looked(self._path, error)
+
+    def _folders(self) -> Iterator[Finding]:
         for name in self._maildir.folders():
-            folder = self._maildir.folder(name, create=False)
-            yield from MaildirCheck(folder.path, self._fix, self._fs).run()
+            try:
+                folder = self._maildir.folder(name, create=False)
+                yield from MaildirCheck(folder.path, self._fix, self._fs).run()
+            except TROUBLE as error:  # one folder that lacks tmp/ must not hide the others
+                yield not_looked(f"{self._path}: folder {name}", error)
 
     def _leftovers(self) -> Iterator[Finding]:
         report = self._maildir.clean(dry_run=not self._fix)

@@ -10,10 +10,9 @@ from __future__ import annotations
 import random
 import time
 
-from maildir_safe._check.torture_folder import TortureDirectory, own_folder, patiently, read_all
+from maildir_safe._check.torture_folder import TortureDirectory, own_folder, read_patiently
 from maildir_safe._check.torture_ledger import Ledger, TortureReport, reckon
 from maildir_safe._check.torture_process import Victim, life
-from maildir_safe.errors import MaildirSafeError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,7 +51,7 @@ def torture(
     """
     report = MaildirReport()
     begin = time.monotonic()
-    with own_folder(path) as base:
+    with own_folder(path, report) as base:
         ledgers = _run(base, begin, begin + seconds, writers, random.Random(seed), report, progress)
         progress(1.0, "comparing")
         for box, ledger in ledgers.items():
@@ -108,8 +107,5 @@ def _bury(writer: Victim, ledger: Ledger, report: MaildirReport) -> None:
 
 
 def _compare(box: str, ledger: Ledger, report: TortureReport) -> None:
-    try:
-        read = patiently(lambda: read_all(box)) if ledger.acknowledged else read_all(box)
-    except (MaildirSafeError, OSError):  # killed before it was made, or really gone
-        read = []
-    reckon([(f"{box}: {name}", data) for name, data in read], ledger, report)
+    found = read_patiently(box, len(ledger.acknowledged))
+    reckon(found.messages, ledger, report, unreadable=found.unreadable)

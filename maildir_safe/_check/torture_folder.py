@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os.path
 import stat
 import time
 from contextlib import contextmanager
+from functools import partial
 
-from maildir_safe._fs import FileSystem, OsFileSystem
+from maildir_safe._fs import FileSystem
+from maildir_safe._fs.posix import OsFileSystem
 from maildir_safe._maildir.maildir import Maildir
 from maildir_safe._probe.space import room_left
 from maildir_safe.errors import MaildirSafeError
@@ -16,7 +19,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import TypeVar
 
+    from maildir_safe._check.torture_ledger import TortureReport
+
     T = TypeVar("T")
+
+
+_PAUSES = (1.0, 2.0, 4.0, 8.0)  # seconds
 
 
 class TortureDirectory:
@@ -42,13 +50,16 @@ class TortureDirectory:
 
 
 @contextmanager
-def own_folder(path: str) -> Iterator[str]:
+def own_folder(path: str, report: TortureReport) -> Iterator[str]:
     """Make a folder in `path`, give its path, and remove it with all in it.
+
+    A folder in which messages could not be read stays, and the report tells where it is.
 
     Raises:
         OSError: it cannot be made.
     """
     fs = OsFileSystem()
+    path = os.path.abspath(path)
     above = fs.open_dir(path)
     name = f"maildir-safe-torture-{fs.random(4).hex()}"
     try:
@@ -56,10 +67,13 @@ def own_folder(path: str) -> Iterator[str]:
         try:
             yield f"{path}/{name}"
         finally:
-            try:
-                remove_tree(fs, name, above)
-            except OSError:
-                pass  # what resists is left there: it must not hide what was found
+            if report.unreadable:
+                report.kept = f"{path}/{name}"
+            else:
+                try:
+                    remove_tree(fs, name, above)
+                except OSError:
+                    pass  # what resists is left there: it must not hide what was found
     finally:
         fs.close(above)
 
@@ -78,23 +92,77 @@ def remove_tree(fs: FileSystem, name: str, above: int) -> None:
     fs.rmdir(name, above)
 
 
-def read_all(path: str) -> list[tuple[str, bytes]]:
-    """Every message of a Maildir: the name of its file, and what is in it.
+class Found:
+    """What is there when all is over.
+
+    Attributes:
+        messages: of each message that could be read its place, and what is in it.
+        unreadable: of each that could not be read its place and the error. Unreadable is not lost.
+    """
+
+    def __init__(self) -> None:
+        self.messages: list[tuple[str, bytes]] = []
+        self.unreadable: list[str] = []
+
+    def read(self, place: str, call: Callable[[], bytes]) -> None:
+        """Read one message, patiently, and enter it or the error."""
+        try:
+            self.messages.append((place, patiently(call)))
+        except (KeyError, FileNotFoundError):
+            pass  # it was listed and is not there: the ledger decides whether it was lost
+        except (MaildirSafeError, OSError) as error:
+            self.unreadable.append(f"{place}: {error}")
+
+
+def read_all(path: str) -> Found:
+    """Every message of a Maildir.
 
     Raises:
-        MaildirSafeError, OSError: it cannot be read.
+        MaildirSafeError, OSError: the Maildir cannot be listed.
     """
     maildir = Maildir(path, create=False)
-    found = []
+    found = Found()
+
+    def read(key: str) -> bytes:
+        with maildir.open(key) as file:
+            return file.read()
+
     for entry in maildir.messages():
-        with maildir.open(entry.key) as file:
-            found.append((entry.name, file.read()))
+        found.read(f"{path}: {entry.name}", partial(read, entry.key))
     return found
+
+
+def read_patiently(path: str, acknowledged: int) -> Found:
+    """Every message of a Maildir in which so many were acknowledged; raises nothing.
+
+    A Maildir that cannot be listed hides all of its messages, and has lost none yet. One that its
+    parent's listing does not show is gone, with all that was in it.
+    """
+    try:
+        return patiently(lambda: read_all(path)) if acknowledged else read_all(path)
+    except (MaildirSafeError, OSError) as error:
+        found = Found()
+        if not _is_gone(path):
+            found.unreadable = [f"{path}: {error}"] * acknowledged
+        return found
+
+
+def _is_gone(path: str) -> bool:
+    fs = OsFileSystem()
+    above, name = os.path.split(path)
+    try:
+        dir_fd = fs.open_dir(above)
+        try:
+            return name not in fs.listdir(dir_fd)
+        finally:
+            fs.close(dir_fd)
+    except OSError:
+        return False
 
 
 def patiently(call: Callable[[], T]) -> T:
     """Try again for some seconds: what fails for a moment has lost nothing yet (smbnetfs: 3 s)."""
-    for pause in (1.0, 2.0, 4.0, 8.0):
+    for pause in _PAUSES:
         try:
             return call()
         except (MaildirSafeError, OSError):

@@ -8,7 +8,7 @@ from collections import Counter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from typing import Any
 
 
@@ -20,9 +20,11 @@ class TortureReport:
         kills: processes killed.
         lost: acknowledged and not there. doubled: there more than once.
         partial: there, but not complete. unknown: there, but begun by nobody.
+        unreadable: there, but it could not be read, with the error; whether it is whole is not known.
         errors: what processes were told, and how often.
         durability: what was promised with the acknowledgements.
         seconds: how long it took.
+        kept: the folder that was left there, because messages in it could not be read; else None.
         filled: it was ended early, because the mount had little room left.
     """
 
@@ -33,10 +35,12 @@ class TortureReport:
         self.doubled: list[str] = []
         self.partial: list[str] = []
         self.unknown: list[str] = []
+        self.unreadable: list[str] = []
         self.errors: Counter[str] = Counter()
         self.durability: set[str] = set()
         self.seconds = 0.0
         self.filled = False
+        self.kept: str | None = None
 
     @property
     def wrong(self) -> list[str]:
@@ -45,8 +49,8 @@ class TortureReport:
 
     @property
     def passed(self) -> bool:
-        """Whether nothing is wrong, and anything was tried."""
-        return self.acknowledged > 0 and not self.wrong
+        """Whether nothing is wrong, everything could be read, and anything was tried."""
+        return self.acknowledged > 0 and not self.wrong and not self.unreadable
 
     def bound(self) -> float:
         """The 95 % upper bound of the share of acknowledged messages lost, doubled or partial."""
@@ -106,7 +110,13 @@ def message(key: str) -> bytes:
     return text.encode("ascii")
 
 
-def reckon(there: list[tuple[str, bytes]], ledger: Ledger, report: TortureReport, head: bytes = b"") -> None:
+def reckon(
+    there: list[tuple[str, bytes]],
+    ledger: Ledger,
+    report: TortureReport,
+    head: bytes = b"",
+    unreadable: Sequence[str] = (),
+) -> None:
     """Compare what is there with the ledger.
 
     Args:
@@ -114,6 +124,8 @@ def reckon(there: list[tuple[str, bytes]], ledger: Ledger, report: TortureReport
         ledger: what was begun and acknowledged.
         report: takes what is wrong.
         head: what stands above each message.
+        unreadable: of each file that could not be read its place and the error. A file's name does not
+            tell its message: of those that are missing, as many as could not be read are not called lost.
     """
     found: Counter[str] = Counter()
     for place, data in there:
@@ -124,5 +136,7 @@ def reckon(there: list[tuple[str, bytes]], ledger: Ledger, report: TortureReport
             report.partial.append(key)
         else:
             found[key] += 1
-    report.lost += sorted(key for key in ledger.acknowledged if not found[key])
+    missing = sorted(key for key in ledger.acknowledged if not found[key])
+    report.lost += missing[len(unreadable) :]
+    report.unreadable += unreadable
     report.doubled += sorted(key for key, count in found.items() if count > 1)

@@ -11,6 +11,8 @@ import subprocess
 import sys
 import time
 
+from maildir_safe._child import DIRECTORY, command, running
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +30,8 @@ class Victim:
     def __init__(self, module: str, *words: object, leftover: Sequence[str] = ()) -> None:
         self.born = time.monotonic()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", module, *map(str, words)],
+            command(module, *words),
+            cwd=DIRECTORY,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -71,5 +74,5 @@ def life(module: str, count: int) -> float:
         count: how many start at the same time.
     """
     start = time.monotonic()
-    subprocess.run([sys.executable, "-c", f"import {module}"], check=True)
+    subprocess.run(running(f"import {module}"), cwd=DIRECTORY, check=True)
     return max(1.0, 3 * count * (time.monotonic() - start))

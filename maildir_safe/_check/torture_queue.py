@@ -12,12 +12,13 @@ from __future__ import annotations
 import random
 import signal
 import time
+from functools import partial
 
-from maildir_safe._check.torture_folder import TortureDirectory, own_folder, patiently, read_all
+from maildir_safe._check.torture_folder import Found, TortureDirectory, own_folder, patiently, read_patiently
 from maildir_safe._check.torture_ledger import Ledger, TortureReport, reckon
 from maildir_safe._check.torture_process import Victim, life
 from maildir_safe._check.torture_worker import MAILDIR, RECIPIENT, SENDER, SPOOL
-from maildir_safe._fs import OsFileSystem
+from maildir_safe._fs.posix import OsFileSystem
 from maildir_safe._maildir.maildir import Maildir
 from maildir_safe._queue.queue import Queue
 from maildir_safe._queue.store import envelope
@@ -82,7 +83,7 @@ def torture_queue(
     """
     report = QueueReport()
     begin = time.monotonic()
-    with own_folder(path) as base:
+    with own_folder(path, report) as base:
         layout = Layout(OsFileSystem(), f"{base}/{SPOOL}", create=True)
         Maildir(f"{base}/{MAILDIR}")
         report.lease, report.shared = max(LEASE, layout.shortest_lease), layout.shareable
@@ -222,14 +223,14 @@ def _queue(base: str) -> Queue:
 
 
 def _compare(base: str, ledger: Ledger, report: QueueReport) -> None:
-    def read() -> tuple[list[tuple[str, bytes]], list[tuple[str, bytes]]]:
-        queue = _queue(base)
-        left = [(listed.path, queue.contents(listed)) for listed in queue.items()]
-        return read_all(f"{base}/{MAILDIR}"), left
-
+    found = read_patiently(f"{base}/{MAILDIR}", len(ledger.acknowledged))
+    left = Found()
     try:
-        delivered, left = patiently(read)
-    except (MaildirSafeError, OSError):  # it cannot be read, so nothing is there for anybody
-        delivered, left = [], []
-    report.left = sorted(path for path, _ in left)
-    reckon(delivered + left, ledger, report, envelope.head(SENDER, [RECIPIENT]))
+        queue = _queue(base)
+        for entry in patiently(lambda: list(queue.items())):
+            left.read(entry.path, partial(queue.contents, entry))
+    except (MaildirSafeError, OSError) as error:
+        left.unreadable = [f"{base}/{SPOOL}: {error}"] * (len(ledger.acknowledged) - len(found.messages))
+    report.left = sorted(path for path, _ in left.messages)
+    unreadable = found.unreadable + left.unreadable
+    reckon(found.messages + left.messages, ledger, report, envelope.head(SENDER, [RECIPIENT]), unreadable)

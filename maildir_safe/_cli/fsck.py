@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
 import sys
 
@@ -23,20 +24,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print a line a finding; 1 if something is wrong and was not mended."""
+    """0: nothing is wrong, or all is mended; 1: something is wrong; 75: something could not be looked at."""
     is_spool = os.path.isdir(os.path.join(args.path, "pending"))
     check = SpoolCheck(args.path, args.fix) if is_spool else MaildirCheck(args.path, args.fix)
-    wrong = mended = 0
+    wrong = mended = unknown = 0
     for finding in check.run():
         mended += finding.mended
-        wrong += not finding.mended
+        unknown += not finding.looked
+        wrong += finding.looked and not finding.mended
         if args.json:
-            print_json({"path": finding.path, "what": finding.what, "mended": finding.mended})
+            print_json(dataclasses.asdict(finding))
         else:
             print(f"{visible(finding.path)}: {visible(finding.what)}{' (mended)' if finding.mended else ''}")
     what = "spool" if is_spool else "Maildir"
     if not args.json:
-        print(
-            f"{what}: {wrong} wrong, {mended} mended" if wrong + mended else f"{what}: clean", file=sys.stderr
+        counts = [f"{wrong} wrong, {mended} mended"] if wrong + mended else []
+        counts += [f"{unknown} could not be looked at: run fsck again when the storage answers"] * (
+            unknown > 0
         )
-    return 1 if wrong else 0
+        print(f"{what}: {', '.join(counts) or 'clean'}", file=sys.stderr)
+    return 1 if wrong else 75 if unknown else 0

@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """0: nothing lost, doubled or torn; 1: something was; 75: the directory cannot be used."""
+    """0: nothing lost, doubled or torn; 1: something was; 75: the directory, or a message, cannot be read."""
     if args.writers < 1 or args.minutes <= 0:
         print("maildir-safe torture: --writers and --minutes must be above 0", file=sys.stderr)
         return 64
@@ -50,6 +50,8 @@ def run(args: argparse.Namespace) -> int:
         print(f"maildir-safe torture: {args.directory}: {reason}", file=sys.stderr)
         return 75
     print(json.dumps({**report.as_dict(), "seed": seed}) if args.json else in_words(report, seed))
+    if report.unreadable and not report.wrong:
+        return 75
     return 0 if report.passed else 1
 
 
@@ -60,7 +62,9 @@ def in_words(report: MaildirReport | QueueReport, seed: int) -> str:
         f"{report.acknowledged} messages acknowledged in {report.seconds:.0f} s (durability"
         f" {', '.join(sorted(report.durability)) or '-'}), {_story(report)}; seed {seed}",
         f"lost {len(report.lost)}, doubled {len(report.doubled)}, partial {len(report.partial)},"
-        f" of unknown origin {len(report.unknown)}" + (f", left in the queue {len(left)}" if left else ""),
+        f" of unknown origin {len(report.unknown)}"
+        + (f", could not be read {len(report.unreadable)}" if report.unreadable else "")
+        + (f", left in the queue {len(left)}" if left else ""),
     ]
     if report.filled:
         lines.append(
@@ -74,6 +78,11 @@ def in_words(report: MaildirReport | QueueReport, seed: int) -> str:
         )
     elif not report.acknowledged:
         lines.append("Nothing was acknowledged at all: this run proves nothing.")
+    elif report.unreadable and not report.wrong:
+        lines.append(
+            f"Messages that could not be read are not lost: see to the mount, then look in {report.kept}"
+        )
+        lines += [f"  {case}" for case in sorted(set(report.unreadable))[:10]]
     else:
         slow = report.wrong == left
         what = "The queue did not drain in time" if slow else "This mount does not keep what it acknowledged"

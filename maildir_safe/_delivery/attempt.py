@@ -17,8 +17,10 @@ import errno
 import os
 
 from maildir_safe._delivery.job import CommitRecord
-from maildir_safe._handoff.group_commit import UNSUPPORTED
+from maildir_safe._fs.quirks import quirks
 from maildir_safe._handoff.rename import DONE, NOT_DONE, Handoff, close_quietly, remove_quietly
+from maildir_safe._handoff.small_files import fsync_if_supported, write_all
+from maildir_safe._names import with_size
 from maildir_safe.errors import TemporaryError, UnknownOutcome, fsync_failed, storage_error
 
 TYPE_CHECKING = False
@@ -36,7 +38,6 @@ JANITOR_AGE = 36 * 3600.0
 _OPEN_AT_ONCE = 32  # files of a batch
 _BEGUN_UP_TO = 32  # with more, an early start costs more than it spares (docs/filesystems.md, "ext4")
 _SYNCFS_FROM = 3  # one syncfs is faster than so many fsyncs one after the other
-_SYNCFS_TYPES = {"ext4", "xfs", "btrfs", "f2fs", "tmpfs"}  # local, and their syncfs reports errors
 _SYNCFS_KERNEL = [5, 17]
 _RELEASE = os.uname().release.replace("-", ".").replace("+", ".").split(".")[:2]
 _KERNEL = [int(number) if number.isdecimal() else 0 for number in _RELEASE]
@@ -93,7 +94,7 @@ class Attempt:
         # not where they are written in two directories: those may be two file systems
         self._together = self._in_tmp and len(jobs) >= _SYNCFS_FROM and has_syncfs(self._dirs)
         self._timed = len(jobs) == 1 and jobs[0].timed
-        self._begun = self._dirs.fstype == "ext4" and len(jobs) <= _BEGUN_UP_TO
+        self._begun = quirks(self._dirs.fstype).early_writeout and len(jobs) <= _BEGUN_UP_TO
         barrier = -1
         try:
             if self._together:
@@ -151,7 +152,7 @@ class Attempt:
                 for chunk in (b"".join(chunks),) if isinstance(chunks, tuple) else chunks:
                     done = fs.write(job.fd, chunk)
                     if done < len(chunk):
-                        _write_rest(fs, job.fd, chunk, done)
+                        write_all(fs, job.fd, chunk, done)
                     size += len(chunk)
                 if job.mtime_ns is not None:
                     step = "date"
@@ -181,7 +182,7 @@ class Attempt:
                 close(fd)
             except OSError as error:
                 self._not_written(job, "close", error)
-            job.name = job.final or f"{job.unique},S={job.size}{job.info}"
+            job.name = job.final or with_size(job.unique, job.size) + job.info
 
     def _not_written(self, job: DeliveryJob, step: str, error: Exception) -> None:
         self._failed = True
@@ -203,17 +204,11 @@ class Attempt:
 
     def _fsync(self, fd: int, require: str | None) -> bool:
         """False where the mount has no fsync."""
-        try:
-            self._fs.fsync(fd)
-        except OSError as error:
-            if error.errno not in UNSUPPORTED:
-                raise
-            if require not in (None, "none"):
-                raise TemporaryError(
-                    f"{self._path}: the mount cannot fsync, and {require!r} is required"
-                ) from None
-            return False
-        return True
+        if fsync_if_supported(self._fs, fd):
+            return True
+        if require not in (None, "none"):
+            raise TemporaryError(f"{self._path}: the mount cannot fsync, and {require!r} is required")
+        return False
 
     def _sync_all(self, barrier: int, jobs: Sequence[DeliveryJob]) -> Sequence[DeliveryJob]:
         """One syncfs for the batch; if it fails, nobody knows whose pages are lost: all start over."""
@@ -282,12 +277,6 @@ class Attempt:
         return len(jobs)
 
 
-def _write_rest(fs: FileSystem, fd: int, data: bytes, done: int) -> None:
-    """Signals, quotas and pipes make short writes."""
-    while done < len(data):
-        done += fs.write(fd, memoryview(data)[done:])
-
-
 def _worth_a_new_file(step: str, error: OSError) -> bool:
     """Whether a new file, tried alone, may succeed: after a failed fsync too."""
     if step == "fsync":
@@ -297,4 +286,4 @@ def _worth_a_new_file(step: str, error: OSError) -> bool:
 
 def has_syncfs(dirs: DeliveryTarget) -> bool:
     """Whether one syncfs makes all files of a batch durable, and reports what it could not write."""
-    return dirs.fstype in _SYNCFS_TYPES and _KERNEL >= _SYNCFS_KERNEL
+    return quirks(dirs.fstype).syncfs and _KERNEL >= _SYNCFS_KERNEL

@@ -14,6 +14,8 @@ import errno
 import time
 from _thread import allocate_lock as Lock  # `threading` costs a mail delivery agent a millisecond
 
+from maildir_safe._fs.quirks import quirks
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,16 +46,14 @@ class DirectorySync:
     Args:
         fs: the file system's calls.
         dir_fd: the directory; it stays the caller's, and open as long as this object is used.
-        fstype: on btrfs the whole file system is synced: after an fsync of the directory that a
-            file was moved into, or of one that it was moved through and removed from, a crash
-            brings the name back that it had before (tests/crash/test_disk_queue.py). Not needed
-            where that name was in tmp/.
+        fstype: where old names return (`Quirks.old_names_return`) the whole file system is synced.
+            Not needed where that name was in tmp/.
     """
 
     def __init__(self, fs: FileSystem, dir_fd: int, fstype: str = "") -> None:
         self._fs = fs
         self._dir_fd = dir_fd
-        self._sync = fs.syncfs if fstype == "btrfs" else fs.fsync
+        self._sync = fs.syncfs if quirks(fstype).old_names_return else fs.fsync
         self._state = Lock()
         self._running = Lock()
         self._next: _Round | None = None

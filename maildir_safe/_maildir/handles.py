@@ -7,7 +7,7 @@ descriptors are closed, and not when a collector comes by.
 from __future__ import annotations
 
 from maildir_safe._delivery.receipt import DURABILITY_LEVELS
-from maildir_safe._fs.stored_options import stored
+from maildir_safe._fs.stored_options import stored_options
 from maildir_safe._maildir.directories import OpenDirectories, find_separator
 from maildir_safe.errors import TemporaryError, storage_error
 
@@ -61,7 +61,7 @@ class DirectoryHandles:
             NotAMaildir, TemporaryError: as a call.
         """
         if self._staging is None or self._separator is None:
-            found = stored(self._fs, self().mount)
+            found, _ = stored_options(self._fs, self._path, self().mount)
             self._separator = self._separator or found.get("separator")
             self._staging = self._staging or found.get("staging", "tmp")
         return self._staging

@@ -10,7 +10,8 @@ from __future__ import annotations
 import errno
 import stat
 
-from maildir_safe._handoff.rename import WITHDRAWN, close_quietly, remove_quietly
+from maildir_safe._handoff.rename import WITHDRAWN
+from maildir_safe._handoff.small_files import server_time
 from maildir_safe._names import is_unique
 from maildir_safe.errors import storage_error
 
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 
     from maildir_safe._fs import FileSystem
     from maildir_safe._maildir.directories import OpenDirectories
-
-_FULL = {errno.ENOSPC, errno.EDQUOT}  # which is when cleaning is wanted most
 
 
 class CleanReport:
@@ -57,7 +56,7 @@ def clean(fs: FileSystem, path: str, dirs: OpenDirectories, max_age: float, dry_
     """
     report = CleanReport()
     try:
-        now = _server_time(fs, dirs.tmp)
+        now = server_time(fs, dirs.tmp)
         abandoned = [("tmp", dirs.tmp, name) for name in fs.listdir(dirs.tmp)]
         for subdir in ("new", "cur"):  # drafts of staging="new"
             fd = dirs.fd(subdir)
@@ -85,23 +84,6 @@ def _consider(fs: FileSystem, report: CleanReport, fd: int, where: str, before: 
     except OSError as error:
         if error.errno != errno.ENOENT:  # another janitor, or its writer after all
             report.failed.append((where, str(storage_error("remove", error))))
-
-
-def _server_time(fs: FileSystem, tmp: int) -> float:
-    """What time the file server says it is, in seconds since 1970."""
-    name = ".clock." + fs.random(8).hex()
-    fd = fs.create(name, tmp)
-    try:
-        try:
-            fs.write(fd, b"\n")  # some servers stamp a file only when it is written
-        except OSError as error:
-            if error.errno not in _FULL:
-                raise
-        finally:
-            close_quietly(fs, fd)
-        return fs.stat(name, tmp).st_mtime
-    finally:
-        remove_quietly(fs, tmp, name)
 
 
 def _is_draft(name: str) -> bool:

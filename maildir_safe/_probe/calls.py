@@ -6,6 +6,7 @@ import errno
 from collections.abc import Callable, Iterator
 from functools import partial
 
+from maildir_safe._handoff.group_commit import UNSUPPORTED
 from maildir_safe._probe.probe_directory import ProbeDirectory, named, said
 from maildir_safe._probe.report import BAD, NOTE, OK, Check
 
@@ -16,7 +17,7 @@ _FREE = 1.5  # an fsync that costs less than half of an unsynced write again did
 def check_renames(room: ProbeDirectory) -> Iterator[Check]:
     """rename across and within directories, onto a file, without replacing; and where links are refused."""
     fs = room.fs
-    for name, target in (("rename across directories", room.b), ("rename within a directory", room.a)):
+    for ident, target in (("rename-across", room.b), ("rename-within", room.a)):
         src, dst = room.put(room.a), room.fresh()
         number = room.errno(partial(fs.rename, src, dst, src_dir_fd=room.a, dst_dir_fd=target))
         moved = not number and room.has(target, dst) and not room.has(room.a, src)
@@ -24,14 +25,14 @@ def check_renames(room: ProbeDirectory) -> Iterator[Check]:
         # one of the two is enough: staging="new" needs only the second
         result = OK if moved else (NOTE if number == errno.EXDEV and target == room.b else BAD)
         yield Check(
-            name, result, said(number) if moved or number else "both names there", remedy, named(number)
+            ident, result, said(number) if moved or number else "both names there", remedy, named(number)
         )
     src, dst = room.put(room.a, data=b"new\n"), room.put(room.b, data=b"old\n")
     number = room.errno(lambda: fs.rename(src, dst, src_dir_fd=room.a, dst_dir_fd=room.b))
-    yield Check("rename onto a file", OK if not number else NOTE, said(number), value=named(number))
+    yield Check("rename-onto", OK if not number else NOTE, said(number), value=named(number))
     src, dst = room.put(room.a), room.fresh()
     number = room.errno(lambda: fs.rename_noreplace(src, dst, src_dir_fd=room.a, dst_dir_fd=room.b))
-    yield Check("RENAME_NOREPLACE", OK, f"{said(number)}; not used", value=named(number))
+    yield Check("rename-noreplace", OK, f"{said(number)}; not used", value=named(number))
     yield _directory(room)
     yield from _links(room)
 
@@ -62,7 +63,7 @@ def _directory(room: ProbeDirectory) -> Check:
     text = said(number) if number else "keeps what it holds" if kept else "it is EMPTY afterwards"
     remedy = "" if kept else "folders that are renamed lose their mail: use another file system"
     value = named(number) if number or kept else "empties it"
-    return Check("rename of a directory", OK if kept else BAD, text, remedy, value)
+    return Check("rename-directory", OK if kept else BAD, text, remedy, value)
 
 
 def _remedy_of_rename(number: int) -> str:
@@ -73,13 +74,13 @@ def _remedy_of_rename(number: int) -> str:
 
 def _links(room: ProbeDirectory) -> Iterator[Check]:
     fs = room.fs
-    for name, target in (("link within a directory", room.a), ("link across directories", room.b)):
+    for ident, target in (("link-within", room.a), ("link-across", room.b)):
         src, dst = room.put(room.a), room.fresh()
         number = room.errno(partial(fs.link, src, dst, src_dir_fd=room.a, dst_dir_fd=target))
         text = said(number) + (
             "; programs that link mail into place fail here, maildir_safe does not link" if number else ""
         )
-        yield Check(name, OK if not number else NOTE, text, value=named(number))
+        yield Check(ident, OK if not number else NOTE, text, value=named(number))
 
 
 def check_exclusive(room: ProbeDirectory) -> Check:
@@ -88,34 +89,34 @@ def check_exclusive(room: ProbeDirectory) -> Check:
     number = room.errno(lambda: room.fs.close(room.fs.create(name, room.a)))
     good = number == errno.EEXIST
     text = "a second one fails" if good else f"a second one: {said(number)}"
-    return Check("O_EXCL on this mount", OK if good else NOTE, text, value=named(number))
+    return Check("exclusive-create", OK if good else NOTE, text, value=named(number))
 
 
 def check_fsync(room: ProbeDirectory) -> Iterator[Check]:
     """What fsync says, and what it costs against not calling it."""
     numbers = {
-        "fsync of a file": room.errno(lambda: _write(room, sync=True)),
-        "fsync of a directory": room.errno(lambda: room.fs.fsync(room.b)),
+        "fsync-file": room.errno(lambda: _write(room, sync=True)),
+        "fsync-directory": room.errno(lambda: room.fs.fsync(room.b)),
     }
-    for name, number in numbers.items():
+    for ident, number in numbers.items():
         if not number:
-            yield Check(name, OK, "works", value="ok")
-        elif number in (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF):
-            level = "file" if "directory" in name else "none"
-            yield Check(name, NOTE, said(number), f"receipts say durability {level!r}", named(number))
+            yield Check(ident, OK, "works", value="ok")
+        elif number in UNSUPPORTED:
+            level = "file" if ident == "fsync-directory" else "none"
+            yield Check(ident, NOTE, said(number), f"receipts say durability {level!r}", named(number))
         else:
-            yield Check(name, BAD, said(number), "the mount is failing: see its log", named(number))
-    for word, write in (("fsync", _write), ("fsync of a directory", _rename)):
-        yield _cost(f"cost of {word}", _timed(room, write, sync=True), _timed(room, write, sync=False))
+            yield Check(ident, BAD, said(number), "the mount is failing: see its log", named(number))
+    for ident, write in (("fsync-file-cost", _write), ("fsync-directory-cost", _rename)):
+        yield _cost(ident, _timed(room, write, sync=True), _timed(room, write, sync=False))
 
 
-def _cost(name: str, synced: float, unsynced: float) -> Check:
+def _cost(ident: str, synced: float, unsynced: float) -> Check:
     ratio = synced / unsynced
     text = f"{synced * 1e6:.0f} µs a file, {unsynced * 1e6:.0f} µs without ({ratio:.1f} times)"
     if ratio >= _FREE:
-        return Check(name, OK, text, value=round(ratio, 2))
+        return Check(ident, OK, text, value=round(ratio, 2))
     remedy = "it may do nothing: harmless on tmpfs, and loses mail in a crash elsewhere"
-    return Check(name, NOTE, text + ": suspiciously cheap", remedy, round(ratio, 2))
+    return Check(ident, NOTE, text + ": suspiciously cheap", remedy, round(ratio, 2))
 
 
 def _write(room: ProbeDirectory, sync: bool) -> None:

@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import ceil
 
-from maildir_safe._fs import FileSystem, OsFileSystem
+from maildir_safe._fs import FileSystem
+from maildir_safe._fs.posix import OsFileSystem
+from maildir_safe._fs.quirks import quirks
 from maildir_safe._probe.calls import check_exclusive, check_fsync, check_renames
 from maildir_safe._probe.mount_type import check_copies, check_mount
 from maildir_safe._probe.names import check_names, check_stat
@@ -28,10 +30,7 @@ from maildir_safe._probe.space import check_space
 
 __all__ = ["Check", "ProbeReport", "probe"]
 
-# both win, or rename copies (FACTS.md), or now and then both are told so (docs/filesystems.md)
-_NOT_SHARED = {"coda", "fuse.s3fs", "fuse.smbnetfs"}
 _LEASE = 300  # what `Queue` takes by itself
-_WEAK = {"fuse.rclone"}  # every call succeeds and nothing is kept
 
 
 def probe(
@@ -59,7 +58,10 @@ def probe(
         raise ValueError(f"a token is letters and digits, not {token!r}")
     fs = OsFileSystem()
     report = ProbeReport(path, second)
-    room = ProbeDirectory(fs, path, f"maildir-safe-probe-{fs.random(4).hex()}")
+    try:
+        room = ProbeDirectory(fs, path, f"maildir-safe-probe-{fs.random(4).hex()}")
+    except OSError as error:  # about the directory that was asked for, and not about our folder in it
+        raise OSError(error.errno, f"a folder cannot be made there: {error.strerror}", path) from error
     try:
         _one(fs, room, path, report, progress)
         if second is not None:
@@ -109,7 +111,7 @@ def _two(
         other.leave()
     except OSError as error:
         text = f"could not be tried: {error}"
-        report.checks.append(Check("second mount", BAD, text, "is it the same export?"))
+        report.checks.append(Check("second-mount", BAD, text, "is it the same export?"))
 
 
 def _hosts(
@@ -124,28 +126,28 @@ def _hosts(
         meeting.leave()
     except OSError as error:
         report.checks.append(
-            Check("other host", BAD, f"could not be tried: {error}", "a new token, both hosts")
+            Check("other-host", BAD, f"could not be tried: {error}", "a new token, both hosts")
         )
 
 
 def _judge(report: ProbeReport) -> None:
     """One verdict from all facts, and the options that follow from them."""
-    facts = report.facts
-    if facts.get("':' in a name", "ok") != "ok":
+    facts, row = report.facts, quirks(report.fstype)
+    if facts.get("name-colon", "ok") != "ok":
         report.use["separator"] = ";"
-    if facts.get("rename across directories") == "EXDEV" or report.fstype == "coda":
+    if facts.get("rename-across") == "EXDEV" or row.staging == "new":
         report.use["staging"] = "new"
-    race = next((check for check in report.checks if check.name == "rename race"), None)
-    if report.fstype in _NOT_SHARED or (race is not None and race.result == BAD):
+    race = next((check for check in report.checks if check.id == "rename-race"), None)
+    if not row.shared or (race is not None and race.result == BAD):
         report.use["shared"] = False
     if report.hidden_for is not None and 3 * report.hidden_for > _LEASE:
         report.use["lease"] = ceil(3 * report.hidden_for)
-    bad = [check for check in report.checks if check.result == BAD and check.name != "rename race"]
-    report.reasons = [f"{check.name}: {check.evidence}" for check in report.checks if check.result == BAD]
+    bad = [check for check in report.checks if check.result == BAD and check.id != "rename-race"]
+    report.reasons = [f"{check.label}: {check.evidence}" for check in report.checks if check.result == BAD]
     report.reasons += [
-        f"{check.name}: {check.evidence}" for check in report.checks if check.result == NOTE and check.remedy
+        f"{check.label}: {check.evidence}" for check in report.checks if check.result == NOTE and check.remedy
     ]
-    if bad or report.fstype in _WEAK:
+    if bad or not row.keeps:
         report.verdict = UNSAFE
     elif "shared" in report.use:
         report.verdict = UNSAFE_SHARED

@@ -12,24 +12,75 @@ SAFE_WITH_OPTIONS = "SAFE WITH OPTIONS"
 UNSAFE_SHARED = "UNSAFE FOR SHARED QUEUES"
 UNSAFE = "UNSAFE"
 
+_IN_JSON = ("id", "label", "result", "evidence", "remedy", "value")
+
+LABELS = {
+    "rename-across": "rename across directories",
+    "rename-within": "rename within a directory",
+    "rename-onto": "rename onto a file",
+    "rename-noreplace": "RENAME_NOREPLACE",
+    "rename-directory": "rename of a directory",
+    "link-within": "link within a directory",
+    "link-across": "link across directories",
+    "exclusive-create": "O_EXCL on this mount",
+    "fsync-file": "fsync of a file",
+    "fsync-directory": "fsync of a directory",
+    "fsync-file-cost": "cost of fsync",
+    "fsync-directory-cost": "cost of fsync of a directory",
+    "mount": "mount",
+    "known-type": "known of this type",
+    "option-lookupcache": "option lookupcache",
+    "copies": "copies of a file",
+    "name-colon": "':' in a name",
+    "name-semicolon": "';' in a name",
+    "name-size-field": "',S=' in a name",
+    "name-length": "longest name",
+    "name-case": "upper and lower case",
+    "name-not-utf8": "name that is not UTF-8",
+    "name-unicode": "Unicode in a name",
+    "server-clock": "clock of the server",
+    "inode": "inode number",
+    "mode": "mode of a new file",
+    "mtime-precision": "precision of mtime",
+    "unlink-open": "unlink while open",
+    "free-space": "free space",
+    "free-inodes": "free inodes",
+    "quota": "quota of this user",
+    "listing": "listing",
+    "d-type": "d_type",
+    "visibility": "visibility",
+    "negative-cache": "negative cache",
+    "exclusive-race": "O_EXCL race",
+    "rename-race": "rename race",
+    "removed-while-read": "removed by the other while read",
+    "second-mount": "second mount",
+    "other-host": "other host",
+}
+"""What each check is called for people. The ids are for programs: a label may be reworded, an id may not."""
+
 
 @dataclass(frozen=True, slots=True)
 class Check:
     """One fact about a mount.
 
     Attributes:
-        name: what was tried, in a few words.
+        id: names the check for programs, and never changes.
         result: ``ok``; ``note`` (differs from a local disk, and is dealt with); ``bad``.
         evidence: what was seen.
         remedy: what an administrator can do about it; empty where nothing need be done.
         value: the fact for programs.
     """
 
-    name: str
+    id: str
     result: str
     evidence: str
     remedy: str = ""
     value: Any = None
+
+    @property
+    def label(self) -> str:
+        """What was tried, in a few words for people."""
+        return LABELS.get(self.id) or self.id.replace("-", " ", 1)
 
 
 @dataclass(slots=True)
@@ -39,7 +90,7 @@ class ProbeReport:
     Attributes:
         path, second: what was probed.
         fstype, source, options: from /proc/self/mountinfo.
-        facts: the value of every check by its name.
+        facts: the value of every check by its id.
         verdict: one of the four above.
         use: the options to use: keyword arguments of `Maildir` (separator, staging) and of `Queue`
             (shared, lease).
@@ -62,13 +113,13 @@ class ProbeReport:
     @property
     def hidden_for(self) -> float | None:
         """From how soon the second mount saw a new name, and a name that it had found absent."""
-        seen = [self.facts[name] for name in ("visibility", "negative cache") if name in self.facts]
+        seen = [self.facts[name] for name in ("visibility", "negative-cache") if name in self.facts]
         return max(seen, default=None)
 
     @property
     def facts(self) -> dict[str, Any]:
-        """The value of every check by its name."""
-        return {check.name: check.value for check in self.checks}
+        """The value of every check by its id."""
+        return {check.id: check.value for check in self.checks}
 
     def as_dict(self) -> dict[str, Any]:
         """The report as plain data, for JSON."""
@@ -83,8 +134,5 @@ class ProbeReport:
             "hidden_for": self.hidden_for,
             "saved": self.saved,
             "reasons": self.reasons,
-            "checks": [
-                {name: getattr(check, name) for name in ("name", "result", "evidence", "remedy", "value")}
-                for check in self.checks
-            ],
+            "checks": [{name: getattr(check, name) for name in _IN_JSON} for check in self.checks],
         }

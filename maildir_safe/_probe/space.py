@@ -32,11 +32,11 @@ def check_space(room: ProbeDirectory, path: str) -> Iterator[Check]:
     free, share = space.f_bavail * space.f_frsize, space.f_bavail / max(space.f_blocks, 1)
     low = space.f_blocks > 0 and share < _LOW
     remedy = "make room: a full disk defers mail" if low else ""
-    yield Check("free space", NOTE if low else OK, f"{free >> 20} MiB ({share:.0%})", remedy, free)
+    yield Check("free-space", NOTE if low else OK, f"{free >> 20} MiB ({share:.0%})", remedy, free)
     if space.f_files:
         share = space.f_favail / space.f_files
         text = f"{space.f_favail} ({share:.0%})"
-        yield Check("free inodes", NOTE if share < _LOW else OK, text, value=space.f_favail)
+        yield Check("free-inodes", NOTE if share < _LOW else OK, text, value=space.f_favail)
     yield _quota(room)
     yield from _listing(room)
 
@@ -50,19 +50,19 @@ def room_left(path: str) -> list[float]:
 
 def _quota(room: ProbeDirectory) -> Check:
     """Our own: the kernel knows it of local file systems; servers keep theirs to themselves."""
-    quota, name = _Quota(), "quota of this user"
+    quota = _Quota()
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.syscall(_QUOTACTL_FD, room.root, _GET_USER_QUOTA, os.geteuid(), ctypes.byref(quota)):
         number = ctypes.get_errno()
         text = "none in force" if number == errno.ESRCH else f"cannot be found out: {said(number)}"
-        return Check(name, OK, text, value=named(number))
+        return Check("quota", OK, text, value=named(number))
     limits = ((quota.space, quota.block_hard * _BLOCK), (quota.inodes, quota.inode_hard))
     left = min((1 - used / most for used, most in limits if most), default=1.0)
     low = left < _LOW
     remedy = "raise it: mail is deferred when it is used up" if low else ""
     limit = f"of {quota.block_hard * _BLOCK >> 20} MiB" if quota.block_hard else "no limit of bytes"
     text = f"{quota.space >> 20} MiB used, {limit}; {left:.0%} left"
-    return Check(name, NOTE if low else OK, text, remedy, round(left, 3))
+    return Check("quota", NOTE if low else OK, text, remedy, round(left, 3))
 
 
 def _listing(room: ProbeDirectory) -> Iterator[Check]:
@@ -79,4 +79,4 @@ def _listing(room: ProbeDirectory) -> Iterator[Check]:
     good = name in found
     yield Check("listing", OK if good else BAD, f"shows a new name: {plain(good)}", value=good)
     text = "a listing tells files from directories" if typed else "a listing does not tell them; not needed"
-    yield Check("d_type", OK if typed else NOTE, text, value=typed)
+    yield Check("d-type", OK if typed else NOTE, text, value=typed)

@@ -8,9 +8,9 @@ import os.path
 from typing import Any
 
 from maildir_safe import __version__
-from maildir_safe._fs import FileSystem, OsFileSystem
-from maildir_safe._fs.stored_options import place, stored
-from maildir_safe._handoff.rename import remove_quietly
+from maildir_safe._fs.posix import OsFileSystem
+from maildir_safe._fs.stored_options import options_path, stored_options
+from maildir_safe._handoff.small_files import publish_small_file
 from maildir_safe._names import STORED
 from maildir_safe._probe.report import ProbeReport
 
@@ -19,7 +19,9 @@ _BY_TWO = ("shared", "hidden_for")
 
 
 def store(report: ProbeReport) -> None:
-    """Write a report's options into the root of its mount, whole and durable; an earlier file is replaced.
+    """Write a report's options into the directory that was probed, whole and durable.
+
+    They count for all mail below it. An earlier file is replaced.
 
     What an earlier probe found out with a second mount stays, if this one had none. Tells the report
     where they are (`ProbeReport.saved`).
@@ -33,14 +35,20 @@ def store(report: ProbeReport) -> None:
         mount = fs.mount(fd)
     finally:
         fs.close(fd)
-    path = place(mount)
+    directory = os.path.abspath(report.path)
+    path = options_path(directory)
     options = _options(report)
     if report.hidden_for is None:
-        earlier = stored(fs, mount)
+        earlier, _ = stored_options(fs, directory, mount)
         options |= {key: earlier[key] for key in _BY_TWO if key in earlier and key not in options}
     about = {"verdict": report.verdict, "fstype": report.fstype, "by": f"maildir-safe {__version__}"}
-    _publish(fs, os.path.dirname(path), json.dumps(about | options, indent=1).encode() + b"\n")
-    if stored(fs, mount) != options:
+    data = json.dumps(about | options, indent=1).encode() + b"\n"
+    root = fs.open_dir(directory)
+    try:
+        publish_small_file(fs, root, STORED, data, mode=0o644)
+    finally:
+        fs.close(root)
+    if stored_options(fs, directory, mount) != (options, path):
         why = "written, but not believed: see docs/filesystems.md, 'Options that a probe stores'"
         raise PermissionError(errno.EPERM, why, path)
     report.saved = path
@@ -49,47 +57,3 @@ def store(report: ProbeReport) -> None:
 def _options(report: ProbeReport) -> dict[str, Any]:
     found = {key: value for key, value in report.use.items() if key in ("separator", "staging", "shared")}
     return found if report.hidden_for is None else found | {"hidden_for": report.hidden_for}
-
-
-def _publish(fs: FileSystem, directory: str, data: bytes) -> None:
-    """As a message: written aside under a name of its own, synced, renamed."""
-    aside = f".{STORED}.{fs.random(8).hex()}"
-    root = fs.open_dir(directory)
-    try:
-        fd = fs.create(aside, root)
-        try:
-            try:
-                fs.write(fd, data)
-                _readable(fs, fd)
-                _sync(fs, fd)
-            finally:
-                fs.close(fd)
-            _rename(fs, aside, root)
-        except OSError:
-            remove_quietly(fs, root, aside)
-            raise
-        _sync(fs, root)
-    finally:
-        fs.close(root)
-
-
-def _readable(fs: FileSystem, fd: int) -> None:
-    try:
-        fs.chmod(fd, 0o644)
-    except OSError:
-        pass  # such mounts decide themselves; it is read back afterwards
-
-
-def _sync(fs: FileSystem, fd: int) -> None:
-    try:
-        fs.fsync(fd)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF):
-            raise
-
-
-def _rename(fs: FileSystem, aside: str, root: int) -> None:
-    try:
-        fs.rename(aside, STORED, src_dir_fd=root, dst_dir_fd=root)
-    except FileNotFoundError:
-        pass  # nobody else moves it: done, and the reply was lost; it is read back afterwards

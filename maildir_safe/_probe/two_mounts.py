@@ -30,9 +30,7 @@ def enter(fs: FileSystem, path: str, name: str) -> ProbeDirectory:
     start = fs.monotonic()
     while True:
         try:
-            room = ProbeDirectory(fs, path, name, make=False)
-            fs.listdir(room.a)
-            return room
+            return ProbeDirectory(fs, path, name, make=False)
         except OSError:
             if fs.monotonic() - start > _LONGEST_WAIT:
                 raise
@@ -52,7 +50,7 @@ def check_pair(one: ProbeDirectory, two: ProbeDirectory, progress: Callable[[str
     progress("how long the second mount remembers that a name was absent")
     negative = _absent_for(one, two)
     text = f"an absent name that was looked up is seen after {negative:.2f} s"
-    yield Check("negative cache", OK if negative < 1 else NOTE, text, value=round(negative, 2))
+    yield Check("negative-cache", OK if negative < 1 else NOTE, text, value=round(negative, 2))
     progress("who wins O_EXCL")
     yield _exclusive_race(one, two)
     progress("who wins a rename")
@@ -70,11 +68,20 @@ def visible_check(seen: float) -> Check:
 def _wait(room: ProbeDirectory, condition: Callable[[], bool]) -> float | None:
     """Seconds until the condition holds; None if it does not within the longest wait."""
     start = room.fs.monotonic()
-    while not condition():
+    while not _holds(condition):
         if room.fs.monotonic() - start > _LONGEST_WAIT:
             return None
         room.fs.sleep(0.02)
+        room.look_again()
     return room.fs.monotonic() - start
+
+
+def _holds(condition: Callable[[], bool]) -> bool:
+    """False too where looking fails: a directory that is held, or a server that is away, may answer later."""
+    try:
+        return condition()
+    except OSError:
+        return False
 
 
 def _seen_after(one: ProbeDirectory, two: ProbeDirectory) -> float | None:
@@ -125,7 +132,7 @@ def exclusive_check(both: int) -> Check:
     """From the number of rounds in which both made the file."""
     text = f"both mounts made the file in {both} of {EXCL_ROUNDS} rounds"
     remark = "; lock files do not work here" if both else ""
-    return Check("O_EXCL race", NOTE if both else OK, text + remark, value=both)
+    return Check("exclusive-race", NOTE if both else OK, text + remark, value=both)
 
 
 def _rename_race(one: ProbeDirectory, two: ProbeDirectory) -> Check:
@@ -157,7 +164,7 @@ def race_check(wins: list[int], copies: list[int], losers: set[str]) -> Check:
     bad = counts["both"] + astray
     remedy = "no shared queue here: run one host for each spool" if bad else ""
     value = {**counts, "not once": astray, "loser": sorted(losers)}
-    return Check("rename race", BAD if bad else OK, text, remedy, value)
+    return Check("rename-race", BAD if bad else OK, text, remedy, value)
 
 
 def _race_is_over(room: ProbeDirectory, sources: list[str]) -> bool:
@@ -173,4 +180,4 @@ def _removed_while_read(one: ProbeDirectory, two: ProbeDirectory) -> Check:
     number = two.errno(lambda: two.fs.read(fd, 1 << 20))
     two.errno(lambda: two.fs.close(fd))
     result = OK if number in (0, errno.ESTALE) else NOTE
-    return Check("removed by the other while read", result, f"read: {said(number)}", value=named(number))
+    return Check("removed-while-read", result, f"read: {said(number)}", value=named(number))

@@ -8,7 +8,7 @@ import threading
 import weakref
 
 from maildir_safe._delivery.content import chunks
-from maildir_safe._fs import OsFileSystem
+from maildir_safe._fs.posix import OsFileSystem
 from maildir_safe._handoff.rename import RESOLVE_TIMEOUT
 from maildir_safe._names import host_token
 from maildir_safe._queue.admin import QueueAdmin, QueueEntry

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 
 from maildir_safe.testing.invariants import Violation, place
 from maildir_safe.testing.simcrash import Choice, Mode
-from maildir_safe.testing.simfaults import LOST_REPLY, PROFILES, Fault, Kind
+from maildir_safe.testing.simfaults import LOST_REPLY, PROFILES, REPEATED_BY_KERNEL, Fault, Kind
 from maildir_safe.testing.simserver import Call
 from maildir_safe.testing.simworld import World
 
@@ -50,7 +50,7 @@ _ERRORS: dict[Kind, tuple[int, ...]] = {
     "listdir": (errno.EIO, errno.ESTALE),
     "stat": (errno.EIO, errno.ESTALE),
     "open": (errno.EIO, errno.ESTALE),
-    "read": (errno.EIO,),
+    "read": (errno.EIO, errno.EAGAIN, 0),
 }
 
 
@@ -62,7 +62,13 @@ def menu(call: Call, nth: int, fine_times: bool) -> Iterator[Fault]:
     """
     kind: Kind = call.kind  # type: ignore[assignment]
     for code in _ERRORS.get(kind, ()):
-        yield Fault(kind, code, nth=nth)
+        yield Fault(kind, code, nth=nth, times=2 if _is_repeated(kind, code) else 1)
+    if kind in REPEATED_BY_KERNEL:
+        yield Fault(kind, errno.ESTALE, nth=nth)
+    if kind in ("create", "fsync", "fsync_dir", "write"):
+        yield Fault(kind, errno.EINTR, nth=nth)
+    if kind == "create":  # repeated under the same name, and the first is executed some time later
+        yield Fault(kind, errno.ESTALE, "late", nth=nth, delay=3.0)
     if kind == "fsync_dir" and nth == 1:  # a mount without it never has it
         yield Fault(kind, errno.EINVAL, times=FOREVER)
     if kind in LOST_REPLY:
@@ -73,11 +79,21 @@ def menu(call: Call, nth: int, fine_times: bool) -> Iterator[Fault]:
         yield Fault(kind, errno.ETIMEDOUT, "late", nth=nth, delay=100.0)
     if kind in ("rename", "fsync", "fsync_dir", "listdir"):
         yield Fault(kind, errno.EIO, nth=nth, times=FOREVER)
+    if kind == "mkdir":  # a directory that is not there is said to be
+        yield Fault(kind, errno.EEXIST, nth=nth)
     if kind == "rename":
+        yield Fault(kind, errno.EIO, "both", nth=nth)
         yield Fault(kind, errno.EIO, "late", nth=nth, times=FOREVER, delay=100.0)
         yield Fault(kind, errno.EIO, "done", nth=nth, times=FOREVER)
     if kind == "listdir" and call.names.endswith("/cur") and fine_times:
         yield Fault(kind, 0, nth=nth, hides="Q")  # every unique name has one
+    if kind == "listdir" and call.names.endswith("/new"):
+        yield Fault(kind, 0, nth=nth, hides="Q", quiet=True)
+
+
+def _is_repeated(kind: str, code: int) -> bool:
+    """Whether the kernel makes such a call once more before the code under test hears of the error."""
+    return code == errno.ESTALE and kind in REPEATED_BY_KERNEL
 
 
 def faults_after(world: World, host: str, after: int = 0) -> Iterator[Fault]:

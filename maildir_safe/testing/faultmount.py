@@ -42,12 +42,12 @@ import contextlib
 import json
 import os
 import subprocess
-import sys
 import tempfile
 import threading
 from pathlib import Path
 from typing import Any
 
+from maildir_safe._child import DIRECTORY, command
 from maildir_safe.testing.faultplan import Executed, Fired
 
 __all__ = ["FaultMount", "Fired"]
@@ -76,7 +76,8 @@ class FaultMount:
         self.path = Path(tempfile.mkdtemp(prefix="faultmount.") if path is None else path)
         self._lock = threading.Lock()
         self._server = subprocess.Popen(
-            [sys.executable, "-m", "maildir_safe.testing.faultfs", self.backing, self.path],
+            command("maildir_safe.testing.faultfs", self.backing, self.path.resolve()),
+            cwd=DIRECTORY,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

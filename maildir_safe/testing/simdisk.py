@@ -22,7 +22,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from maildir_safe.testing.simcrash import Change, Choice, Mode, contents_after, outcomes, patched
@@ -204,6 +204,24 @@ class Disk:
         if node.entries:
             raise fail(errno.ENOTEMPTY, name)
         self.detach(parent, name)
+
+    def put_over(self, parent: int, name: str, new_ino: Callable[[], int], empty: bool) -> None:
+        """Cover a directory by another one, durable at once: empty, or with a copy of all that it holds.
+
+        What was there keeps its links, for those who hold it open.
+        """
+        old = self.lookup(parent, name)
+        self._cover(parent, name, old, new_ino, empty)
+
+    def _cover(self, parent: int, name: str, old: Node, new_ino: Callable[[], int], empty: bool) -> None:
+        ino = new_ino()
+        node = self.nodes[ino] = old.copy()
+        node.ino, node.links = ino, 1
+        node.entries, node.disk_entries = {}, {}
+        for entries in (self.nodes[parent].entries, self.nodes[parent].disk_entries):
+            entries[name] = ino
+        for child, child_ino in old.entries.items() if not empty else ():
+            self._cover(ino, child, self.nodes[child_ino], new_ino, empty)
 
     # -- contents -------------------------------------------------------------------------
 

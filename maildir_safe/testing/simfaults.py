@@ -10,12 +10,25 @@ import errno
 from dataclasses import dataclass, field
 from typing import Literal
 
-Effect = Literal["none", "done", "late", "slow"]
+Effect = Literal["none", "done", "late", "slow", "both"]
 Kind = Literal[
     "open_dir", "create", "open", "read", "write", "fsync", "fsync_dir", "syncfs", "close", "rename",
     "rename_noreplace", "link", "unlink", "mkdir", "rmdir", "listdir", "stat", "fstat", "readlink", "chmod",
     "utime", "any",
 ]  # fmt: skip
+
+REPEATED_BY_KERNEL = frozenset(
+    {
+        "open_dir", "create", "open", "rename", "rename_noreplace", "link", "unlink", "mkdir", "rmdir",
+        "stat", "readlink", "utime",
+    }
+)  # fmt: skip
+"""Calls with a name that Linux makes once more, by itself, after ESTALE."""
+
+REPEATED_BY_PYTHON = frozenset({"open_dir", "create", "open", "read", "write", "fstat", "chmod"})
+"""Calls that CPython makes again, by itself, for as long as they say EINTR (PEP 475).
+
+Not fsync: the seam calls that without CPython (`maildir_safe._fs.fsync`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +52,8 @@ class Profile:
         atime_step: the same for the time of last access (vfat keeps only the day).
         stable_inodes: a file keeps its inode number when it is renamed.
         replicated: servers that were down resolve a directory when it is next looked at.
+        holding_blinds: a directory that a host holds open is not fetched anew after another host
+            changed it: until every holder has closed it, listing it says EIO and using it ETOOMANYREFS.
     """
 
     name: str
@@ -61,6 +76,7 @@ class Profile:
     atime_step: int = 1
     stable_inodes: bool = True
     replicated: bool = False
+    holding_blinds: bool = False
 
 
 _SECOND = 10**9
@@ -74,7 +90,7 @@ PROFILES = {
         Profile("nfs4", "nfs4", lookup=24, negative=24, attributes=3, mtime_step=10**6),
         Profile(
             "coda", "coda", link_across=errno.EXDEV, write_back=20, name_max=254, mtime_step=_SECOND,
-            replicated=True,
+            replicated=True, holding_blinds=True,
         ),
         Profile("afs", "afs", link_across=errno.EREMOTEIO, fsync_dir=errno.EINVAL, mtime_step=_SECOND),
         Profile(
@@ -110,16 +126,20 @@ class Fault:
 
     Attributes:
         kind: which call; ``fsync`` is of a file, ``fsync_dir`` of a directory, ``any`` is every call.
-        error: the errno that is raised; 0 for a call that succeeds oddly: a ``write`` takes
-            half, a ``listdir`` leaves out the names that contain `hides`, as a listing may that
-            is made while they are being renamed; the directory's time changes.
+        error: the errno that is raised; 0 for a call that succeeds oddly: a ``write`` or ``read``
+            takes half, a ``listdir`` leaves out the names that contain `hides`, as a listing may
+            that is made while they are being renamed; the directory's time changes (not if `quiet`).
+            ESTALE and EINTR are first answered by kernel and Python (`REPEATED_BY_KERNEL`,
+            `REPEATED_BY_PYTHON`): the code under test sees ESTALE only with `times` of two or more.
         effect: ``none``: the call was not executed; ``done``: it was, only its reply was
             lost; ``late``: it will be executed `delay` simulated seconds after the error;
-            ``slow``: it takes `delay` seconds, and `error` is 0.
+            ``slow``: it takes `delay` seconds, and `error` is 0; ``both``: a rename was executed
+            and the old name came back, as GlusterFS's healing may do it: two names of one file
+            (not where the profile has no links between directories).
         nth: 1 is the first such call of this host.
         times: how many calls in a row go wrong.
         match: count only calls whose names contain this.
-        hides: see `error`.
+        hides, quiet: see `error`.
     """
 
     kind: Kind
@@ -130,6 +150,7 @@ class Fault:
     delay: float = 5.0
     match: str = ""
     hides: str = ""
+    quiet: bool = False
 
     def __str__(self) -> str:
         error = errno.errorcode.get(self.error, "odd")

@@ -32,8 +32,11 @@ class SimFile(io.RawIOBase):
     def seek(self, offset: int, whence: int = 0) -> int:
         return self.host.seek(self.fd, offset, whence)
 
-    def readinto(self, buffer: Any) -> int:
-        piece = self.host.read(self.fd, len(buffer))
+    def readinto(self, buffer: Any) -> int | None:
+        try:
+            piece = self.host.read(self.fd, len(buffer))
+        except BlockingIOError:
+            return None  # as `io.FileIO` does after EAGAIN
         buffer[: len(piece)] = piece
         return len(piece)
 

@@ -21,7 +21,18 @@ run can be crashed at every call and in every way.
 *Faults* (`simfaults.Fault`). The n-th call of a kind gives an errno and was not executed; was
 executed, and only the reply was lost; or is executed later, after the error was reported. A
 failed fsync or close drops what was not yet durable, for good, and the next fsync of the same
-file succeeds and says nothing. A write may take half. A listing may miss a name.
+file succeeds and says nothing. A write or a read may take half; a read may say EAGAIN. A listing may
+miss a name. A rename may be executed and leave its old name as a second name of the file.
+
+*What repeats by itself.* After ESTALE the kernel makes a call with a name once more; after EINTR
+CPython makes most calls again, fsync included: under the same name, on the same file, and nobody is
+told. A create that is executed late may so make a name again that was renamed away since.
+A rename from one name of a file to another name of it succeeds and does nothing.
+
+*Remount* (`SimServer.remount`). The path leads elsewhere; open descriptors go on to what is detached.
+
+*Held directories* (profile `coda`). A directory that any process of a host has open is not fetched
+anew after another host changed it: EIO or ETOOMANYREFS until all of them have closed it.
 
 *Several hosts.* Each has its own caches of names, absent names, attributes and listings, with
 the times of the profile, and its own clock. It sees its own changes at once. A call that

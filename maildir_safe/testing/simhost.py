@@ -41,7 +41,10 @@ class SimHost(SimClient):
             self._check_name(name)
             return disk.create(self._into(disk, parent), name, ino).ino
 
-        self._call("create", full, act, changes=True)
+        def late(disk: Disk) -> None:  # another file than the one of a call that was repeated
+            disk.create(parent, name, self.server.new_ino())
+
+        self._call("create", full, act, changes=True, late=late)
         self._remember(parent, name, ino)
         self._listings.pop(parent, None)
         return self._new_fd(ino, full)
@@ -64,6 +67,8 @@ class SimHost(SimClient):
         """See `FileSystem.read`."""
         handle = self._handle(fd)
         data = self._call("read", handle.path, lambda disk: self._readable(disk.nodes[handle.ino]).data)
+        if self._odd:
+            size = max(1, size // 2)
         piece = data[handle.offset : handle.offset + size]
         handle.offset += len(piece)
         return piece
@@ -121,7 +126,7 @@ class SimHost(SimClient):
         if self.dead:
             return
         handle = self._handle(fd)
-        del self._handles[fd]
+        self._let_go(fd)
         self._call("close", handle.path, lambda _: None, failed=lambda disk: disk.drop(handle.ino))
 
     def rename(self, src: str, dst: str, *, src_dir_fd: int, dst_dir_fd: int) -> None:
@@ -141,6 +146,9 @@ class SimHost(SimClient):
             self._check_name(dst)
             ino = self._lookup(disk, self._into(disk, src_dir), src).ino
             self._remember(dst_dir, dst, None)  # as Linux does; corrected below if all went well
+            if self._odd and not self.profile.link_across:  # healed: both names are there
+                disk.link(src_dir, src, self._into(disk, dst_dir), dst)
+                return ino
             disk.rename(src_dir, src, self._into(disk, dst_dir), dst, replace)
             if disk is self.server.disk:
                 self.server.renamed(src_dir, dst_dir)
@@ -211,8 +219,8 @@ class SimHost(SimClient):
             cached = self._listings.get(ino)
             if cached and cached[1] > self.server.now:
                 return cached[0]
-            directory = disk.directory(self._into(disk, ino))
-            if self._odd:
+            directory = disk.directory(self._into(disk, ino, errno.EIO))
+            if self._odd and not self._odd.quiet:
                 directory.mtime = self._stamp()  # what is missed is being renamed just now
             self._attributes.pop(ino, None)
             names = list(directory.entries)

@@ -176,6 +176,26 @@ class SimServer:
                 link.data = link.disk_data = f"@7f000001.{ino:x}.1@example.org.".encode()
                 self.conflicts.append(f"{name} is a conflict")
 
+    # -- a mount that is taken down, or made anew -----------------------------------------
+
+    def remount(self, path: str, *, empty: bool = False) -> None:
+        """From now on `path` leads to another file system object.
+
+        Descriptors that are open go on to the one that is detached, which works as before and which
+        nobody else sees any more: so it is after ``umount -l``.
+
+        Args:
+            path: an absolute path of a directory.
+            empty: it leads to an empty directory (the mount point); else to a copy of all files.
+        """
+        *parents, name = path.strip("/").split("/")
+        above = ROOT
+        for part in parents:
+            above = self.disk.lookup(above, part).ino
+        self.disk.sync_all()
+        self.disk.put_over(above, name, self.new_ino, empty)
+        self.version += 1
+
     # -- for tests ------------------------------------------------------------------------
 
     def put_tree(self, *paths: str) -> None:

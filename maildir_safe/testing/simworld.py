@@ -256,7 +256,7 @@ class World:
                     continue  # another was faster, or a fault
                 count += 1
                 if all(data != entry.body for entry in self.ledger.entries.values()):
-                    self._found(Violation("I3", f"{host} read {data[:60]!r} from {message}"))
+                    self._found(Violation("I3", f"{host} read {str(data)[:60]} from {message}"))
         except TemporaryError:
             pass
         return count

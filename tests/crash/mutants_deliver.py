@@ -110,7 +110,7 @@ def close_error_ignored(patch: Patch) -> None:
 def short_write_ignored(patch: Patch) -> None:
     """write is called once and taken to have written all"""
 
-    patch.setattr(attempt, "_write_rest", lambda *_: None)
+    patch.setattr(attempt, "write_all", lambda *_: None)
 
 
 def _two_are_a_crowd(patch: Patch) -> None:

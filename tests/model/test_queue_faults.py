@@ -166,7 +166,7 @@ def survives(history: History, profile: str, *faults: Fault) -> int:
     return len({str(fault) for fault in actor.host.plan.hits} & {str(fault) for fault in faults})
 
 
-@pytest.mark.parametrize(("how", "answer"), [("fail", "done"), ("ack", "lost"), ("deliver", "lost")])
+@pytest.mark.parametrize(("how", "status"), [("fail", "done"), ("ack", "lost"), ("deliver", "lost")])
 @pytest.mark.parametrize("profile", ["nfs4", "gluster"])
 def test_done_then_fenced_before_the_reply_was_understood(profile: str, how: str, status: str) -> None:
     """The call is executed, its reply lost, and the worker stands still past its lease before it looks."""

@@ -105,39 +105,39 @@ FACTS: dict[str, dict[str, Any]] = {
     "gocryptfs": {"fstype": "fuse.gocryptfs", "link": "ok", "noreplace": "ok", "verdict": "SAFE"},
 }
 
-_NAMES = {
-    "onto": "rename onto a file",
-    "same O_EXCL": "O_EXCL on this mount",
-    "d_type": "d_type",
-    "file": "fsync of a file",
-    "link": "link within a directory",
-    "across": "link across directories",
-    "noreplace": "RENAME_NOREPLACE",
-    "colon": "':' in a name",
-    "longest": "longest name",
-    "copies": "copies of a file",
-    "mtime": "precision of mtime",
-    "case": "upper and lower case",
-    "inode": "inode number",
-    "directory": "fsync of a directory",
-    "utf8": "name that is not UTF-8",
-    "mode": "mode of a new file",
+_IDS = {
+    "onto": "rename-onto",
+    "same O_EXCL": "exclusive-create",
+    "d_type": "d-type",
+    "file": "fsync-file",
+    "link": "link-within",
+    "across": "link-across",
+    "noreplace": "rename-noreplace",
+    "colon": "name-colon",
+    "longest": "name-length",
+    "copies": "copies",
+    "mtime": "mtime-precision",
+    "case": "name-case",
+    "inode": "inode",
+    "directory": "fsync-directory",
+    "utf8": "name-not-utf8",
+    "mode": "mode",
 }
 
 
 def differences(kind: str, report: dict[str, Any]) -> list[str]:
     """Where a probe's report (as JSON has it) and the facts disagree, in words."""
-    seen = {check["name"]: check["value"] for check in report["checks"]}
+    seen = {check["id"]: check["value"] for check in report["checks"]}
     wrong = []
     for fact, expected in (_EVERY | FACTS[kind]).items():
         if fact in ("fstype", "verdict"):
             value = report[fact]
         elif fact == "O_EXCL":
-            value = seen["O_EXCL race"] > 0
+            value = seen["exclusive-race"] > 0
         elif fact == "rename race":
-            value = seen["rename race"]["both"] + seen["rename race"]["not once"]
+            value = seen["rename-race"]["both"] + seen["rename-race"]["not once"]
         else:
-            value = seen[_NAMES[fact]]
+            value = seen[_IDS[fact]]
         if value != expected:
             wrong.append(f"{fact}: measured {expected!r}, the probe says {value!r}")
     return wrong

@@ -15,7 +15,7 @@ import pytest
 from mounts import on_mounts
 
 from benchmarks.mounts import Mount
-from maildir_safe._fs import OsFileSystem
+from maildir_safe._fs.posix import OsFileSystem
 from maildir_safe._handoff.listing import stable_listing
 
 SECONDS = 120

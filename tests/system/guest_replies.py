@@ -22,7 +22,7 @@ from mounts import on_mounts
 
 from benchmarks.mounts import Mount
 from maildir_safe import Maildir, Queue, TemporaryError, UnknownOutcome
-from maildir_safe._fs import OsFileSystem
+from maildir_safe._fs.posix import OsFileSystem
 
 MAIL = b"Subject: x\n\n" + b"x" * 4084
 SERVERS = on_mounts("nfs3", "nfs42")

@@ -18,7 +18,7 @@ from mounts import EVERY, Mounts, on_mounts
 from benchmarks.mounts import KINDS, Mount, MountError, mounted, packages, running
 from benchmarks.mounts.kind import Kind
 from benchmarks.mounts.stage import Stage, loops_below, mounts_below
-from maildir_safe._fs import OsFileSystem
+from maildir_safe._fs.posix import OsFileSystem
 
 REFUSE_LINKS = ("sshfs-nolink", "exfat", "encfs-paranoia")
 

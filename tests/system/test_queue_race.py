@@ -16,9 +16,9 @@ from mounts import CHOSEN, on_mounts
 
 from benchmarks.mounts import Mount
 from maildir_safe import Queue
-from maildir_safe._fs import OsFileSystem
+from maildir_safe._fs.posix import OsFileSystem
+from maildir_safe._fs.quirks import quirks
 from maildir_safe._handoff.rename import DONE, Handoff
-from maildir_safe._queue.store.layout import NOT_SHARED
 from maildir_safe.errors import TemporaryError
 
 ROUNDS = 40
@@ -103,7 +103,7 @@ def test_the_race_ends_as_the_queue_believes(mount: Mount, record_property: Note
         "note",
         f"{mount.kind.name}: of {ROUNDS} files one client won {times[1]}, both {times[2]}, none {times[0]}",
     )
-    assert set(times) == ({1, 2} if fstype(mount) in NOT_SHARED else {1})
+    assert set(times) == ({1} if quirks(fstype(mount)).shared else {1, 2})
 
 
 @on_mounts(*(kind for kind in CHOSEN if kind in ("s3fs", "smbnetfs")))

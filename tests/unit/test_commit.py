@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from maildir_safe._fs import OsFileSystem
+from maildir_safe._fs.posix import OsFileSystem
 from maildir_safe._handoff import group_commit
 from maildir_safe._handoff.group_commit import Combiner, DirectorySync
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import io
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from maildir_safe._fs import OsFileSystem
+from maildir_safe._fs.posix import OsFileSystem
 
 
 @pytest.mark.parametrize(
@@ -22,7 +26,9 @@ def test_a_mount_is_told_whatever_its_source_is(
         "/proc/self/mountinfo": "4 1 0:1 / / rw - ext4 /dev/sda1 rw\n"
         f"43 4 0:40 / /mnt rw,noatime shared:5 - tmpfs {source} rw,size=4k\n",
     }
-    monkeypatch.setattr("maildir_safe._fs.open", lambda path, **_: io.StringIO(tables[path]), raising=False)
+    monkeypatch.setattr(
+        "maildir_safe._fs.posix.open", lambda path, **_: io.StringIO(tables[path]), raising=False
+    )
     mount = OsFileSystem().mount(7)
     assert (mount.fstype, mount.source, mount.point) == ("tmpfs", shown, "/mnt")
     assert mount.options == "rw,noatime,rw,size=4k"
@@ -38,4 +44,40 @@ def test_a_listing_is_fresh_each_time(tmp_path: Path) -> None:
     assert fs.listdir(fd) == []
     (tmp_path / "a").touch()
     assert fs.listdir(fd) == ["a"]
+    fs.close(fd)
+
+
+def test_an_fsync_that_is_interrupted_is_not_made_again(tmp_path: Path) -> None:
+    """CPython repeats `os.fsync` on EINTR, on the same file. In a child: a library is loaded before libc."""
+    library, source, log = tmp_path / "eintr.so", tmp_path / "eintr.c", tmp_path / "calls"
+    source.write_text(
+        "#include <errno.h>\n#include <fcntl.h>\n#include <stdlib.h>\n#include <unistd.h>\n"
+        "static int calls;\n"
+        'int fsync(int fd) { (void)fd; int log = open(getenv("CALLS"), O_WRONLY|O_CREAT|O_APPEND, 0600);\n'
+        '  write(log, "x", 1); close(log); if (calls++) return 0; errno = EINTR; return -1; }\n'
+    )
+    if shutil.which("cc") is None:
+        pytest.skip("no C compiler")
+    subprocess.run(["cc", "-shared", "-fPIC", "-w", "-o", library, source], check=True)
+    code = (
+        "from maildir_safe._fs.posix import OsFileSystem as F\n"
+        "try: F().fsync(0)\nexcept InterruptedError: print('EINTR')"
+    )
+    child = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "LD_PRELOAD": str(library), "CALLS": str(log)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert child.stdout == "EINTR\n"
+    assert log.read_text() == "x"
+
+
+def test_fsync_says_what_is_wrong(tmp_path: Path) -> None:
+    fs = OsFileSystem()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        fs.fsync(10**6)
+    fd = fs.open_dir(str(tmp_path))
+    fs.fsync(fd)
     fs.close(fd)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from maildir_safe import Maildir, Queue
-from maildir_safe._fs import OsFileSystem
+from maildir_safe._fs.posix import OsFileSystem
 from maildir_safe._handoff.listing import stable_listing
 from maildir_safe._queue.store.item import parse
 from maildir_safe._queue.store.lease import heartbeat

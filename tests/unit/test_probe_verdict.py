@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
@@ -10,8 +11,10 @@ from pathlib import Path
 import pytest
 
 import maildir_safe._probe.probe as probing
-from maildir_safe._fs import OsFileSystem
+from maildir_safe._cli import main
+from maildir_safe._fs.posix import OsFileSystem
 from maildir_safe._probe.probe import probe
+from maildir_safe._probe.report import LABELS, ProbeReport
 from maildir_safe._probe.two_mounts import RENAME_ROUNDS
 
 
@@ -29,7 +32,7 @@ class EmptiesDirectories(OsFileSystem):
 def test_a_local_directory_is_safe_and_left_as_it_was(tmp_path: Path) -> None:
     report = probe(str(tmp_path))
     assert report.verdict == "SAFE", report.reasons
-    assert report.facts["rename of a directory"] == "ok"
+    assert report.facts["rename-directory"] == "ok"
     assert os.listdir(tmp_path) == []
 
 
@@ -39,7 +42,7 @@ def test_directories_that_lose_what_they_hold_are_unsafe(
     monkeypatch.setattr(probing, "OsFileSystem", EmptiesDirectories)
     report = probe(str(tmp_path))
     assert report.verdict == "UNSAFE"
-    assert report.facts["rename of a directory"] == "empties it"
+    assert report.facts["rename-directory"] == "empties it"
     assert any("EMPTY" in reason for reason in report.reasons)
     assert os.listdir(tmp_path) == []
 
@@ -49,8 +52,8 @@ def test_two_hosts_with_one_token_race_each_other(tmp_path: Path) -> None:
         one, two = pool.map(lambda _: probe(str(tmp_path), token="t1"), range(2))
     for report in (one, two):
         assert report.verdict == "SAFE", report.reasons
-        assert report.facts["O_EXCL race"] == 0
-        race = report.facts["rename race"]
+        assert report.facts["exclusive-race"] == 0
+        race = report.facts["rename-race"]
         assert (race["one"], race["both"], race["none"], race["not once"]) == (RENAME_ROUNDS, 0, 0, 0)
     assert os.listdir(tmp_path) == []
 
@@ -66,3 +69,107 @@ def test_a_host_that_stays_alone_says_so(tmp_path: Path, monkeypatch: pytest.Mon
 def test_a_token_is_no_path(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="letters and digits"):
         probe(str(tmp_path), token="../x")
+
+
+def test_a_label_may_be_reworded_and_the_verdict_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The label "':' in a name" was the key of the verdict once."""
+
+    class NoColon(OsFileSystem):
+        def create(self, name: str, dir_fd: int) -> int:
+            if ":" in name:
+                raise OSError(errno.EINVAL, "no colon")
+            return super().create(name, dir_fd)
+
+    monkeypatch.setattr(probing, "OsFileSystem", NoColon)
+    before = probe(str(tmp_path))
+    for ident in LABELS:
+        monkeypatch.setitem(LABELS, ident, "reworded")
+    after = probe(str(tmp_path))
+    assert (
+        (before.verdict, before.use)
+        == (after.verdict, after.use)
+        == ("SAFE WITH OPTIONS", {"separator": ";"})
+    )
+    assert {check.label for check in after.checks} == {"reworded"}
+
+
+def test_every_check_has_a_label(tmp_path: Path) -> None:
+    report: ProbeReport = probe(str(tmp_path), second=str(tmp_path))
+    assert [check.id for check in report.checks if check.id not in LABELS] == []
+
+
+class NoRoom(OsFileSystem):
+    """A full disk: the second directory cannot be made any more."""
+
+    def mkdir(self, name: str, dir_fd: int | None = None) -> None:
+        if name == "b":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), name)
+        super().mkdir(name, dir_fd)
+
+
+def test_a_full_disk_is_named_and_nothing_is_left_on_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(probing, "OsFileSystem", NoRoom)
+    before = len(os.listdir("/proc/self/fd"))
+    assert main(["probe", str(tmp_path)]) == 75
+    told = capsys.readouterr().err
+    assert f"{tmp_path}: a folder cannot be made there: No space left on device" in told
+    assert "maildir-safe-probe" not in told
+    assert os.listdir(tmp_path) == []
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_second_mount_that_does_not_show_the_folder_keeps_nothing_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One descriptor leaked at each look, five times a second; on Coda that alone hid the folder."""
+    monkeypatch.setattr("maildir_safe._probe.two_mounts._LONGEST_WAIT", 0.5)
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    before = len(os.listdir("/proc/self/fd"))
+    report = probe(str(tmp_path / "one"), second=str(tmp_path / "two"))
+    assert report.verdict == "UNSAFE"
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+class Held(OsFileSystem):
+    """As on Coda: while the second client holds a directory open, it sees what was there before."""
+
+    second = ""
+
+    def __init__(self) -> None:
+        self.held: dict[int, int] = {}  # descriptors of the second client, and their inodes
+        self.seen: dict[int, list[str]] = {}
+
+    def open_dir(self, path: str, dir_fd: int | None = None) -> int:
+        fd = super().open_dir(path, dir_fd)
+        if path == self.second or dir_fd in self.held:
+            inode = os.fstat(fd).st_ino
+            if inode not in self.held.values():
+                self.seen[inode] = super().listdir(fd)
+            self.held[fd] = inode
+        return fd
+
+    def close(self, fd: int) -> None:  # type: ignore[override]
+        self.held.pop(fd, None)
+        os.close(fd)
+
+    def listdir(self, dir_fd: int) -> list[str]:
+        return self.seen[self.held[dir_fd]] if dir_fd in self.held else super().listdir(dir_fd)
+
+
+def test_directories_are_let_go_so_that_a_second_client_sees_what_the_first_did(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("maildir_safe._probe.two_mounts._LONGEST_WAIT", 3.0)
+    monkeypatch.setattr("maildir_safe._probe.two_mounts.RENAME_ROUNDS", 3)
+    monkeypatch.setattr("maildir_safe._probe.two_mounts.EXCL_ROUNDS", 3)
+    monkeypatch.setattr(Held, "second", str(tmp_path / "two"))
+    monkeypatch.setattr(probing, "OsFileSystem", Held)
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").symlink_to("one")
+    report = probe(str(tmp_path / "one"), second=str(tmp_path / "two"))
+    assert report.facts["visibility"] is not None

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from maildir_safe import Queue
-from maildir_safe._fs import OsFileSystem
+from maildir_safe._fs.posix import OsFileSystem
 from maildir_safe._smtp.faults.faults import Faults
 from maildir_safe._smtp.faults.faulty_fs import FaultyFileSystem
 from maildir_safe.errors import PermanentError, TemporaryError
 
-DOCUMENT = Path(__file__).parents[2] / "docs/queue.md"
+DOCUMENT = Path(__file__).parents[2] / "docs/howto/queue.md"
 MANY = 40
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from maildir_safe import Queue
-from maildir_safe._fs import OsFileSystem
+from maildir_safe._fs.posix import OsFileSystem
 from maildir_safe._queue.queue import MOST_HELD
 
 BUDGET = 4000

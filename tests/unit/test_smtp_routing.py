@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from maildir_safe._fs import OsFileSystem
+from maildir_safe._fs.posix import OsFileSystem
 from maildir_safe._smtp.backends.maildir_store import lost_mount
 from maildir_safe._smtp.backends.routing import CatchAll, MailboxMap
 from maildir_safe._smtp.protocol.replies import Refused

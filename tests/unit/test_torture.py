@@ -8,6 +8,7 @@ import sys
 from collections import namedtuple
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
@@ -18,6 +19,7 @@ from maildir_safe._check.torture_ledger import Ledger, TortureReport, message, u
 from maildir_safe._check.torture_queue import QueueReport, torture_queue
 from maildir_safe._cli.torture import in_words
 from maildir_safe._probe import space as probed
+from maildir_safe.errors import TemporaryError
 
 
 def test_writers_that_are_killed_lose_and_double_nothing(tmp_path: Path) -> None:
@@ -69,6 +71,42 @@ def test_it_notices_what_is_lost_doubled_partial_or_strange(tmp_path: Path) -> N
     assert report.partial == ["torn"]
     assert len(report.unknown) == 1
     assert not report.passed
+
+
+def test_what_cannot_be_read_is_not_called_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a Coda mount in conflict 142 of 142 messages were called lost, and were there."""
+    monkeypatch.setattr(torture_folder, "_PAUSES", ())
+    maildir = Maildir(tmp_path / "m")
+    for key in ("good", "sick"):
+        maildir.deliver(message(key))
+    (sick,) = [entry.key for entry in maildir.messages() if b"sick" in maildir.open(entry.key).read()]
+    really = Maildir.open
+
+    def failing(self: Maildir, key: str) -> BinaryIO:
+        if key == sick:
+            raise TemporaryError("read: Input/output error [EIO]")
+        return really(self, key)
+
+    monkeypatch.setattr(Maildir, "open", failing)
+    report = compared(tmp_path / "m", {"good", "sick"}, {"good", "sick"})
+    assert report.lost == []
+    assert ["Input/output error" in case for case in report.unreadable] == [True]
+    assert not report.passed
+    report = compared(tmp_path / "m", {"good", "sick", "gone"}, {"good", "sick", "gone"})
+    assert len(report.lost) == 1  # two are missing, and one file cannot be read
+
+
+def test_a_maildir_that_cannot_be_listed_has_lost_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torture_folder, "_PAUSES", ())
+    Maildir(tmp_path / "m").deliver(message("good"))
+    (tmp_path / "m" / "new").rename(tmp_path / "m" / "away")
+    (tmp_path / "m" / "new").symlink_to("@7f000001.1.1@realm.")  # a conflict, as Coda shows it
+    report = compared(tmp_path / "m", {"good"}, {"good"})
+    assert (report.lost, len(report.unreadable)) == ([], 1)
+    report = compared(tmp_path / "gone", {"good"}, {"good"})
+    assert (report.lost, report.unreadable) == (["good"], [])
 
 
 def test_a_run_that_delivered_nothing_has_not_passed() -> None:

@@ -14,7 +14,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from maildir_safe import Maildir
-from maildir_safe._fs import OsFileSystem
+from maildir_safe._fs.posix import OsFileSystem
 from maildir_safe._web import inbox as inbox_module
 from maildir_safe._web.answers import Room
 from maildir_safe._web.app import application

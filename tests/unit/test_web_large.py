@@ -11,7 +11,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from maildir_safe import Maildir
-from maildir_safe._fs import OsFileSystem
+from maildir_safe._fs.posix import OsFileSystem
 from maildir_safe._maildir import message_store
 from maildir_safe._web.app import application
 from maildir_safe._web.inbox import Inbox, order

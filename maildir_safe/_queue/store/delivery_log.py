@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 
 from maildir_safe._handoff.rename import close_quietly, remove_quietly
+from maildir_safe._handoff.small_files import write_all
 from maildir_safe.errors import storage_error
 
 TYPE_CHECKING = False
@@ -58,8 +59,7 @@ class DeliveryLog:
             fs.unlink(name, dir_fd=dir_fd)
             fd = fs.create(name, dir_fd)
         try:
-            while data:
-                data = data[fs.write(fd, data) :]
+            write_all(fs, fd, data)
             if durable:
                 fs.fsync(fd)
         finally:

@@ -11,6 +11,7 @@ from zlib import crc32
 
 from maildir_safe._handoff.group_commit import DirectorySync
 from maildir_safe._handoff.rename import close_quietly
+from maildir_safe._handoff.small_files import make_directory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -68,11 +69,7 @@ class HashedDirectory:
         try:
             part = self._open(name)
         except FileNotFoundError:
-            try:
-                self._fs.mkdir(name, self._dir_fd)
-            except FileExistsError:
-                pass  # another made it, or the reply was lost
-            part = self._open(name)
+            part = HashPart(self._fs, make_directory(self._fs, name, self._dir_fd), self._fstype)
         if name not in self._durable:
             self._sync.sync()
             self._durable.add(name)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os.path
 from math import ceil
 
-from maildir_safe._fs.stored_options import place, stored
+from maildir_safe._fs.quirks import quirks
+from maildir_safe._fs.stored_options import stored_options
 from maildir_safe._handoff.group_commit import DirectorySync
 from maildir_safe._handoff.rename import close_quietly
 from maildir_safe._maildir.directories import make
@@ -17,13 +19,6 @@ if TYPE_CHECKING:
 
 DIRECTORIES = ("tmp", "pending", "claimed", "alive", "fenced", "notes", "hold", "failed", "corrupt")
 _SHELVES = ("notes", "hold", "failed", "corrupt")
-
-NOT_SHARED = {"coda", "fuse.s3fs", "fuse.smbnetfs"}
-"""Where two hosts may both win a rename of the same file, or be told so (FACTS.md section 1; s3fs copies;
-smbnetfs: docs/filesystems.md)."""
-
-HIDDEN_FOR = {"nfs": 30, "nfs4": 30, "fuse.sshfs": 20, "cifs": 5, "fuse.rclone": 5, "afs": 5}
-"""Seconds that one client may not see what another did (FACTS.md section 1), if no probe has measured it."""
 
 LEASE = 300
 
@@ -61,7 +56,7 @@ class Layout:
             raise storage_error(f"{path}: not a spool that can be used", error) from error
         self.mount = fs.mount(self.fd["pending"])
         self.fstype = self.mount.fstype
-        self._known = stored(fs, self.mount)
+        self._known, self._stored_in = stored_options(fs, os.path.abspath(path), self.mount)
         self.sync = {name: DirectorySync(fs, fd, self.fstype) for name, fd in self.fd.items()}
         self.hashed = {
             name: HashedDirectory(fs, self.fd[name], self.sync[name], self.fstype) for name in _SHELVES
@@ -74,12 +69,12 @@ class Layout:
     @property
     def shareable(self) -> bool:
         """Whether several hosts can work a spool together on this mount, as far as is known."""
-        return self.fstype not in NOT_SHARED and "shared" not in self._known
+        return quirks(self.fstype).shared and "shared" not in self._known
 
     @property
     def shortest_lease(self) -> int:
         """In seconds: three times what the mount hides of other hosts' changes."""
-        hidden: float = self._known.get("hidden_for", HIDDEN_FOR.get(self.fstype, 0))
+        hidden: float = self._known.get("hidden_for", quirks(self.fstype).hidden_for)
         return ceil(3 * hidden)
 
     def shared_lease(self, lease: int | None) -> int:
@@ -98,7 +93,7 @@ class Layout:
             ValueError: the lease is shorter than three times what the mount hides.
         """
         if not self.shareable:
-            why = f", says {place(self.mount)}" if "shared" in self._known else ""
+            why = f", says {self._stored_in}" if "shared" in self._known else ""
             raise TemporaryError(
                 f"{self.path}: on this {self.fstype} two hosts can win the same rename{why}, so they must "
                 "not share a spool's items. Run every host with shared=False (--alone): each works what it "
@@ -108,7 +103,7 @@ class Layout:
         if lease is None:
             return max(LEASE, least)
         if lease < least:
-            where = f" ({place(self.mount)})" if "hidden_for" in self._known else ""
+            where = f" ({self._stored_in})" if "hidden_for" in self._known else ""
             raise ValueError(
                 f"{self.path}: on this {self.fstype} a lease is {least} seconds at least, not {lease}{where}"
             )

@@ -15,6 +15,7 @@ from threading import Lock
 
 from maildir_safe._handoff.group_commit import DirectorySync
 from maildir_safe._handoff.rename import DONE, GONE, Handoff, close_quietly
+from maildir_safe._handoff.small_files import make_directory, write_all
 from maildir_safe._queue.store import process_identity
 from maildir_safe.errors import LeaseLost, UnknownOutcome, storage_error
 
@@ -91,11 +92,7 @@ class Lease:
     def _register(self) -> None:
         """The directory and the heartbeat, both durable before anything is claimed."""
         fs, claimed, alive = self._fs, self._layout.fd["claimed"], self._layout.fd["alive"]
-        try:
-            fs.mkdir(self.worker, claimed)
-        except FileExistsError:
-            pass  # nobody else makes this name: it was made, and the reply was lost
-        self.dir_fd = fs.open_dir(self.worker, claimed)
+        self.dir_fd = make_directory(fs, self.worker, claimed)
         self._layout.sync["claimed"].sync()
         sent = fs.boottime()
         try:
@@ -104,7 +101,7 @@ class Lease:
             fd = -1  # made, and the reply was lost; what is in it only speeds things up
         if fd >= 0:
             try:
-                fs.write(fd, process_identity.describe(fs))
+                write_all(fs, fd, process_identity.describe(fs))
             finally:
                 fs.close(fd)
         self._layout.sync["alive"].sync()

@@ -35,6 +35,7 @@ from __future__ import annotations
 
 import errno
 
+from maildir_safe._fs.quirks import quirks
 from maildir_safe._handoff.listing import stable_listing
 from maildir_safe._handoff.rename import DONE, GONE, UNKNOWN, Handoff, Outcome, close_quietly
 from maildir_safe._queue.store.bucket import NOW, period
@@ -159,7 +160,7 @@ class Spool:
         if outcome.error is not None:
             lease.renew()  # its name is the same whoever delivers it, so it may be there by another's hand
         try:
-            if self._layout.fstype == "btrfs":
+            if quirks(self._layout.fstype).old_names_return:
                 lease.sync.sync()  # see DirectorySync
             maildir.sync["new"].sync()
         except OSError as error:

@@ -12,9 +12,10 @@ from threading import Lock
 
 from maildir_safe._delivery.job import DeliveryJob
 from maildir_safe._delivery.pipeline import DeliveryPipeline
+from maildir_safe._fs.quirks import quirks
 from maildir_safe._handoff.group_commit import DirectorySync
 from maildir_safe._handoff.rename import close_quietly
-from maildir_safe._maildir.directories import CLIENT_ONLY
+from maildir_safe._handoff.small_files import make_directory
 from maildir_safe._queue.store.bucket import LIMIT, NOW, Bucket
 from maildir_safe._queue.store.item import Item, suffix
 from maildir_safe.errors import TemporaryError, storage_error
@@ -76,7 +77,8 @@ class BucketTarget:
         self.tmp = layout.fd["tmp"]
         self.fstype = layout.fstype
         self.sync = {_SUBDIR: DirectorySync(fs, dir_fd, layout.fstype)}
-        self.durability = "client" if layout.fstype in CLIENT_ONLY else "full" if durable else "file"
+        best = quirks(layout.fstype).durability
+        self.durability = best if durable or best != "full" else "file"
 
     def __del__(self) -> None:
         close_quietly(self._fs, self.dir_fd)
@@ -201,11 +203,7 @@ class SpoolWriter:
         name = Bucket(period, self._shard, next(self._seq)).name
         pending = self._layout.fd["pending"]
         try:
-            try:
-                self._fs.mkdir(name, pending)
-            except FileExistsError:
-                pass  # nobody else makes this name: it was made, and the reply was lost
-            dir_fd = self._fs.open_dir(name, pending)
+            dir_fd = make_directory(self._fs, name, pending)
             try:
                 durable = self._layout.sync["pending"].sync()
             except OSError:

@@ -6,7 +6,7 @@ import errno
 import os
 import time
 
-from maildir_safe._fs import OsFileSystem
+from maildir_safe._fs.posix import OsFileSystem
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class FaultyFileSystem(OsFileSystem):
         """See `FileSystem.write`."""
         return self._play("write", lambda: OsFileSystem.write(fd, data))
 
-    def fsync(self, fd: int) -> None:  # type: ignore[override]
+    def fsync(self, fd: int) -> None:
         """See `FileSystem.fsync`; for files and directories."""
         self._play("fsync", lambda: OsFileSystem.fsync(fd))
 

@@ -22,7 +22,7 @@ class MeteredFileSystem(FaultyFileSystem):
         super().__init__(faults)
         self._counters = counters
 
-    def fsync(self, fd: int) -> None:  # type: ignore[override]
+    def fsync(self, fd: int) -> None:
         """See `FileSystem.fsync`."""
         start = self.monotonic()
         try:

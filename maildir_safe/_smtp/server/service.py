@@ -8,7 +8,7 @@ import pathlib
 import sys
 
 from maildir_safe import Maildir
-from maildir_safe._fs import OsFileSystem
+from maildir_safe._fs.posix import OsFileSystem
 from maildir_safe._maildir.directories import OpenDirectories
 from maildir_safe._queue.queue import Queue
 from maildir_safe._smtp.backends import retention

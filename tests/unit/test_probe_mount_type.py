@@ -29,8 +29,8 @@ _NFS = "rw,vers=4.2,rsize=262144,hard,proto=tcp,timeo=600,local_lock=none"
     ],
 )
 def test_options_that_are_traps_are_named(fstype: str, options: str, named: set[str]) -> None:
-    checks = [check for check in check_mount(Mount(fstype, "s:/m", options, "/m")) if "option" in check.name]
-    assert {check.name.removeprefix("option ") for check in checks} == named
+    checks = [c for c in check_mount(Mount(fstype, "s:/m", options, "/m")) if c.id.startswith("option-")]
+    assert {check.id.removeprefix("option-") for check in checks} == named
     assert all(check.result == "note" and check.remedy for check in checks)
 
 
@@ -39,5 +39,5 @@ def test_options_that_are_traps_are_named(fstype: str, options: str, named: set[
     [("fuse.rclone", "bad"), ("coda", "note"), ("fuse.s3fs", "note"), ("exfat", "note"), ("xfs", None)],
 )
 def test_types_that_are_known_for_something_are_named(fstype: str, result: str | None) -> None:
-    known = [c for c in check_mount(Mount(fstype, "", "rw", "/m")) if c.name == "known of this type"]
+    known = [c for c in check_mount(Mount(fstype, "", "rw", "/m")) if c.id == "known-type"]
     assert [check.result for check in known] == ([result] if result else [])

@@ -1,0 +1,45 @@
+"""fsync(2), called once.
+
+`os.fsync` makes the call again for as long as it says EINTR (PEP 475). A second fsync of a file says
+nothing about the first: the kernel may have reported the error and dropped the pages. So an interrupted
+fsync is an error here, as any other.
+
+`_ctypes` is the part of `ctypes` that does the work. It loads in a fraction of a millisecond, which a
+mail delivery agent pays for each message; `ctypes` takes ten times as long.
+"""
+
+from __future__ import annotations
+
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+
+    def fsync(fd: int, /) -> None:
+        """Make a file's contents, or a directory's entries, durable.
+
+        Raises:
+            OSError: it failed, or was interrupted (EINTR); whether anything is durable is unknown.
+        """
+
+else:
+    try:
+        from _ctypes import CFuncPtr, _SimpleCData, dlopen, dlsym, get_errno
+    except ImportError:  # pragma: no cover - an interpreter that was built without libffi
+        fsync = os.fsync
+    else:
+
+        class _Int(_SimpleCData):
+            _type_ = "i"
+
+        class _Call(CFuncPtr):
+            _flags_ = 1 | 8  # the C calling convention, and errno kept for `get_errno`
+            _restype_ = _Int
+
+        _call = _Call(dlsym(dlopen(None, 0), "fsync"))
+
+        def fsync(fd: int, /) -> None:
+            """See above."""
+            if _call(fd) != 0:
+                number = get_errno()
+                raise OSError(number, os.strerror(number))
