@@ -228,7 +228,14 @@ class Attempt:
         drafts = [self._prefix + job.unique for job in jobs]
         finals = [job.name for job in jobs]
         ambiguous = self._handoff.publish(
-            self._stage, drafts, self._target, finals, self._deadline, jobs[0].replaces
+            self._stage,
+            drafts,
+            self._target,
+            finals,
+            self._deadline,
+            jobs[0].replaces,
+            [job.size for job in jobs],
+            self._dirs.moved_on,
         )
         if self._marks:
             self._marks.append(self._fs.monotonic())

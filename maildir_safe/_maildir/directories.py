@@ -9,6 +9,7 @@ from maildir_safe._fs.quirks import quirks
 from maildir_safe._handoff.group_commit import DirectorySync
 from maildir_safe._handoff.rename import close_quietly, remove_quietly
 from maildir_safe._handoff.small_files import make_directory
+from maildir_safe._names import split
 from maildir_safe.errors import NotAMaildir
 
 TYPE_CHECKING = False
@@ -59,6 +60,11 @@ class OpenDirectories:
     def __del__(self) -> None:
         for fd in self._open:
             close_quietly(self._fs, fd)
+
+    def moved_on(self, name: str) -> bool:
+        """Whether a message that was published as `name` is there, with whatever flags. Raises OSError."""
+        key = split(name)[0]
+        return any(split(other)[0] == key for fd in (self.new, self.cur) for other in self._fs.listdir(fd))
 
     def fd(self, subdir: str) -> int:
         """The descriptor of ``"tmp"``, ``"new"`` or ``"cur"``."""

@@ -175,8 +175,14 @@ class Disk:
         old = target.entries.get(self.spelled(target, dst))
         if old is not None and not replace:
             raise fail(errno.EEXIST, dst)
+        if old is not None and node.kind == stat.S_IFDIR != self.nodes[old].kind:
+            raise fail(errno.ENOTDIR, dst)
+        if old is not None and node.kind != stat.S_IFDIR == self.nodes[old].kind:
+            raise fail(errno.EISDIR, dst)
         if old is not None and self.nodes[old].entries:
             raise fail(errno.ENOTEMPTY, dst)
+        if node.kind == stat.S_IFDIR and src_dir != dst_dir and not node.mode & stat.S_IWUSR:
+            raise fail(errno.EACCES, src)  # its ".." would change
         src = self.spelled(self.nodes[src_dir], src)
         if old == node.ino and (src_dir, src) != (dst_dir, dst):
             return  # POSIX: two names of one file, and nothing happens

@@ -58,12 +58,12 @@ def test_a_lost_reply_is_one_copy_and_reported_as_delivered(error: int) -> None:
     receipt = lab.maildir.deliver(MAIL)
     assert receipt.durability == "full"
     assert lab.found() == [MAIL]
-    assert lab.in_tmp() == []
+    assert [path for path in lab.server.files() if "/tmp/" in path] == []
 
 
 @pytest.mark.parametrize("error", [errno.EIO, errno.ETIMEDOUT, errno.ESTALE])
 def test_a_rename_that_did_not_happen_is_repeated(error: int) -> None:
-    lab = Lab(Fault("rename", error))
+    lab = Lab(Fault("rename", error, times=2 if error == errno.ESTALE else 1))  # the kernel repeats it too
     assert lab.maildir.deliver(MAIL).renames == 2
     assert lab.found() == [MAIL]
 

@@ -152,7 +152,7 @@ class Spool:
             LeaseLost: fenced; somebody else delivers it. UnknownOutcome: it is there or not, or not
             durable. TemporaryError: not delivered. Call again after either of the latter.
         """
-        outcome = self._take_away(lease, item, maildir.new, item.maildir_name)
+        outcome = self._take_away(lease, item, maildir.new, item.maildir_name, may_be_there=True)
         if outcome.kind != DONE:
             if outcome.error and outcome.error.errno == errno.EXDEV:
                 return False
@@ -311,10 +311,12 @@ class Spool:
 
     # Inside
 
-    def _take_away(self, lease: Lease, item: Item, dst_dir: int, dst: str) -> Outcome:
+    def _take_away(
+        self, lease: Lease, item: Item, dst_dir: int, dst: str, may_be_there: bool = False
+    ) -> Outcome:
         """Rename out of claimed/<W>; DONE also when it was done and the file has since moved on."""
         for pause in _PAUSES:
-            outcome = self._handoff.claim(lease.dir_fd, item.name, dst_dir, dst)
+            outcome = self._handoff.claim(lease.dir_fd, item.name, dst_dir, dst, may_be_there)
             if outcome.kind != GONE:
                 break
             if self._was_mine(lease, item):
