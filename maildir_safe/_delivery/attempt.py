@@ -41,8 +41,10 @@ _SYNCFS_KERNEL = [5, 17]
 _RELEASE = os.uname().release.replace("-", ".").replace("+", ".").split(".")[:2]
 _KERNEL = [int(number) if number.isdecimal() else 0 for number in _RELEASE]
 _FULL = {errno.ENOSPC, errno.EDQUOT}
-# a name that is taken; directories that were replaced; a batch's own files were too many to be open
+# a name that is taken; directories that were replaced; a batch's own files were too many to be open;
+# a directory that must be let go before it is fetched anew (`Quirks.held_directories_blind`)
 _MENDED = {errno.EEXIST, errno.ENOENT, errno.ESTALE, errno.EMFILE, errno.ENFILE}
+_MENDED |= {errno.EIO, errno.ETOOMANYREFS, errno.ELOOP, errno.ENOTDIR}
 
 
 class Attempt:

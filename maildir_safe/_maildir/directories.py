@@ -78,14 +78,19 @@ class OpenDirectories:
 
 def _complaint(fs: FileSystem, where: str, name: str, root: int | None, error: OSError) -> str:
     """Why a directory cannot be opened; a Coda conflict shows as a dangling link ``@volume.vnode…``."""
+    target = ""
     if root is not None:
         try:
             target = fs.readlink(name, root)
         except OSError:
-            target = ""
+            pass
         if target.startswith("@"):
             return f"{where} is in conflict (a link to {target}); repair it with the file system's tools"
     reason = f"{error.strerror} [{errno.errorcode.get(error.errno or 0, '?')}]"
+    if target:
+        return f"{where}: {reason}; it is a symbolic link, and links below a Maildir are not followed"
+    if error.errno in (errno.ELOOP, errno.ENOTDIR):  # as Coda says at first, before it shows the link
+        return f"{where}: {reason}; a conflict looks like this: repair it with the file system's tools"
     if error.errno == errno.ENOENT and root is not None:
         return f"{where}: {reason}; a conflict or a lost mount looks like this: see to it, then mkdir"
     if error.errno == errno.ENOENT:

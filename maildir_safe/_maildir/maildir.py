@@ -62,7 +62,8 @@ class Maildir:
             mount (`maildir_safe._fs.stored_options`), or else finds out what the mount takes.
         staging: where messages are written before they are published: ``"tmp"``, or ``"new"`` to
             write beside their target under a dot name (on Coda, no conflict can arise between
-            two directories then; but some readers list dot files); None: as stored, or else ``"tmp"``.
+            two directories then; but some readers list dot files); None: as stored, or else as the
+            type of mount needs.
         resolve_timeout: seconds to wait for caches and servers before an outcome is called unknown.
         fs: the file system's calls; `maildir_safe.testing` has simulated ones.
 
