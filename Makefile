@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 MAILDIR ?= Maildir
 SERVE ?=
 
-.PHONY: help serve test test-mounts lint bench compare prove lab clean
+.PHONY: help serve test test-mounts lint docs bench compare prove lab clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,17 +36,21 @@ lint: $(VENV)/.dev  ## ruff and mypy --strict
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+docs: $(VENV)/.dev  ## the documents as a site in build/site; a broken link fails
+	$(BIN)/python -m tools.reference
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
 bench: $(VENV)/.dev  ## how fast is a durable delivery, here and by others (root: makes ext4 and xfs images)
 	$(BIN)/python -m benchmarks.deliver
 
 compare: $(VENV)/.dev  ## probe and bench on all mounts that come up here: half an hour (root, Debian)
 	$(BIN)/python -m benchmarks.compare
 
-lab: $(VENV)/.dev  ## every promise on every mount, into docs/filesystems.md: half an hour (root, Debian)
+lab: $(VENV)/.dev  ## every promise on every mount, into docs/reference/file-systems.md: half an hour (root, Debian)
 	$(BIN)/python -m tests.lab
 
 prove: $(VENV)/.dev  ## the long run of the explorer, the state machines and the replayed disks: 30 minutes
 	$(BIN)/python -m tests.run --prove
 
 clean:  ## remove what the targets above made, but no mail
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .hypothesis

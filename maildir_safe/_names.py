@@ -1,10 +1,14 @@
-"""Names of messages: made unique, taken apart, put together. Pure: no file is touched here.
+"""The only codec of a message's file name: made unique, taken apart, put together. No file is touched.
 
 A name is ``<sec>.M<usec>P<pid>Q<n>R<random>.<host>,S=<bytes>``; in cur/ the info follows:
 a separator, ``2,`` and the flags (https://cr.yp.to/proto/maildir.html; `,S=` is Maildir++).
 ``I<hash>`` stands after the random part when the delivery was given an id. With a host of 40
-characters and ten flags this is under 143 bytes, the shortest limit measured (securefs,
-FACTS.md section 1), and it never ends in ``@sys`` or ``@cpu``, which Coda and AFS expand.
+characters and ten flags this is under 143 bytes, the shortest limit measured (securefs),
+and it never ends in ``@sys`` or ``@cpu``, which Coda and AFS expand.
+
+Other programs write more into an info: ``:2,S,Z`` (what follows the second comma is another
+field), ``:2,:2,S`` (the info was added twice), ``!2,S`` (another separator). A change of flags
+keeps everything there that is no flag.
 """
 
 from __future__ import annotations
@@ -20,13 +24,18 @@ if TYPE_CHECKING:
 
     from maildir_safe._fs import FileSystem
 
-SEPARATORS = ":;"
+SEPARATORS = ":;!"
+"""What divides key and info: ``:`` by the standard, the others where a mount or a program avoids it."""
+
 STORED = ".maildir-safe.json"
 """In the root of a mount: what a probe has stored for it."""
 
+_INFO_STARTS = (":2,", ";2,", "!2,", ":1,", ";1,")
 _HOST_LIMIT = 40
 _ID_BYTES = 10
 _STRAYS = ("lost+found", "maildirfolder", "maildirsize")
+FOLDER_MARK = "maildirfolder"
+"""The empty file that makes a directory a folder of the Maildir above it (Maildir++)."""
 
 
 def host_token(hostname: str) -> str:
@@ -35,13 +44,19 @@ def host_token(hostname: str) -> str:
     ``@`` and ``,`` are escaped as well (Coda expands ``@sys``; a comma begins a field), and what
     is not printable ASCII becomes ``_``.
     """
-    escaped = {"/": r"\057", ":": r"\072", ";": r"\073", "@": r"\100", ",": r"\054"}
+    escaped = {"/": r"\057", ":": r"\072", ";": r"\073", "!": r"\041", "@": r"\100", ",": r"\054"}
     token = "".join(escaped.get(c, c if "!" <= c <= "~" else "_") for c in hostname)
     return token[:_HOST_LIMIT].lstrip(".") or "localhost"
 
 
 def id_hash(delivery_id: str) -> str:
-    """The part of a name that stands for a delivery id: ``I`` and 80 bits in hexadecimal."""
+    """The part of a name that stands for a delivery id: ``I`` and 80 bits in hexadecimal.
+
+    Raises:
+        ValueError: the id is empty or blank. All messages with it would be taken for one.
+    """
+    if not delivery_id.strip():
+        raise ValueError(f"a delivery id tells messages apart, and {delivery_id!r} does not")
     raw = delivery_id.encode("utf-8", "surrogateescape")
     return "I" + blake2b(raw, digest_size=_ID_BYTES).hexdigest()
 
@@ -83,33 +98,64 @@ class UniqueNames:
         return names
 
 
+def with_size(unique: str, size: int) -> str:
+    """A unique name with the message's size in bytes, which `size_of` reads."""
+    return f"{unique},S={size}"
+
+
 def split(name: str) -> tuple[str, str]:
-    """A file name as (key, info): ``"a:2,S"`` is ``("a", ":2,S")``; either separator is understood.
+    """A file name as (key, info): ``"a:2,S"`` is ``("a", ":2,S")``; each of `SEPARATORS` is understood.
 
     The key is what stays the same while readers change flags.
     """
-    for separator in SEPARATORS:
-        for version in "21":
-            at = name.rfind(f"{separator}{version},")
-            if at > 0:
-                return name[:at], name[at:]
-    return name, ""
+    end = len(name)
+    for start in _INFO_STARTS:
+        at = name.find(start, 1, end + 2)
+        if at >= 0:
+            end = at
+    return name[:end], name[end:]
+
+
+def fields(info: str) -> tuple[str, str, str]:
+    """An info such as ``:2,RS,Z`` as what stands before its flags, the flags, and the rest from the comma on.
+
+    An info of another version (``:1,``) has no flags, and neither has ``""``: three times ``""``.
+    """
+    at = 0
+    while info[at : at + 1] in SEPARATORS and info[at + 1 : at + 3] == "2,":
+        at += 3
+    if not at:
+        return "", "", ""
+    flags, comma, rest = info[at:].partition(",")
+    return info[:at], flags, comma + rest
 
 
 def flags_of(info: str) -> str:
     """The flags in an info such as ``:2,RS``; ``""`` where there are none. Only ASCII letters are flags."""
-    return "".join(c for c in info[3:] if c.isascii() and c.isalpha()) if info[1:3] == "2," else ""
+    return "".join(c for c in fields(info)[1] if _is_flag(c))
 
 
-def with_flags(key: str, flags: str, separator: str) -> str:
+def with_flags(key: str, flags: str, separator: str, info: str = "") -> str:
     """The name in cur/ for a key and flags, which are sorted and made unique.
+
+    Args:
+        key: see `split`.
+        flags: ASCII letters.
+        separator: for a name that has no info yet.
+        info: what the name has now; everything in it but its flags is kept.
 
     Raises:
         ValueError: a flag that is not an ASCII letter.
     """
-    if not all(c.isascii() and c.isalpha() for c in flags):
+    if not all(_is_flag(c) for c in flags):
         raise ValueError(f"flags are ASCII letters such as 'RS', not {flags!r}")
-    return f"{key}{separator}2,{''.join(sorted(set(flags)))}"
+    start, old, rest = fields(info)
+    unknown = "".join(c for c in old if not _is_flag(c))
+    return f"{key}{start or separator + '2,'}{''.join(sorted(set(flags)))}{unknown}{rest}"
+
+
+def _is_flag(c: str) -> bool:
+    return c.isascii() and c.isalpha()
 
 
 def size_of(name: str) -> int | None:
@@ -126,9 +172,9 @@ def may_be_message(name: str) -> bool:
 
 
 def is_unique(name: str) -> bool:
-    """Whether a name has the shape of a unique name (``<digits>.<something>``).
+    """Whether a name has the shape of a unique name (``<digits>.<unique part>.<host>``).
 
     Others may be strays, directories for instance, and are looked at before they are listed.
     """
-    seconds, dot, rest = name.partition(".")
-    return bool(dot and rest) and seconds.isdecimal()
+    seconds, _, rest = name.partition(".")
+    return rest.find(".", 1) > 0 and seconds.isdecimal()

@@ -2,13 +2,16 @@
 
 >>> from maildir_safe.mailbox import Maildir      # instead of: from mailbox import Maildir
 
-It is a subclass of the original, with the methods of Python 3.13 on 3.11 and later. `add` returns
-when the message is durable, nothing is ever linked, and CPython's own tests of `mailbox.Maildir`
-pass (tests/compat/). On purpose it differs in these:
+The other names of `mailbox` are here as well. `Maildir` is a subclass of the original, with the
+methods of Python 3.13 on 3.11 and later. `add` returns when the message is durable, nothing is ever
+linked, and CPython's own tests of `mailbox.Maildir` pass (tests/compat/). On purpose it differs in
+these:
 
 * `add` and ``box[key] = message`` raise `maildir_safe.TemporaryError` or `UnknownOutcome` where the
-  original raises OSError: they tell what the caller still owns. So does a Maildir that lacks one of
-  tmp/, new/ and cur/, at once: the original makes do until it needs it.
+  original raises OSError: they tell what the caller still owns. What lacks tmp/, new/ or cur/ opens,
+  as in the original, and its folders can be used; the first look for a message raises `NotAMaildir`.
+* A message is read whole before it is parsed: a mount that gives fewer bytes than the file has makes
+  that a `TemporaryError`, not half a message.
 * ``box[key] = message`` replaces by one rename. The original has the new message visible beside the
   old one, then removes the old one, then renames.
 * `clean` judges age by the time of the last write and the server's clock, not by the time of the
@@ -31,22 +34,42 @@ import errno
 import io
 import mailbox
 import os
-import re
-import stat
 import time
 from collections.abc import Callable
+from mailbox import (  # so that one import is to be changed, and no other
+    MH,
+    MMDF,
+    Babyl,
+    BabylMessage,
+    Error,
+    ExternalClashError,
+    FormatError,
+    Mailbox,
+    MaildirMessage,
+    Message,
+    MHMessage,
+    MMDFMessage,
+    NoSuchMailboxError,
+    NotEmptyError,
+    mbox,
+    mboxMessage,
+)
 from typing import Any, BinaryIO, TypeVar
 
-from maildir_safe._delivery.content import chunks
-from maildir_safe._delivery.job import DeliveryJob
+from maildir_safe._fs import FileSystem
+from maildir_safe._fs.posix import OsFileSystem
 from maildir_safe._handoff.rename import close_quietly
-from maildir_safe._maildir import maildir
-from maildir_safe._maildir.directories import SUBDIRS
-from maildir_safe._maildir.message_store import Message
-from maildir_safe._names import SEPARATORS, UniqueNames, host_token
-from maildir_safe.errors import NotAMaildir, TemporaryError, storage_error
+from maildir_safe._maildir.directories import make, subdirectories
+from maildir_safe._maildir.message_store import Message as Found
+from maildir_safe._maildir.named_store import NamedStore, NotEmpty
+from maildir_safe._names import FOLDER_MARK, UniqueNames, fields, host_token, split
+from maildir_safe.errors import NotAMaildir, TemporaryError
 
-__all__ = ["Maildir"]
+__all__ = [
+    "MH", "MMDF", "Babyl", "BabylMessage", "Error", "ExternalClashError", "FormatError", "MHMessage",
+    "MMDFMessage", "Mailbox", "Maildir", "MaildirMessage", "Message", "NoSuchMailboxError", "NotEmptyError",
+    "mbox", "mboxMessage",
+]  # fmt: skip
 
 _LOOKS = 5
 
@@ -62,8 +85,8 @@ class Maildir(mailbox.Maildir):
         create: make it if nothing is there; the directory above it must exist.
 
     Raises:
-        mailbox.NoSuchMailboxError: it does not exist, and `create` is False.
-        NotAMaildir: it cannot be made, or something is wrong with it.
+        mailbox.NoSuchMailboxError: there is nothing at `dirname`, and `create` is False.
+        NotAMaildir: it cannot be made.
     """
 
     def __init__(
@@ -73,15 +96,21 @@ class Maildir(mailbox.Maildir):
         create: bool = True,
     ) -> None:
         path = os.path.abspath(os.path.expanduser(dirname))
-        try:
-            self._store = _Store(path, create)
-        except NotAMaildir as error:
-            if create or not isinstance(error.__cause__, FileNotFoundError):
-                raise
-            raise mailbox.NoSuchMailboxError(path) from error
+        self._fs: FileSystem = OsFileSystem()
+        if create and _is_empty(self._fs, path):
+            make(self._fs, path)
         super().__init__(path, factory, create=False)
         self._toc_mtimes = {"new": 0.0, "cur": 0.0}
         self._skewfactor = 0.1
+        self._opened: NamedStore | None = None
+        self._names = UniqueNames(self._fs, os.getpid(), host_token(os.uname().nodename))
+
+    @property
+    def _store(self) -> NamedStore:
+        """Opened with the first message: a directory of folders need not be a Maildir itself."""
+        if self._opened is None:
+            self._opened = NamedStore(self._path, create=False, fs=self._fs)
+        return self._opened
 
     # Changing
 
@@ -98,7 +127,7 @@ class Maildir(mailbox.Maildir):
         """
         data = io.BytesIO()
         self._dump_message(message, data)
-        key = self._store.names.new([""])[0]
+        key = self._names.new([""])[0]
         subdir, suffix, mtime_ns = self._wishes(message, "new", "")
         self._store.put(data.getvalue(), subdir, key + suffix, mtime_ns)
         return key
@@ -137,7 +166,8 @@ class Maildir(mailbox.Maildir):
         """Give the message exactly these flags, such as ``"RS"``; errors as for `set_info`."""
         if not isinstance(flags, str):
             raise TypeError(f"flags must be a string: {type(flags)}")
-        self.set_info(key, "2," + "".join(sorted(set(flags))))
+        start, _, rest = fields(":" + self.get_info(key))
+        self.set_info(key, (start[1:] or "2,") + "".join(sorted(set(flags))) + rest)
 
     def add_flag(self, key: str, flag: str) -> None:
         """Set these flags besides those that are set; errors as for `set_info`."""
@@ -159,17 +189,16 @@ class Maildir(mailbox.Maildir):
 
     def close(self) -> None:
         """Let go of the directories, so that the mount can be taken down; the next call opens them anew."""
-        self._store.close()
+        if self._opened is not None:
+            self._opened.close()
 
     # Reading
 
     def get_message(self, key: str) -> Any:
         """The message as a `mailbox.MaildirMessage`, or what the factory makes of it; or KeyError."""
-        found, file = self._on(key, lambda found: (found, self._store.open_file(found)))
-        make: Callable[[Any], Any] = self._factory or mailbox.MaildirMessage
-        with file:
-            message = make(file)
-            message.set_date(self._store.date(file))
+        found, (data, date) = self._on(key, lambda found: (found, self._store.read(found)))
+        message: Any = self._factory(io.BytesIO(data)) if self._factory else MaildirMessage(data)
+        message.set_date(date)
         message.set_subdir(found.subdir)
         info = self._split(found.name)[1]
         if info:
@@ -178,8 +207,7 @@ class Maildir(mailbox.Maildir):
 
     def get_bytes(self, key: str) -> bytes:
         """The message as it is stored; KeyError if there is none."""
-        with self.get_file(key) as file:
-            return file.read()
+        return self._on(key, self._store.read)[0]
 
     def get_file(self, key: str) -> BinaryIO:  # type: ignore[override] # more than the original's _ProxyFile
         """The message as a binary file, to be closed by the caller; KeyError if there is none."""
@@ -191,14 +219,17 @@ class Maildir(mailbox.Maildir):
 
     def get_flags(self, key: str) -> str:
         """The message's flags, such as ``"RS"``; KeyError if there is no such message."""
-        info = self.get_info(key)
-        return info[2:] if info.startswith("2,") else ""
+        return fields(":" + self.get_info(key))[1]
 
     # Folders
 
     def list_folders(self) -> list[str]:
         """The names of all folders, as their directories are named."""
-        return [name[1:] for name in self._store.directories() if re.match(r"\.[^.]", name)]
+        root = self._fs.open_dir(self._path)
+        try:
+            return [name[1:] for name in subdirectories(self._fs, root) if name[:1] == "." and name != "."]
+        finally:
+            close_quietly(self._fs, root)
 
     def get_folder(self, folder: str) -> Maildir:
         """A folder; `mailbox.NoSuchMailboxError` if it does not exist."""
@@ -207,20 +238,30 @@ class Maildir(mailbox.Maildir):
     def add_folder(self, folder: str) -> Maildir:
         """A folder, made if need be."""
         result = Maildir(os.path.join(self._path, "." + folder), self._factory)
-        result._store.mark_as_folder()
+        root = self._fs.open_dir(result._path)
+        try:
+            if FOLDER_MARK not in self._fs.listdir(root):
+                self._fs.close(self._fs.create(FOLDER_MARK, root))
+        finally:
+            close_quietly(self._fs, root)
         return result
 
     def remove_folder(self, folder: str) -> None:
         """Remove a folder; `mailbox.NotEmptyError` if it holds a message, a directory, or a delivery."""
-        self.get_folder(folder)._store.remove(f"{folder}: not empty")
+        try:
+            self.get_folder(folder)._store.remove(f"{folder}: not empty")
+        except NotEmpty as reason:
+            raise NotEmptyError(str(reason)) from reason
 
     def __getstate__(self) -> dict[str, Any]:
         """As the original, it can be handed to another process, which opens it anew."""
-        return {name: value for name, value in vars(self).items() if name != "_store"}
+        return {name: value for name, value in vars(self).items() if name not in ("_opened", "_names", "_fs")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
-        self._store = _Store(self._path, create=False)
+        self._fs = OsFileSystem()
+        self._opened = None
+        self._names = UniqueNames(self._fs, os.getpid(), host_token(os.uname().nodename))
 
     # What the inherited methods stand on
 
@@ -253,20 +294,24 @@ class Maildir(mailbox.Maildir):
                 return self._toc[key]
         raise KeyError(f"No message with key: {key}")
 
-    def _on(self, key: str, action: Callable[[Message], T]) -> T:
+    def _on(self, key: str, action: Callable[[Found], T]) -> T:
         """Do something with a message wherever it is; if it has moved since it was looked up, look again."""
         for _ in range(_LOOKS):
             try:
                 return action(_message(self._lookup(key)))
+            except IsADirectoryError:  # or a fifo: it only looks like a message
+                break
             except OSError as error:
                 if error.errno not in (errno.ENOENT, errno.ESTALE):
                     raise
                 if error.errno == errno.ESTALE:
                     self._store.close()  # to open its directories anew
-        raise TemporaryError(f"{self._path}: the message {key} keeps moving; try again")
+        else:
+            raise TemporaryError(f"{self._path}: the message {key} keeps moving; try again")
+        raise KeyError(f"No message with key: {key}")
 
     def _rename(self, key: str, subdir: str | None, name: str) -> None:
-        def change(found: Message) -> None:
+        def change(found: Found) -> None:
             target = subdir or found.subdir
             if (found.subdir, found.name) != (target, name):
                 self._store.rename_to(found, target, name)
@@ -276,7 +321,7 @@ class Maildir(mailbox.Maildir):
 
     def _wishes(self, message: Any, subdir: str, suffix: str) -> tuple[str, str, int | None]:
         """Directory, end of the name, and date: what the message says of itself, or the given."""
-        if not isinstance(message, mailbox.MaildirMessage):
+        if not isinstance(message, MaildirMessage):
             return subdir, suffix, None
         return message.get_subdir(), self._suffix(message.get_info()), int(message.get_date() * 1e9)
 
@@ -290,112 +335,35 @@ class Maildir(mailbox.Maildir):
         return info and self.colon + info
 
     def _split(self, name: str) -> tuple[str, str]:
-        """A file's name as key and info; `colon` divides them, or either usual separator."""
-        marks = SEPARATORS if self.colon in SEPARATORS else re.escape(self.colon)
-        key, *rest = re.split(f"[{marks}]", os.path.basename(name))
-        return key, rest[-1] if rest else ""
+        """A file's name as key and info: `colon` divides them, or what usually does."""
+        name = os.path.basename(name)
+        end = len(split(name)[0])
+        for mark in (self.colon, ":", ";"):
+            at = name.find(mark, 0, end)
+            end = end if at < 0 else at
+        return name[:end], name[end + 1 :]
 
 
-class _Store(maildir.Maildir):
-    """This package's Maildir, and what the standard library's allows beyond it: any name, place and date."""
+def _is_empty(fs: FileSystem, path: str) -> bool:
+    """Whether a Maildir may be made there: nothing is there, or an empty directory, as a new mount is.
 
-    def __init__(self, path: str, create: bool) -> None:
-        super().__init__(path, create)
-        self.names = UniqueNames(self._fs, os.getpid(), host_token(os.uname().nodename))
-
-    def put(self, data: bytes, subdir: str, name: str, mtime_ns: int | None, replaces: bool = False) -> None:
-        """Deliver under a given name, a new one unless it `replaces` what has that name."""
-        job = DeliveryJob(chunks(data), subdir)
-        job.final = name
-        job.mtime_ns = mtime_ns
-        job.replaces = replaces
-        self._pipeline.deliver(job)
-
-    def rename_to(self, found: Message, subdir: str, name: str) -> None:
-        """Rename, durably; FileNotFoundError if another was first."""
-        dirs = self._open()
-        self._reading.rename(dirs, found, dirs, name, subdir)
-
-    def separator(self) -> str:
-        """What this mount takes between a name and its info."""
-        return self._open.separator()
-
-    def unlink(self, found: Message) -> None:
-        """Remove; FileNotFoundError if it has moved."""
-        self._fs.unlink(found.name, dir_fd=self._open().fd(found.subdir))
-
-    def open_file(self, found: Message) -> BinaryIO:
-        """Open for reading; FileNotFoundError if it has moved."""
-        return self._fs.reader(self._fs.open(found.name, self._open().fd(found.subdir)))
-
-    def has(self, found: Message) -> bool:
-        """Whether it is still where it was found."""
-        try:
-            self._fs.stat(found.name, self._open().fd(found.subdir))
-        except FileNotFoundError:
-            return False
+    Raises:
+        NotAMaildir: something else is there.
+    """
+    try:
+        root = fs.open_dir(path)
+    except FileNotFoundError:
         return True
-
-    def date(self, file: BinaryIO) -> float:
-        """When an open message was written, seconds since 1970."""
-        return self._fs.fstat(file.fileno()).st_mtime
-
-    def times(self) -> dict[str, float]:
-        """When new/ and cur/ were changed, seconds since 1970."""
-        dirs = self._open()
-        return {subdir: self._fs.fstat(dirs.fd(subdir)).st_mtime for subdir in ("new", "cur")}
-
-    def directories(self) -> list[str]:
-        """The names of the directories in it."""
-        root = self._open().root
-        return [name for name in self._fs.listdir(root) if self._is_directory(name, root)]
-
-    def mark_as_folder(self) -> None:
-        """Make the file that says so (Maildir++)."""
-        root = self._open().root
-        if "maildirfolder" not in self._fs.listdir(root):
-            self._fs.close(self._fs.create("maildirfolder", root))
-
-    def remove(self, complaint: str) -> None:
-        """Remove the whole Maildir, if it is empty.
-
-        tmp/ goes first: once it is gone nothing can be delivered any more, and as long as it holds
-        a file, which may be a message on its way, it does not go.
-        """
-        root = self._open().root
-        self.clean()
-        if any(self.messages()) or {*self.directories()} - {*SUBDIRS}:
-            raise mailbox.NotEmptyError(complaint)
-        removed = []
-        try:
-            for subdir in SUBDIRS:
-                self._fs.rmdir(subdir, root)
-                removed.append(subdir)
-        except OSError as error:
-            for subdir in removed:
-                self._fs.mkdir(subdir, root)
-            raise mailbox.NotEmptyError(f"{complaint} ({error.strerror})") from error
-        for name in self._fs.listdir(root):
-            self._fs.unlink(name, dir_fd=root)
-        self._remove_root()
-
-    def _remove_root(self) -> None:
-        above, name = os.path.split(self.path)
-        fd = self._fs.open_dir(above)
-        try:
-            self._fs.rmdir(name, fd)
-        except OSError as error:
-            raise storage_error(f"remove {self.path}", error) from error
-        finally:
-            close_quietly(self._fs, fd)
-
-    def _is_directory(self, name: str, fd: int) -> bool:
-        try:
-            return stat.S_ISDIR(self._fs.stat(name, fd).st_mode)
-        except FileNotFoundError:
-            return False
+    except OSError as error:
+        raise NotAMaildir(f"{path}: cannot be opened: {error.strerror}") from error
+    try:
+        return not {*fs.listdir(root)} - {"lost+found"}
+    except OSError as error:
+        raise NotAMaildir(f"{path}: cannot be listed: {error.strerror}") from error
+    finally:
+        close_quietly(fs, root)
 
 
-def _message(subpath: str) -> Message:
+def _message(subpath: str) -> Found:
     subdir, _, name = subpath.partition("/")
-    return Message(subdir, name)
+    return Found(subdir, name)

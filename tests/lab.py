@@ -1,6 +1,6 @@
 """Every promise on every mount that this machine can bring up: `make lab` (root, Debian, half an hour).
 
-    python -m tests.lab                all kinds of `benchmarks.mounts`; docs/filesystems.md gets the matrix
+    python -m tests.lab                all kinds of `benchmarks.mounts`; the matrix goes into docs/reference
     python -m tests.lab ext4 nfs42     only these; the matrix is printed
 
 Each kind has a process and a time limit of its own, those of other kernels an emulated guest of their own,
@@ -23,7 +23,7 @@ from pathlib import Path
 from benchmarks.mounts import KINDS, install, kernel_knows
 
 HERE = Path(__file__).resolve().parent
-REPORT = HERE.parent / "docs" / "filesystems.md"
+REPORT = HERE.parent / "docs/reference/file-systems.md"
 BEGIN, END = "<!-- matrix: written by `make lab` -->\n", "<!-- end of matrix -->\n"
 FILES = ("mounts", "mounts_delivery", "mounts_mail", "probe", "torture_mounts", "queue_race", "queue_mounts")
 # the tests that are a column, and what it is called; the others count too, but only when they fail
@@ -41,7 +41,7 @@ COLUMNS = {
     "two_hosts_share_a_spool": "queue of two hosts",
     "the_probe_agrees_with_what_was_measured": "probe as measured",
 }
-# what is known to fail, and why (docs/filesystems.md, Exceptions)
+# what is known to fail, and why (docs/reference/file-systems.md, Exceptions)
 KNOWN = {
     ("fusefat", test): "renaming a directory empties it"
     for test in (

@@ -37,6 +37,15 @@ TEMPORARY = 75
 REFUSED = 65
 """The message itself cannot be delivered, now or later (EX_DATAERR)."""
 
+USAGE = 64
+"""The command was used wrongly (EX_USAGE). `deliver` says `TEMPORARY` instead: 64 would bounce mail."""
+
+WRONG = 1
+"""Something was looked for and is wrong, or is not there: what `fsck`, `probe` and the like are for."""
+
+INTERRUPTED = 130
+"""Ctrl-C, as a shell tells it: 128 and the number of the signal."""
+
 
 def main(words: list[str] | None = None) -> int:
     """Run the command.
@@ -121,12 +130,11 @@ def _refuse(status: str, text: str) -> int:
 
 
 def _for_people(verb: str, words: list[str]) -> int:
-    import argparse
-
-    from maildir_safe.errors import MaildirSafeError
+    from maildir_safe._cli.arguments import ArgumentParser
+    from maildir_safe.errors import MaildirSafeError, PermanentError, TemporaryError
 
     module = _module(verb)
-    parser = argparse.ArgumentParser(prog=f"maildir-safe {verb}", description=VERBS[verb].capitalize() + ".")
+    parser = ArgumentParser(prog=f"maildir-safe {verb}", description=VERBS[verb].capitalize() + ".")
     module.add_arguments(parser)
     args = parser.parse_args(words)
     try:
@@ -136,10 +144,19 @@ def _for_people(verb: str, words: list[str]) -> int:
     except BrokenPipeError:
         return 0  # `| head` has seen enough
     except (MaildirSafeError, OSError) as error:
-        print(f"maildir-safe {verb}: {error}", file=sys.stderr)
-        return 1
+        print(f"maildir-safe {verb}: {_in_words(error)}", file=sys.stderr)
+        if isinstance(error, PermanentError):
+            return REFUSED
+        return TEMPORARY if isinstance(error, (TemporaryError, OSError)) else WRONG
     except KeyboardInterrupt:
-        return 130
+        return INTERRUPTED
+
+
+def _in_words(error: Exception) -> str:
+    """An error for people: what it is about, then why; never ``[Errno 13]``."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return str(error)
 
 
 def _module(verb: str) -> ModuleType:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import sys
 
-from maildir_safe._cli.incoming_message import Incoming, TraceHeader
+from maildir_safe._delivery.incoming import Incoming
+from maildir_safe._delivery.trace_headers import TraceHeader
 from maildir_safe._maildir.maildir import Maildir
 from maildir_safe.errors import PermanentError, TemporaryError
 
@@ -119,7 +120,7 @@ def deliver(path: str, options: dict[str, str], message: Incoming) -> Receipt:
     for name, variable in _ENVIRONMENT.items():
         if name not in options and variable in os.environ:
             options[name] = os.environ[variable]
-    sender, recipient = options.get("sender"), options.get("recipient")
+    sender, recipient = options.get("sender"), options.get("recipient") or None
     original = options.get("original_recipient")
     trace = TraceHeader(message.start)
     if recipient is not None and trace.loops(recipient):

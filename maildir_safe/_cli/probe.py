@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--keep", action="store_true", help="leave the folder there, to look at")
     parser.add_argument(
-        "--save", action="store_true", help="store the options in the mount's root, for all mail on it"
+        "--save", action="store_true", help="store the options in MOUNT, for all mail below it"
     )
     parser.add_argument("--json", action="store_true", help="the result as one JSON object")
 
@@ -53,7 +53,7 @@ def _stored(report: ProbeReport) -> bool:
     try:
         store(report)
     except OSError as error:
-        print(f"maildir-safe probe: not stored in the mount's root: {error.strerror}", file=sys.stderr)
+        print(f"maildir-safe probe: not stored in {report.path}: {error.strerror}", file=sys.stderr)
     return report.saved is not None
 
 

@@ -9,7 +9,7 @@ from maildir_safe._cli.maildir_argument import add_place, header, open_maildir, 
 from maildir_safe._cli.output import bytes_text, print_json, visible
 from maildir_safe._maildir.maildir import Maildir
 from maildir_safe._maildir.message_store import Message
-from maildir_safe.errors import TemporaryError
+from maildir_safe.errors import MaildirSafeError, TemporaryError
 
 _SHOWN = ("Return-Path", "Delivered-To", "Date", "From", "To", "Cc", "Subject")
 
@@ -64,7 +64,7 @@ def _find(maildir: Maildir, part: str) -> Message:
     found = [m for m in messages if m.key == part] or [m for m in messages if part and part in m.key]
     if len(found) != 1:
         which = f"{len(found)} messages have" if found else "no message has"
-        raise TemporaryError(
+        raise MaildirSafeError(
             f"{maildir.path}: {which} {part!r} in the key; 'maildir-safe ls' prints the keys"
         )
     return found[0]

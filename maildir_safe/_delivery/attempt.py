@@ -20,6 +20,7 @@ from maildir_safe._delivery.job import CommitRecord
 from maildir_safe._fs.quirks import quirks
 from maildir_safe._handoff.rename import DONE, NOT_DONE, Handoff, close_quietly, remove_quietly
 from maildir_safe._handoff.small_files import fsync_if_supported, write_all
+from maildir_safe._names import with_size
 from maildir_safe.errors import TemporaryError, UnknownOutcome, fsync_failed, storage_error
 
 TYPE_CHECKING = False
@@ -183,7 +184,7 @@ class Attempt:
                 close(fd)
             except OSError as error:
                 self._not_written(job, "close", error)
-            job.name = job.final or f"{job.unique},S={job.size}{job.info}"
+            job.name = job.final or with_size(job.unique, job.size) + job.info
 
     def _not_written(self, job: DeliveryJob, step: str, error: Exception) -> None:
         self._failed = True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from maildir_safe.errors import PermanentError, TemporaryError, storage_error
+from maildir_safe.errors import TemporaryError, storage_error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def chunks(content: Content, head: bytes = b"") -> Chunks:
 
     Args:
         content: the message. A stream must be binary.
-        head: headers to put on top.
+        head: headers to put on top; see `gap` for what stands between.
 
     Returns:
         A tuple, which one can go through again; of a stream an iterator, constant memory, once. Going
@@ -46,26 +46,38 @@ def chunks(content: Content, head: bytes = b"") -> Chunks:
     )
 
 
+def gap(start: bytes) -> bytes:
+    """What must stand between headers and a message that begins with `start`: most often nothing.
+
+    A first line that begins with a blank would continue the last header above it, and could hide it
+    or be hidden in it. An empty line ends the headers, as Postfix does it.
+    """
+    return b"\n" if start[:1] in (b" ", b"\t") else b""
+
+
 def _below(head: bytes, data: bytes) -> Chunks:
-    return (head, data) if head else (data,)  # one piece is not copied to be joined
+    return (head, gap(data) + data) if head else (data,)  # one piece is not copied to be joined
 
 
 def _streamed(stream: BinaryIO, head: bytes) -> Iterator[bytes]:
+    chunk = _read(stream)
     if head:
-        yield head
-    while (chunk := _read(stream)) != b"":
-        if chunk is None:
-            raise TemporaryError("read the message: the stream is non-blocking and has nothing yet")
-        if not isinstance(chunk, bytes):
-            raise TypeError("the stream of a message must be binary (open it with mode 'rb')")
+        yield head + gap(chunk)
+    while chunk:
         yield chunk
+        chunk = _read(stream)
 
 
-def _read(stream: BinaryIO) -> bytes | None:
+def _read(stream: BinaryIO) -> bytes:
     try:
-        return stream.read(_CHUNK)
+        chunk: bytes | None = stream.read(_CHUNK)
     except OSError as error:
         raise storage_error("read the message", error) from error
+    if chunk is None:
+        raise TemporaryError("read the message: the stream is non-blocking and has nothing yet")
+    if not isinstance(chunk, bytes):
+        raise TypeError("the stream of a message must be binary (open it with mode 'rb')")
+    return chunk
 
 
 def flatten(message: Any) -> bytes:
@@ -76,41 +88,3 @@ def flatten(message: Any) -> bytes:
     out = io.BytesIO()
     BytesGenerator(out, mangle_from_=False, maxheaderlen=0).flatten(message, linesep="\n")
     return out.getvalue()
-
-
-def trace_headers(sender: str | None, recipient: str | None, original: str | None) -> bytes:
-    """Return-Path, X-Original-To and Delivered-To, as far as they are known (RFC 5321 section 4.4).
-
-    An empty sender is the null sender of a bounce: ``Return-Path: <>``.
-
-    Raises:
-        PermanentError: an address holds a control character, which would begin a header of its own.
-    """
-    if sender is recipient is original is None:
-        return b""
-    lines = []
-    if sender is not None:
-        lines.append(f"Return-Path: <{checked_address('sender', sender)}>\n")
-    if original is not None:
-        lines.append(f"X-Original-To: {checked_address('original recipient', original)}\n")
-    if recipient is not None:
-        lines.append(f"Delivered-To: {checked_address('recipient', recipient)}\n")
-    return "".join(lines).encode("utf-8", "surrogateescape")
-
-
-def checked_address(what: str, address: str) -> str:
-    """The address, fit for a header line.
-
-    Args:
-        what: whose it is, for the error: ``"sender"`` or another.
-
-    Raises:
-        PermanentError: it holds a control character, which would begin a header of its own.
-    """
-    if not address.isprintable() and any(
-        ord(c) < 32 or ord(c) in (127, 0x85, 0x2028, 0x2029) for c in address
-    ):
-        error = PermanentError(f"the {what} address {address!r} holds a control character")
-        error.status = "5.1.7" if what == "sender" else "5.1.3"
-        raise error
-    return address

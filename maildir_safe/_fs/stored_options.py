@@ -1,10 +1,13 @@
-"""What a probe found out about a mount and left in its root, for every `Maildir` and `Queue` on it.
+"""What a probe found out about a mount and stored in a directory, for every `Maildir` and `Queue` below it.
 
-The file is advice from whoever looks after the mount. It is believed only if nobody but that one, root
-or ourselves may write it, and only where it says what it may say; else it is as if it were not there.
+The file nearest above a Maildir counts, up to the root of the mount; not everybody may write to that.
+The file is advice from the directory's owner. It is believed only if nobody but its owner, root or
+ourselves may write it, and only where it says what it may say; otherwise it counts as absent.
 """
 
 from __future__ import annotations
+
+import errno
 
 from maildir_safe._names import STORED
 
@@ -18,42 +21,63 @@ LONGEST = 3600.0
 """Seconds: no mount hides longer what other hosts do."""
 
 _LARGEST = 4096
+# ELOOP: in the root of Coda every name is a link to a realm of that name, dangling where there is none
+_ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
 _OTHERS = 0o022  # group and others may write
 _ESCAPES = (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\"))
 
 
-def place(mount: Mount) -> str:
-    """The file's path on a mount: in its root, which is the one place that all of it shares."""
+def options_path(directory: str) -> str:
+    """The file that holds the options stored in a directory."""
+    return f"{directory.rstrip('/')}/{STORED}"
+
+
+def stored_options(fs: FileSystem, path: str, mount: Mount) -> tuple[dict[str, Any], str]:
+    """What is stored for a Maildir or spool; empty if nothing is, or nothing that can be believed.
+
+    One call for each directory from `path` up to the root of the mount. Never raises; what is ignored
+    is logged.
+
+    Args:
+        fs: the file system's calls.
+        path: the Maildir or spool, as an absolute path.
+        mount: what it lies on.
+
+    Returns:
+        The options, and the file that holds them (``""`` if there is none). The options are some of
+        ``separator`` (``":"`` or ``";"``), ``staging`` (``"tmp"`` or ``"new"``), ``shared`` (False: hosts
+        must not share a spool) and ``hidden_for`` (seconds that one host may not see what another did).
+    """
+    for directory in _directories(path, mount):
+        file = options_path(directory)
+        try:
+            fd = fs.open(file)
+        except OSError as error:
+            if error.errno in _ABSENT:
+                continue
+            return _ignored(file, error.strerror), file
+        found = _believed(fs, fd, file)
+        if found is not None:
+            return found, file
+    return {}, ""
+
+
+def _directories(path: str, mount: Mount) -> list[str]:
+    """Where options may be stored, the nearest first: from `path` up, and the root of the mount."""
     point = mount.point
     for code, character in _ESCAPES:
         point = point.replace(code, character)
-    return f"{point.rstrip('/')}/{STORED}"
+    found = []
+    while path.startswith(point.rstrip("/") + "/"):  # not so where a symbolic link led to the mount
+        found.append(path)
+        path = path.rstrip("/").rpartition("/")[0] or "/"
+        if path == "/":
+            break
+    return [*found, point] if point else found
 
 
-def stored(fs: FileSystem, mount: Mount) -> dict[str, Any]:
-    """What is stored for a mount; empty if nothing is, or nothing that can be believed.
-
-    One call more where there is no file. Never raises; what is ignored is logged.
-
-    Returns:
-        Some of ``separator`` (``":"`` or ``";"``), ``staging`` (``"tmp"`` or ``"new"``), ``shared``
-        (False: hosts must not share a spool) and ``hidden_for`` (seconds that one host may not see
-        what another did).
-    """
-    if not mount.point:
-        return {}
-    path = place(mount)
-    try:
-        fd = fs.open(path)
-    except FileNotFoundError:
-        return {}
-    except OSError as error:
-        return _ignored(path, error.strerror)
-    return _believed(fs, fd, path)
-
-
-def _believed(fs: FileSystem, fd: int, path: str) -> dict[str, Any]:
-    """What a file says, if it is to be believed; the descriptor is closed."""
+def _believed(fs: FileSystem, fd: int, path: str) -> dict[str, Any] | None:
+    """What a file says; None if it is a stranger's. The descriptor is closed."""
     import json
     import os.path
 
@@ -63,8 +87,11 @@ def _believed(fs: FileSystem, fd: int, path: str) -> dict[str, Any]:
             text = b"" if why else fs.read(fd, _LARGEST + 1)
         finally:
             fs.close(fd)
-        if why or len(text) > _LARGEST:
-            return _ignored(path, why or "it is too long")
+        if why:
+            _ignored(path, why)
+            return None
+        if len(text) > _LARGEST:
+            return _ignored(path, "it is too long")
         said = json.loads(text)
     except OSError as error:
         return _ignored(path, error.strerror)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import errno
 import os.path
+import stat
 
 from maildir_safe._fs.quirks import quirks
 from maildir_safe._handoff.group_commit import DirectorySync
 from maildir_safe._handoff.rename import close_quietly, remove_quietly
 from maildir_safe._handoff.small_files import make_directory
-from maildir_safe._names import split
+from maildir_safe._maildir.conflict import in_conflict, link_target, unusable
+from maildir_safe._names import split, with_flags
 from maildir_safe.errors import NotAMaildir
 
 TYPE_CHECKING = False
@@ -20,6 +22,14 @@ if TYPE_CHECKING:
 
 SUBDIRS = ("tmp", "new", "cur")  # tmp/ first: see `OpenDirectories`
 _NOT_THE_NAME = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ESTALE}
+
+
+_CONFLICT = "a conflict looks like this: repair it with the file system's tools"
+_MAY_MEAN = {
+    errno.ENOENT: "a conflict or a lost mount looks like this: see to it, then mkdir",
+    errno.ELOOP: _CONFLICT,  # as Coda says at first, before it shows the link
+    errno.ENOTDIR: _CONFLICT,
+}
 
 
 class OpenDirectories:
@@ -78,28 +88,26 @@ class OpenDirectories:
 
 def _complaint(fs: FileSystem, where: str, name: str, root: int | None, error: OSError) -> str:
     """Why a directory cannot be opened; a Coda conflict shows as a dangling link ``@volume.vnode…``."""
-    target = ""
-    if root is not None:
-        try:
-            target = fs.readlink(name, root)
-        except OSError:
-            pass
-        if target.startswith("@"):
-            return f"{where} is in conflict (a link to {target}); repair it with the file system's tools"
     reason = f"{error.strerror} [{errno.errorcode.get(error.errno or 0, '?')}]"
-    if target:
+    if root is None:
+        if error.errno == errno.ENOENT:
+            return f"{where}: there is no such Maildir, and it was not to be made"
+        return f"{where}: {reason}; {_MAY_MEAN.get(error.errno or 0, 'not a Maildir that can be used')}"
+    if in_conflict(fs, name, root):
+        return str(unusable(fs, where, root, error))
+    if link_target(fs, name, root):
         return f"{where}: {reason}; it is a symbolic link, and links below a Maildir are not followed"
-    if error.errno in (errno.ELOOP, errno.ENOTDIR):  # as Coda says at first, before it shows the link
-        return f"{where}: {reason}; a conflict looks like this: repair it with the file system's tools"
-    if error.errno == errno.ENOENT and root is not None:
-        return f"{where}: {reason}; a conflict or a lost mount looks like this: see to it, then mkdir"
-    if error.errno == errno.ENOENT:
-        return f"{where}: there is no such Maildir, and it was not to be made"
-    return f"{where}: {reason}; not a Maildir that can be used"
+    try:
+        there = {*SUBDIRS} & {*fs.listdir(root)}
+    except OSError:
+        there = {name}
+    if not there:
+        return f"{where.rpartition('/')[0]} is not a Maildir: it has none of tmp/, new/ and cur/"
+    return f"{where}: {reason}; {_MAY_MEAN.get(error.errno or 0, 'not a Maildir that can be used')}"
 
 
-def make(fs: FileSystem, path: str, subdirs: Sequence[str] = SUBDIRS) -> None:
-    """Make a Maildir, or another directory with `subdirs`, if there is nothing at `path`.
+def make(fs: FileSystem, path: str, subdirs: Sequence[str] = SUBDIRS, files: Sequence[str] = ()) -> None:
+    """Make a Maildir, or another directory with `subdirs` and empty `files`, if there is nothing at `path`.
 
     It is made under another name and then renamed: a crash leaves all of it or nothing. Only a
     directory that is there and empty, such as the root of a mount, is filled where it is.
@@ -111,7 +119,7 @@ def make(fs: FileSystem, path: str, subdirs: Sequence[str] = SUBDIRS) -> None:
     try:
         root = fs.open_dir(path)
     except FileNotFoundError:
-        _make_aside(fs, path, subdirs)
+        _make_aside(fs, path, subdirs, files)
         return
     except OSError as error:
         raise NotAMaildir(f"{path}: cannot be opened: {error.strerror}") from error
@@ -121,7 +129,7 @@ def make(fs: FileSystem, path: str, subdirs: Sequence[str] = SUBDIRS) -> None:
             strange = sorted(name for name in names if not name.startswith(".") and name != "lost+found")
             if strange:
                 raise NotAMaildir(f"{path}: something else is there ({strange[0]}); name a new directory")
-            _fill(fs, root, subdirs)
+            _fill(fs, root, subdirs, files)
         _sync_above(fs, path)
     except OSError as error:
         raise NotAMaildir(f"{path}: cannot be listed or made: {error.strerror}") from error
@@ -141,29 +149,29 @@ def _sync_above(fs: FileSystem, path: str) -> None:
         close_quietly(fs, above)
 
 
-def _make_aside(fs: FileSystem, path: str, subdirs: Sequence[str]) -> None:
+def _make_aside(fs: FileSystem, path: str, subdirs: Sequence[str], files: Sequence[str]) -> None:
     parent, name = os.path.split(os.path.abspath(path))
     try:
         above = fs.open_dir(parent)
     except OSError as error:
         raise NotAMaildir(f"{path}: cannot be made, {parent}: {error.strerror}") from error
     try:
-        _make_in(fs, above, name, subdirs)
+        _make_in(fs, above, name, subdirs, files)
     except OSError as error:
         raise NotAMaildir(f"{path}: cannot be made: {error.strerror}") from error
     finally:
         close_quietly(fs, above)
 
 
-def _make_in(fs: FileSystem, above: int, name: str, subdirs: Sequence[str]) -> None:
+def _make_in(fs: FileSystem, above: int, name: str, subdirs: Sequence[str], files: Sequence[str]) -> None:
     aside = f".{name[:100]}.{fs.random(8).hex()}"
     fs.mkdir(aside, above)
     root = fs.open_dir(aside, above)
     try:
         try:
-            _fill(fs, root, subdirs)
+            _fill(fs, root, subdirs, files)
         except OSError:
-            _discard(fs, root, above, aside, subdirs)
+            _discard(fs, root, above, aside, subdirs, files)
             raise
         try:
             fs.rename(aside, name, src_dir_fd=above, dst_dir_fd=above)
@@ -172,25 +180,54 @@ def _make_in(fs: FileSystem, above: int, name: str, subdirs: Sequence[str]) -> N
             if name not in there:  # else the reply was lost
                 raise
             if aside in there:  # or another made it at the same time
-                _discard(fs, root, above, aside, subdirs)
+                _discard(fs, root, above, aside, subdirs, files)
     finally:
         close_quietly(fs, root)
     DirectorySync(fs, above).sync()
 
 
-def _fill(fs: FileSystem, root: int, subdirs: Sequence[str]) -> None:
+def _fill(fs: FileSystem, root: int, subdirs: Sequence[str], files: Sequence[str]) -> None:
     for subdir in subdirs:
         close_quietly(fs, make_directory(fs, subdir, root))
+    for name in files:
+        try:
+            close_quietly(fs, fs.create(name, root))
+        except FileExistsError:
+            pass
     DirectorySync(fs, root).sync()
 
 
-def _discard(fs: FileSystem, root: int, above: int, aside: str, subdirs: Sequence[str]) -> None:
+def _discard(
+    fs: FileSystem, root: int, above: int, aside: str, subdirs: Sequence[str], files: Sequence[str]
+) -> None:
     """Remove what can be; what cannot is an empty directory under a dot name."""
+    for name in files:
+        remove_quietly(fs, root, name)
     for name, fd in (*((subdir, root) for subdir in subdirs), (aside, above)):
         try:
             fs.rmdir(name, fd)
         except OSError:
             pass
+
+
+def subdirectories(fs: FileSystem, dir_fd: int) -> list[str]:
+    """The names of the directories in a directory, and of links to directories.
+
+    Raises:
+        OSError: it cannot be listed.
+    """
+    return [name for name in fs.listdir(dir_fd) if _is_directory(fs, name, dir_fd)]
+
+
+def _is_directory(fs: FileSystem, name: str, dir_fd: int) -> bool:
+    try:
+        mode = fs.stat(name, dir_fd).st_mode
+        if stat.S_ISLNK(mode):
+            close_quietly(fs, fs.open_dir(name, dir_fd))
+            return True
+        return stat.S_ISDIR(mode)
+    except OSError:
+        return False
 
 
 def find_separator(fs: FileSystem, tmp: int, fstype: str) -> str:
@@ -203,12 +240,12 @@ def find_separator(fs: FileSystem, tmp: int, fstype: str) -> str:
         return ";"
     stem = ".separator." + fs.random(8).hex()
     try:
-        _touch(fs, tmp, stem + ":2,")
+        _touch(fs, tmp, with_flags(stem, "", ":"))
         return ":"
     except OSError as error:
         if error.errno in _NOT_THE_NAME:
             raise
-    _touch(fs, tmp, stem + ";2,")
+    _touch(fs, tmp, with_flags(stem, "", ";"))
     return ";"
 
 

@@ -1,36 +1,84 @@
 """Folders in the manner of Maildir++: directories ``.Name.Sub`` beside tmp/, new/ and cur/.
 
-Names travel as modified UTF-7 (RFC 3501 section 5.1.3), as Courier and Dovecot store them.
+Names travel as modified UTF-7 (RFC 3501 section 5.1.3), as Courier and Dovecot store them. What a
+name means, and what mail servers' own delivery agents make of it:
+
+* ``INBOX``, in upper or lower case: the Maildir itself, as everywhere in IMAP.
+* ``INBOX.Sent``: the folder ``.INBOX.Sent``, as dovecot-lda has it. Where an IMAP server shows all
+  folders below INBOX (Courier; Dovecot with the prefix ``INBOX.``), that is its ``INBOX.INBOX.Sent``,
+  and its ``INBOX.Sent`` is ``Sent`` here, as in maildrop.
+* ``/``: in no name. dovecot-lda has it where the layout or the separator is another; a folder of a
+  Maildir++ has parts with dots between.
+* A leading dot: the directory's own name, as maildrop and procmail write it. ``.Sent`` is ``Sent``;
+  and a directory whose name no encoding gives, such as one in plain UTF-8, has no other name.
 """
 
 from __future__ import annotations
 
+from maildir_safe._handoff.rename import close_quietly
+from maildir_safe._maildir.conflict import in_conflict
 from maildir_safe._names import STORED
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from maildir_safe._fs import FileSystem
 
-def folder_directory(name: str) -> str:
-    """The directory of a folder: ``"Archive.2026"`` is ``".Archive.2026"``.
+
+def folder_directory(name: str, made: bool = True) -> str:
+    """The directory of a folder: ``"Archive.2026"`` is ``".Archive.2026"``; ``""`` for the inbox.
+
+    Args:
+        made: the folder may be made; else a name with control characters, which nobody here gives to
+            a folder, is taken where it is a directory's own.
 
     Raises:
         ValueError: a name that is empty, could leave the Maildir, or has an empty part.
     """
-    parts = name.split(".")
-    if not all(parts) or "/" in name or any(ord(c) < 32 or ord(c) == 127 for c in name):
+    if name.upper() == "INBOX":
+        return ""
+    own = name.startswith(".")
+    parts = name[own:].split(".")
+    control = any(ord(c) < 32 or ord(c) == 127 for c in name)
+    if not all(parts) or "/" in name or "\0" in name or (control and (made or not own)):
         raise ValueError(
             f"{name!r} is no folder name: parts with single dots between, no '/', no control characters"
         )
-    directory = "." + _encode(name)
-    if len(directory) > 200:
+    directory = name if own else "." + _encode(name)
+    if made and len(directory.encode("utf-8", "surrogateescape")) > 200:
         raise ValueError(f"the folder name {name[:40]!r}... is too long: at most 199 bytes when encoded")
     return directory
 
 
-def folder_name(directory: str) -> str | None:
-    """The folder that a directory entry holds, or None if it is not one."""
-    parts = directory.split(".")
-    if len(parts) < 2 or parts[0] or not all(parts[1:]) or directory == STORED:
-        return None
-    return _decode(directory[1:])
+def folders_in(fs: FileSystem, root: int) -> list[str]:
+    """The names of all folders in an open Maildir, sorted. Raises OSError: it cannot be listed."""
+    entries = [entry for entry in fs.listdir(root) if _may_be_folder(entry)]
+    return sorted(folder_name(entry) for entry in entries if _is_directory(fs, entry, root))
+
+
+def folder_name(directory: str) -> str:
+    """The name under which `folder_directory` gives this directory, and no other."""
+    name = _decode(directory[1:])
+    try:
+        return name if folder_directory(name) == directory else directory
+    except (ValueError, UnicodeEncodeError):
+        return directory
+
+
+def _may_be_folder(entry: str) -> bool:
+    return entry.startswith(".") and all(entry[1:].split(".")) and entry != STORED
+
+
+def _is_directory(fs: FileSystem, entry: str, root: int) -> bool:
+    """A link in conflict (Coda) counts: whoever opens it is told."""
+    try:
+        if in_conflict(fs, entry, root):
+            return True
+        close_quietly(fs, fs.open_dir(entry, root))
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        return not isinstance(error, NotADirectoryError)
+    return True
 
 
 def _encode(text: str) -> str:

@@ -10,7 +10,7 @@ import errno
 
 from maildir_safe._delivery.receipt import DURABILITY_LEVELS
 from maildir_safe._fs.quirks import quirks
-from maildir_safe._fs.stored_options import stored
+from maildir_safe._fs.stored_options import stored_options
 from maildir_safe._maildir.directories import OpenDirectories, find_separator
 from maildir_safe.errors import NotAMaildir, TemporaryError, storage_error
 
@@ -79,7 +79,7 @@ class DirectoryHandles:
         """
         if self._staging is None or self._separator is None:
             mount = self().mount
-            found = stored(self._fs, mount)
+            found, _ = stored_options(self._fs, self._path, mount)
             self._separator = self._separator or found.get("separator")
             self._staging = self._staging or found.get("staging") or quirks(mount.fstype).staging
         return self._staging

@@ -5,19 +5,20 @@ from __future__ import annotations
 import os
 
 from maildir_safe._delivery.attempt import JANITOR_AGE
-from maildir_safe._delivery.content import chunks, trace_headers
+from maildir_safe._delivery.content import chunks
 from maildir_safe._delivery.job import DeliveryJob
 from maildir_safe._delivery.pipeline import DeliveryPipeline
 from maildir_safe._delivery.receipt import DURABILITY_LEVELS, Receipt
+from maildir_safe._delivery.trace_headers import trace_headers
 from maildir_safe._fs.posix import OsFileSystem
-from maildir_safe._handoff.listing import stable_listing
 from maildir_safe._handoff.rename import RESOLVE_TIMEOUT, Handoff
 from maildir_safe._maildir.directories import make
-from maildir_safe._maildir.folders import folder_directory, folder_name
+from maildir_safe._maildir.earlier import find_earlier
+from maildir_safe._maildir.folders import folder_directory, folders_in
 from maildir_safe._maildir.handles import DirectoryHandles
 from maildir_safe._maildir.message_store import Message, MessageStore
-from maildir_safe._names import UniqueNames, carries, host_token, id_hash, size_of, split, with_flags
-from maildir_safe.errors import NotAMaildir, TemporaryError, fsync_failed, storage_error
+from maildir_safe._names import FOLDER_MARK, UniqueNames, host_token, id_hash, with_flags
+from maildir_safe.errors import NotAMaildir, TemporaryError, storage_error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -128,9 +129,9 @@ class Maildir:
                 Delivered-To and X-Original-To. An empty sender is the null sender.
             delivery_id: makes tries one after the other one copy, while the message is still in
                 new/ or cur/: an earlier one is looked for first (its name carries a hash of the
-                id), at the cost of listing both. Two tries at the same time are not covered.
-            flags: jobs such as ``"S"``; a message with flags goes into cur/.
-            folder: the folder (Maildir++) to deliver into, made if need be.
+                id), at the cost of listing both twice. Two tries at the same time are not covered.
+            flags: letters such as ``"S"``; a message with flags goes into cur/.
+            folder: the folder (Maildir++) to deliver into, made if need be; see `folder`.
 
         Returns:
             The receipt. Its `durability` is the best that the mount can do.
@@ -139,7 +140,7 @@ class Maildir:
             TemporaryError: not delivered, and nothing is left of it; try again later.
             UnknownOutcome: perhaps delivered; try again with the same `delivery_id`.
             PermanentError: an address that would break the headers.
-            ValueError, TypeError: a flag, folder or message that is none.
+            ValueError, TypeError: a flag, folder, message or delivery id that is none (an id is not blank).
         """
         if folder is not None:
             return self.folder(folder).deliver(
@@ -153,7 +154,7 @@ class Maildir:
         job = self._job(message, trace_headers(sender, recipient, original_recipient), flags)
         if delivery_id is not None:
             job.hashed_id = id_hash(delivery_id)
-            earlier = self._delivered(job.hashed_id)
+            earlier = find_earlier(self._fs, self.path, self._open(), job.hashed_id)
             if earlier:
                 return earlier
         return self._pipeline.deliver(job).result()
@@ -187,7 +188,7 @@ class Maildir:
             return await asyncio.to_thread(self.deliver, message, **options)
         flags = options.pop("flags", "")
         options.pop("delivery_id", None)
-        head = _headers(**options)
+        head = _head(**options)
         if flags:  # the separator may have to be found out, by files
             job = await asyncio.to_thread(self._job, message, head, flags)
         else:
@@ -235,7 +236,7 @@ class Maildir:
 
         Raises:
             KeyError: there is no such message.
-            ValueError: a flag that is not an ASCII job.
+            ValueError: a flag that is not an ASCII letter.
             TemporaryError: not changed. UnknownOutcome: changed or not; the message is there.
         """
         return self._reading.set_flags(key, flags)
@@ -249,7 +250,7 @@ class Maildir:
             UnknownOutcome: moved or not; the message is in one of the two.
         """
         there = self.folder(target) if isinstance(target, str) else target
-        self._reading.move(key, there._open())
+        self._reading.move(key, there.directories())
 
     def discard(self, key: str) -> bool:
         """Remove a message; False if there was none.
@@ -272,10 +273,18 @@ class Maildir:
     def folder(self, name: str, create: bool = True) -> Maildir:
         """A folder: another Maildir inside this one. ``"Archive.2026"`` lies in ``.Archive.2026/``.
 
+        Args:
+            name: parts with dots between; ``INBOX``, in upper or lower case, is this Maildir itself.
+                ``/`` is in no name. A name that begins with a dot is the directory's own, taken
+                as it is (`maildir_safe._maildir.folders` tells more).
+            create: make it if it is not there.
+
         Raises:
             ValueError: not a folder name. NotAMaildir: it does not exist and cannot be made.
         """
-        directory = folder_directory(name)
+        directory = folder_directory(name, made=create)
+        if not directory:
+            return self
         found = self._folders.get(directory)
         try:
             if found is not None:
@@ -283,9 +292,12 @@ class Maildir:
                 return found
         except NotAMaildir:
             pass  # removed since: as if it had never been opened
+        path = f"{self.path}/{directory}"
+        if create:
+            make(self._fs, path, files=(FOLDER_MARK,))
         found = self._folders[directory] = Maildir(
-            f"{self.path}/{directory}",
-            create,
+            path,
+            False,
             self._require,
             self._separator,
             self._staging,
@@ -295,14 +307,14 @@ class Maildir:
         return found
 
     def folders(self) -> list[str]:
-        """The names of all folders, sorted.
+        """The names of all folders, sorted; each opens with `folder` as itself.
 
         Raises:
             TemporaryError: the Maildir cannot be listed.
         """
         root = self._open().root
         try:
-            return sorted(name for entry in self._fs.listdir(root) if (name := folder_name(entry)))
+            return folders_in(self._fs, root)
         except OSError as error:
             raise storage_error(f"list {self.path}", error) from error
 
@@ -343,6 +355,26 @@ class Maildir:
     def __repr__(self) -> str:
         return f"Maildir({self.path!r})"
 
+    # For the queue and the drop-in
+
+    def directories(self) -> OpenDirectories:
+        """The open directories, to rename into. Raises as the constructor."""
+        return self._open()
+
+    def deliver_as(self, message: Content, name: str) -> Receipt:
+        """`deliver` into new/ under a name that is unique everywhere already, size and all.
+
+        Args:
+            message: as for `deliver`, stored as it is.
+            name: the file's name, such as a queue item's; no other message ever had it.
+
+        Raises:
+            TemporaryError, UnknownOutcome, TypeError: as `deliver`.
+        """
+        job = self._job(message)
+        job.final = name
+        return self._pipeline.deliver(job).result()
+
     # Inside
 
     def _job(self, message: Content, head: bytes = b"", flags: str = "") -> DeliveryJob:
@@ -350,30 +382,6 @@ class Maildir:
         if not flags:
             return DeliveryJob(data)
         return DeliveryJob(data, "cur", with_flags("", flags, self._open.separator()))
-
-    def _delivered(self, hashed_id: str) -> Receipt | None:
-        """The receipt of an earlier delivery with this id, if its message is still in new/ or cur/."""
-        dirs = self._open()
-        try:
-            self._fs.stat("tmp", dirs.root)  # before new/: see `OpenDirectories`
-            found = _search(self._fs, dirs, hashed_id)
-        except OSError as error:
-            raise storage_error(f"look for an earlier delivery in {self.path}", error) from error
-        if found is None:
-            return None
-        subdir, name = found
-        path, size = f"{self.path}/{subdir}/{name}", size_of(name) or 0
-        try:
-            level = "full" if dirs.sync[subdir].sync() else "file"  # the earlier try may not have come to it
-        except OSError as error:
-            raise fsync_failed(f"{self.path}/{subdir}", path, error) from error
-        return Receipt(
-            path,
-            split(name)[0],
-            min(level, dirs.durability, key=DURABILITY_LEVELS.index),
-            size,
-            repeated=True,
-        )
 
     def _stat_size(self, message: Message) -> int:
         try:
@@ -389,7 +397,7 @@ class Maildir:
         return self._async
 
 
-def _headers(
+def _head(
     sender: str | None = None, recipient: str | None = None, original_recipient: str | None = None
 ) -> bytes:
     return trace_headers(sender, recipient, original_recipient)
@@ -398,16 +406,3 @@ def _headers(
 def _one_of(what: str, value: str | None, allowed: tuple[str | None, ...]) -> None:
     if value not in allowed:
         raise ValueError(f"{what} is one of {', '.join(map(repr, allowed))}, not {value!r}")
-
-
-def _search(fs: FileSystem, dirs: OpenDirectories, hashed_id: str) -> tuple[str, str] | None:
-    """Find an id's message: in new/, then in cur/, where a reader may have moved it meanwhile."""
-    for _ in range(3):
-        before = fs.fstat(dirs.cur).st_mtime_ns
-        for subdir in ("new", "cur"):
-            for name in stable_listing(fs, dirs.fd(subdir)):
-                if not name.startswith(".") and carries(name, hashed_id):
-                    return subdir, name
-        if fs.fstat(dirs.cur).st_mtime_ns == before:
-            break  # else readers changed flags meanwhile, and a listing may miss what is renamed
-    return None

@@ -12,7 +12,8 @@ import stat
 
 from maildir_safe._fs.quirks import quirks
 from maildir_safe._handoff.listing import stable_listing
-from maildir_safe._handoff.rename import DONE, GONE, UNKNOWN
+from maildir_safe._handoff.rename import DONE, GONE, UNKNOWN, close_quietly
+from maildir_safe._maildir.conflict import unusable
 from maildir_safe._names import flags_of, is_unique, may_be_message, size_of, split, with_flags
 from maildir_safe.errors import TemporaryError, UnknownOutcome, storage_error
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 _LOOKS = 5
+# what a directory, a link, a socket or a device answers in place of a message
+_NO_FILE = {errno.EISDIR, errno.ELOOP, errno.ENXIO, errno.ENODEV, errno.EPERM, errno.ENOTDIR}
 
 
 class Message:
@@ -143,24 +146,46 @@ class MessageStore:
             KeyError: there is no such message.
             TemporaryError: it cannot be opened or listed.
         """
-        fd = self._on(key, lambda dirs, message: self._fs.open(message.name, dirs.fd(message.subdir)))
-        return self._fs.reader(fd)
+        return self._on(key, self.open_file)
+
+    def open_file(self, dirs: OpenDirectories, message: Message) -> BinaryIO:
+        """A message that was listed, open for reading.
+
+        Raises:
+            OSError: it cannot be opened; FileNotFoundError: it has moved; IsADirectoryError: it is no file.
+        """
+        directory = dirs.fd(message.subdir)
+        try:
+            fd = self._fs.open(message.name, directory)
+        except OSError as error:
+            if error.errno in _NO_FILE and not self._is_file(message.name, directory):
+                raise IsADirectoryError(errno.EISDIR, "not a file", message.name) from error
+            raise
+        try:
+            if stat.S_ISREG(self._fs.fstat(fd).st_mode):
+                return self._fs.reader(fd)
+        except BaseException:
+            close_quietly(self._fs, fd)
+            raise
+        close_quietly(self._fs, fd)
+        raise IsADirectoryError(errno.EISDIR, "not a file", message.name)
 
     def set_flags(self, key: str, flags: str) -> Message:
         """Give a message exactly these flags; it is in cur/ afterwards.
 
         Args:
-            flags: jobs as in maildir(5): D draft, F flagged, P passed, R replied, S seen,
-                T trashed; lower-case jobs are keywords.
+            flags: letters as in maildir(5): D draft, F flagged, P passed, R replied, S seen,
+                T trashed; lower-case letters are keywords.
 
         Raises:
             KeyError: there is no such message.
-            ValueError: a flag that is not an ASCII job.
+            ValueError: a flag that is not an ASCII letter.
             TemporaryError: not changed. UnknownOutcome: changed or not; the message is there.
         """
-        name = with_flags(key, flags, self._separator())
+        with_flags(key, flags, ":")  # refuse what is no flag, whether there is such a message or not
 
         def change(dirs: OpenDirectories, message: Message) -> Message:
+            name = with_flags(key, flags, self._separator(), split(message.name)[1])
             if (message.subdir, message.name) != ("cur", name):
                 self.rename(dirs, message, dirs, name)
             elif name not in self._fs.listdir(dirs.cur):  # it was there when it was last listed
@@ -249,8 +274,11 @@ class MessageStore:
             try:
                 return action(dirs, message)
             except OSError as error:
-                if error.errno not in (errno.ENOENT, errno.ESTALE):
-                    raise storage_error(f"{self._path}/{message.subdir}/{message.name}", error) from error
+                if error.errno in _NO_FILE and not self._is_file(message.name, dirs.fd(message.subdir)):
+                    self._set_aside(message)  # what only looks like a message
+                elif error.errno not in (errno.ENOENT, errno.ESTALE):
+                    where = f"{self._path}/{message.subdir}/{message.name}"
+                    raise unusable(self._fs, where, dirs.fd(message.subdir), error) from error
                 reopen = error.errno == errno.ESTALE
                 fresh = True
         raise TemporaryError(f"{self._path}: the message {key} keeps moving; try again")
@@ -271,6 +299,7 @@ class MessageStore:
         if names == before.names and not before.strays:
             return before
         names = stable_listing(self._fs, fd, names)
+        holds_directory = self._fs.fstat(fd).st_nlink > 2  # where directories are counted
         come, gone = _difference(before.names, names)
         by_name, by_key = before.by_name.copy(), before.by_key.copy()
         for name in gone:
@@ -281,7 +310,8 @@ class MessageStore:
         for name in come | (before.strays - gone):
             if not may_be_message(name):
                 continue
-            if not is_unique(name) and not self._is_file(name, fd):
+            doubtful = holds_directory or name in before.strays or not is_unique(name)
+            if doubtful and not self._is_file(name, fd):
                 strays.add(name)
                 continue
             message = by_name[name] = Message(subdir, name)
@@ -293,10 +323,19 @@ class MessageStore:
         return listed
 
     def _is_file(self, name: str, fd: int) -> bool:
+        """A message in conflict (Coda shows it as a link) counts as one: whoever opens it is told."""
         try:
-            return stat.S_ISREG(self._fs.stat(name, fd).st_mode)
+            mode = self._fs.stat(name, fd).st_mode
+            return stat.S_ISREG(mode) or (stat.S_ISLNK(mode) and self._fs.readlink(name, fd).startswith("@"))
         except FileNotFoundError:
             return False
+
+    def _set_aside(self, message: Message) -> None:
+        """Count a listed name among the strays: nobody had looked what it is."""
+        old = self._listed[message.subdir]
+        by_name = {name: one for name, one in old.by_name.items() if name != message.name}
+        by_key = {key: one for key, one in old.by_key.items() if one.name != message.name}
+        self._listed[message.subdir] = _Listed(old.names, old.strays | {message.name}, by_name, by_key)
 
 
 def _difference(before: list[str], names: list[str]) -> tuple[set[str], set[str]]:

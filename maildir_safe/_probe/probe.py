@@ -58,7 +58,10 @@ def probe(
         raise ValueError(f"a token is letters and digits, not {token!r}")
     fs = OsFileSystem()
     report = ProbeReport(path, second)
-    room = ProbeDirectory(fs, path, f"maildir-safe-probe-{fs.random(4).hex()}")
+    try:
+        room = ProbeDirectory(fs, path, f"maildir-safe-probe-{fs.random(4).hex()}")
+    except OSError as error:  # about the directory that was asked for, and not about our folder in it
+        raise OSError(error.errno, f"a folder cannot be made there: {error.strerror}", path) from error
     try:
         _one(fs, room, path, report, progress)
         if second is not None:

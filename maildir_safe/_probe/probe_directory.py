@@ -21,20 +21,54 @@ class ProbeDirectory:
         path: the directory in which the folder lies.
         name: the folder's name.
         make: make it; otherwise it is there already.
+
+    Raises:
+        OSError: it cannot be made or opened; nothing of it is left, and nothing stays open.
     """
 
     def __init__(self, fs: FileSystem, path: str, name: str, make: bool = True) -> None:
         self.fs = fs
         self.name = name
-        self._above = fs.open_dir(path)
-        if make:
-            fs.mkdir(name, self._above)
-        self.root = fs.open_dir(name, self._above)
-        if make:
-            fs.mkdir("a", self.root)
-            fs.mkdir("b", self.root)
-        self.a, self.b = fs.open_dir("a", self.root), fs.open_dir("b", self.root)
+        self._path = path
         self._count = 0
+        self.a = self.b = self.root = self._above = -1
+        try:
+            if make:
+                self._make()
+            self._open()
+        except OSError:
+            if make:
+                self._unmake()
+            self.leave()
+            raise
+
+    def _make(self) -> None:
+        self._above = self.fs.open_dir(self._path)
+        self.fs.mkdir(self.name, self._above)
+        self.root = self.fs.open_dir(self.name, self._above)
+        self.fs.mkdir("a", self.root)
+        self.fs.mkdir("b", self.root)
+
+    def _unmake(self) -> None:
+        """Remove what `_make` made before it failed, as on a full disk."""
+        if self.root >= 0:
+            self.errno(lambda: self.fs.rmdir("a", self.root))
+        if self._above >= 0:
+            self.errno(lambda: self.fs.rmdir(self.name, self._above))
+
+    def _open(self) -> None:
+        self.leave()
+        self._above = self.fs.open_dir(self._path)
+        self.root = self.fs.open_dir(self.name, self._above)
+        self.a, self.b = self.fs.open_dir("a", self.root), self.fs.open_dir("b", self.root)
+
+    def look_again(self) -> None:
+        """Let go of all directories, and open them anew: see `quirks`, held directories.
+
+        A Coda client does not fetch a directory that another client changed while it is held open.
+        Where they cannot be opened just now, the next call on them fails, and the caller repeats.
+        """
+        self.errno(self._open)
 
     def fresh(self) -> str:
         """A name that was not used before."""
@@ -92,7 +126,9 @@ class ProbeDirectory:
     def leave(self) -> None:
         """Close the descriptors, and leave the folder there."""
         for fd in (self.a, self.b, self.root, self._above):
-            close_quietly(self.fs, fd)
+            if fd >= 0:
+                close_quietly(self.fs, fd)
+        self.a = self.b = self.root = self._above = -1
 
     def remove(self) -> None:
         """Remove the folder and all in it; what resists is left behind."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from maildir_safe import __version__
 from maildir_safe._fs.posix import OsFileSystem
-from maildir_safe._fs.stored_options import place, stored
+from maildir_safe._fs.stored_options import options_path, stored_options
 from maildir_safe._handoff.small_files import publish_small_file
 from maildir_safe._names import STORED
 from maildir_safe._probe.report import ProbeReport
@@ -19,7 +19,9 @@ _BY_TWO = ("shared", "hidden_for")
 
 
 def store(report: ProbeReport) -> None:
-    """Write a report's options into the root of its mount, whole and durable; an earlier file is replaced.
+    """Write a report's options into the directory that was probed, whole and durable.
+
+    They count for all mail below it. An earlier file is replaced.
 
     What an earlier probe found out with a second mount stays, if this one had none. Tells the report
     where they are (`ProbeReport.saved`).
@@ -33,19 +35,20 @@ def store(report: ProbeReport) -> None:
         mount = fs.mount(fd)
     finally:
         fs.close(fd)
-    path = place(mount)
+    directory = os.path.abspath(report.path)
+    path = options_path(directory)
     options = _options(report)
     if report.hidden_for is None:
-        earlier = stored(fs, mount)
+        earlier, _ = stored_options(fs, directory, mount)
         options |= {key: earlier[key] for key in _BY_TWO if key in earlier and key not in options}
     about = {"verdict": report.verdict, "fstype": report.fstype, "by": f"maildir-safe {__version__}"}
     data = json.dumps(about | options, indent=1).encode() + b"\n"
-    root = fs.open_dir(os.path.dirname(path))
+    root = fs.open_dir(directory)
     try:
         publish_small_file(fs, root, STORED, data, mode=0o644)
     finally:
         fs.close(root)
-    if stored(fs, mount) != options:
+    if stored_options(fs, directory, mount) != (options, path):
         why = "written, but not believed: see docs/filesystems.md, 'Options that a probe stores'"
         raise PermissionError(errno.EPERM, why, path)
     report.saved = path

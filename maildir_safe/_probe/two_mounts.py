@@ -30,9 +30,7 @@ def enter(fs: FileSystem, path: str, name: str) -> ProbeDirectory:
     start = fs.monotonic()
     while True:
         try:
-            room = ProbeDirectory(fs, path, name, make=False)
-            fs.listdir(room.a)
-            return room
+            return ProbeDirectory(fs, path, name, make=False)
         except OSError:
             if fs.monotonic() - start > _LONGEST_WAIT:
                 raise
@@ -70,11 +68,20 @@ def visible_check(seen: float) -> Check:
 def _wait(room: ProbeDirectory, condition: Callable[[], bool]) -> float | None:
     """Seconds until the condition holds; None if it does not within the longest wait."""
     start = room.fs.monotonic()
-    while not condition():
+    while not _holds(condition):
         if room.fs.monotonic() - start > _LONGEST_WAIT:
             return None
         room.fs.sleep(0.02)
+        room.look_again()
     return room.fs.monotonic() - start
+
+
+def _holds(condition: Callable[[], bool]) -> bool:
+    """False too where looking fails: a directory that is held, or a server that is away, may answer later."""
+    try:
+        return condition()
+    except OSError:
+        return False
 
 
 def _seen_after(one: ProbeDirectory, two: ProbeDirectory) -> float | None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 from threading import Lock
 
-from maildir_safe._delivery.content import chunks
-from maildir_safe._delivery.job import DeliveryJob
 from maildir_safe._queue.store import envelope
 from maildir_safe._queue.store.item import DONE, FAILED, OWED
 from maildir_safe.errors import LeaseLost, PermanentError, storage_error
@@ -145,9 +143,7 @@ class Claim:
             return
         file = self._open()
         try:
-            job = DeliveryJob(chunks(file))
-            job.final = self.item.maildir_name
-            maildir._pipeline.deliver(job)
+            maildir.deliver_as(file, self.item.maildir_name)
         finally:
             close_reader(file)
         self.record_outcome(after)
@@ -226,7 +222,7 @@ class Claim:
         self._lease.synced(self.id)
 
     def _into(self, maildir: Maildir) -> bool:
-        delivered = self._spool.deliver(self._lease, self.item, maildir._open())
+        delivered = self._spool.deliver(self._lease, self.item, maildir.directories())
         if delivered:
             self._delivery_log.remove(self.item)
         return delivered

@@ -5,19 +5,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import uvicorn
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
 from maildir_safe._maildir.maildir import Maildir
 from maildir_safe._smtp.server.counters import Counters
-from maildir_safe._web import api, pages
+from maildir_safe._web import api, metrics, pages
+from maildir_safe._web.answers import Room
+from maildir_safe._web.connections import BoundedProtocol
 from maildir_safe._web.guard import Guard
 from maildir_safe._web.inbox import Inbox, printable
 from maildir_safe.errors import MaildirSafeError
@@ -31,29 +34,40 @@ def application(
     Args:
         maildir: what is shown.
         addresses: where mail is taken, told on an empty page.
-        tally: what came, for the metrics.
+        counters: what came, for the metrics.
     """
     static = Mount("/static", StaticFiles(directory=Path(__file__).parent / "static"))
-    handlers = {KeyError: _gone, MaildirSafeError: _trouble}
-    app = Starlette(routes=[*pages.ROUTES, *api.ROUTES, static], exception_handlers=handlers)
+    handlers = {KeyError: _gone, MaildirSafeError: _trouble, HTTPException: _wrong, Exception: _broken}
+    app = Starlette(routes=[*pages.ROUTES, *api.ROUTES, *metrics.ROUTES, static], exception_handlers=handlers)
     app.router.redirect_slashes = False  # DELETE /api/messages/ must not become "delete all"
     app.state.inbox = Inbox(maildir)
+    app.state.room = Room()
     app.state.addresses = addresses or []
     app.state.counters = counters or Counters()
     return app
 
 
-async def _gone(request: Request, error: Exception) -> Response:  # noqa: ARG001
-    text = "There is no such message; it may have been deleted."
+def _error(request: Request, status: int, text: str, headers: dict[str, str] | None = None) -> Response:
     if request.url.path.startswith("/api/"):
-        return JSONResponse({"error": text}, 404)
-    return PlainTextResponse(text + "\n", 404)
+        return JSONResponse({"error": text}, status, headers)
+    return pages.error_page(request, status, text, headers)
+
+
+async def _gone(request: Request, error: Exception) -> Response:  # noqa: ARG001
+    return _error(request, 404, "There is no such message; it may have been deleted.")
 
 
 async def _trouble(request: Request, error: Exception) -> Response:
-    if request.url.path.startswith("/api/"):
-        return JSONResponse({"error": printable(str(error))}, 503)
-    return PlainTextResponse(f"{printable(str(error))}\n", 503)
+    return _error(request, 503, printable(str(error)))
+
+
+async def _wrong(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return _error(request, error.status_code, error.detail, dict(error.headers or {}))
+
+
+async def _broken(request: Request, error: Exception) -> Response:  # noqa: ARG001 - it is logged
+    return _error(request, 500, "Something broke here; the server's log says what.")
 
 
 class _Server(uvicorn.Server):
@@ -65,18 +79,26 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def serve_page(maildir: Maildir, sock: socket.socket, addresses: list[str], counters: Counters) -> None:
+async def serve_page(
+    maildir: Maildir,
+    sock: socket.socket,
+    addresses: list[str],
+    counters: Counters,
+    hosts: Collection[str] = (),
+) -> None:
     """Serve the inbox until cancelled.
 
     Args:
         maildir: what is shown.
         sock: a listening socket.
         addresses: where mail is taken, told on an empty page.
-        tally: what came, for the metrics.
+        counters: what came, for the metrics.
+        hosts: names under which it is served besides addresses and this machine's own name.
     """
     app = application(maildir, addresses, counters)
     config = uvicorn.Config(
-        Guard(app),
+        Guard(app, hosts),
+        http=BoundedProtocol,
         lifespan="off",
         ws="none",
         log_level="warning",

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+from collections.abc import Collection
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 HEADERS = {
@@ -22,6 +23,8 @@ HEADERS = {
     "X-DNS-Prefetch-Control": "off",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
+    # a window that a link of a mail opens has no window.opener, whatever the link asks for
+    "Cross-Origin-Opener-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
 """For every answer that does not bring its own."""
@@ -32,16 +35,19 @@ class Guard:
 
     Args:
         app: what is guarded.
+        hosts: names under which it is served besides addresses and this machine's own name.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, hosts: Collection[str] = ()) -> None:
         self._app = app
+        own = socket.gethostname().lower()
+        self._names = {"localhost", own, own.partition(".")[0], *(host.lower() for host in hosts)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
-        refusal = _refusal(Request(scope)) if scope["type"] == "http" else ""
+        refusal = self._refusal(Request(scope)) if scope["type"] == "http" else ""
         if refusal:
-            await PlainTextResponse(refusal + "\n", 403, HEADERS)(scope, receive, send)
+            await _refused(scope["path"], refusal)(scope, receive, send)
             return
 
         async def add_headers(message: Message) -> None:
@@ -53,25 +59,34 @@ class Guard:
 
         await self._app(scope, receive, add_headers)
 
+    def _refusal(self, request: Request) -> str:
+        host = request.url.hostname or ""
+        if not self._cannot_be_rebound(host):
+            return (
+                f"{host!r} is not a name of this machine: use its address, also as the Host that a proxy"
+                " sends, or start the server with --web-host."
+            )
+        return "" if _from_here(request) else "This request comes from another site's page."
 
-def _refusal(request: Request) -> str:
-    host = request.url.hostname or ""
-    if not _cannot_be_rebound(host):
-        return (
-            f"{host!r} is not a name of this machine: use its address, also as the Host that a proxy sends."
-        )
-    return "" if _from_here(request) else "This request comes from another site's page."
+    def _cannot_be_rebound(self, host: str) -> bool:
+        """Whether no stranger can let this name point here.
 
-
-def _cannot_be_rebound(host: str) -> bool:
-    """Whether no stranger can let this name point here: an address, a name without dots, or our own."""
-    if "." not in host or host == socket.gethostname().lower():
+        That is an address or a name that was given. A name without dots is not enough: whoever answers
+        for the local network, or for a search domain, decides where it points.
+        """
+        if host.removesuffix(".") in self._names:
+            return True
+        try:
+            ipaddress.ip_address(host)
+        except ValueError:
+            return False
         return True
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
+
+
+def _refused(path: str, text: str) -> Response:
+    if path.startswith("/api/"):
+        return JSONResponse({"error": text}, 403, HEADERS)
+    return PlainTextResponse(text + "\n", 403, HEADERS)
 
 
 def _from_here(request: Request) -> bool:

@@ -8,24 +8,30 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
 from operator import itemgetter
 from typing import TypeVar
 
+from maildir_safe._mail.summary import Summary, read_head, summarize
 from maildir_safe._maildir.maildir import Maildir
 from maildir_safe._maildir.message_store import Message
-from maildir_safe._web.mail import Summary, search_text, summarize
+from maildir_safe._web.search import SEARCHED, Texts, folded, haystack
 from maildir_safe.errors import MaildirSafeError
 
 T = TypeVar("T")
 
+GONE = (KeyError, MaildirSafeError, OSError)
+"""What reading a message raises that has gone, that the storage does not give, or that is a directory."""
+
 _POLL = 1.0
 _COARSEST = 2.5  # seconds; vfat keeps times in steps of 2
 _REMEMBERED = 5000
+_REMEMBERED_LENGTH = 16 << 20
+_REMEMBERED_GONE = 10_000
 _SEARCH_SECONDS = 5.0
-_HEAD = 1 << 16
 _MOST_READ = 64 << 20
 
 
@@ -41,18 +47,26 @@ class Inbox:
 
     Attributes:
         version: goes up whenever a listing differs from the one before.
+        unread: how many messages nobody has seen.
+        latest: the key of the message that came last; ``""`` if none did.
     """
 
     def __init__(self, maildir: Maildir) -> None:
         self.maildir = maildir
         self.version = time.time_ns() // 1_000_000  # not what an earlier server told the same page
+        self.unread = 0
+        self.latest = ""
         self._newest: list[Message] = []
         self._sorted: list[tuple[tuple[float, str], Message]] = []
         self._by_key: dict[str, Message] = {}
+        self._came: dict[str, int] = {}
         self._stamp = (-1, -1)
         self._stamped = 0.0
         self._stable = False
         self._summaries: OrderedDict[str, Summary] = OrderedDict()
+        self._length = 0
+        self._texts = Texts()
+        self._lock = threading.Lock()
         self._refreshing = asyncio.Lock()
         self._looked = float("-inf")
         self._took = 0.0
@@ -122,7 +136,14 @@ class Inbox:
         self._sorted += [(order(message.key), message) for message in come]
         self._sorted.sort(key=itemgetter(0), reverse=True)
         self._newest = [message for _, message in self._sorted]
+        self.unread += sum(map(is_unread, come)) - sum(map(is_unread, gone))
         self.version += 1
+        fresh = [key for key in map(_key, come) if key not in self._came]
+        self._came.update(dict.fromkeys(fresh, self.version))
+        self.latest = max(fresh, key=order, default=self.latest)
+        if len(self._came) > 2 * len(self._by_key) + _REMEMBERED_GONE:
+            for key in [key for key in self._came if key not in self._by_key][:-_REMEMBERED_GONE]:
+                del self._came[key]
 
     def forget(self) -> None:
         """List anew when next asked: something was changed through this page."""
@@ -132,6 +153,21 @@ class Inbox:
         """The message with this key, as `printable` gave it; KeyError if there is none."""
         await self.messages()
         return self._by_key[key]
+
+    def knows(self, key: str) -> bool:
+        """Whether `is_newer` can tell what came after this key: it was here, or its name has a time."""
+        return key in self._came or received(key) > 0
+
+    def is_newer(self, key: str, than: str) -> bool:
+        """Whether a message came after another.
+
+        Listings tell the order in which messages came, whatever the clock did meanwhile; of two that
+        one listing showed first, their names.
+        """
+        this, that = self._came.get(key), self._came.get(than)
+        if this is not None and that is not None and this != that:
+            return this > that
+        return order(key) > order(than)
 
     def read(self, key: str, limit: int = -1) -> bytes:
         """A message, or its first `limit` bytes; KeyError if it has gone."""
@@ -143,42 +179,95 @@ class Inbox:
 
         Beside the event loop, and few at a time: taking 25 MiB apart needs a second and 200 MiB.
         """
-        async with self._few:
-            return await asyncio.to_thread(lambda: how(self.read(key, _MOST_READ)))
+        return await self.slowly(lambda: how(self.read(key, _MOST_READ)))
 
-    def summary(self, message: Message) -> Summary:
-        """Who wrote to whom about what; read once, then remembered."""
+    async def slowly(self, what: Callable[[], T]) -> T:
+        """Do what may take seconds beside the event loop; two at a time."""
+        async with self._few:
+            return await asyncio.to_thread(what)
+
+    def summary(self, message: Message) -> Summary | None:
+        """Who wrote to whom about what; read once, then remembered. None if it cannot be read now."""
         known = self._summaries.get(message.key)
-        if known is None:
-            try:
-                known = summarize(self.read(message.key, _HEAD))
-            except (KeyError, MaildirSafeError):
-                return Summary()  # it has gone since it was listed, or cannot be read just now
+        if known is not None:
+            return known
+        try:
+            with self.maildir.open(message.key) as file:
+                known = summarize(read_head(file))
+        except GONE:
+            return None
+        with self._lock:
+            self._length += known.length
             self._summaries[message.key] = known
-            if len(self._summaries) > _REMEMBERED:
-                self._summaries.popitem(last=False)
+            while len(self._summaries) > _REMEMBERED or self._length > _REMEMBERED_LENGTH:
+                self._length -= self._summaries.popitem(last=False)[1].length
         return known
 
-    def search(self, words: str, most: int) -> tuple[list[Message], bool]:
-        """The newest messages that have all the words, and whether time sufficed to look at all.
+    def search(self, words: str, seconds: float | None = _SEARCH_SECONDS) -> tuple[list[Message], bool]:
+        """The messages that have all the words, newest first, and whether time sufficed to look at all.
 
-        Of each message the first 64 KiB are looked through: headers and text as a person reads
-        them, and all as it stands in the file.
+        Args:
+            words: separated by white space.
+            seconds: stop then; None looks at all, however long it takes.
         """
-        wanted = words.casefold().split()
+        wanted = folded(words).split()
         found: list[Message] = []
-        until = time.monotonic() + _SEARCH_SECONDS
+        until = time.monotonic() + (float("inf") if seconds is None else seconds)
         for message in self._newest:
-            if len(found) == most or time.monotonic() > until:
+            if time.monotonic() > until:
                 return found, False
-            try:
-                text = search_text(self.read(message.key, _HEAD))
-            except (KeyError, MaildirSafeError):
-                continue
-            hay = " ".join([*self.summary(message).texts(), text]).casefold()
-            if all(word in hay for word in wanted):
+            text = self._text(message)
+            if text is not None and all(word in text for word in wanted):
                 found.append(message)
         return found, True
+
+    def _text(self, message: Message) -> str | None:
+        with self._lock:
+            known = self._texts.get(message.key)
+        if known is not None:
+            return known
+        try:
+            text = haystack(self.read(message.key, SEARCHED))
+        except GONE:
+            return None
+        with self._lock:
+            self._texts.put(message.key, text)
+        return text
+
+    async def discard(self, search: str, upto: str) -> tuple[int, int]:
+        """Remove what a search finds, or everything; how many were removed, and how many could not be.
+
+        Args:
+            search: words; ``""`` for everything.
+            upto: the key of the newest message that was shown: what came later stays. ``""`` for all.
+        """
+        messages = await self.messages()
+
+        def remove() -> tuple[int, int]:
+            found = self.search(search, None)[0] if search.strip() else messages
+            removed = failed = 0
+            for message in found:
+                if upto and self.is_newer(printable(message.key), upto):
+                    continue
+                try:
+                    removed += self.maildir.discard(message.key)
+                except (MaildirSafeError, OSError):
+                    failed += 1
+            return removed, failed
+
+        try:
+            return await self.slowly(remove)
+        finally:
+            self.forget()
+
+
+def _key(message: Message) -> str:
+    return printable(message.key)
+
+
+def is_unread(message: Message) -> bool:
+    """Whether nobody has seen it."""
+    return "S" not in message.flags
 
 
 def order(key: str) -> tuple[float, str]:

@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from markupsafe import Markup
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response, StreamingResponse
+from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.templating import Jinja2Templates
 
-from maildir_safe._web.api import line, number, page_of
-from maildir_safe._web.inbox import Closed, Inbox, printable
-from maildir_safe._web.mail import Mail, take_apart
+from maildir_safe._mail.html import loads_anything, without_connections
+from maildir_safe._mail.message import Mail, read_mail
+from maildir_safe._web.api import known_key, line, lines_of, messages_of
+from maildir_safe._web.inbox import Closed, Inbox, is_unread, printable
+from maildir_safe._web.parameters import Query, bad
 from maildir_safe.errors import MaildirSafeError
 
 _PAGE = 50
+_FURTHEST = 10**9
 _MOST_SOURCE = 1 << 20
+_VIEWS = ("html", "text", "headers", "source")
 _templates = Jinja2Templates(Path(__file__).parent / "templates")
 
 
@@ -43,78 +46,93 @@ def size(count: int | None) -> str:
     """A number of bytes for people."""
     if count is None:
         return ""
-    return (
-        f"{count} B"
-        if count < 1024
-        else f"{count / 1024:.1f} KiB"
-        if count < 1 << 20
-        else f"{count / (1 << 20):.1f} MiB"
-    )
+    if count < 1024:
+        return f"{count} B"
+    return f"{count / 1024:.1f} KiB" if count < 1 << 20 else f"{count / (1 << 20):.1f} MiB"
+
+
+def address(path: str, **parameters: object) -> str:
+    """A link within this page; parameters that are nothing are left out."""
+    query = urlencode({name: value for name, value in parameters.items() if value})
+    return f"{path}?{query}" if query else path
 
 
 _templates.env.filters.update(when=when, size=size)
+_templates.env.globals.update(address=address)
+
+
+def error_page(request: Request, status: int, text: str, headers: dict[str, str] | None = None) -> Response:
+    """An error, and the way back."""
+    return _templates.TemplateResponse(
+        request, "error.html", {"status": status, "text": text}, status, headers
+    )
 
 
 async def show_list(request: Request) -> Response:
     """The list; with `rows` in the query only its rows, for the script that keeps it fresh."""
     inbox: Inbox = request.app.state.inbox
-    shown, total, complete = await page_of(inbox, request, _PAGE)
-    lines = await asyncio.to_thread(lambda: [line(inbox, message) for message in shown])
-    offset = int(number(request, "offset", 0, 1e9))
+    query = Query(request, "search", "offset", "rows")
+    search, offset = query.text("search").strip(), query.integer("offset", 0, _FURTHEST)
+    found, complete = await messages_of(inbox, search)
+    if offset >= len(found):
+        offset = 0
     context: dict[str, Any] = {
-        "lines": lines,
-        "total": total,
+        "lines": await lines_of(inbox, found[offset : offset + _PAGE]),
+        "total": len(found),
+        "unread": inbox.unread,
         "complete": complete,
-        "search": request.query_params.get("search", ""),
+        "search": search,
         "offset": offset,
-        "older": offset + _PAGE if offset + _PAGE < total else None,
+        "older": offset + _PAGE if offset + _PAGE < len(found) else None,
         "newer": max(offset - _PAGE, 0) if offset else None,
+        "latest": inbox.latest,
         "path": printable(inbox.maildir.path),
         "version": inbox.version,
         "addresses": request.app.state.addresses,
     }
-    name = "rows.html" if "rows" in request.query_params else "list.html"
-    return _templates.TemplateResponse(request, name, context)
+    return _templates.TemplateResponse(request, "rows.html" if "rows" in query else "list.html", context)
 
 
 async def show_message(request: Request) -> Response:
     """A message; opening it marks it as read."""
     inbox: Inbox = request.app.state.inbox
+    query = Query(request, "view", "remote", "search")
+    search, wanted = query.text("search").strip(), query.text("view")
+    if wanted and wanted not in _VIEWS:
+        raise bad(f"view: {wanted[:100]!r} is none of {', '.join(_VIEWS)}")
     message = await inbox.find(request.path_params["key"])
-    mail, source, size = await inbox.apart(
-        message.key, lambda raw: (take_apart(raw), raw[:_MOST_SOURCE].decode("utf-8", "replace"), len(raw))
+    found = (await messages_of(inbox, search))[0]
+    at = next((n for n, other in enumerate(found) if other.key == message.key), None)
+    mail, source, length = await inbox.apart(
+        message.key,
+        lambda raw: (read_mail(raw), raw[:_MOST_SOURCE].decode("utf-8", "replace"), len(raw)),
     )
-    if "S" not in message.flags:
+    if is_unread(message):
         with contextlib.suppress(MaildirSafeError):  # where nothing can be written, it can be read
             message = await asyncio.to_thread(inbox.maildir.set_flags, message.key, message.flags + "S")
             inbox.forget()
-    views = [view for view, there in _views(mail) if there]
-    wanted = request.query_params.get("view", "")
-    usual = "source" if mail.broken else views[0]
-    messages = await inbox.messages()
-    at = next((n for n, other in enumerate(messages) if other.key == message.key), 0)
+    views = [view for view in _VIEWS if _has(mail, view)]
     context = {
         **await asyncio.to_thread(line, inbox, message),
         "mail": mail,
         "views": views,
-        "view": wanted if wanted in views else usual,
-        "remote": "remote" in request.query_params,
+        "view": wanted if wanted in views else views[0],
+        "remote": "remote" in query,
+        "has_remote": loads_anything(mail.html or ""),
+        "search": search,
         "source": source,
-        "cut": size > _MOST_SOURCE,
-        "newer": printable(messages[at - 1].key) if at else None,
-        "older": printable(messages[at + 1].key) if at + 1 < len(messages) else None,
-        "size": size,
+        "cut": length > _MOST_SOURCE,
+        "newer": printable(found[at - 1].key) if at else None,
+        "older": printable(found[at + 1].key) if at is not None and at + 1 < len(found) else None,
+        "size": length,
     }
-    return _templates.TemplateResponse(request, "message.html", context)
+    page = _templates.get_template("message.html").render({"request": request, **context})
+    answer: Response = request.app.state.room.html(page)
+    return answer
 
 
-def _views(mail: Mail) -> list[tuple[str, bool]]:
-    return [
-        ("html", mail.html is not None),
-        ("text", mail.text is not None),
-        ("headers", True),
-        ("source", True),
-    ]
+def _has(mail: Mail, view: str) -> bool:
+    return {"html": mail.html is not None, "text": mail.text is not None}.get(view, True)
 
 
 async def show_html(request: Request) -> Response:
@@ -123,53 +141,65 @@ async def show_html(request: Request) -> Response:
     A link opens a window of its own, which knows nothing of this one.
     """
     inbox: Inbox = request.app.state.inbox
+    remote = "remote" in Query(request, "remote")
     message = await inbox.find(request.path_params["key"])
-    remote = " https: http:" if "remote" in request.query_params else ""
+    sources = " https: http:" if remote else ""
     policy = (
-        f"sandbox allow-popups allow-popups-to-escape-sandbox; default-src 'none'; img-src data:{remote};"
-        f" style-src 'unsafe-inline'{remote}; font-src data:{remote}; form-action 'none'; base-uri 'none';"
-        " frame-ancestors 'self'"
+        f"sandbox allow-popups allow-popups-to-escape-sandbox; default-src 'none'; img-src data:{sources};"
+        f" style-src 'unsafe-inline'{sources}; font-src data:{sources}; form-action 'none';"
+        " base-uri 'none'; frame-ancestors 'self'"
     )
-    page = await inbox.apart(message.key, lambda raw: _framed(take_apart(raw).html or "", bool(remote)))
-    return HTMLResponse(page, headers={"Content-Security-Policy": policy})
+    page = await inbox.apart(message.key, lambda raw: _framed(read_mail(raw).html or "", remote))
+    answer: Response = request.app.state.room.html(page, headers={"Content-Security-Policy": policy})
+    return answer
 
 
 def _framed(html: str, remote: bool) -> str:
-    if not remote:  # chromium connects for an <iframe> before it asks the policy; <link> can look names up
-        html = re.sub(r"<(?=(?:link|i?frame)\b)", "&lt;", html, flags=re.IGNORECASE)
-    return f'<!doctype html><base target="_blank">{html}'
+    return f'<!doctype html><base target="_blank">{html if remote else without_connections(html)}'
 
 
 async def toggle(request: Request) -> Response:
     """Mark a message as read or unread (S), or with a star or without (F)."""
     inbox: Inbox = request.app.state.inbox
+    search = Query(request, "search").text("search")
     key, flag = request.path_params["key"], request.path_params["flag"]
     message = await inbox.find(key)
     flags = message.flags
     if flag not in ("S", "F"):
-        return PlainTextResponse("The flags are S and F.\n", 404)
+        return error_page(request, 404, "The flags are S and F.")
     changed = flags.replace(flag, "") if flag in flags else flags + flag
     await asyncio.to_thread(inbox.maildir.set_flags, message.key, changed)
     inbox.forget()
-    return RedirectResponse("/" if flag == "S" else f"/message/{quote(key)}", 303)
+    back = "/" if flag == "S" else f"/message/{quote(key, safe='')}"
+    return RedirectResponse(address(back, search=search), 303)
 
 
 async def delete(request: Request) -> Response:
-    """Remove a message, or all of them, from the page's buttons."""
+    """Remove a message, from the page's button."""
     inbox: Inbox = request.app.state.inbox
-    key = request.path_params.get("key")
-    messages = [await inbox.find(key)] if key else await inbox.messages()
-    await asyncio.to_thread(lambda: [inbox.maildir.discard(message.key) for message in messages])
+    search = Query(request, "search").text("search")
+    message = await inbox.find(request.path_params["key"])
+    await asyncio.to_thread(inbox.maildir.discard, message.key)
     inbox.forget()
+    return RedirectResponse(address("/", search=search), 303)
+
+
+async def delete_found(request: Request) -> Response:
+    """Remove what the list shows: what its search finds, or everything; not what came since."""
+    inbox: Inbox = request.app.state.inbox
+    query = Query(request, "search", "upto")
+    _, failed = await inbox.discard(query.text("search"), known_key(inbox, query, "upto"))
+    if failed:
+        return error_page(request, 503, f"{failed} messages could not be removed.")
     return RedirectResponse("/", 303)
 
 
 async def events(request: Request) -> Response:
     """A line whenever the Maildir has changed (server-sent events)."""
     inbox: Inbox = request.app.state.inbox
+    version = Query(request, "version").integer("version", 0, 10**15)
 
-    async def stream() -> AsyncIterator[str]:
-        version = int(number(request, "version", 0, 1e15))
+    async def stream(version: int) -> AsyncIterator[str]:
         while True:
             try:
                 version = await asyncio.wait_for(inbox.changed(version), 15)
@@ -183,13 +213,13 @@ async def events(request: Request) -> Response:
             else:
                 yield f"data: {version}\n\n"
 
-    return StreamingResponse(stream(), media_type="text/event-stream")
+    return StreamingResponse(stream(version), media_type="text/event-stream")
 
 
 ROUTES = [
     Route("/", show_list),
     Route("/events", events),
-    Route("/delete", delete, methods=["POST"]),
+    Route("/delete", delete_found, methods=["POST"]),
     Route("/message/{key}", show_message),
     Route("/message/{key}/html", show_html),
     Route("/message/{key}/toggle/{flag}", toggle, methods=["POST"]),

@@ -5,9 +5,11 @@ from __future__ import annotations
 import email
 import email.message
 import errno
+import io
 import mailbox
 import os
 import pickle
+import stat
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from maildir_safe import NotAMaildir, TemporaryError, UnknownOutcome
+from maildir_safe import NotAMaildir, TemporaryError, UnknownOutcome, mailbox as drop_in
 from maildir_safe._fs.posix import OsFileSystem
 from maildir_safe._maildir import maildir
 from maildir_safe.mailbox import Maildir
@@ -44,7 +46,7 @@ class Watched:
 @pytest.fixture
 def fs(monkeypatch: pytest.MonkeyPatch) -> Watched:
     watched = Watched()
-    monkeypatch.setattr(maildir, "OsFileSystem", lambda: watched)
+    monkeypatch.setattr(drop_in, "OsFileSystem", lambda: watched)
     return watched
 
 
@@ -229,9 +231,118 @@ def test_what_is_not_there(tmp_path: Path) -> None:
         Maildir(tmp_path / "box").get_folder("none")
     with pytest.raises(NotAMaildir):
         Maildir(tmp_path / "none" / "box")
-    (tmp_path / "box" / "new").rmdir()
+    (tmp_path / "a file").write_text("x")
     with pytest.raises(NotAMaildir):
-        Maildir(tmp_path / "box")
+        Maildir(tmp_path / "a file")
+
+
+@pytest.mark.parametrize("create", [True, False])
+@pytest.mark.parametrize("there", [[], [".a/tmp", ".notmuch"], ["tmp", "cur"], ["notes.txt", ".a/new"]])
+def test_what_the_original_opens_is_opened_and_nothing_is_made_in_it(
+    create: bool, there: list[str], tmp_path: Path
+) -> None:
+    """A root of folders, of Verbatim trees, of notmuch; and a Maildir in conflict."""
+    for name in there:
+        (tmp_path / "root" / name).mkdir(parents=True)
+    if not there:
+        (tmp_path / "root").mkdir()
+        (tmp_path / "root" / ".hidden").touch()
+    before = sorted(str(path) for path in tmp_path.rglob("*"))
+    box = Maildir(tmp_path / "root", create=create)
+    assert sorted(box.list_folders()) == sorted(
+        mailbox.Maildir(tmp_path / "root", create=False).list_folders()
+    )
+    for call in (box.keys, lambda: list(box), lambda: box.add(MAIL), lambda: box["key"], box.clean):
+        with pytest.raises(NotAMaildir):
+            call()
+    assert sorted(str(path) for path in tmp_path.rglob("*")) == before
+
+
+def test_folders_of_a_root_that_is_no_maildir(tmp_path: Path) -> None:
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root" / "README").touch()
+    root = Maildir(tmp_path / "root", create=False)
+    key = root.add_folder("a").add(MAIL)
+    assert root.list_folders() == ["a"]
+    assert root.get_folder("a").get_bytes(key) == MAIL
+    root.get_folder("a").clear()
+    root.remove_folder("a")
+    assert os.listdir(tmp_path / "root") == ["README"]
+    with pytest.raises(mailbox.NoSuchMailboxError):
+        root.get_folder("a")
+
+
+@pytest.mark.parametrize("name", mailbox.__all__)
+def test_every_name_of_the_original_is_there(name: str) -> None:
+    """`from maildir_safe.mailbox import Maildir, MaildirMessage, mbox`: one import is to be changed."""
+    assert name in drop_in.__all__
+    if name != "Maildir":
+        assert getattr(drop_in, name) is getattr(mailbox, name)
+
+
+@pytest.mark.parametrize("kind", ["directory", "fifo", "link", "socket"])
+@pytest.mark.parametrize("name", ["1.a", "1700000000.M1P1Q1Rdeadbeef.host,S=5:2,S", "notes"])
+def test_what_only_looks_like_a_message_is_skipped(kind: str, name: str, box: Maildir) -> None:
+    key = box.add(MAIL)
+    path = Path(box._path, "cur", name)
+    if kind == "directory":
+        path.mkdir()
+    elif kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "link":
+        path.symlink_to("/etc/passwd")
+    else:
+        os.mknod(path, stat.S_IFSOCK)
+    before = set(os.listdir("/proc/self/fd"))
+    assert [bytes(message) for message in box] == [bytes(mailbox.MaildirMessage(MAIL))]
+    assert [name for name, _ in box.items()] == [key]
+    stray = name.partition(":")[0]
+    for call in (box.get_bytes, box.get_file, box.__getitem__):
+        with pytest.raises(KeyError):
+            call(stray)
+    assert set(os.listdir("/proc/self/fd")) == before
+    ours = maildir.Maildir(box._path)
+    before = set(os.listdir("/proc/self/fd"))
+    with pytest.raises(KeyError):
+        ours.open(stray)
+    assert [message.key for message in ours.messages()] == [key]
+    assert ours.discard(stray) is False
+    assert set(os.listdir("/proc/self/fd")) == before
+    assert os.path.lexists(path)
+
+
+def test_a_read_that_ends_early_is_no_message(box: Maildir, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mount may answer a read with EAGAIN, or with less than the file has."""
+    key = box.add(MAIL)
+
+    class Early(io.BytesIO):
+        parts: list[bytes | None]
+
+        def __init__(self, fd: int, *parts: bytes | None) -> None:
+            super().__init__()
+            self.fd, self.parts = fd, list(parts)
+
+        def fileno(self) -> int:
+            return self.fd
+
+        def read(self, size: int | None = -1) -> bytes:  # noqa: ARG002
+            return self.parts.pop(0) if self.parts else b""  # type: ignore[return-value]
+
+        def close(self) -> None:
+            if not self.closed:
+                os.close(self.fd)
+            super().close()
+
+    def reads(*parts: bytes | None) -> None:
+        monkeypatch.setattr(OsFileSystem, "reader", lambda _, fd: Early(fd, *parts))
+
+    for parts in ([None], [MAIL[:5], None], [MAIL[:5]], []):
+        for call in (box.get_bytes, box.__getitem__):
+            reads(*parts)
+            with pytest.raises(TemporaryError, match="bytes could be read"):
+                call(key)
+    reads(MAIL[:5], MAIL[5:])
+    assert box.get_bytes(key) == MAIL
 
 
 def test_a_folder_that_is_being_delivered_to_is_not_removed(box: Maildir) -> None:
@@ -275,6 +386,7 @@ def test_descriptors_are_given_back_at_once(kind: type[Any], tmp_path: Path) -> 
     """With the last reference, or by close(): a mount could be taken down."""
     before = set(os.listdir("/proc/self/fd"))
     box = kind(tmp_path / "box")
+    assert len(box.keys() if kind is Maildir else [*box.messages()]) == 0
     assert len(os.listdir("/proc/self/fd")) > len(before)
     box.close()
     assert set(os.listdir("/proc/self/fd")) == before

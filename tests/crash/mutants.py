@@ -2,7 +2,7 @@
 
 A mutant is a function that breaks something by pytest's `monkeypatch`; a scenario is a function that
 raises `Violation` if anything is lost, doubled, refused though done, or stuck. The scenario passes
-with the real code: `test_mutants.py` checks both, and that docs/proof.md has this table.
+with the real code: `test_mutants.py` checks both, and that docs/development/mutants.md has this table.
 """
 
 from __future__ import annotations
@@ -162,7 +162,7 @@ MUTANTS = [
 
 
 def table() -> str:
-    """The mutants and what kills them, as a table for docs/proof.md."""
+    """The mutants and what kills them, as a table for docs/development/mutants.md."""
     rows = [f"| {m.name} | {m.breaks.__doc__} | {m.where} | {m.killed_by} |" for m in MUTANTS]
     return "\n".join(["| mutant | what is broken | killed by | violates |", "|---|---|---|---|", *rows])
 

@@ -11,8 +11,7 @@ import pytest
 from maildir_safe._fs import Mount
 from maildir_safe._handoff.group_commit import DirectorySync
 from maildir_safe._handoff.rename import DONE, GONE, Handoff, Outcome
-from maildir_safe._maildir import janitor, maildir
-from maildir_safe._maildir.maildir import Maildir
+from maildir_safe._maildir import earlier, janitor, maildir
 from maildir_safe._maildir.message_store import MessageStore
 from maildir_safe._names import UniqueNames, carries
 from maildir_safe.testing.simfs import SimHost
@@ -31,7 +30,7 @@ def name_from_the_clock_alone(patch: Patch) -> None:
 
 def tried_again_without_looking(patch: Patch) -> None:
     """a delivery with an id is not looked for before it is made again"""
-    patch.setattr(Maildir, "_delivered", lambda *_: None)
+    patch.setattr(maildir, "find_earlier", lambda *_: None)
 
 
 def looked_for_in_new_alone(patch: Patch) -> None:
@@ -41,7 +40,7 @@ def looked_for_in_new_alone(patch: Patch) -> None:
         names = (name for name in fs.listdir(dirs.new) if carries(name, hashed_id))
         return next((("new", name) for name in names), None)
 
-    patch.setattr(maildir, "_search", search)
+    patch.setattr(earlier, "_search", search)
 
 
 def an_old_listing_is_believed(patch: Patch) -> None:

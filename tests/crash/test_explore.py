@@ -197,4 +197,4 @@ def test_what_was_explored(record_property: Note) -> None:
     for name, (count, runs, calls, crashes, states) in sums.items():
         work = f"{count:2} histories, {runs:6,} runs, {calls:9,} file calls, {crashes:9,} crashes"
         record_property("note", f"explored {name} {work}, {states:6,} distinct states, 0 violations")
-    record_property("note", f"seed of what was sampled {SEED}; bounds: docs/proof.md")
+    record_property("note", f"seed of what was sampled {SEED}; bounds: docs/explanation/proof.md")

@@ -31,7 +31,7 @@ from tests.model import (
 from tests.model.queue_world import LEASE, Actor, Ledger, new_server, reckon
 from tests.model.test_queue_hosts import Scene, StandsStill
 
-PROOF = Path(__file__).parents[2] / "docs" / "proof.md"
+PAGE = Path(__file__).parents[2] / "docs/development/mutants.md"
 
 pytestmark = pytest.mark.usefixtures("collect_between_runs_only")
 collect_between_runs_only = hosts.collect_between_runs_only
@@ -368,7 +368,7 @@ MUTANTS = [
 
 
 def table() -> str:
-    """The mutants and what kills them, as a table for docs/proof.md."""
+    """The mutants and what kills them, as a table for docs/development/mutants.md."""
     rows = [f"| {m.name} | `{_scenario(m.check)}` | {m.shows} |" for m in MUTANTS]
     return "\n".join(["| mutant of the queue | killed by | what goes wrong |", "|---|---|---|", *rows])
 
@@ -386,5 +386,7 @@ def test_a_mutant_is_caught(mutant: Mutant, monkeypatch: Patch) -> None:
 
 
 def test_the_published_table_is_current(record_property: Callable[[str, object], None]) -> None:
-    assert table() in PROOF.read_text(), "docs/proof.md is old: paste what `table()` gives"
-    record_property("note", f"mutants of the queue: {len(MUTANTS)} of {len(MUTANTS)} killed (docs/proof.md)")
+    assert table() in PAGE.read_text(), "docs/development/mutants.md is old: paste what `table()` gives"
+    record_property(
+        "note", f"mutants of the queue: {len(MUTANTS)} of {len(MUTANTS)} killed (docs/development/mutants.md)"
+    )

@@ -1,6 +1,6 @@
 """Real mail servers for the tests of `deliver`: private configurations, ports and queues; never the system's.
 
-Their configurations are those of docs/mta.md, with only paths, users and ports replaced.
+Their configurations are those of docs/howto/mail-servers.md, with only paths, users and ports replaced.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from typing import Any
 import pytest
 
 REPOSITORY = Path(__file__).parents[2]
-DOCUMENT = REPOSITORY / "docs/mta.md"
+DOCUMENT = REPOSITORY / "docs/howto/mail-servers.md"
 MAIL_USER = "mail"  # any that is neither root nor a mail server's own
 COMMAND = "/usr/local/bin/maildir-safe"
 
 
 def documented(name: str, **replace: str) -> str:
-    """A configuration as docs/mta.md has it, with `replace` applied (each text must be there)."""
-    block = re.search(rf"<!-- config: {name} -->\n```\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
-    assert block, f"docs/mta.md has no configuration {name}"
+    """A configuration of docs/howto/mail-servers.md, with `replace` applied (each text must be there)."""
+    block = re.search(rf"<!-- config: {name} -->\n```text\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
+    assert block, f"docs/howto/mail-servers.md has no configuration {name}"
     text = block.group(1)
     for old, new in replace.items():
         old = {"command": COMMAND, "vhosts": "/var/mail/vhosts", "user": "vmail"}.get(old, old)

@@ -1,4 +1,4 @@
-"""A real Exim delivers by `maildir-safe deliver`, as docs/mta.md tells it to.
+"""A real Exim delivers by `maildir-safe deliver`, as docs/howto/mail-servers.md tells it to.
 
 Debian has either Exim or Postfix installed, never both: Exim's package is fetched and unpacked, not
 installed, and Exim runs as its own user without any privilege.

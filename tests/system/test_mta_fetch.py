@@ -1,4 +1,4 @@
-"""Real getmail and fetchmail fetch from a real POP3 server and deliver as docs/mta.md tells them to."""
+"""Real getmail and fetchmail fetch from a real POP3 server and deliver as docs/howto/mail-servers.md says."""
 
 from __future__ import annotations
 

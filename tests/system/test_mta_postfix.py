@@ -1,4 +1,4 @@
-"""A real Postfix delivers by `maildir-safe deliver`, as docs/mta.md tells it to."""
+"""A real Postfix delivers by `maildir-safe deliver`, as docs/howto/mail-servers.md tells it to."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def base() -> Iterator[Path]:
 
 
 def transport(base: Path, vhosts: Path, **replace: str) -> Postfix:
-    """A Postfix with the transport of docs/mta.md; `vhosts` holds the Maildirs."""
+    """A Postfix with the transport of docs/howto/mail-servers.md; `vhosts` holds the Maildirs."""
     main = documented("postfix-main", **{"hash:/etc/postfix/mailboxes": "static:all"})
     replace = {"command": command(base), "vhosts": str(vhosts), "user": MAIL_USER, **replace}
     return Postfix(base, main, documented("postfix-master", **replace))

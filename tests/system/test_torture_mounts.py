@@ -1,7 +1,7 @@
 """`maildir-safe torture` on real mounts: 20 seconds of SIGKILL each; 10 where `make lab` runs on all.
 
 A queue is drained after that, and on sshfs its lease of a minute is waited for. Not on s3fs, whose
-renames copy: docs/queue.md promises nothing there, and in ten seconds nothing may have been put.
+renames copy: docs/explanation/queue.md promises nothing there, and in ten seconds nothing may have been put.
 """
 
 from __future__ import annotations

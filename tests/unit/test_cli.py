@@ -91,7 +91,7 @@ def test_a_verb_loads_no_other() -> None:
         [sys.executable, "-c", script, "/nowhere"], capture_output=True, text=True, check=False
     )
     loaded = {name.rpartition(".")[2] for name in done.stderr.splitlines()[-1].strip("[]").split("'")[1::2]}
-    assert loaded == {"ls", "output", "maildir_argument"}
+    assert loaded == {"ls", "output", "maildir_argument", "arguments"}
 
 
 # text that a stranger wrote
@@ -176,19 +176,24 @@ def test_ls_of_a_folder(box: Maildir, capsys: pytest.CaptureFixture[str]) -> Non
 @pytest.mark.parametrize("words", [["/nowhere"], ["-m", "Absent", "BOX"], ["-m", "../x", "BOX"]])
 def test_ls_of_nothing(words: list[str], box: Maildir, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = run(capsys, "ls", *(box.path if word == "BOX" else word for word in words))
-    assert (code, out) == (1, "")
+    assert (code, out) == (75, "")
     assert err.startswith("maildir-safe ls: ")
     assert sorted(os.listdir(box.path)) == ["cur", "new", "tmp"]
 
 
 def test_ls_goes_on_after_what_cannot_be_read(box: Maildir, capsys: pytest.CaptureFixture[str]) -> None:
-    os.symlink("/nowhere", f"{box.path}/new/1.link")
+    os.symlink("@7f000123.0000002a.00000001", f"{box.path}/new/1.link")  # as Coda shows a conflict
+    os.symlink("/etc/passwd", f"{box.path}/new/2.link")
+    os.mkfifo(f"{box.path}/new/1700000000.M1P1.host")
     key = box.deliver(b"Subject: s\n\n").key
     code, out, err = run(capsys, "ls", box.path)
     assert code == 1
     assert out.startswith(key)
     assert err.startswith("maildir-safe ls: ")
-    assert "1.link" in err
+    assert err.splitlines() == [
+        f"maildir-safe ls: {box.path}/new/1.link is in conflict (a link to @7f000123.0000002a.00000001); "
+        "repair it with the file system's tools"
+    ]
 
 
 # show
@@ -321,5 +326,13 @@ def test_full_disk_is_an_error(box: Maildir) -> None:
         done = subprocess.run(
             [sys.executable, "-c", script, "ls", box.path], stdout=full, stderr=subprocess.PIPE, check=False
         )
-    assert done.returncode == 1
+    assert done.returncode == 75
     assert b"No space left on device" in done.stderr
+
+
+@pytest.mark.parametrize("verb", sorted(set(VERBS) - {"deliver"}))
+def test_a_wrong_use_is_exit_64_for_every_verb(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([verb, "--no-such-option"])
+    assert ended.value.code == 64
+    assert capsys.readouterr().err.splitlines()[-1].startswith(f"maildir-safe {verb}")

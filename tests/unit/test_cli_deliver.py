@@ -92,6 +92,20 @@ def test_environment_of_qmail_local(box: Path) -> None:
     assert messages(box) == [b"Return-Path: <a@b>\nDelivered-To: c-x@d\n" + MESSAGE]
 
 
+def test_a_recipient_that_is_set_and_empty_is_none(box: Path) -> None:
+    """Some mail servers set all variables, whether there is anything to say or not."""
+    maildir_safe("deliver", box, SENDER="a@b", RECIPIENT="", ORIGINAL_RECIPIENT="")
+    maildir_safe("deliver", "-d", "", "-a", "", box, stdin=b"Received: x\nDelivered-To:\n" + MESSAGE)
+    assert sorted(messages(box)) == sorted(
+        [b"Return-Path: <a@b>\n" + MESSAGE, b"Received: x\nDelivered-To:\n" + MESSAGE]
+    )
+
+
+def test_angle_brackets_around_an_address_are_dropped(box: Path) -> None:
+    maildir_safe("deliver", "-f", "<a@b>", "-d", "<c@d>", box)
+    assert messages(box) == [b"Return-Path: <a@b>\nDelivered-To: c@d\n" + MESSAGE]
+
+
 def test_prelines_own_headers_are_not_repeated(box: Path) -> None:
     preline = b"From a@b Mon Nov 23 00:00:00 2026\nReturn-Path: <a@b>\nDelivered-To: c@d\n"
     received = b"Received: (qmail 1 invoked by uid 2)\n" + MESSAGE
@@ -184,6 +198,7 @@ def test_options_take_the_next_word_whatever_it_is(box: Path) -> None:
         b"Delivered-To: c@d\n",
         b"delivered-TO : C@D\n",
         b"Received: from a\nDelivered-To: c@d\n",
+        b"Received: from a\nDelivered-To:\n\tc@d\n",
         b"Delivered-To: other@d\nReceived: from a\nSubject: x\nDelivered-To: c@d\n",
     ],
 )

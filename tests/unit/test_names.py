@@ -38,7 +38,7 @@ def test_names_do_not_recur() -> None:
 def test_a_host_token_is_short_printable_and_harmless(hostname: str) -> None:
     token = host_token(hostname)
     assert 0 < len(token) <= 40
-    assert not set(token) & set("/:;@,\n\0 ")
+    assert not set(token) & set("/:;!@,\n\0 ")
     assert not token.startswith(".")
 
 
@@ -56,10 +56,33 @@ def test_the_longest_name_fits_the_shortest_limit_measured() -> None:
         ("1.M2P3Q4.h", "1.M2P3Q4.h", ""),
         ("odd:name", "odd:name", ""),
         ("1.2.h:2,", "1.2.h", ":2,"),
+        ("1.2.h!2,S", "1.2.h", "!2,S"),
+        ("1.2.h:2,S,Z", "1.2.h", ":2,S,Z"),
+        ("1.2.h:2,:2,S", "1.2.h", ":2,:2,S"),
+        ("1.2.h;2,:2,S", "1.2.h", ";2,:2,S"),
+        ("1.2.h!1,S=5", "1.2.h!1,S=5", ""),
     ],
 )
-def test_key_and_info_part_at_either_separator(name: str, key: str, info: str) -> None:
+def test_key_and_info_part_at_the_first_separator(name: str, key: str, info: str) -> None:
     assert split(name) == (key, info)
+
+
+@pytest.mark.parametrize(
+    ("info", "flags", "after"),
+    [
+        (":2,S,Z", "S", ":2,FR,Z"),
+        (":2,SZ", "SZ", ":2,FR"),
+        (":2,:2,S", "S", ":2,:2,FR"),
+        ("!2,S", "S", "!2,FR"),
+        (";2,", "", ";2,FR"),
+        (":2,S9", "S", ":2,FR9"),
+        (":1,experimental", "", ":2,FR"),
+        ("", "", ":2,FR"),
+    ],
+)
+def test_a_change_of_flags_keeps_all_that_is_no_flag(info: str, flags: str, after: str) -> None:
+    assert flags_of(info) == flags
+    assert with_flags("1.2.h", "RF", ":", info) == f"1.2.h{after}"
 
 
 @given(st.text("DFPRSTabcxyz"), st.sampled_from(":;"))

@@ -1,4 +1,4 @@
-"""The fixture `maildir_smtp` as its users have it, and every example of docs/testing.md."""
+"""The fixture `maildir_smtp` as its users have it, and every example of docs/howto/test-fixtures.md."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from maildir_safe.testing.smtp_fixture import MaildirSmtp
 
 pytest_plugins = ["pytester"]
 
-DOCUMENT = Path(__file__).parents[2] / "docs/testing.md"
+DOCUMENT = Path(__file__).parents[2] / "docs/howto/test-fixtures.md"
 EXAMPLES = dict(re.findall(r"```python\n# (\w+\.py)\n(.*?)```", DOCUMENT.read_text(), re.DOTALL))
 PASSED = {
     "test_plain.py": 1, "test_options.py": 1, "test_faults.py": 3, "test_django.py": 3, "test_flask.py": 2,

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import maildir_safe._probe.probe as probing
+from maildir_safe._cli import main
 from maildir_safe._fs.posix import OsFileSystem
 from maildir_safe._probe.probe import probe
 from maildir_safe._probe.report import LABELS, ProbeReport
@@ -97,3 +98,78 @@ def test_a_label_may_be_reworded_and_the_verdict_stays(
 def test_every_check_has_a_label(tmp_path: Path) -> None:
     report: ProbeReport = probe(str(tmp_path), second=str(tmp_path))
     assert [check.id for check in report.checks if check.id not in LABELS] == []
+
+
+class NoRoom(OsFileSystem):
+    """A full disk: the second directory cannot be made any more."""
+
+    def mkdir(self, name: str, dir_fd: int | None = None) -> None:
+        if name == "b":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), name)
+        super().mkdir(name, dir_fd)
+
+
+def test_a_full_disk_is_named_and_nothing_is_left_on_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(probing, "OsFileSystem", NoRoom)
+    before = len(os.listdir("/proc/self/fd"))
+    assert main(["probe", str(tmp_path)]) == 75
+    told = capsys.readouterr().err
+    assert f"{tmp_path}: a folder cannot be made there: No space left on device" in told
+    assert "maildir-safe-probe" not in told
+    assert os.listdir(tmp_path) == []
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_second_mount_that_does_not_show_the_folder_keeps_nothing_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One descriptor leaked at each look, five times a second; on Coda that alone hid the folder."""
+    monkeypatch.setattr("maildir_safe._probe.two_mounts._LONGEST_WAIT", 0.5)
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    before = len(os.listdir("/proc/self/fd"))
+    report = probe(str(tmp_path / "one"), second=str(tmp_path / "two"))
+    assert report.verdict == "UNSAFE"
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+class Held(OsFileSystem):
+    """As on Coda: while the second client holds a directory open, it sees what was there before."""
+
+    second = ""
+
+    def __init__(self) -> None:
+        self.held: dict[int, int] = {}  # descriptors of the second client, and their inodes
+        self.seen: dict[int, list[str]] = {}
+
+    def open_dir(self, path: str, dir_fd: int | None = None) -> int:
+        fd = super().open_dir(path, dir_fd)
+        if path == self.second or dir_fd in self.held:
+            inode = os.fstat(fd).st_ino
+            if inode not in self.held.values():
+                self.seen[inode] = super().listdir(fd)
+            self.held[fd] = inode
+        return fd
+
+    def close(self, fd: int) -> None:  # type: ignore[override]
+        self.held.pop(fd, None)
+        os.close(fd)
+
+    def listdir(self, dir_fd: int) -> list[str]:
+        return self.seen[self.held[dir_fd]] if dir_fd in self.held else super().listdir(dir_fd)
+
+
+def test_directories_are_let_go_so_that_a_second_client_sees_what_the_first_did(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("maildir_safe._probe.two_mounts._LONGEST_WAIT", 3.0)
+    monkeypatch.setattr("maildir_safe._probe.two_mounts.RENAME_ROUNDS", 3)
+    monkeypatch.setattr("maildir_safe._probe.two_mounts.EXCL_ROUNDS", 3)
+    monkeypatch.setattr(Held, "second", str(tmp_path / "two"))
+    monkeypatch.setattr(probing, "OsFileSystem", Held)
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").symlink_to("one")
+    report = probe(str(tmp_path / "one"), second=str(tmp_path / "two"))
+    assert report.facts["visibility"] is not None

@@ -16,7 +16,7 @@ from maildir_safe._smtp.faults.faults import Faults
 from maildir_safe._smtp.faults.faulty_fs import FaultyFileSystem
 from maildir_safe.errors import PermanentError, TemporaryError
 
-DOCUMENT = Path(__file__).parents[2] / "docs/queue.md"
+DOCUMENT = Path(__file__).parents[2] / "docs/howto/queue.md"
 MANY = 40
 
 

@@ -154,7 +154,9 @@ def test_a_script_from_a_file(tmp_path: Path) -> None:
 
 def test_the_script_in_the_documentation(tmp_path: Path) -> None:
     block = re.search(
-        r"```toml\n(seed.*?)```", (Path(__file__).parents[2] / "docs/serve.md").read_text(), re.DOTALL
+        r"```toml\n(seed.*?)```",
+        (Path(__file__).parents[2] / "docs/howto/test-server.md").read_text(),
+        re.DOTALL,
     )
     assert block
     script = tmp_path / "faults.toml"

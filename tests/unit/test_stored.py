@@ -13,7 +13,7 @@ import pytest
 from maildir_safe._cli import main
 from maildir_safe._fs import Mount
 from maildir_safe._fs.posix import OsFileSystem
-from maildir_safe._fs.stored_options import place, stored
+from maildir_safe._fs.stored_options import options_path, stored_options
 from maildir_safe._maildir.maildir import Maildir
 from maildir_safe._names import STORED
 from maildir_safe._probe.probe import probe
@@ -60,7 +60,7 @@ def write(fs: OneMount, text: str | bytes | dict[str, Any], mode: int = 0o644) -
 
 
 def read(fs: OneMount) -> dict[str, Any]:
-    return stored(fs, fs.mount(-1))
+    return stored_options(fs, str(fs.root), fs.mount(-1))[0]
 
 
 def test_a_maildir_takes_what_is_stored_unless_it_is_told_otherwise(fs: OneMount) -> None:
@@ -74,12 +74,56 @@ def test_a_maildir_takes_what_is_stored_unless_it_is_told_otherwise(fs: OneMount
     assert maildir.folder("sub").deliver(b"x\n", flags="S").path.endswith(";2,S")
 
 
-def test_without_a_file_a_maildir_costs_one_open_more_and_a_message_none(fs: OneMount) -> None:
+def test_without_a_file_a_maildir_costs_an_open_a_directory_and_a_message_none(fs: OneMount) -> None:
     maildir = Maildir(fs.root / "box", fs=fs)
     for _ in range(5):
         maildir.deliver(b"x\n")
-    assert fs.opened == [place(fs.mount(-1))]
+    assert fs.opened == [options_path(str(fs.root / "box")), options_path(str(fs.root))]
     assert maildir.deliver(b"x\n", flags="S").path.endswith(":2,S")
+
+
+def test_the_nearest_file_above_a_maildir_counts(fs: OneMount) -> None:
+    write(fs, {"separator": ";"})
+    (fs.root / "deep/er").mkdir(parents=True)
+    (fs.root / "deep" / STORED).write_text('{"staging": "new"}')
+    maildir = Maildir(fs.root / "deep/er/box", fs=fs)
+    assert maildir.deliver(b"x\n", flags="S").path.endswith(":2,S")
+    assert not maildir._pipeline._in_tmp
+    assert Maildir(fs.root / "box", fs=fs).deliver(b"x\n", flags="S").path.endswith(";2,S")
+
+
+def test_a_probe_may_store_below_the_root_of_a_mount(fs: OneMount) -> None:
+    """Nobody may write to the root of a Coda mount."""
+    below = fs.root / "ann"
+    below.mkdir()
+    report = probe(str(below))
+    report.use = {"staging": "new"}
+    store(report)
+    assert report.saved == str(below / STORED)
+    assert not Maildir(below / "box", fs=fs)._pipeline._in_tmp
+    assert os.listdir(fs.root) == ["ann"]
+
+
+def test_a_strangers_file_hides_none_above_it(fs: OneMount, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(fs, {"separator": ";"})
+    (fs.root / "shared").mkdir(mode=0o777)
+    (fs.root / "shared" / STORED).write_text('{"separator": ":"}')
+    really = fs.fstat
+
+    def owned(fd: int) -> os.stat_result:
+        about = really(fd)
+        mine = os.readlink(f"/proc/self/fd/{fd}").endswith(f"shared/{STORED}")
+        return os.stat_result((*about[:4], 4711, *about[5:])) if mine else about
+
+    monkeypatch.setattr(fs, "fstat", owned, raising=False)
+    assert Maildir(fs.root / "shared/box", fs=fs).deliver(b"x\n", flags="S").path.endswith(";2,S")
+
+
+def test_a_dangling_link_in_its_place_says_nothing(fs: OneMount, caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever name is looked up in the root of Coda is a link to the realm of that name."""
+    (fs.root / STORED).symlink_to("#@.maildir-safe.json.")
+    assert read(fs) == {}
+    assert caplog.text == ""
 
 
 def test_a_file_in_a_maildir_that_is_a_mount_is_no_message_and_no_folder(fs: OneMount) -> None:

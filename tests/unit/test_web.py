@@ -12,9 +12,10 @@ import pytest
 from starlette.testclient import TestClient
 
 from maildir_safe import Maildir
+from maildir_safe._mail.message import read_mail
+from maildir_safe._mail.words import field_text
 from maildir_safe._web.app import application
 from maildir_safe._web.guard import Guard
-from maildir_safe._web.mail import header_text, take_apart
 
 EVIL = '<script>alert("x")</script>'
 
@@ -196,12 +197,68 @@ def test_health_readiness_and_metrics(client: TestClient, maildir: Maildir) -> N
 
 
 @pytest.mark.parametrize(
-    "query", ["limit=-1", "limit=x", "offset=1e99", "limit=nan", "search=%00", "offset=-5"]
+    "query",
+    [
+        *("limit=-1", "limit=x", "limit=501", "limit=nan", "limit=1&limit=2", "limit=%D9%A1"),
+        *("offset=1e99", "offset=-5", "offset=", "serach=x"),
+    ],
 )
-def test_odd_queries_are_answered(client: TestClient, maildir: Maildir, query: str) -> None:
+def test_a_parameter_that_is_unknown_or_malformed_is_named(
+    client: TestClient, maildir: Maildir, query: str
+) -> None:
+    """`subjct=` gave any message, and `limit=x` the default."""
     maildir.deliver(mail())
-    assert client.get(f"/api/messages?{query}").status_code == 200
-    assert client.get(f"/?{query}").status_code == 200
+    answer = client.get(f"/api/messages?{query}")
+    assert (answer.status_code, query.partition("=")[0] in answer.json()["error"]) == (400, True)
+    assert client.get(f"/?{query}").status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/api/wait?subjct=x"),
+        ("GET", "/api/wait?timeout=x"),
+        ("GET", "/api/wait?timeout=61"),
+        ("GET", "/api/wait?timeout=-1"),
+        ("GET", "/api/wait?after=nobody"),
+        ("DELETE", "/api/messages?serach=x"),
+        ("DELETE", "/api/messages?upto=nobody"),
+        ("GET", "/api/messages/{key}?x=1"),
+        ("GET", "/api/messages/{key}/raw?x=1"),
+        ("DELETE", "/api/messages/{key}?x=1"),
+        ("POST", "/delete?serach=x"),
+        ("POST", "/message/{key}/delete?x=1"),
+        ("GET", "/message/{key}?view=x"),
+        ("GET", "/events?version=x"),
+    ],
+)
+def test_nothing_is_done_for_a_request_that_is_wrong(
+    client: TestClient, maildir: Maildir, method: str, path: str
+) -> None:
+    key = maildir.deliver(mail()).key
+    answer = client.request(method, path.format(key=key))
+    assert answer.status_code == 400
+    assert len(list(maildir.messages())) == 1
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/api/nothing", 404),
+        ("POST", "/api/messages", 405),
+        ("GET", "/api/messages/none", 404),
+        ("GET", "/api/messages?x=1", 400),
+    ],
+)
+def test_errors_of_the_api_are_json(client: TestClient, method: str, path: str, status: int) -> None:
+    answer = client.request(method, path)
+    assert (answer.status_code, list(answer.json())) == (status, ["error"])
+    assert list(client.get("/api/messages", headers={"Host": "evil.example"}).json()) == ["error"]
+
+
+def test_an_error_of_the_page_has_the_way_back(client: TestClient) -> None:
+    answer = client.get("/message/none")
+    assert (answer.status_code, 'href="/"' in answer.text) == (404, True)
 
 
 # Messages that are broken on purpose
@@ -237,6 +294,6 @@ def test_broken_messages_are_shown_all_the_same(client: TestClient, maildir: Mai
 
 
 def test_headers_lose_what_does_not_print() -> None:
-    assert "\x1b" not in header_text("=?utf-8?q?=1B[31mred?=")
-    assert header_text("=?utf-8?q?=C3=A9?= plain") == "é plain"
-    assert take_apart(b"Subject: a\n b\n\n").summary.subject.split() == ["a", "b"]
+    assert "\x1b" not in field_text(b"=?utf-8?q?=1B[31mred?=")
+    assert field_text(b"=?utf-8?q?=C3=A9?= plain") == "é plain"
+    assert read_mail(b"Subject: a\n b\n\n").summary.subject.split() == ["a", "b"]

@@ -15,9 +15,11 @@ import pytest
 from starlette.testclient import TestClient
 
 from maildir_safe import Maildir
+from maildir_safe._mail.message import read_mail
+from maildir_safe._mail.summary import summarize
+from maildir_safe._mail.words import field_text
 from maildir_safe._web.app import application
 from maildir_safe._web.guard import Guard
-from maildir_safe._web.mail import Summary, header_text, take_apart
 from maildir_safe.errors import TemporaryError
 
 _MIB = 1 << 20
@@ -42,30 +44,27 @@ def client(maildir: Maildir) -> Iterator[TestClient]:
 @pytest.mark.parametrize(
     ("raw", "reason"),
     [
-        (b"a: b\n" * (_LARGE // 5), "too many lines"),
-        (
-            MIXED + b"--x\n\n" * 200_000,
-            "too many headers or parts",
-        ),
-        (b"a: b\n" * 200_000 + b"\n", "too many headers or parts"),
-        (b"Content-Type: text/plain" + b";a" * (_LARGE // 2) + b"\n\nx", "header that is too long"),
-        (b"Content-Type: text/plain" + b";\n a" * 400_000 + b"\n\nx", "header that is too long"),
-        (b"\n" * _LARGE, "too many lines"),
+        (b"a: b\n" * (_LARGE // 5), "too many header fields"),
+        (MIXED + b"--x\n\n" * 200_000, "more than 1000 parts"),
+        (b"a: b\n" * 200_000 + b"\n", "too many header fields"),
+        (b"Content-Type: text/plain" + b";a" * (_LARGE // 2) + b"\n\nx", "too long ones"),
+        (b"Content-Type: text/plain" + b";\n a" * 400_000 + b"\n\nx", "too long ones"),
+        (b"\n" * _LARGE, "text is longer than 2 MiB"),
         (MIXED + b"--x\n\n" * 5000, "more than 1000 parts"),
     ],
     ids=["headers", "parts", "fewer headers", "parameters", "folded", "lines", "fewer parts"],
 )
-def test_what_would_take_minutes_or_gigabytes_is_not_parsed(raw: bytes, reason: str) -> None:
+def test_what_is_too_much_is_shown_as_far_as_it_goes_and_said(raw: bytes, reason: str) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    mail = take_apart(raw)
-    assert reason in mail.broken
+    mail = read_mail(raw)
+    assert reason in mail.problem
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 * 1024
 
 
 def test_an_image_is_put_in_while_there_is_room() -> None:
     html = b"--x\nContent-Type: text/html\n\n" + b"<img src=cid:a>\n" * 100_000
     image = b"\n--x\nContent-Type: image/png\nContent-ID: <a>\n\n" + b"A" * (3 * _MIB) + b"\n--x--\n"
-    mail = take_apart(b"Content-Type: multipart/related; boundary=x\n\n" + html + image)
+    mail = read_mail(b"Content-Type: multipart/related; boundary=x\n\n" + html + image)
     assert mail.html is not None
     assert mail.html.count("data:image/png") == 4
     assert len(mail.html) < 25 * _MIB
@@ -73,9 +72,9 @@ def test_an_image_is_put_in_while_there_is_room() -> None:
 
 @pytest.mark.parametrize("charset", ["punycode", "idna", "undefined", "rot13", "zlib", "\0", "=?x?q?y?="])
 def test_a_strange_charset_is_read_as_utf8(charset: str) -> None:
-    mail = take_apart(f"Content-Type: text/plain; charset={charset}\n\n".encode() + b"a-bc" * 500_000)
+    mail = read_mail(f"Content-Type: text/plain; charset={charset}\n\n".encode() + b"a-bc" * 500_000)
     assert mail.text == "a-bc" * 500_000
-    assert header_text(f"=?{charset}?q?a?=")
+    assert field_text(f"=?{charset}?q?a?=".encode())
 
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate", "x-gzip", "br", "zlib", "bz2"])
@@ -112,13 +111,15 @@ def test_encodings_inside_encodings(client: TestClient, maildir: Maildir, depth:
 def test_a_sender_of_nested_comments_does_not_break_the_list(client: TestClient, maildir: Maildir) -> None:
     maildir.deliver(b"From: " + b"(" * 50_000 + b"\nSubject: deep\n\n")
     assert "deep" in client.get("/").text
-    assert Summary(sender="(" * 50_000).name
+    assert summarize(b"From: " + b"(" * 50_000 + b"\n\n").name
 
 
 def test_an_encoded_header_of_any_length(client: TestClient, maildir: Maildir) -> None:
     heads = b"".join(b"X%d: " % number + b"=?a?q?" * 600 + b"\n" for number in range(2000))
     key = maildir.deliver(heads + b"Subject: x\n\n").key
-    assert len(client.get(f"/api/messages/{key}").json()["headers"]) == 500
+    answer = client.get(f"/api/messages/{key}").json()
+    assert 100 < len(answer["headers"]) <= 500
+    assert "too many header fields" in answer["broken"]
 
 
 def test_two_hundred_attachments(client: TestClient, maildir: Maildir) -> None:
@@ -224,13 +225,15 @@ def test_the_envelope_is_what_this_delivery_put_on_top(client: TestClient, maild
 # Who may ask
 
 
-@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "evil.example:8025", "127.1"])
+@pytest.mark.parametrize(
+    "host", ["evil.example", "127.0.0.1.evil.example", "evil.example:8025", "127.1", "mail"]
+)
 def test_a_name_that_a_stranger_can_point_here_is_refused(client: TestClient, host: str) -> None:
     assert client.get("/api/messages", headers={"Host": host}).status_code == 403
 
 
-@pytest.mark.parametrize("host", ["localhost:8025", "127.0.0.1:8025", "[::1]:8025", "192.168.1.5", "mail"])
-def test_addresses_and_names_without_dots_are_served(client: TestClient, host: str) -> None:
+@pytest.mark.parametrize("host", ["localhost:8025", "127.0.0.1:8025", "[::1]:8025", "192.168.1.5"])
+def test_addresses_and_localhost_are_served(client: TestClient, host: str) -> None:
     assert client.get("/api/messages", headers={"Host": host}).status_code == 200
 
 

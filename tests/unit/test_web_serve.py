@@ -24,7 +24,7 @@ def get(serve: Serve, path: str) -> bytes:
 def listening(serve: Serve) -> HTTPConnection:
     """A connection on which the page tells of changes."""
     connection = HTTPConnection(serve.told("Inbox").split("/")[2], timeout=20)
-    connection.request("GET", "/events?version=-1")
+    connection.request("GET", "/events?version=0")
     return connection
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from maildir_safe._delivery.content import checked_address
+from maildir_safe._delivery.trace_headers import bare, checked_address
 from maildir_safe._queue.store.item import MAX_RECIPIENTS, OWED
 from maildir_safe.errors import PermanentError
 
@@ -65,8 +65,8 @@ def head(sender: str, recipients: Sequence[str]) -> bytes:
         checked_address("sender", sender)
         for recipient in recipients:
             checked_address("recipient", recipient)
-    all_ = "\nDelivered-To: ".join(recipients)
-    data = f"Return-Path: <{sender}>\nDelivered-To: {all_}\n".encode("utf-8", "surrogateescape")
+    all_ = "\nDelivered-To: ".join(map(bare, recipients))
+    data = f"Return-Path: <{bare(sender)}>\nDelivered-To: {all_}\n".encode("utf-8", "surrogateescape")
     if len(data) > _LONGEST_LINE and max(map(len, data.split(b"\n"))) >= _LONGEST_LINE:
         raise PermanentError(f"an address has more than {_LONGEST_LINE} bytes")
     return data

@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from maildir_safe._names import host_token
+from maildir_safe._names import host_token, with_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class Item:
     @property
     def maildir_name(self) -> str:
         """Its name in a Maildir: the same whoever delivers it and however often it was tried."""
-        return f"{self.id},S={self.size}"
+        return with_size(self.id, self.size)
 
     @property
     def arrived(self) -> int:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os.path
 from math import ceil
 
 from maildir_safe._fs.quirks import quirks
-from maildir_safe._fs.stored_options import place, stored
+from maildir_safe._fs.stored_options import stored_options
 from maildir_safe._handoff.group_commit import DirectorySync
 from maildir_safe._handoff.rename import close_quietly
 from maildir_safe._maildir.directories import make
@@ -55,7 +56,7 @@ class Layout:
             raise storage_error(f"{path}: not a spool that can be used", error) from error
         self.mount = fs.mount(self.fd["pending"])
         self.fstype = self.mount.fstype
-        self._known = stored(fs, self.mount)
+        self._known, self._stored_in = stored_options(fs, os.path.abspath(path), self.mount)
         self.sync = {name: DirectorySync(fs, fd, self.fstype) for name, fd in self.fd.items()}
         self.hashed = {
             name: HashedDirectory(fs, self.fd[name], self.sync[name], self.fstype) for name in _SHELVES
@@ -92,7 +93,7 @@ class Layout:
             ValueError: the lease is shorter than three times what the mount hides.
         """
         if not self.shareable:
-            why = f", says {place(self.mount)}" if "shared" in self._known else ""
+            why = f", says {self._stored_in}" if "shared" in self._known else ""
             raise TemporaryError(
                 f"{self.path}: on this {self.fstype} two hosts can win the same rename{why}, so they must "
                 "not share a spool's items. Run every host with shared=False (--alone): each works what it "
@@ -102,7 +103,7 @@ class Layout:
         if lease is None:
             return max(LEASE, least)
         if lease < least:
-            where = f" ({place(self.mount)})" if "hidden_for" in self._known else ""
+            where = f" ({self._stored_in})" if "hidden_for" in self._known else ""
             raise ValueError(
                 f"{self.path}: on this {self.fstype} a lease is {least} seconds at least, not {lease}{where}"
             )

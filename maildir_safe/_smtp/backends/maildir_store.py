@@ -12,8 +12,10 @@ import hashlib
 from collections import OrderedDict
 
 from maildir_safe import Maildir
+from maildir_safe._delivery.content import gap
+from maildir_safe._delivery.trace_headers import delivered_to
 from maildir_safe._fs.posix import OsFileSystem
-from maildir_safe._smtp.protocol import replies, trace
+from maildir_safe._smtp.protocol import replies
 from maildir_safe._smtp.protocol.replies import Refused
 from maildir_safe.errors import MaildirSafeError
 
@@ -172,13 +174,13 @@ class MaildirStore:
 
     async def _deliver(self, path: str, group: list[Recipient], mail: MailObject) -> RecipientStatus:
         first, *others = group
-        trace_headers = trace.delivered_to([recipient.address for recipient in others]) + mail.received
         try:
+            head = delivered_to(recipient.address for recipient in others) + mail.received
             maildir = await self._maildir(path)
             if not self.test_mode:
                 await asyncio.to_thread(maildir.check_quota, len(mail.body))
             receipt = await maildir.deliver_async(
-                trace_headers + mail.body,
+                head + gap(mail.body) + mail.body,
                 sender=mail.sender,
                 recipient=first.address,
                 original_recipient=first.original,

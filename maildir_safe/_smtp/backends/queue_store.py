@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 
+from maildir_safe._delivery.content import gap
 from maildir_safe._queue.store.envelope import groups
 from maildir_safe._smtp.backends.maildir_store import RecipientStatus
 from maildir_safe._smtp.protocol import replies
@@ -46,7 +47,7 @@ class QueueStore:
         if hops(mail.body) >= MAX_HOPS:
             return [RecipientStatus(replies.LOOP)] * len(addresses)
         items = groups(list(dict.fromkeys(addresses)), each=self._mailboxes is not None)
-        message = mail.received + mail.body
+        message = mail.received + gap(mail.body) + mail.body
         puts = (self._queue.put_async(message, mail.sender, item) for item in items)
         outcomes = await asyncio.gather(*puts, return_exceptions=True)
         results = {

@@ -1,4 +1,4 @@
-"""The headers this server puts on top of a message (RFC 5321 4.4, RFC 3848, RFC 6531). Pure.
+"""The Received header that this server puts on top of a message (RFC 5321 4.4, RFC 3848, RFC 6531). Pure.
 
 What a client says of itself is shown, but never as it came: only characters of a host name, a
 literal or a number pass.
@@ -56,8 +56,3 @@ def received(client: str, peer: str, host: str, via: str, recipient: str | None,
     target = f"\n\tfor <{recipient}>" if recipient else ""
     source = (client or "unknown") + literal
     return f"Received: from {source}\n\tby {host} with {via}{target}; {date(when)}\n".encode()
-
-
-def delivered_to(recipients: list[str]) -> bytes:
-    """One ``Delivered-To`` line for each recipient."""
-    return b"".join(b"Delivered-To: " + address.encode() + b"\n" for address in recipients)

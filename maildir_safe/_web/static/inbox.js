@@ -13,13 +13,23 @@ async function refresh() {
   const query = new URLSearchParams(location.search);
   query.set("rows", "");
   const answer = await fetch("/?" + query);
-  if (!answer.ok) return tell(await answer.text());
+  if (!answer.ok) return tell("The server answers: " + answer.status + " " + answer.statusText);
   const href = chosen()?.getAttribute("href");
   list.innerHTML = await answer.text();
   localTimes();
   links().find((link) => link.getAttribute("href") === href)?.focus();
-  document.querySelector("[data-confirm] button").disabled = !links().length && !query.get("search");
+  facts();
   tell("");
+}
+
+// what the new rows say of all: how many, how many unread, what "Delete" means now
+function facts() {
+  const found = document.getElementById("facts").dataset;
+  const form = document.getElementById("delete-found");
+  form.setAttribute("action", found.action);
+  form.querySelector("button").disabled = found.total === "0";
+  const title = document.title.replace(/^\(\d+\) /, "");
+  document.title = found.unread === "0" ? title : `(${found.unread}) ${title}`;
 }
 
 // in this person's time zone, written as the server writes it: 2026-11-23 09:30
@@ -59,8 +69,8 @@ if (list) {
 }
 
 document.addEventListener("submit", (event) => {
-  const question = event.target.dataset.confirm;
-  if (question && !confirm(question)) event.preventDefault();
+  if (event.target.id !== "delete-found") return;
+  if (!confirm(document.getElementById("facts").dataset.question)) event.preventDefault();
 });
 
 function step(by) {
@@ -79,7 +89,7 @@ async function act(id, path) {
     step(1);
     if (chosen() === link) step(-1);
   }
-  await fetch(link.getAttribute("href") + path, { method: "POST", redirect: "manual" });
+  await fetch(link.pathname + path, { method: "POST", redirect: "manual" });
   await refresh();
 }
 

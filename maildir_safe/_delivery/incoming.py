@@ -1,4 +1,4 @@
-"""The message as a mail server pipes it in: its envelope line and line ends, and what its header tells.
+"""A message as a mail server pipes it in: its envelope line dropped, its line ends made LF.
 
 Small messages are read whole, so that a file whose fsync failed can be written anew; large ones
 are streamed in constant memory.
@@ -16,9 +16,6 @@ if TYPE_CHECKING:
 IN_MEMORY = 4 << 20
 """Bytes up to which a message is read whole."""
 
-HEADER = 128 << 10
-"""Bytes up to which a header is looked at: what deliveries add stands on top."""
-
 _CHUNK = 1 << 18
 
 
@@ -29,7 +26,8 @@ class Incoming:
 
     Args:
         raw: an unbuffered binary stream, such as ``sys.stdin.buffer.raw``; it is read at once, up to
-            `IN_MEMORY`.
+            `in_memory`.
+        in_memory: bytes up to which it is read whole; None: however large it is.
 
     Attributes:
         start: the whole message, or the first part of one that is larger.
@@ -39,17 +37,15 @@ class Incoming:
         TemporaryError: the stream cannot be read, or is empty: a message has at least a header.
     """
 
-    def __init__(self, raw: Any) -> None:
+    def __init__(self, raw: Any, in_memory: int | None = IN_MEMORY) -> None:
         self._raw = raw
         self._pieces = _unix_lines(self._read)
         chunks, size = [], 0
-        while size <= IN_MEMORY and (piece := next(self._pieces, b"")):
+        while (in_memory is None or size <= in_memory) and (piece := next(self._pieces, b"")):
             chunks.append(piece)
             size += len(piece)
-        self.whole = size <= IN_MEMORY
-        start = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-        if start.startswith(b"From "):
-            start = start.partition(b"\n")[2]
+        self.whole = in_memory is None or size <= in_memory
+        start = without_mbox_line(chunks[0] if len(chunks) == 1 else b"".join(chunks))
         if not start:
             raise TemporaryError("there was no message on standard input")
         self.start = start
@@ -76,6 +72,11 @@ class Incoming:
         return chunk
 
 
+def without_mbox_line(message: bytes) -> bytes:
+    """A message, or its beginning, without the line (``From sender date``) that begins it in an mbox."""
+    return message.partition(b"\n")[2] if message.startswith(b"From ") else message
+
+
 def _unix_lines(read: Any) -> Iterator[bytes]:
     held = b""  # a CR at the end of a piece, whose LF may begin the next one
     while chunk := read():
@@ -87,34 +88,3 @@ def _unix_lines(read: Any) -> Iterator[bytes]:
             yield data
     if held:
         yield held
-
-
-class TraceHeader:
-    """What deliveries before this one have left in a message's header.
-
-    A header that stands above the first ``Received:`` was put there by the mail server that runs us
-    (Postfix's local(8) and pipe(8) flags DOR, preline of qmail), for this very delivery: it is not
-    put there twice, and a ``Delivered-To:`` there is no loop. Further down, it is one. A message
-    without any ``Received:`` came from no mail server, so that nothing in it is ours.
-    """
-
-    def __init__(self, start: bytes) -> None:
-        header = b"" if start.startswith(b"\n") else start[:HEADER].partition(b"\n\n")[0]
-        fields = [_field(line) for line in header.split(b"\n")]
-        names = [name for name, _ in fields]
-        first_hop = names.index(b"received") if b"received" in names else 0
-        self._put_on_top = names[:first_hop]
-        self._delivered_to = {value for name, value in fields[first_hop:] if name == b"delivered-to"}
-
-    def has(self, name: bytes) -> bool:
-        """Whether the mail server has put this header (lower-case name) on top already."""
-        return name in self._put_on_top
-
-    def loops(self, recipient: str) -> bool:
-        """Whether the message was delivered to this address before."""
-        return recipient.encode("utf-8", "surrogateescape").lower() in self._delivered_to
-
-
-def _field(line: bytes) -> tuple[bytes, bytes]:
-    name, _, value = line.partition(b":")
-    return name.rstrip().lower(), value.strip().lower()

@@ -1,0 +1,86 @@
+"""From bytes to text: whatever the charset is called, and whether or not it is the right one."""
+
+from __future__ import annotations
+
+import codecs
+import re
+from functools import lru_cache
+
+try:
+    import webencodings
+except ImportError:  # `ls` and `show` work without it: the names below are those that mail uses most
+    webencodings = None  # type: ignore[assignment]
+
+_LONGEST_LABEL = 60
+# ASCII is what programs say that do not know; UTF-16 has a byte order mark, which Python's codec reads
+_BY_GUESS = ("", "ascii", "us-ascii", "ansi_x3.4-1968", "unknown-8bit", "x-unknown", "default")
+_BY_PYTHON = ("utf-16", "utf-7", "hz-gb-2312", "iso-2022-kr")
+# quadratic, or no charset that a message is written in
+_NEVER = ("punycode", "idna", "undefined", "unicode-escape", "raw-unicode-escape", "mbcs", "oem")
+# where WHATWG's encoding standard reads a label as a superset, and `webencodings` is not installed
+_SUPERSETS = {
+    "iso-8859-1": "cp1252", "iso8859-1": "cp1252", "iso_8859-1": "cp1252", "latin1": "cp1252",
+    "iso-8859-9": "cp1254", "iso-8859-11": "cp874", "tis-620": "cp874", "windows-874": "cp874",
+    "iso-8859-8-i": "iso8859-8", "iso-8859-8-e": "iso8859-8", "visual": "iso8859-8",
+    "gb2312": "gbk", "gb_2312-80": "gbk", "x-gbk": "gbk", "chinese": "gbk",
+    "shift_jis": "cp932", "x-sjis": "cp932", "windows-31j": "cp932", "x-euc-jp": "euc-jp",
+    "euc-kr": "cp949", "ks_c_5601-1987": "cp949", "big5": "big5hkscs",
+    "x-mac-cyrillic": "mac-cyrillic", "macintosh": "mac-roman", "unicode-1-1-utf-8": "utf-8",
+}  # fmt: skip
+_HALVES = re.compile("[\ud800-\udfff]")
+
+
+def decode(data: bytes, charset: str = "") -> str:
+    """Text of bytes: never raises, never returns half a character (a surrogate).
+
+    Args:
+        data: what was sent.
+        charset: what the sender calls it. If that is nothing, ASCII or a name that nobody knows, it
+            is read by `guess`.
+    """
+    name = _codec(charset[:_LONGEST_LABEL].strip(" \t\"'").lower())
+    try:
+        text = data.decode(name, "replace") if name else guess(data)
+    except (LookupError, ValueError):  # a codec between bytes and bytes
+        text = guess(data)
+    return _HALVES.sub("\ufffd", text)
+
+
+def guess(data: bytes) -> str:
+    """Bytes as UTF-8; those that are not, as windows-1252 has them."""
+    return data.decode("utf-8", "maildir_safe.western")
+
+
+def is_utf8(data: bytes) -> bool:
+    """Whether bytes are valid UTF-8, ASCII included; with the escapes of ISO 2022 they are not."""
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return b"\x1b" not in data
+
+
+@lru_cache(256)
+def _codec(label: str) -> str | None:
+    """Python's name of a charset; None if `guess` is to read it."""
+    if label.removeprefix("x-") == "latin-1":
+        label = "iso-8859-1"
+    if label in _BY_GUESS:
+        return None
+    if webencodings is not None and label not in _BY_PYTHON:
+        known = webencodings.lookup(label)
+        if known is not None and known.name not in ("replacement", "x-user-defined"):
+            return str(known.codec_info.name)
+    try:
+        name = codecs.lookup(_SUPERSETS.get(label, label)).name
+    except (LookupError, ValueError):
+        return None
+    return None if name in _NEVER or name == "ascii" else _SUPERSETS.get(name, name)
+
+
+def _western(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeDecodeError)
+    return error.object[error.start : error.end].decode("cp1252", "replace"), error.end
+
+
+codecs.register_error("maildir_safe.western", _western)

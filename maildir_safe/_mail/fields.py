@@ -1,0 +1,106 @@
+"""The fields of a header: found by their lines, bounded in number and size, decoded when asked for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+
+from maildir_safe._mail.parameters import value_and_parameters
+from maildir_safe._mail.words import field_text
+
+MOST_FIELDS = 5000
+"""Of a message; a part of it has at most `MOST_OF_PART`."""
+MOST_OF_PART = 200
+LONGEST_HEADER = 1 << 20
+"""Bytes of a message's header; a part's has at most `LONGEST_OF_PART`."""
+LONGEST_OF_PART = 64 << 10
+
+_FIELD = re.compile(rb"([!-9;-~]++)[ \t]*+:([^\n]*+(?:\n[ \t][^\n]*+)*+)\n?")
+_JUNK = re.compile(rb"(?:>?From [^\n]*+\n|[ \t]++[^\r\n \t][^\n]*+\n)")  # an mbox's, or folded onto nothing
+_BLANK = re.compile(rb"\r?\n")
+_END = re.compile(rb"\n\r?\n")
+
+
+class Fields:
+    """The fields of one header, in their order.
+
+    Attributes:
+        raw: name and value of each, as they stand.
+        cut: whether there were more than are kept.
+    """
+
+    __slots__ = ("_charset", "cut", "raw")
+
+    def __init__(self, raw: list[tuple[str, bytes]], cut: bool = False) -> None:
+        self.raw = raw
+        self.cut = cut
+        self._charset: str | None = None
+
+    def bytes_of(self, name: str) -> bytes:
+        """The first field of this name, in lower case, as it stands; ``b""`` if there is none."""
+        return next((value for key, value in self.raw if key.lower() == name), b"")
+
+    def text(self, name: str) -> str:
+        """The first field of this name, in lower case, decoded; ``""`` if there is none."""
+        return field_text(self.bytes_of(name), self.charset)
+
+    def texts(self) -> Iterator[tuple[str, str]]:
+        """Name and decoded value of all."""
+        return ((name, field_text(value, self.charset)) for name, value in self.raw)
+
+    @property
+    def charset(self) -> str:
+        """What the body is said to be written in: fields that are not UTF-8 mostly are as well."""
+        if self._charset is None:
+            parameters = value_and_parameters(self.bytes_of("content-type"))[1]
+            self._charset = parameters.get("charset", "")
+        return self._charset
+
+
+def read_fields(
+    raw: bytes,
+    start: int = 0,
+    most: int = MOST_FIELDS,
+    longest: int = LONGEST_HEADER,
+    is_delimiter: Callable[[bytes], bool] | None = None,
+) -> tuple[Fields, int]:
+    """The header that begins at `start`, and where the body begins.
+
+    A line that is no field ends the header and begins the body.
+
+    Args:
+        raw: the message, or its beginning.
+        start: in bytes.
+        most: so many fields are kept.
+        longest: so many bytes are looked at.
+        is_delimiter: whether a line that begins with ``--`` ends the part.
+    """
+    found: list[tuple[str, bytes]] = []
+    at, end = start, start + longest
+    while (junk := _JUNK.match(raw, at, end)) is not None and not found and at - start < 4096:
+        at = junk.end()
+    while (field := _FIELD.match(raw, at, end)) is not None:
+        if is_delimiter is not None and raw.startswith(b"--", at) and is_delimiter(_line(raw, at)):
+            return Fields(found), at
+        if len(found) == most or field.end() == end < len(raw):
+            return Fields(found, cut=True), _body(raw, at, longest)
+        found.append((field[1].decode("ascii"), field[2].strip(b" \t\r\n")))
+        at = field.end()
+    blank = _BLANK.match(raw, at)
+    return Fields(found), blank.end() if blank else at
+
+
+def _line(raw: bytes, at: int) -> bytes:
+    end = raw.find(b"\n", at, at + 1000)
+    return raw[at : end if end >= 0 else at + 1000]
+
+
+def _body(raw: bytes, at: int, longest: int) -> int:
+    """Where the body of a header that is too long begins, if that can be found near."""
+    end = _END.search(raw, at, at + 2 * longest)
+    return end.end() if end else at
+
+
+def head_is_complete(head: bytes) -> bool:
+    """Whether the first bytes of a message hold its whole header."""
+    return _END.search(head) is not None

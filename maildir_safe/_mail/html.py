@@ -1,0 +1,109 @@
+"""HTML of a message: its charset, its own images put in, what it says as plain text."""
+
+from __future__ import annotations
+
+import base64
+import html
+import re
+from collections.abc import Mapping
+from urllib.parse import unquote
+
+from maildir_safe._mail.charsets import decode
+
+_META = re.compile(rb"<meta[^<>]{0,200}?charset\s*=\s*[\"']?\s*([A-Za-z0-9_:.-]{1,40})", re.IGNORECASE)
+_CID = re.compile(r"cid:([^\"'\s>)]{1,500})", re.IGNORECASE)
+_SILENT = re.compile(r"<(/?)(?:style|script|head|title)\b[^<>]*>", re.IGNORECASE)
+_BREAK = re.compile(r"<(?:br|/?p|/?div|/?tr|/?table|/?h[1-6]|/?li|/?ul|hr)\b[^<>]*>", re.IGNORECASE)
+_TAG = re.compile(r"<[^<>]*>")
+_TAG_SPACES = re.compile(r"[ \t\r\n]+")
+_SPACES = re.compile(r"[ \t\r\f\v\xa0]+")
+_LINES = re.compile(r"\s*\n\s*\n\s*")
+_LINK = re.compile(r"<(?:link|frame)(?![a-z0-9-])", re.IGNORECASE)
+_IFRAME = re.compile(r"<(/?)iframe(?![a-z0-9-])", re.IGNORECASE)
+_REMOTE = re.compile(
+    r"(?:\b(?:src|srcset|background|poster)\s{0,9}=|\burl\(|@import)[\s\"']{0,9}(?:https?:)?//|<link(?![a-z-])",
+    re.IGNORECASE,
+)
+# the first bytes of the images that browsers show; a script can hide in SVG
+_MAGIC = (
+    (b"\x89PNG\r\n", "image/png"), (b"\xff\xd8\xff", "image/jpeg"), (b"GIF8", "image/gif"),
+    (b"BM", "image/bmp"),
+)  # fmt: skip
+_SHOWN = ("image/png", "image/jpeg", "image/jpg", "image/gif", "image/webp", "image/bmp", "image/avif")
+
+
+def decode_html(data: bytes, charset: str) -> str:
+    """HTML as text: in the charset of its header, or else of its first ``<meta charset=…>``."""
+    if not charset:
+        meta = _META.search(data[:4096])
+        charset = meta[1].decode("ascii") if meta else ""
+    return decode(data, charset)
+
+
+def image_type(content_type: str, data: bytes) -> str:
+    """The type of an image that may be put into a page; ``""`` if it is none, whatever it is called."""
+    if content_type in _SHOWN:
+        return content_type
+    if content_type != "application/octet-stream":
+        return ""
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "image/webp"
+    return next((kind for magic, kind in _MAGIC if data.startswith(magic)), "")
+
+
+def with_images(page: str, images: Mapping[str, str], room: int) -> str:
+    """The HTML with ``cid:`` addresses replaced, while there is room: one may be named a million times.
+
+    Args:
+        page: the HTML.
+        images: ``data:`` addresses by content id.
+        room: characters that may be put in.
+    """
+
+    def image(found: re.Match[str]) -> str:
+        nonlocal room
+        name = html.unescape(found[1])
+        data = images.get(name) or images.get(unquote(name), "")
+        room -= len(data)
+        return data if data and room > 0 else found[0]
+
+    return _CID.sub(image, page)
+
+
+def data_address(kind: str, data: bytes) -> str:
+    """An image as an address that needs no network."""
+    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
+
+
+def without_connections(page: str) -> str:
+    """The HTML without what makes a browser connect before it asks the page's policy.
+
+    That is ``<link>`` (it can look up names), ``<iframe>`` and ``<frame>``: each becomes an element
+    that is nothing, so that none of it is shown as text.
+    """
+    nothing = '<meta http-equiv="" name="" content="" '  # of an attribute that comes twice, the first counts
+    return _IFRAME.sub(r"<\1x-frame", _LINK.sub(nothing, page))
+
+
+def loads_anything(page: str) -> bool:
+    """Whether HTML names images or styles that a browser would load from the network."""
+    return _REMOTE.search(page) is not None
+
+
+def plain_text(page: str) -> str:
+    """What HTML says, roughly: tags, styles and scripts gone, a line a block."""
+    text = _BREAK.sub("\n", _TAG_SPACES.sub(" ", _without_silent(page)))
+    text = html.unescape(_TAG.sub("", text))
+    return _LINES.sub("\n\n", _SPACES.sub(" ", text)).strip()
+
+
+def _without_silent(page: str) -> str:
+    out, at, depth = [], 0, 0
+    for found in _SILENT.finditer(page):
+        if not depth:
+            out.append(page[at : found.start()])
+        depth = max(depth + (-1 if found[1] else 1), 0)
+        at = found.end()
+    if not depth:
+        out.append(page[at:])
+    return "".join(out)

@@ -1,0 +1,180 @@
+"""A whole message, as safe to show: headers, text, HTML, attachments. Nothing here trusts it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import islice
+
+from maildir_safe._mail.addresses import addresses_text, mailboxes
+from maildir_safe._mail.charsets import decode
+from maildir_safe._mail.fields import read_fields
+from maildir_safe._mail.html import data_address, decode_html, image_type, plain_text, with_images
+from maildir_safe._mail.structure import Part, Structure
+from maildir_safe._mail.summary import Summary, summary_of
+from maildir_safe._mail.words import clean, field_text
+
+MOST_SHOWN = 500
+"""Header fields that are shown."""
+_ADDRESSES = ("from", "to", "cc", "bcc", "sender", "reply-to", "resent-from", "resent-to")
+_MOST_TEXT = 2 << 20
+_MOST_INLINE = 20 << 20
+_STATUS = ("message/delivery-status", "message/global-delivery-status", "message/disposition-notification")
+
+
+@dataclass(slots=True)
+class Attachment:
+    """A part to save.
+
+    Attributes:
+        number: what it is asked for by.
+        name: as the sender called it: never a path here, only shown and offered.
+        size: bytes when decoded.
+    """
+
+    number: int
+    name: str
+    content_type: str
+    size: int
+
+
+@dataclass(slots=True)
+class Mail:
+    """A message taken apart.
+
+    Attributes:
+        headers: in their order, decoded.
+        text, html: of the body, decoded; None where there is none.
+        attachments: everything else, attached messages and the parts of a delivery status too.
+        problem: why not all of it is here, for people; its source can be shown all the same.
+    """
+
+    summary: Summary
+    headers: list[tuple[str, str]] = field(default_factory=list)
+    text: str | None = None
+    html: str | None = None
+    attachments: list[Attachment] = field(default_factory=list)
+    problem: str = ""
+
+    @property
+    def html_text(self) -> str:
+        """What its HTML says, as plain text."""
+        return plain_text(self.html) if self.html else ""
+
+    @property
+    def readable(self) -> str:
+        """Its text; what its HTML says where it has no text."""
+        return self.text if self.text is not None else self.html_text
+
+
+def read_mail(raw: bytes, images: bool = True) -> Mail:
+    """A message's parts, as far as they can be told.
+
+    Args:
+        raw: the message.
+        images: put the HTML's own images into it.
+    """
+    structure = Structure(raw)
+    fields = structure.parts[0].fields
+    mail = Mail(summary_of(fields), shown_headers(structure.parts[0]), problem=structure.problem)
+    if len(fields.raw) > MOST_SHOWN:
+        mail.problem = mail.problem or "it has too many header fields"
+    text, page = _body(structure)
+    if text is not None:
+        mail.text = _text(raw, text)
+    if page is not None:
+        mail.html = decode_html(_content(raw, page, _MOST_TEXT), page.parameters.get("charset", ""))
+    if any(part and _longer(raw, part, _MOST_TEXT) for part in (text, page)):
+        mail.problem = mail.problem or "its text is longer than 2 MiB"
+    found: dict[str, str] = {}
+    for part in structure.leaves():
+        if part is text or part is page:
+            continue
+        if part.content_type in _STATUS:
+            mail.text = f"{mail.text or ''}\n{_text(raw, part)}"
+        mail.attachments.append(describe(raw, part))
+        if images and mail.html is not None:
+            _add_image(raw, part, found)
+    if mail.html is not None and found:
+        mail.html = with_images(mail.html, found, _MOST_INLINE)
+    return mail
+
+
+def _add_image(raw: bytes, part: Part, found: dict[str, str]) -> None:
+    cid = part.fields.text("content-id").strip("<> ")
+    if cid and part.content_type.startswith(("image/", "application/octet-")):
+        data = _content(raw, part, _MOST_INLINE // 2)
+        kind = image_type(part.content_type, data)
+        if kind and len(data) < _MOST_INLINE // 2:
+            found[cid] = data_address(kind, data)
+
+
+def shown_headers(message: Part) -> list[tuple[str, str]]:
+    """A message's fields as people read them; addresses in them are never decoded."""
+    charset = message.fields.charset
+    return [
+        (
+            name,
+            addresses_text(mailboxes(value, charset))
+            if name.lower() in _ADDRESSES
+            else field_text(value, charset),
+        )
+        for name, value in islice(message.fields.raw, MOST_SHOWN)
+    ]
+
+
+def describe(raw: bytes, part: Part) -> Attachment:
+    """What is said of a part that can be saved."""
+    name = clean(part.filename)
+    if not name and part.content_type == "message/rfc822":
+        subject = read_fields(_content(raw, part, 64 << 10))[0].text("subject")
+        name = f"{subject[:100] or f'message-{part.number}'}.eml"
+    if not name:
+        kind = part.content_type.partition("/")[2]
+        name = f"part-{part.number}.{kind}"
+    size = sum(map(len, part.content(raw)))
+    return Attachment(part.number, name, part.content_type, size)
+
+
+def find_part(raw: bytes, number: int) -> Part:
+    """The part that is asked for by a number; KeyError if there is none that can be saved."""
+    for part in Structure(raw).leaves():
+        if part.number == number:
+            return part
+    raise KeyError(number)
+
+
+def _body(structure: Structure) -> tuple[Part | None, Part | None]:
+    """The parts that are the text and the HTML of a message.
+
+    A part with a name is an attachment, unless nothing else is a body.
+    """
+    found: dict[str, Part] = {}
+    named: dict[str, Part] = {}
+    for part in structure.leaves():
+        if part.disposition != "attachment":
+            (named if part.filename else found).setdefault(part.content_type, part)
+    text, page = found.get("text/plain"), found.get("text/html")
+    if text is None and page is None:
+        return named.get("text/plain"), named.get("text/html")
+    return text, page
+
+
+def _text(raw: bytes, part: Part) -> str:
+    return decode(_content(raw, part, _MOST_TEXT), part.parameters.get("charset", ""))
+
+
+def _longer(raw: bytes, part: Part, most: int) -> bool:
+    length = 0
+    return any((length := length + len(piece)) > most for piece in part.content(raw))
+
+
+def _content(raw: bytes, part: Part, most: int) -> bytes:
+    """The first bytes of a part."""
+    out: list[bytes] = []
+    length = 0
+    for piece in part.content(raw):
+        out.append(piece)
+        length += len(piece)
+        if length >= most:
+            break
+    return b"".join(out)[:most]

@@ -1,0 +1,105 @@
+"""Who wrote to whom about what: a line of a list, from the beginning of a message."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import BinaryIO
+
+from maildir_safe._mail.addresses import Mailbox, addresses_text, mailboxes
+from maildir_safe._mail.fields import LONGEST_HEADER, Fields, head_is_complete
+from maildir_safe._mail.structure import Part, Structure
+from maildir_safe._mail.words import clean, raw_text
+
+_HEAD = 64 << 10
+_ADDRESSEES = ("delivered-to", "x-original-to")
+
+
+@dataclass(slots=True)
+class Summary:
+    """A message in short. All are plain text, not yet escaped for a page or a terminal.
+
+    Attributes:
+        sender, to, cc: as they are shown: ``Ada <ada@example.com>``.
+        name, address: of the first sender.
+        attached: whether something is attached, as far as the beginning of the message shows.
+        returns: the envelope's sender; None if that is not known.
+        envelope: the envelope's recipients.
+    """
+
+    sender: str = ""
+    name: str = ""
+    address: str = ""
+    to: str = ""
+    cc: str = ""
+    subject: str = ""
+    date: str = ""
+    attached: bool = False
+    returns: str | None = None
+    envelope: list[str] = field(default_factory=list)
+
+    @property
+    def length(self) -> int:
+        """About how many characters it has."""
+        texts = (self.sender, self.name, self.address, self.to, self.cc, self.subject, self.date)
+        return sum(map(len, texts)) + sum(map(len, self.envelope))
+
+
+def read_head(file: BinaryIO) -> bytes:
+    """The beginning of a message, its header whole, unless that is longer than a mebibyte."""
+    head = file.read(_HEAD)
+    if len(head) == _HEAD and not head_is_complete(head):
+        head += file.read(LONGEST_HEADER - _HEAD)
+    return head
+
+
+def summarize(head: bytes) -> Summary:
+    """The summary of a message, from its beginning."""
+    structure = Structure(head)
+    summary = summary_of(structure.parts[0].fields)
+    summary.attached = any(map(_is_attached, structure.leaves()))
+    return summary
+
+
+def _is_attached(part: Part) -> bool:
+    if part.disposition == "attachment" or part.content_type == "message/rfc822":
+        return True
+    is_body = part.parent is None and part.content_type.startswith("text/")
+    return bool(part.filename) and not is_body and not part.fields.bytes_of("content-id")
+
+
+def summary_of(fields: Fields) -> Summary:
+    """The summary of a message, from its header."""
+    senders = mailboxes(fields.bytes_of("from"), fields.charset)
+    first = senders[0] if senders else Mailbox("", "")
+    returns, envelope = _envelope(fields)
+    return Summary(
+        sender=addresses_text(senders),
+        name=first.name or first.address,
+        address=first.address,
+        to=addresses_of(fields, "to"),
+        cc=addresses_of(fields, "cc"),
+        subject=fields.text("subject"),
+        date=fields.text("date"),
+        returns=returns,
+        envelope=envelope,
+    )
+
+
+def addresses_of(fields: Fields, name: str) -> str:
+    """The mailboxes of all fields of this name, in lower case."""
+    found = [value for key, value in fields.raw if key.lower() == name]
+    return addresses_text(mailbox for value in found[:10] for mailbox in mailboxes(value, fields.charset))
+
+
+def _envelope(fields: Fields) -> tuple[str | None, list[str]]:
+    """What the delivery put on top. What stands below Received was there before, and anybody can write it."""
+    returns, envelope = None, {}
+    for name, value in fields.raw:
+        lower = name.lower()
+        if lower == "received":
+            break
+        if lower == "return-path":
+            returns = clean(raw_text(value)).strip("<>")
+        elif lower in _ADDRESSEES:
+            envelope[clean(raw_text(value))] = True  # an address: as it stands, never decoded
+    return returns, list(envelope)

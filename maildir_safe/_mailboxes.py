@@ -1,0 +1,227 @@
+"""From an address to its Maildir: found, opened, kept open, and let go of.
+
+Everything that delivers by address (the SMTP and LMTP server, the queue's courier) uses one pool and
+two policies:
+
+* **A mailbox that is not there.** An unmounted share looks the same, and so does, for some seconds, a
+  mailbox that another host has just made. `NoSuchMailbox` therefore needs a fresh listing of the directory
+  above *and* a look-up that both do not show it, in a directory that is not empty and has not changed for
+  some seconds. Everything less is `NotAMaildir`: try again.
+* **Too many open files.** Each open Maildir holds descriptors. At EMFILE the pool lets go of all that it
+  keeps, and the delivery is tried once more.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections import OrderedDict
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from maildir_safe._fs.posix import OsFileSystem
+from maildir_safe._maildir.maildir import Maildir
+from maildir_safe.errors import NotAMaildir, TemporaryError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from maildir_safe._fs import FileSystem
+
+KEPT_OPEN = 64
+"""Maildirs that are kept open for the next message; each holds four descriptors."""
+
+SETTLED_AFTER = 5.0
+"""Seconds for which a directory must not have changed before it is believed that a mailbox is not in it."""
+
+_LONG_AGO = 60.0  # seconds by the wall clock: no two clocks of one site differ by more, or it costs a retry
+_LISTINGS_KEPT = 16
+_NO_FILES_LEFT = (errno.EMFILE, errno.ENFILE)
+
+
+class NoSuchMailbox(NotAMaildir):
+    """The address has no Maildir, as far as anybody can tell.
+
+    A server that has not taken the message may refuse it for good (550 5.1.1). Who has taken it keeps it:
+    it is a `TemporaryError`, because the mailbox was there when the message was accepted.
+    """
+
+
+class _Listing:
+    """What a directory held when it was last listed, and since when it is known to be unchanged."""
+
+    __slots__ = ("names", "settled", "since", "stamp")
+
+    def __init__(self, stamp: tuple[int, int], since: float) -> None:
+        self.stamp = stamp
+        self.since = since
+        self.settled = False
+        self.names: frozenset[str] = frozenset()
+
+
+class Mailboxes:
+    """The Maildirs of a server's addresses. Thread-safe.
+
+    Args:
+        candidates: gives the paths that an address may mean, best first; what it raises is passed on.
+        open_maildir: opens the Maildir at a path; by default one that exists.
+        fs: where mailboxes are looked for.
+        kept_open: how many Maildirs are kept open.
+        settled_after: see `SETTLED_AFTER`.
+    """
+
+    def __init__(
+        self,
+        candidates: Callable[[str], Sequence[str]],
+        open_maildir: Callable[[str], Maildir] | None = None,
+        *,
+        fs: FileSystem | None = None,
+        kept_open: int = KEPT_OPEN,
+        settled_after: float = SETTLED_AFTER,
+    ) -> None:
+        self._candidates = candidates
+        self._open_maildir = open_maildir or (lambda path: Maildir(path, create=False))
+        self._fs = fs or OsFileSystem()
+        self._most = kept_open
+        self._settled_after = settled_after
+        self._lock = Lock()
+        self._kept: OrderedDict[str, Maildir] = OrderedDict()
+        self._listings: OrderedDict[str, _Listing] = OrderedDict()
+
+    def known(self, address: str) -> str | None:
+        """The path of the address's Maildir if that is open: no file is touched. Raises as `candidates`."""
+        paths = self._candidates(address)
+        return paths[0] if paths and paths[0] in self._kept else None
+
+    def find(self, address: str) -> str:
+        """The path of the address's Maildir: the first candidate that is there.
+
+        Raises:
+            NoSuchMailbox: there is none.
+            NotAMaildir: nobody can tell now.
+        """
+        doubt: NotAMaildir | None = None
+        for path in self._candidates(address):
+            if path in self._kept:
+                return path
+            try:
+                self._look_up(path)
+                return path
+            except OSError as error:
+                if not (error.errno == errno.ENAMETOOLONG or self._is_absent(path, error)):
+                    doubt = doubt or NotAMaildir(f"{path}: {error.strerror}; it may be there all the same")
+        raise doubt or NoSuchMailbox(f"no mailbox for {address}")
+
+    def open(self, path: str) -> Maildir:
+        """The Maildir at `path`, kept open for the next message.
+
+        Raises:
+            NotAMaildir: it cannot be opened.
+            TemporaryError: it is not as durable as required, or files cannot be opened.
+        """
+        with self._lock:
+            maildir = self._kept.get(path)
+            if maildir is not None:
+                self._kept.move_to_end(path)
+                return maildir
+        try:
+            maildir = self._open_maildir(path)
+        except TemporaryError as error:
+            if not self.let_go(error):
+                raise
+            maildir = self._open_maildir(path)
+        with self._lock:
+            maildir = self._kept.setdefault(path, maildir)
+            self._kept.move_to_end(path)
+            if len(self._kept) > self._most:
+                self._kept.popitem(last=False)  # whoever still delivers into it keeps it open until done
+            return maildir
+
+    def maildir_for(self, address: str) -> Maildir:
+        """`find` and `open`."""
+        return self.open(self.find(address))
+
+    def let_go(self, error: BaseException | None = None) -> bool:
+        """Close all Maildirs that are kept, if this error says that too many files are open.
+
+        Args:
+            error: of a delivery; None: close them in any case.
+
+        Returns:
+            Whether trying once more may help: the error was of that kind, and something was closed.
+        """
+        if error is not None and not _no_files_left(error):
+            return False
+        with self._lock:
+            kept, self._kept = self._kept, OrderedDict()
+        for maildir in kept.values():
+            maildir.close()
+        return bool(kept)
+
+    def forget(self, path: str) -> None:
+        """Look for the Maildir at `path` anew the next time: it could not be used."""
+        with self._lock:
+            self._kept.pop(path, None)
+
+    def _look_up(self, path: str) -> None:
+        try:
+            fd = self._fs.open_dir(path)
+        except OSError as error:
+            if not self.let_go(error):
+                raise
+            fd = self._fs.open_dir(path)
+        self._fs.close(fd)
+
+    # Whether a mailbox is not there
+
+    def _is_absent(self, path: str, error: OSError) -> bool:
+        """Whether what could not be opened is surely not there, and not only out of sight."""
+        if error.errno != errno.ENOENT:
+            return False
+        above, _, name = path.rstrip("/").rpartition("/")
+        above = above or "/"
+        try:
+            fd = self._fs.open_dir(above)
+        except OSError as error_above:
+            return above != "/" and self._is_absent(above, error_above)
+        try:
+            listing = self._listing(above, fd)
+            return (
+                listing.settled and bool(listing.names) and name not in listing.names and self._no(name, fd)
+            )
+        except OSError:
+            return False
+        finally:
+            self._fs.close(fd)
+
+    def _no(self, name: str, fd: int) -> bool:
+        try:
+            self._fs.stat(name, fd)
+        except FileNotFoundError:
+            return True
+        return False
+
+    def _listing(self, above: str, fd: int) -> _Listing:
+        """The names in a directory, listed anew unless it has long been as it is. Raises OSError."""
+        found = self._fs.fstat(fd)
+        stamp, now = (found.st_ino, found.st_mtime_ns), self._fs.monotonic()
+        with self._lock:
+            listing = self._listings.pop(above, None)
+            if listing is None or listing.stamp != stamp:
+                long_ago = self._fs.time_ns() - found.st_mtime_ns > _LONG_AGO * 1e9
+                listing = _Listing(stamp, now - self._settled_after if listing is None and long_ago else now)
+            self._listings[above] = listing
+            while len(self._listings) > _LISTINGS_KEPT:
+                self._listings.popitem(last=False)
+        if not listing.settled:
+            listing.names = frozenset(self._fs.listdir(fd))
+            listing.settled = now - listing.since >= self._settled_after
+        return listing
+
+
+def _no_files_left(error: BaseException) -> bool:
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno in _NO_FILES_LEFT:
+            return True
+        cause = cause.__cause__
+    return False

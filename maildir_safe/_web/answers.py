@@ -1,0 +1,85 @@
+"""Large answers: sent in pieces as fast as the reader takes them, and never many in memory at once."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from typing import Any, BinaryIO
+from urllib.parse import quote
+
+from starlette.exceptions import HTTPException
+from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
+
+_PIECE = 64 << 10
+_SMALL = 256 << 10
+MOST_HELD = 128 << 20
+"""Bytes of large pages that are being sent, all together."""
+
+
+class Room:
+    """Counts the bytes of large pages that wait to be read by slow readers.
+
+    Attributes:
+        held: bytes now.
+    """
+
+    def __init__(self, most: int = MOST_HELD) -> None:
+        self._most = most
+        self.held = 0
+
+    def html(self, page: str, headers: dict[str, str] | None = None) -> Response:
+        """A page. Raises HTTPException: 503, there is no room."""
+        return self._answer(HTMLResponse(page, headers=headers))
+
+    def json(self, what: dict[str, Any]) -> Response:
+        """An object. Raises HTTPException: 503, there is no room."""
+        return self._answer(JSONResponse(what))
+
+    def _answer(self, answer: Response) -> Response:
+        body = bytes(answer.body)
+        if len(body) <= _SMALL:
+            return answer
+        if self.held + len(body) > self._most:
+            raise HTTPException(503, "too many large pages are being sent; try again")
+        self.held += len(body)
+        headers = dict(answer.headers)
+        return _Held(self, body, headers=headers)
+
+
+class _Held(StreamingResponse):
+    """Gives its room back when it was sent, or the reader has gone."""
+
+    def __init__(self, room: Room, body: bytes, headers: dict[str, str]) -> None:
+        super().__init__(self._pieces(body), headers=headers)
+        self._room, self._size = room, len(body)
+
+    async def _pieces(self, body: bytes) -> AsyncIterator[bytes]:
+        for at in range(0, len(body), _PIECE):
+            yield body[at : at + _PIECE]
+
+    async def __call__(self, *args: Any) -> None:
+        """See ASGI."""
+        try:
+            await super().__call__(*args)
+        finally:
+            self._room.held -= self._size
+
+
+def pieces(file: BinaryIO, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+    """The bytes of a file from `start` to `end`; closes it."""
+    with file:
+        file.seek(start)
+        left = float("inf") if end is None else end - start
+        while left > 0 and (piece := file.read(int(min(_PIECE, left)))):
+            left -= len(piece)
+            yield piece
+
+
+def download(data: Iterator[bytes], content_type: str, name: str) -> Response:
+    """An answer that a browser saves (RFC 6266); the name is the sender's and only offered."""
+    last = name.replace("\\", "/").rpartition("/")[2]
+    safe = "".join(c for c in last if c.isprintable()).lstrip(".") or "attachment"
+    headers = {
+        "Content-Disposition": f"attachment; filename*=UTF-8''{quote(safe[:150], safe='')}",
+        "Content-Security-Policy": "sandbox; default-src 'none'",
+    }
+    return StreamingResponse(data, media_type=content_type, headers=headers)

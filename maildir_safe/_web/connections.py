@@ -1,0 +1,102 @@
+"""Limits on the page's connections, apart from those for mail: idle, slow and many ones.
+
+A connection beyond the limit is taken all the same, and another is closed for it: an idle one, of
+the client that has the most. So nobody shuts out others by opening many.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+from collections import Counter
+
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+MOST_CONNECTIONS = 200
+FIRST_REQUEST = 15.0
+"""Seconds within which a request must have come."""
+STALLED = 60.0
+"""Seconds for which a client may take none of its answer."""
+
+
+class BoundedProtocol(H11Protocol):
+    """A connection to the page."""
+
+    most = MOST_CONNECTIONS
+    first_request = FIRST_REQUEST
+    stalled = STALLED
+    _timer: asyncio.TimerHandle | None = None
+    _since = 0.0
+
+    @property
+    def _idle(self) -> bool:
+        return self.cycle is None or self.cycle.response_complete
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Take it, and close another if these are too many."""
+        super().connection_made(transport)
+        self._since = self.loop.time()
+        self._restart(self.first_request)
+        others = [other for other in self.connections if isinstance(other, BoundedProtocol)]
+        if len(others) > limit(self.most):
+            self._make_room([other for other in others if other is not self])
+
+    def _make_room(self, others: list[BoundedProtocol]) -> None:
+        counts = Counter(other._peer for other in others)
+        most = max(counts.values())
+        of_one = [other for other in others if counts[other._peer] == most]
+        min(of_one, key=lambda other: (not other._idle, other._since))._drop()
+
+    @property
+    def _peer(self) -> str:
+        return str(self.client[0]) if self.client else ""
+
+    def data_received(self, data: bytes) -> None:
+        """Once the request is whole, its answer may take its time."""
+        super().data_received(data)
+        if not self._idle:
+            self._stop()
+
+    def on_response_complete(self) -> None:
+        """The next request has uvicorn's own time-out, until its first byte."""
+        super().on_response_complete()
+        self._since = self.loop.time()
+        if self._idle:
+            self._restart(self.first_request)
+
+    def pause_writing(self) -> None:
+        """The client does not read."""
+        super().pause_writing()
+        self._restart(self.stalled)
+
+    def resume_writing(self) -> None:
+        """It reads again."""
+        super().resume_writing()
+        self._stop()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It is gone."""
+        self._stop()
+        super().connection_lost(exc)
+        self._stop()
+
+    def _restart(self, seconds: float) -> None:
+        self._stop()
+        self._timer = self.loop.call_later(seconds, self._drop)
+
+    def _stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _drop(self) -> None:
+        self._stop()
+        self.connections.discard(self)
+        if self.transport is not None:
+            self.transport.abort()
+
+
+def limit(most: int) -> int:
+    """`most`, or a quarter of the descriptors that this process may have."""
+    soft: int = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return most if soft == resource.RLIM_INFINITY else max(min(most, soft // 4), 4)

@@ -1,0 +1,62 @@
+"""What a request asks for in its query: each name known, each value well formed, or 400 that says which."""
+
+from __future__ import annotations
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+
+
+class Query:
+    """The query of a request.
+
+    Args:
+        request: what was asked.
+        names: the parameters that it may have.
+
+    Raises:
+        HTTPException: 400, for one that is not among them or comes twice.
+    """
+
+    def __init__(self, request: Request, *names: str) -> None:
+        self._found: dict[str, str] = {}
+        for name, value in request.query_params.multi_items():
+            if name not in names:
+                known = f"there are: {', '.join(names)}" if names else "there are none here"
+                raise bad(f"{name[:100]}: no such parameter; {known}")
+            if name in self._found:
+                raise bad(f"{name}: given twice")
+            self._found[name] = value
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._found
+
+    def text(self, name: str) -> str:
+        """A text; ``""`` if it was not given."""
+        return self._found.get(name, "")
+
+    def integer(self, name: str, default: int, most: int) -> int:
+        """A whole number from 0 to `most`. Raises HTTPException: 400."""
+        value = self._found.get(name)
+        if value is None:
+            return default
+        if not (value.isascii() and value.isdecimal() and len(value) < 20 and int(value) <= most):
+            raise bad(f"{name}: {value[:100]!r} is not a whole number from 0 to {most}")
+        return int(value)
+
+    def seconds(self, name: str, default: float, most: float) -> float:
+        """A number of seconds from 0 to `most`. Raises HTTPException: 400."""
+        text = self._found.get(name)
+        if text is None:
+            return default
+        try:
+            value = float(text) if text.isascii() and "_" not in text else -1.0
+        except ValueError:
+            value = -1.0
+        if not 0 <= value <= most:
+            raise bad(f"{name}: {text[:100]!r} is not a number of seconds from 0 to {most:g}")
+        return value
+
+
+def bad(text: str) -> HTTPException:
+    """The answer to a request that is wrong."""
+    return HTTPException(400, text)

@@ -1,0 +1,32 @@
+"""The generated pages of docs/reference are as the code has them, and the others name what is there."""
+
+from __future__ import annotations
+
+import re
+
+from blocks import DOCS, REPOSITORY
+
+from tools import reference
+
+
+def test_generated_pages_are_current() -> None:
+    stale = [path.name for path in reference.stale()]
+    assert not stale, f"{stale}: run `python -m tools.reference`"
+
+
+def test_every_metric_is_described() -> None:
+    page = (DOCS / "reference/metrics.md").read_text()
+    sources = "".join(path.read_text() for path in (REPOSITORY / "maildir_safe").rglob("*.py"))
+    names = set(
+        re.findall(r'(?:Counter|Gauge|Histogram|MetricFamily|histogram)\w*\(\s*"(maildir_safe_\w+)"', sources)
+    )
+    assert len(names) >= 9
+    assert [name for name in sorted(names) if name not in page] == []
+
+
+def test_every_exit_code_is_described() -> None:
+    page = (DOCS / "reference/exit-codes.md").read_text()
+    sources = "".join(path.read_text() for path in (REPOSITORY / "maildir_safe/_cli").glob("*.py"))
+    codes = set(re.findall(r"(?:return|TEMPORARY =|REFUSED =|exit\() ?(\d+)\b", sources))
+    assert codes >= {"0", "1", "2", "75", "65", "130"}
+    assert [code for code in sorted(codes) if f"| {code} |" not in page] == []

@@ -1,0 +1,63 @@
+"""Delivery ids: they tell messages apart, and an earlier try is not missed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from maildir_safe import Maildir
+from maildir_safe._cli import main
+from maildir_safe._fs.posix import OsFileSystem
+
+MAIL = b"Subject: hello\n\nworld\n"
+
+
+@pytest.mark.parametrize("blank", ["", " ", "\t\n", "\u00a0"])
+@pytest.mark.parametrize("folder", [None, "Sub"])
+def test_a_blank_delivery_id_is_refused(blank: str, folder: str | None, tmp_path: Path) -> None:
+    """All messages with it were taken for one, and the second was lost."""
+    box = Maildir(tmp_path / "box")
+    with pytest.raises(ValueError, match="delivery id"):
+        box.deliver(MAIL, delivery_id=blank, folder=folder)
+    with pytest.raises(ValueError, match="delivery id"):
+        asyncio.run(box.deliver_async(MAIL, delivery_id=blank, folder=folder))
+    assert list(box.messages()) == []
+    assert main(["deliver", f"--delivery-id={blank}", box.path]) == 75
+
+
+class Forgetful(OsFileSystem):
+    """Listings that leave messages out now and then, as those of a directory that changes do."""
+
+    hide: Callable[[int], bool] = staticmethod(lambda nth: nth == 1)
+
+    def __init__(self) -> None:
+        self.nth = 0
+
+    def listdir(self, dir_fd: int) -> list[str]:
+        names = super().listdir(dir_fd)
+        if not any(",S=" in name for name in names):
+            return names
+        self.nth += 1
+        return [name for name in names if ",S=" not in name] if self.hide(self.nth) else names
+
+
+@pytest.mark.parametrize("subdir", ["new", "cur"])
+def test_a_name_that_one_listing_leaves_out_is_no_second_copy(subdir: str, tmp_path: Path) -> None:
+    fs = Forgetful()
+    box = Maildir(tmp_path / "box", fs=fs)
+    first = Maildir(tmp_path / "box").deliver(MAIL, delivery_id="4FxyZ", flags="S" if subdir == "cur" else "")
+    again = box.deliver(MAIL, delivery_id="4FxyZ")
+    assert fs.nth == 2
+    assert (again.repeated, again.key) == (True, first.key)
+    assert len(list(Maildir(tmp_path / "box").messages())) == 1
+
+
+def test_what_is_not_there_is_looked_for_twice(tmp_path: Path) -> None:
+    fs = Forgetful()
+    box = Maildir(tmp_path / "box", fs=fs)
+    box.deliver(MAIL)
+    assert not box.deliver(MAIL, delivery_id="4FxyZ").repeated
+    assert fs.nth == 2  # new/, where the other message is, twice

@@ -1,0 +1,45 @@
+"""Names that other programs make, by every door: what is no flag is kept as it was found."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from maildir_safe import Maildir
+from maildir_safe.mailbox import Maildir as DropIn
+
+MAIL = b"Subject: hello\n\nworld\n"
+KEY = "1700000000.M1P2Q3.host,S=22"
+
+CHANGES = [
+    (":2,S,Z", ":2,FS,Z"),
+    (":2,:2,S", ":2,:2,FS"),
+    ("!2,S", "!2,FS"),
+    (";2,S", ";2,FS"),
+]
+
+
+@pytest.mark.parametrize(("info", "after"), CHANGES)
+def test_a_change_of_flags_keeps_the_rest_of_the_info(info: str, after: str, tmp_path: Path) -> None:
+    box = Maildir(tmp_path / "box")
+    (tmp_path / "box/cur" / (KEY + info)).write_bytes(MAIL)
+    (message,) = box.messages()
+    assert (message.key, message.flags, message.size) == (KEY, "S", 22)
+    box.set_flags(KEY, "FS")
+    assert os.listdir(tmp_path / "box/cur") == [KEY + after]
+    assert box.find(KEY).flags == "FS"
+
+
+@pytest.mark.parametrize(("info", "after"), CHANGES)
+def test_the_drop_in_keeps_the_rest_of_the_info(info: str, after: str, tmp_path: Path) -> None:
+    box = DropIn(tmp_path / "box")
+    (tmp_path / "box/cur" / (KEY + info)).write_bytes(MAIL)
+    assert box.keys() == [KEY]
+    assert box.get_flags(KEY) == "S"
+    box.add_flag(KEY, "F")
+    (name,) = os.listdir(tmp_path / "box/cur")
+    assert name == KEY + ":" + after[1:]  # `colon` is the caller's to choose, as in the original
+    assert box.get_flags(KEY) == "FS"
+    assert box.get_bytes(KEY) == MAIL

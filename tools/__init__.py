@@ -1,0 +1,1 @@
+"""What the project's documents and releases are made with; never installed."""
