@@ -48,15 +48,25 @@ class OpenDirectories:
         NotAMaildir: one of the four cannot be opened.
     """
 
-    def __init__(self, fs: FileSystem, path: str) -> None:
+    def __init__(self, fs: FileSystem, path: str, inside: bool = False) -> None:
         self._fs = fs
         self._open: list[int] = []
         self.opened = fs.monotonic()
-        self.root = self._open_one(path, path)
+        self.root = self._open_inside(path) if inside else self._open_one(path, path)
         self.tmp, self.new, self.cur = (self._open_one(name, path, self.root) for name in SUBDIRS)
         self.sync = {"new": DirectorySync(fs, self.new), "cur": DirectorySync(fs, self.cur)}
         self.mount = fs.mount(self.new)
         self.fstype = self.mount.fstype
+
+    def _open_inside(self, path: str) -> int:
+        """The directory at `path`, which others may have exchanged for a symbolic link."""
+        above, _, name = path.rpartition("/")
+        fd = self._open_one(above, above)
+        try:
+            return self._open_one(name, above, fd)
+        finally:
+            self._open.remove(fd)
+            close_quietly(self._fs, fd)
 
     def _open_one(self, name: str, path: str, root: int | None = None) -> int:
         try:

@@ -32,11 +32,19 @@ class DirectoryHandles:
         require: refuse, temporarily, to open what is less durable than this level.
         separator: between a name and its flags; None finds out what the mount takes.
         staging: where messages are written; None: as a probe has stored it, else as the type of mount needs.
+        inside: it is a folder of another Maildir.
     """
 
     def __init__(
-        self, fs: FileSystem, path: str, require: str | None, separator: str | None, staging: str | None
+        self,
+        fs: FileSystem,
+        path: str,
+        require: str | None,
+        separator: str | None,
+        staging: str | None,
+        inside: bool = False,
     ) -> None:
+        self._inside = inside
         self._fs = fs
         self._path = path
         self._require = require
@@ -63,13 +71,13 @@ class DirectoryHandles:
     def _opened(self) -> OpenDirectories:
         """The directories, opened. Where it is our own descriptors that blind us, they are let go first."""
         try:
-            return OpenDirectories(self._fs, self._path)
+            return OpenDirectories(self._fs, self._path, self._inside)
         except NotAMaildir as error:
             cause = error.__cause__
             if self._dirs is None or not isinstance(cause, OSError) or cause.errno not in _BLIND:
                 raise
         self._dirs = None  # and no exception is under way whose frames would hold what was opened
-        return OpenDirectories(self._fs, self._path)
+        return OpenDirectories(self._fs, self._path, self._inside)
 
     def staging(self) -> str:
         """Where messages are written: ``"tmp"`` or ``"new"``; what is stored for the mount is read.

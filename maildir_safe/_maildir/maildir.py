@@ -73,6 +73,8 @@ class Maildir:
         ValueError: an argument that is none of those named above.
     """
 
+    _inside = False
+
     def __init__(
         self,
         path: str | os.PathLike[str],
@@ -95,7 +97,7 @@ class Maildir:
         self._resolve_timeout = resolve_timeout
         self._async: AsyncCombiner | None = None
         self._folders: dict[str, Maildir] = {}
-        self._open = DirectoryHandles(self._fs, self.path, require, separator, staging)
+        self._open = DirectoryHandles(self._fs, self.path, require, separator, staging, self._inside)
         self._reading = MessageStore(
             self._fs, self.path, self._open, Handoff(self._fs, resolve_timeout), self._open.separator
         )
@@ -295,7 +297,7 @@ class Maildir:
         path = f"{self.path}/{directory}"
         if create:
             make(self._fs, path, files=(FOLDER_MARK,))
-        found = self._folders[directory] = Maildir(
+        found = self._folders[directory] = _Folder(
             path,
             False,
             self._require,
@@ -317,6 +319,11 @@ class Maildir:
             return folders_in(self._fs, root)
         except OSError as error:
             raise storage_error(f"list {self.path}", error) from error
+
+    @property
+    def takes_renames(self) -> bool:
+        """Whether a file of this process's may be renamed into it; else it must be written by its owner."""
+        return getattr(self._fs, "owner", None) is None
 
     def check_quota(self, size: int = 0) -> None:
         """Refuse a message of `size` bytes that a Maildir++ quota (`maildirsize`) has no room for.
@@ -395,6 +402,12 @@ class Maildir:
 
             self._async = AsyncCombiner(self._pipeline.commit)
         return self._async
+
+
+class _Folder(Maildir):
+    """A Maildir that lies in another one, whose owner made it: no symbolic link in its place is followed."""
+
+    _inside = True
 
 
 def _head(

@@ -135,8 +135,9 @@ class Claim:
     def ack_into(self, maildir: Maildir) -> None:
         """Deliver the item into a Maildir and be done with it: exactly one file, by one rename.
 
-        Where spool and Maildir are not on one file system the message is copied and then removed
-        here, which a crash in between makes a second copy of.
+        Where spool and Maildir are not on one file system, or a worker that runs as root delivers to
+        another user, the message is copied and then removed here, which a crash in between makes a
+        second copy of.
         """
         after = self.item.states.replace(OWED, DONE)
         if set(after) == {DONE} and self._end(self._into, maildir):
@@ -222,7 +223,9 @@ class Claim:
         self._lease.synced(self.id)
 
     def _into(self, maildir: Maildir) -> bool:
-        delivered = self._spool.deliver(self._lease, self.item, maildir.directories())
+        delivered = maildir.takes_renames and self._spool.deliver(
+            self._lease, self.item, maildir.directories()
+        )
         if delivered:
             self._delivery_log.remove(self.item)
         return delivered

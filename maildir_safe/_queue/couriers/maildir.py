@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from threading import Lock
 
+from maildir_safe._mailboxes import open_as_owner
 from maildir_safe._maildir.maildir import Maildir
 from maildir_safe._queue.claim import close_reader
 from maildir_safe._queue.couriers.courier import RecipientStatus
@@ -33,7 +34,7 @@ class MaildirCourier:
     def __init__(
         self,
         locate: Callable[[str], list[str]],
-        open_maildir: Callable[[str], Maildir] = lambda path: Maildir(path, create=False),
+        open_maildir: Callable[[str], Maildir] = open_as_owner,
     ) -> None:
         self._locate = locate
         self._open_maildir = open_maildir

@@ -15,6 +15,7 @@ from maildir_safe import Maildir
 from maildir_safe._delivery.content import gap
 from maildir_safe._delivery.trace_headers import delivered_to
 from maildir_safe._fs.posix import OsFileSystem
+from maildir_safe._mailboxes import open_as_owner
 from maildir_safe._smtp.protocol import replies
 from maildir_safe._smtp.protocol.replies import Refused
 from maildir_safe.errors import MaildirSafeError
@@ -130,7 +131,7 @@ class MaildirStore:
     ) -> None:
         self.test_mode = routing.test_mode
         self._routing = routing
-        self._open_maildir = open_maildir or (lambda path: Maildir(path, create=False))
+        self._open_maildir = open_maildir or open_as_owner
         self._fs = fs or OsFileSystem()
         self._open: OrderedDict[str, Maildir] = OrderedDict()
 

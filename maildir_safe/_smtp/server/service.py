@@ -9,6 +9,7 @@ import sys
 
 from maildir_safe import Maildir
 from maildir_safe._fs.posix import OsFileSystem
+from maildir_safe._mailboxes import open_as_owner
 from maildir_safe._maildir.directories import OpenDirectories
 from maildir_safe._queue.queue import Queue
 from maildir_safe._smtp.backends import retention
@@ -135,9 +136,7 @@ class Service:
 
     def _store(self) -> Store:
         """Opened by each process for itself."""
-        mailboxes = MaildirStore(
-            self._routing, lambda path: Maildir(path, create=False, fs=self._fs), OsFileSystem()
-        )
+        mailboxes = MaildirStore(self._routing, lambda path: open_as_owner(path, self._fs), OsFileSystem())
         if self._settings.queue is None:
             return mailboxes
         queue = Queue(self._settings.queue, create=False, shared=False, fs=self._fs)
