@@ -174,14 +174,14 @@ def _make_aside(fs: FileSystem, path: str, subdirs: Sequence[str], files: Sequen
 
 
 def _make_in(fs: FileSystem, above: int, name: str, subdirs: Sequence[str], files: Sequence[str]) -> None:
-    aside = f".{name[:100]}.{fs.random(8).hex()}"
+    aside = f"{aside_prefix(name)}{fs.random(8).hex()}"
     fs.mkdir(aside, above)
     root = fs.open_dir(aside, above)
     try:
         try:
             _fill(fs, root, subdirs, files)
         except OSError:
-            _discard(fs, root, above, aside, subdirs, files)
+            discard(fs, root, above, aside, subdirs, files)
             raise
         try:
             fs.rename(aside, name, src_dir_fd=above, dst_dir_fd=above)
@@ -190,7 +190,7 @@ def _make_in(fs: FileSystem, above: int, name: str, subdirs: Sequence[str], file
             if name not in there:  # else the reply was lost
                 raise
             if aside in there:  # or another made it at the same time
-                _discard(fs, root, above, aside, subdirs, files)
+                discard(fs, root, above, aside, subdirs, files)
     finally:
         close_quietly(fs, root)
     DirectorySync(fs, above).sync()
@@ -207,7 +207,12 @@ def _fill(fs: FileSystem, root: int, subdirs: Sequence[str], files: Sequence[str
     DirectorySync(fs, root).sync()
 
 
-def _discard(
+def aside_prefix(name: str) -> str:
+    """How the names begin under which a Maildir is made, before it is renamed."""
+    return f".{name[:100]}."
+
+
+def discard(
     fs: FileSystem, root: int, above: int, aside: str, subdirs: Sequence[str], files: Sequence[str]
 ) -> None:
     """Remove what can be; what cannot is an empty directory under a dot name."""
