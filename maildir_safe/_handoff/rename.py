@@ -1,6 +1,6 @@
 """The heart: hand a file over by rename(), and find out what happened when the reply is unclear.
 
-Two rules make every outcome decidable (ARCHITECTURE.md, "The handoff"):
+Two rules make every outcome decidable (ARCHITECTURE.md, "The hand-off"):
 
 * **A destination name is used once.** So "it is there" means "my rename happened", and a late
   retransmission can hit nothing.
@@ -66,8 +66,7 @@ WITHDRAWN = ".wd."
 """How names of withdrawn files begin; a janitor removes what a crash left of them."""
 
 _REPEATS = (0.01, 0.1, 1.0)
-# the server has decided and will decide the same again
-_FINAL = {
+FINAL = {
     errno.EXDEV,
     errno.EACCES,
     errno.EPERM,
@@ -80,6 +79,7 @@ _FINAL = {
     errno.ENOSYS,
     errno.EILSEQ,
 }
+"""Errors with which the server has decided: it did nothing, and will decide the same again."""
 
 
 class Outcome:
@@ -128,6 +128,7 @@ class Handoff:
         replaces: bool = False,
         sizes: Sequence[int] = (),
         moved_on: Callable[[str], bool] = lambda _: True,
+        withdraws: bool = True,
     ) -> dict[str, Outcome]:
         """Rename private files to names that were never used before.
 
@@ -140,6 +141,9 @@ class Handoff:
                 is ours, and with NOT_DONE what was there before is there still.
             sizes: bytes of each file, in the same order, to tell it from one that was created late.
             moved_on: whether a destination is found where readers move it; raises OSError.
+            withdraws: take away the source of what is NOT_DONE, and seal the source's name after an
+                ambiguous rename. Without, the source is where it was, and while it is, a rename whose
+                reply was ambiguous may still be executed.
 
         Returns:
             By source what became of each that was not renamed by its first call; the others are published.
@@ -150,7 +154,9 @@ class Handoff:
         rename, ambiguous = self._fs.rename, {}
         if self._fs.boottime() > deadline:
             late = Outcome(NOT_DONE, 0, OSError(errno.ETIMEDOUT, "too old to be published"))
-            return {src: self._withdraw(src_dir, src, late) for src in srcs}
+            if not withdraws:
+                return dict.fromkeys(srcs, late)
+            return {src: self.withdraw(src_dir, src, late) for src in srcs}
         for src, dst in zip(srcs, dsts, strict=True):
             try:
                 rename(src, dst, src_dir_fd=src_dir, dst_dir_fd=dst_dir)
@@ -159,35 +165,28 @@ class Handoff:
                 outcome = self._resolve(
                     src_dir, src, dst_dir, dst, error, deadline, 0.0, True, replaces, size
                 )
-                ambiguous[src] = self._conclude(src_dir, src, dst_dir, dst, size, outcome, deadline, moved_on)
+                if withdraws:
+                    outcome = self._seal(src_dir, src, dst_dir, dst, size, outcome)
+                if outcome.kind == GONE:  # by a reader, or a janitor with a wrong clock
+                    known = self._fs.boottime() < deadline and self._has_moved_on(dst, moved_on)
+                    outcome = Outcome(DONE if known else UNKNOWN, outcome.renames, outcome.error)
+                ambiguous[src] = outcome
         return ambiguous
 
-    def _conclude(
-        self,
-        src_dir: int,
-        src: str,
-        dst_dir: int,
-        dst: str,
-        size: int | None,
-        outcome: Outcome,
-        deadline: float,
-        moved_on: Callable[[str], bool],
+    def _seal(
+        self, src_dir: int, src: str, dst_dir: int, dst: str, size: int | None, outcome: Outcome
     ) -> Outcome:
-        """Make the outcome final, whatever else is executed late."""
+        """Make the outcome final, whatever else is executed late: withdraw what was refused, seal the name."""
         number = outcome.error.errno if outcome.error else 0
-        decided = outcome.renames == 1 and number in _FINAL  # nothing of it will be executed late
+        decided = outcome.renames == 1 and number in FINAL  # nothing of it will be executed late
         if outcome.kind == NOT_DONE:
             decided |= number == errno.ENOENT  # the directory was removed
-            outcome = self._withdraw(src_dir, src, outcome)
-        if outcome.kind == UNKNOWN:
+            outcome = self.withdraw(src_dir, src, outcome)
+        if outcome.kind == UNKNOWN or decided:
             return outcome
-        if not decided:
-            sealed = seal(self._fs, src_dir, src)
-            if outcome.kind == DONE and not (sealed and self._is_whole(dst_dir, dst, size)):
-                return Outcome(UNKNOWN, outcome.renames, outcome.error)
-        if outcome.kind == GONE:  # a reader moves what is published; a janitor by a wrong clock may remove it
-            known = self._fs.boottime() < deadline and self._has_moved_on(dst, moved_on)
-            return Outcome(DONE if known else UNKNOWN, outcome.renames, outcome.error)
+        sealed = seal(self._fs, src_dir, src)
+        if outcome.kind == DONE and not (sealed and self._is_whole(dst_dir, dst, size)):
+            return Outcome(UNKNOWN, outcome.renames, outcome.error)
         return outcome
 
     def _is_whole(self, dst_dir: int, dst: str, size: int | None) -> bool:
@@ -257,12 +256,21 @@ class Handoff:
             remove_second_name(self._fs, src_dir, src, dst_dir, dst)
         return outcome
 
-    def _withdraw(self, src_dir: int, src: str, refused: Outcome) -> Outcome:
+    def withdraw(self, src_dir: int, src: str, refused: Outcome, keep_as: str | None = None) -> Outcome:
         """Make sure that a refused rename cannot happen later: take its source away.
 
-        A request that a soft mount has given up may still be executed.
+        A request that a soft mount has given up may still be executed
+        (docs/reference/file-systems.md, "Lost replies and absent servers").
+
+        Args:
+            src_dir, src: the private file, in a directory by descriptor.
+            refused: what became of its rename.
+            keep_as: a name that was never used before, under which the file is kept; None removes it.
+
+        Returns:
+            NOT_DONE: withdrawn. GONE: the rename took place after all. UNKNOWN.
         """
-        aside = WITHDRAWN + self._fs.random(8).hex()
+        aside = keep_as or WITHDRAWN + self._fs.random(8).hex()
         try:
             self._fs.rename(src, aside, src_dir_fd=src_dir, dst_dir_fd=src_dir)
             outcome = _FIRST_TIME
@@ -272,7 +280,8 @@ class Handoff:
             )
         renames = refused.renames + outcome.renames
         if outcome.kind == DONE:
-            remove_quietly(self._fs, src_dir, aside)
+            if keep_as is None:
+                remove_quietly(self._fs, src_dir, aside)
             return Outcome(NOT_DONE, renames, refused.error)
         return Outcome(GONE if outcome.kind == GONE else UNKNOWN, renames, refused.error)
 
@@ -361,6 +370,10 @@ class Handoff:
             return False
         return True
 
+    def same_bytes(self, src_dir: int, src: str, dst_dir: int, dst: str) -> bool:
+        """Whether two files are there and have the same contents; False if that cannot be read."""
+        return same_bytes(self._fs, src_dir, src, dst_dir, dst)
+
 
 def _judge(seen: tuple[bool, bool | None] | None, error: OSError, enough: bool, private: bool) -> str | None:
     """One look, read by the table at the top of this file; None: repeat and look again."""
@@ -369,7 +382,7 @@ def _judge(seen: tuple[bool, bool | None] | None, error: OSError, enough: bool, 
         return DONE
     if seen == (False, False) and absent:
         return GONE
-    if seen == (True, False) and not absent and (enough or error.errno in _FINAL):
+    if seen == (True, False) and not absent and (enough or error.errno in FINAL):
         return NOT_DONE
     if seen == (True, None) and enough:  # a removed directory was empty, and nothing enters it any more
         return NOT_DONE

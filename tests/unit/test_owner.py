@@ -272,5 +272,5 @@ def test_a_tool_refuses_root_on_anothers_directory(check: Callable[[str], None],
 def test_the_couriers_and_the_servers_way_to_open_is_as_the_owner(tmp_path: Path) -> None:
     Maildir(tmp_path / "m")
     courier = MaildirCourier(lambda _: [str(tmp_path / "m")])
-    assert courier._open_maildir is open_as_owner
+    assert courier._mailboxes._open_maildir is open_as_owner
     assert owner_of(str(tmp_path)) is None

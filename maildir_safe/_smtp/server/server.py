@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import logging
 import os
 import signal
 import sys
@@ -41,8 +40,6 @@ class Server:
         self._sockets = [(sock, SmtpSession) for sock in smtp] + [(sock, LmtpSession) for sock in lmtp]
         self._grace = grace
         self._servers: list[asyncio.Server] = []
-        # aiosmtpd logs every command, in INFO; we have a log of our own
-        logging.getLogger("mail.log").setLevel(logging.ERROR)
 
     async def start(self) -> None:
         """Begin to accept connections."""

@@ -150,9 +150,8 @@ class Service:
             from maildir_safe._web.app import serve_page
 
             addresses = [*self.smtp_addresses, *self.lmtp_addresses]
-            work.append(
-                serve_page(Maildir(settings.maildir, create=False), self._web, addresses, self._counters)
-            )
+            inbox = Maildir(settings.maildir, create=False)
+            work.append(serve_page(inbox, self._web, addresses, self._counters, settings.web_hosts))
         if settings.keep is not None or settings.keep_days is not None:
             seconds = None if settings.keep_days is None else settings.keep_days * _DAY
             maildir = Maildir(settings.maildir, create=False)
