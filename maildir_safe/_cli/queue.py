@@ -9,6 +9,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+from maildir_safe._cli import USAGE
 from maildir_safe._cli.output import bytes_text, print_json, visible
 from maildir_safe._delivery.incoming import Incoming
 from maildir_safe._queue.queue import PartialPut, Queue
@@ -70,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
         return 1
     except ValueError as error:
         print(f"maildir-safe queue: {error}", file=sys.stderr)
-        return 2
+        return USAGE
 
 
 def _put(args: argparse.Namespace) -> int:

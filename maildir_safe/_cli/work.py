@@ -8,8 +8,9 @@ import signal
 import sys
 from typing import TYPE_CHECKING
 
+from maildir_safe._cli import USAGE
 from maildir_safe._queue.queue import Queue
-from maildir_safe._queue.store.layout import LEASE
+from maildir_safe._queue.store.mount_rules import LEASE
 from maildir_safe._queue.worker import Worker
 from maildir_safe.errors import TemporaryError
 
@@ -51,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Work until SIGTERM, SIGHUP or SIGINT. 2 if the arguments make no sense; 75: see `DESCRIPTION`."""
+    """Work until SIGTERM, SIGHUP or SIGINT. 64: the arguments make no sense; 75: see `DESCRIPTION`."""
     logging.basicConfig(
         level=logging.INFO if args.verbose else logging.WARNING,
         format="%(asctime)s %(levelname)s %(message)s",
@@ -63,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
         opened = Queue(args.spool, create=False, lease=args.lease, shared=not args.alone)
     except (ValueError, OSError) as error:
         print(f"maildir-safe work: {error}", file=sys.stderr)
-        return 2
+        return USAGE
     with opened as queue:
         worker = Worker(
             queue,

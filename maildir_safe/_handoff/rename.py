@@ -1,6 +1,6 @@
 """The heart: hand a file over by rename(), and find out what happened when the reply is unclear.
 
-Two rules make every outcome decidable (ARCHITECTURE.md, "The handoff"):
+Two rules make every outcome decidable (ARCHITECTURE.md, "The hand-off"):
 
 * **A destination name is used once.** So "it is there" means "my rename happened", and a late
   retransmission can hit nothing.
@@ -193,7 +193,8 @@ class Handoff:
     def withdraw(self, src_dir: int, src: str, refused: Outcome, keep_as: str | None = None) -> Outcome:
         """Make sure that a refused rename cannot happen later: take its source away.
 
-        A request that a soft mount has given up may still be executed (FACTS.md, "Server down").
+        A request that a soft mount has given up may still be executed
+        (docs/reference/file-systems.md, "Lost replies and absent servers").
 
         Args:
             src_dir, src: the private file, in a directory by descriptor.

@@ -21,7 +21,8 @@ from maildir_safe._queue.store.bucket import NOW, period
 from maildir_safe._queue.store.delivery_ids import key_in, key_of
 from maildir_safe._queue.store.delivery_log import DeliveryLog
 from maildir_safe._queue.store.item import ItemIds
-from maildir_safe._queue.store.layout import LEASE, Layout
+from maildir_safe._queue.store.layout import Layout
+from maildir_safe._queue.store.mount_rules import LEASE, MountRules
 from maildir_safe._queue.store.spool import Spool
 from maildir_safe._queue.store.states import OWED
 from maildir_safe._queue.store.writer import PutJob, SpoolWriter
@@ -295,12 +296,17 @@ class Queue(QueueAdmin):
 
     # Inside: everything that belongs to the directories as they are open now
 
+    def _check_mount(self) -> None:
+        MountRules.for_new(self.fs, self.path).shared_lease(self._lease_asked_for)
+
     def _open(self, create: bool) -> None:
         fs = self.fs
+        if create and self._shared:
+            self._check_mount()  # a refused queue leaves no directory behind
         layout = Layout(fs, self.path, create)
         host = host_token(os.uname().nodename)
         lease = self._lease_asked_for
-        self._lease_seconds = layout.shared_lease(lease) if self._shared else lease or LEASE
+        self._lease_seconds = layout.rules.shared_lease(lease) if self._shared else lease or LEASE
         shard = f"{host}-{fs.random(4).hex()}"
         self._layout = layout
         self._writer = SpoolWriter(fs, layout, shard, ItemIds(fs, host), self._require, self._resolve_timeout)

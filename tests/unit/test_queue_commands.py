@@ -19,7 +19,6 @@ from maildir_safe._cli import main
 from maildir_safe._cli.work import make_courier
 from maildir_safe._fs.quirks import Quirks
 from maildir_safe._queue.consumer import Consumer
-from maildir_safe._queue.store import layout
 from maildir_safe.errors import PermanentError, TemporaryError
 
 MESSAGE = b"Subject: hello\n\nbody\n"
@@ -103,13 +102,13 @@ def test_put_says_what_mail_servers_understand(
 def test_what_is_no_spool_is_not_made_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["queue", "ls", str(tmp_path)]) == 75
     assert main(["work", str(tmp_path), "--to", "maildir:/x"]) == 75
-    assert main(["work", str(tmp_path), "--to", "ftp://x"]) == 2
+    assert main(["work", str(tmp_path), "--to", "ftp://x"]) == 64
     assert "not a spool" in capsys.readouterr().err
     assert os.listdir(tmp_path) == []
 
 
 def test_a_mount_that_hosts_cannot_share_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(layout, "quirks", lambda _: Quirks(shared=False))
+    monkeypatch.setattr("maildir_safe._queue.store.mount_rules.quirks", lambda _: Quirks(shared=False))
     with pytest.raises(TemporaryError, match="shared=False"):
         Queue(tmp_path / "s")
     alone, other = Queue(tmp_path / "s", shared=False), Queue(tmp_path / "s", shared=False)
@@ -248,7 +247,7 @@ def test_a_password_is_not_taken_from_the_command_line_nor_told(
         "smtp://user:secret@127.0.0.1:9",
         "smtp://u:secret@x:port",
     ):
-        assert main(["work", spool, "--once", "--to", url]) == 2
+        assert main(["work", spool, "--once", "--to", url]) == 64
         assert "cret" not in capsys.readouterr().err
     file = tmp_path / "password"
     file.write_text("secret\n")
