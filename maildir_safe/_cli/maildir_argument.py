@@ -1,4 +1,4 @@
-"""What verbs have in common that take a Maildir: which one."""
+"""What `ls`, `show` and `clean` have in common: which Maildir, and how to print."""
 
 from __future__ import annotations
 

@@ -11,8 +11,7 @@ from maildir_safe._maildir.maildir import Maildir
 from maildir_safe._maildir.message_store import Message
 from maildir_safe.errors import MaildirSafeError, TemporaryError
 
-_SHOWN = ("Return-Path", "Delivered-To", "Date", "From", "To", "Cc", "Subject")
-_LONGEST = 64 << 20  # bytes; what comes after them is not shown
+_SHOWN = ("return-path", "delivered-to", "date", "from", "to", "cc", "subject")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
     found = _find(maildir, args.key)
     try:
         with maildir.open(found.key) as file:
-            mail = read_mail(file.read(_LONGEST), images=False)
+            mail = read_mail(file.read(), images=False)
     except KeyError:
         raise TemporaryError(f"{found.key} was removed just now") from None
     if args.json:
@@ -45,22 +44,22 @@ def run(args: argparse.Namespace) -> int:
                 "headers": mail.headers,
                 "text": mail.readable,
                 "attachments": [
-                    {"name": part.name, "type": part.content_type, "size": part.size}
-                    for part in mail.attachments
+                    {"name": each.name, "type": each.content_type, "size": each.size}
+                    for each in mail.attachments
                 ],
                 "problem": mail.problem,
             }
         )
         return 0
-    for name in _SHOWN:
-        for value in [value for key, value in mail.headers if key.lower() == name.lower()]:
-            print(f"{name}: {visible(value)}")
+    headers = {name.lower(): (name, value) for name, value in reversed(mail.headers)}
+    for name, value in (headers[name] for name in _SHOWN if name in headers):
+        print(f"{visible(name)}: {visible(value)}")
     print()
     print(visible(mail.readable, keep="\n\t").rstrip("\n"))
-    for part in mail.attachments:
-        print(f"\n[attached: {visible(part.name)}, {visible(part.content_type)}, {bytes_text(part.size)}]")
+    for each in mail.attachments:
+        print(f"\n[attached: {visible(each.name)}, {visible(each.content_type)}, {bytes_text(each.size)}]")
     if mail.problem:
-        print(f"\n[not all of this message is shown: {mail.problem}]")
+        print(f"\n[not all of it is shown: {mail.problem}]")
     return 0
 
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 import errno
 import os
 
+from maildir_safe._delivery.content import joined
 from maildir_safe._delivery.job import CommitRecord
 from maildir_safe._fs.quirks import quirks
 from maildir_safe._handoff.rename import DONE, NOT_DONE, Handoff, close_quietly, remove_quietly
@@ -36,7 +37,7 @@ JANITOR_AGE = 36 * 3600.0
 """Seconds after which a file in tmp/ is taken for abandoned (maildir(5))."""
 
 _OPEN_AT_ONCE = 32  # files of a batch
-_BEGUN_UP_TO = 32  # with more, an early start costs more than it spares (docs/filesystems.md, "ext4")
+_BEGUN_UP_TO = 32  # with more, an early start costs more than it spares (docs/development/measurements.md)
 _SYNCFS_FROM = 3  # one syncfs is faster than so many fsyncs one after the other
 _SYNCFS_KERNEL = [5, 17]
 _RELEASE = os.uname().release.replace("-", ".").replace("+", ".").split(".")[:2]
@@ -149,7 +150,7 @@ class Attempt:
         for job in jobs:
             chunks, size, step = job.chunks, 0, "write"
             try:
-                for chunk in (b"".join(chunks),) if isinstance(chunks, tuple) else chunks:
+                for chunk in joined(chunks):
                     done = fs.write(job.fd, chunk)
                     if done < len(chunk):
                         write_all(fs, job.fd, chunk, done)

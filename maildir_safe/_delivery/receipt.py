@@ -15,7 +15,7 @@ DURABILITY_LEVELS = ("none", "client", "file", "full")
   fsync for directories looks the same (the kernel answers for it). Those known to are ``client``.
 * ``file``: the file was fsynced; the mount cannot fsync a directory.
 * ``client``: fsync answers "done", and is known to promise nothing beyond this client (Coda,
-  rclone; FACTS.md section 1).
+  rclone).
 * ``none``: the mount cannot fsync.
 """
 

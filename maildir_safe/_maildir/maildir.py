@@ -13,12 +13,9 @@ from maildir_safe._delivery.trace_headers import trace_headers
 from maildir_safe._fs.posix import OsFileSystem
 from maildir_safe._handoff.rename import RESOLVE_TIMEOUT, Handoff
 from maildir_safe._maildir.directories import make
-from maildir_safe._maildir.earlier import find_earlier
-from maildir_safe._maildir.folders import folder_directory, folders_in
 from maildir_safe._maildir.handles import DirectoryHandles
-from maildir_safe._maildir.message_store import Message, MessageStore
 from maildir_safe._names import FOLDER_MARK, UniqueNames, host_token, id_hash, with_flags
-from maildir_safe.errors import NotAMaildir, TemporaryError, storage_error
+from maildir_safe.errors import NotAMaildir, storage_error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,21 +27,8 @@ if TYPE_CHECKING:
     from maildir_safe._handoff.group_commit_async import AsyncCombiner
     from maildir_safe._maildir.directories import OpenDirectories
     from maildir_safe._maildir.janitor import CleanReport
-
-
-class PartialDelivery(TemporaryError):
-    """Some messages of a `Maildir.deliver_many` were not delivered.
-
-    The caller still owns those whose result is an error.
-
-    Attributes:
-        results: for each message in order, its `Receipt` or its error.
-    """
-
-    def __init__(self, results: list[Receipt | BaseException]) -> None:
-        failed = [result for result in results if isinstance(result, BaseException)]
-        super().__init__(f"{len(failed)} of {len(results)} messages not delivered; the first: {failed[0]}")
-        self.results = results
+    from maildir_safe._maildir.message_store import Message, MessageStore
+    from maildir_safe._maildir.quota import Quota
 
 
 class Maildir:
@@ -95,9 +79,7 @@ class Maildir:
         self._async: AsyncCombiner | None = None
         self._folders: dict[str, Maildir] = {}
         self._open = DirectoryHandles(self._fs, self.path, require, separator, staging)
-        self._reading = MessageStore(
-            self._fs, self.path, self._open, Handoff(self._fs, resolve_timeout), self._open.separator
-        )
+        self._messages: MessageStore | None = None
         if create:
             make(self._fs, self.path)
         self._open()
@@ -141,22 +123,16 @@ class Maildir:
             PermanentError: an address that would break the headers.
             ValueError, TypeError: a flag, folder, message or delivery id that is none (an id is not blank).
         """
-        if folder is not None:
-            return self.folder(folder).deliver(
-                message,
-                sender=sender,
-                recipient=recipient,
-                original_recipient=original_recipient,
-                delivery_id=delivery_id,
-                flags=flags,
-            )
-        job = self._job(message, trace_headers(sender, recipient, original_recipient), flags)
+        target = self if folder is None else self.folder(folder)
+        job = target._job(message, trace_headers(sender, recipient, original_recipient), flags)
         if delivery_id is not None:
+            from maildir_safe._maildir.earlier import find_earlier
+
             job.hashed_id = id_hash(delivery_id)
-            earlier = find_earlier(self._fs, self.path, self._open(), job.hashed_id)
+            earlier = find_earlier(self._fs, target.path, target._open(), job.hashed_id)
             if earlier:
                 return earlier
-        return self._pipeline.deliver(job).result()
+        return target._pipeline.deliver(job).result()
 
     def deliver_many(self, messages: Iterable[Content]) -> list[Receipt]:
         """Deliver messages as groups that share their fsyncs: several times faster than one by one.
@@ -169,6 +145,8 @@ class Maildir:
         """
         jobs = [self._job(message) for message in messages]
         if not self._pipeline.commit_alike(jobs):
+            from maildir_safe._delivery.partial import PartialDelivery
+
             raise PartialDelivery([job.outcome() for job in jobs])
         return [job.result() for job in jobs]
 
@@ -176,23 +154,29 @@ class Maildir:
         """`deliver` for asyncio: same arguments, result and errors; many at once share their fsyncs.
 
         A caller that is cancelled does not stop the delivery: its outcome is then unknown to it.
+
+        One more argument is `executor`, a `concurrent.futures.Executor` whose threads touch the
+        files; by default the event loop's.
         """
         import asyncio
+        from functools import partial
 
+        executor = options.pop("executor", None)
+        in_thread = partial(asyncio.get_running_loop().run_in_executor, executor)
         folder = options.pop("folder", None)
         if folder is not None:
-            target = await asyncio.to_thread(self.folder, folder)
-            return await target.deliver_async(message, **options)
+            target = await in_thread(self.folder, folder)
+            return await target.deliver_async(message, executor=executor, **options)
         if options.get("delivery_id") is not None or hasattr(message, "read"):
-            return await asyncio.to_thread(self.deliver, message, **options)
+            return await in_thread(partial(self.deliver, message, **options))
         flags = options.pop("flags", "")
         options.pop("delivery_id", None)
-        head = _head(**options)
+        head = trace_headers(**options)
         if flags:  # the separator may have to be found out, by files
-            job = await asyncio.to_thread(self._job, message, head, flags)
+            job = await in_thread(self._job, message, head, flags)
         else:
             job = self._job(message, head)
-        await self._async_combiner().run(job)
+        await self._async_combiner().run(job, executor)
         return job.result()
 
     # Reading
@@ -261,11 +245,12 @@ class Maildir:
 
     def size(self) -> int:
         """Bytes of all messages: from their names (``,S=``), else from the file."""
-        total = 0
-        for message in self.messages():
-            size = message.size
-            total += self._stat_size(message) if size is None else size
-        return total
+        return sum(map(self.size_of, self.messages()))
+
+    def size_of(self, message: Message) -> int:
+        """Bytes of a message: from its name, else from the file; 0 if it has moved since it was listed."""
+        size = message.size
+        return self._reading.stat_size(message) if size is None else size
 
     # Folders and upkeep
 
@@ -281,6 +266,8 @@ class Maildir:
         Raises:
             ValueError: not a folder name. NotAMaildir: it does not exist and cannot be made.
         """
+        from maildir_safe._maildir.folders import folder_directory
+
         directory = folder_directory(name, made=create)
         if not directory:
             return self
@@ -311,6 +298,8 @@ class Maildir:
         Raises:
             TemporaryError: the Maildir cannot be listed.
         """
+        from maildir_safe._maildir.folders import folders_in
+
         root = self._open().root
         try:
             return folders_in(self._fs, root)
@@ -325,12 +314,12 @@ class Maildir:
         Raises:
             QuotaExceeded: over quota (status 4.2.2). TemporaryError: the quota cannot be read.
         """
-        from maildir_safe._maildir.quota import check_quota
+        self._quota(size)
 
-        try:
-            check_quota(self._fs, self.path, self._open().root, size)
-        except OSError as error:
-            raise storage_error(f"read {self.path}/maildirsize", error) from error
+    def within_quota(self, stream: BinaryIO, size: int) -> BinaryIO:
+        """`check_quota` for a stream of which `size` bytes are known: it raises where it proves too long."""
+        quota = self._quota(size)
+        return quota.metered(stream) if quota else stream
 
     def clean(self, dry_run: bool = False) -> CleanReport:
         """Remove what interrupted deliveries left in tmp/ 36 hours ago or earlier.
@@ -376,17 +365,33 @@ class Maildir:
 
     # Inside
 
+    @property
+    def _reading(self) -> MessageStore:
+        """Made at the first look: a mail delivery agent reads nothing."""
+        if self._messages is None:
+            from maildir_safe._maildir.message_store import MessageStore
+
+            handoff = Handoff(self._fs, self._resolve_timeout)
+            self._messages = MessageStore(self._fs, self.path, self._open, handoff, self._open.separator)
+        return self._messages
+
     def _job(self, message: Content, head: bytes = b"", flags: str = "") -> DeliveryJob:
         data = chunks(message, head)
         if not flags:
             return DeliveryJob(data)
         return DeliveryJob(data, "cur", with_flags("", flags, self._open.separator()))
 
-    def _stat_size(self, message: Message) -> int:
+    def _quota(self, size: int) -> Quota | None:
+        root = self._open().root
         try:
-            return self._fs.stat(message.name, self._open().fd(message.subdir)).st_size
-        except OSError:
-            return 0  # moved since it was listed
+            self._fs.stat("maildirsize", root)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise storage_error(f"read {self.path}/maildirsize", error) from error
+        from maildir_safe._maildir.quota import check_quota
+
+        return check_quota(self, self._fs, root, size)
 
     def _async_combiner(self) -> AsyncCombiner:
         if self._async is None:
@@ -394,12 +399,6 @@ class Maildir:
 
             self._async = AsyncCombiner(self._pipeline.commit)
         return self._async
-
-
-def _head(
-    sender: str | None = None, recipient: str | None = None, original_recipient: str | None = None
-) -> bytes:
-    return trace_headers(sender, recipient, original_recipient)
 
 
 def _one_of(what: str, value: str | None, allowed: tuple[str | None, ...]) -> None:
