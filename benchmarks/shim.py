@@ -25,7 +25,14 @@ MESSAGE = b"From: a@example.org\nTo: b@example.org\nSubject: s\n\n" + b"x" * 400
 RUN = [sys.executable, "-m", "maildir_safe", "run", "--"]
 REFUSE = [sys.executable, str(Path(__file__).parents[1] / "tests/shim/refuse.py"), "1"]
 WAYS = {"plain": [], "shim": RUN, "shim, renamed": [*REFUSE, *RUN]}
-CALLS = "import os, sys\nfor _ in range(int(sys.argv[1])):\n try: os.unlink('/nonexistent/x')\n except OSError: pass"
+CALLS = """
+import os, sys
+for _ in range(int(sys.argv[1])):
+    try:
+        os.unlink("/nonexistent/x")
+    except OSError:
+        pass
+"""
 
 
 def deliver(files: Path, box: Path, program: str, count: int, at_once: int) -> list[str]:

@@ -100,7 +100,8 @@ class Mailboxes:
             NotAMaildir: nobody can tell now.
         """
         doubt: NotAMaildir | None = None
-        for path in self._candidates(address):
+        paths = self._candidates(address)
+        for path in paths:
             if path in self._kept:
                 return path
             try:
@@ -109,7 +110,7 @@ class Mailboxes:
             except OSError as error:
                 if not (error.errno == errno.ENAMETOOLONG or self._is_absent(path, error)):
                     doubt = doubt or NotAMaildir(f"{path}: {error.strerror}; it may be there all the same")
-        raise doubt or NoSuchMailbox(f"no mailbox for {address}")
+        raise doubt or NoSuchMailbox(f"no mailbox for {address}: {', '.join(paths)}")
 
     def open(self, path: str) -> Maildir:
         """The Maildir at `path`, kept open for the next message.

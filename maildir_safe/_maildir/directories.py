@@ -10,7 +10,6 @@ from maildir_safe._fs.quirks import quirks
 from maildir_safe._handoff.group_commit import DirectorySync
 from maildir_safe._handoff.rename import close_quietly, remove_quietly
 from maildir_safe._handoff.small_files import make_directory
-from maildir_safe._maildir.conflict import in_conflict, unusable
 from maildir_safe._names import with_flags
 from maildir_safe.errors import NotAMaildir
 
@@ -80,6 +79,8 @@ def _complaint(fs: FileSystem, where: str, name: str, root: int | None, error: O
         if error.errno == errno.ENOENT:
             return f"{where}: there is no such Maildir, and it was not to be made"
         return f"{where}: {reason}; not a Maildir that can be used"
+    from maildir_safe._maildir.conflict import in_conflict, unusable
+
     if in_conflict(fs, name, root):
         return str(unusable(fs, where, root, error))
     try:

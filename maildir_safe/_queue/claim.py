@@ -231,12 +231,11 @@ class Claim:
                     self._lost(lost)
                     raise
                 self._over = True
-            if item.gen:
-                self._delivery_log.remove(item)
+            self._delivery_log.finish(item)
 
     def _remove(self) -> None:
         self._spool.ack(self._lease, self.item)
-        self._delivery_log.remove(self.item)
+        self._delivery_log.finish(self.item)
         self._lease.synced(self.id)
 
     def _into(self, maildir: Maildir) -> bool:
@@ -245,7 +244,7 @@ class Claim:
         except Damaged as reason:
             raise self._to_corrupt(str(reason)) from None
         if delivered:
-            self._delivery_log.remove(self.item)
+            self._delivery_log.finish(self.item)
         return delivered
 
     def _damaged(self, reason: str) -> PermanentError:
