@@ -5,8 +5,8 @@ from __future__ import annotations
 import socket
 import tomllib
 from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
@@ -37,6 +37,8 @@ class Settings:
         max_size: bytes of one message.
         max_recipients: of one message.
         max_connections: of all listeners and workers together.
+        max_connections_per_address: of one client address; by default half of `max_connections`. It
+            does not hold for clients on this machine.
         max_in_flight: bytes of messages in memory, likewise.
         timeout: seconds a client may be silent.
         grace: seconds that SIGTERM waits for messages that are being received.
@@ -61,6 +63,7 @@ class Settings:
     max_size: int = 25 * MIB
     max_recipients: int = 100
     max_connections: int = 100
+    max_connections_per_address: int | None = None
     max_in_flight: int = 256 * MIB
     timeout: float = 300.0
     grace: float = 30.0
@@ -75,6 +78,8 @@ class Settings:
         for name in ("max_size", "max_recipients", "max_connections", "max_in_flight", "timeout", "workers"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} is {getattr(self, name)}, and must be more than 0")
+        if self.max_connections_per_address is not None and self.max_connections_per_address <= 0:
+            raise ValueError("max_connections_per_address must be more than 0")
         if self.map is None and self.postmaster is not None:
             raise ValueError("postmaster goes with map: without it one Maildir takes all mail")
         if self.map is not None and (self.keep is not None or self.keep_days is not None):
