@@ -73,7 +73,9 @@ class MaildirStore:
         for recipient in mail.recipients:
             groups.setdefault(recipient.mailbox, []).append(recipient)
         ids = (
-            dict.fromkeys(groups) if mail.envelope_id is None else await asyncio.to_thread(_ids, mail, groups)
+            dict.fromkeys(groups)
+            if mail.envelope_id is None
+            else await asyncio.to_thread(delivery_ids, mail, groups)
         )
         results = await asyncio.gather(
             *(self._deliver(path, group, mail, ids[path]) for path, group in groups.items())
@@ -123,8 +125,12 @@ class MaildirStore:
         )
 
 
-def _ids(mail: MailObject, paths: Iterable[str]) -> dict[str, str | None]:
-    """Ids that only another try of the same deliveries has: the client's ENVID alone may be anything."""
+def delivery_ids(mail: MailObject, paths: Iterable[str]) -> dict[str, str | None]:
+    """Ids that only another try of the same deliveries has: the client's ENVID alone may be anything.
+
+    Args:
+        paths: what tells the deliveries of one message apart, such as the Maildirs that it goes to.
+    """
     message = hashlib.sha256()
     for piece in mail.body:
         message.update(piece)
