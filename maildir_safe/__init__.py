@@ -18,35 +18,79 @@ if not sys.platform.startswith("linux"):
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Maildir": "maildir_safe._maildir.maildir",
-    "Message": "maildir_safe._maildir.message_store",
-    "PartialDelivery": "maildir_safe._maildir.maildir",
-    "Receipt": "maildir_safe._delivery.receipt",
+    "Claim": "maildir_safe._queue.claim",
+    "Courier": "maildir_safe._queue.couriers.courier",
+    "DeliveryRequest": "maildir_safe._queue.couriers.courier",
     "LeaseLost": "maildir_safe.errors",
+    "Maildir": "maildir_safe._maildir.maildir",
+    "MaildirCourier": "maildir_safe._queue.couriers.maildir",
     "MaildirSafeError": "maildir_safe.errors",
+    "Message": "maildir_safe._maildir.message_store",
     "NotAMaildir": "maildir_safe.errors",
+    "PartialDelivery": "maildir_safe._delivery.receipt",
+    "PartialPut": "maildir_safe._queue.queue",
     "PermanentError": "maildir_safe.errors",
     "Queue": "maildir_safe._queue.queue",
+    "QueueEntry": "maildir_safe._queue.admin",
     "QuotaExceeded": "maildir_safe.errors",
+    "Receipt": "maildir_safe._delivery.receipt",
+    "RecipientStatus": "maildir_safe._delivery.status",
+    "Schedule": "maildir_safe._queue.schedule",
+    "SmtpCourier": "maildir_safe._queue.couriers.smtp",
     "TemporaryError": "maildir_safe.errors",
     "UnknownOutcome": "maildir_safe.errors",
+    "Worker": "maildir_safe._queue.worker",
 }
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from maildir_safe._delivery.receipt import Receipt as Receipt
-    from maildir_safe._maildir.maildir import Maildir as Maildir, PartialDelivery as PartialDelivery
-    from maildir_safe._maildir.message_store import Message as Message
-    from maildir_safe._queue.queue import Queue as Queue
+    from maildir_safe._delivery.receipt import PartialDelivery, Receipt
+    from maildir_safe._delivery.status import RecipientStatus
+    from maildir_safe._maildir.maildir import Maildir
+    from maildir_safe._maildir.message_store import Message
+    from maildir_safe._queue.admin import QueueEntry
+    from maildir_safe._queue.claim import Claim
+    from maildir_safe._queue.couriers.courier import Courier, DeliveryRequest
+    from maildir_safe._queue.couriers.maildir import MaildirCourier
+    from maildir_safe._queue.couriers.smtp import SmtpCourier
+    from maildir_safe._queue.queue import PartialPut, Queue
+    from maildir_safe._queue.schedule import Schedule
+    from maildir_safe._queue.worker import Worker
     from maildir_safe.errors import (
-        LeaseLost as LeaseLost,
-        MaildirSafeError as MaildirSafeError,
-        NotAMaildir as NotAMaildir,
-        PermanentError as PermanentError,
-        QuotaExceeded as QuotaExceeded,
-        TemporaryError as TemporaryError,
-        UnknownOutcome as UnknownOutcome,
+        LeaseLost,
+        MaildirSafeError,
+        NotAMaildir,
+        PermanentError,
+        QuotaExceeded,
+        TemporaryError,
+        UnknownOutcome,
     )
+
+__all__ = [
+    "Claim",
+    "Courier",
+    "DeliveryRequest",
+    "LeaseLost",
+    "Maildir",
+    "MaildirCourier",
+    "MaildirSafeError",
+    "Message",
+    "NotAMaildir",
+    "PartialDelivery",
+    "PartialPut",
+    "PermanentError",
+    "Queue",
+    "QueueEntry",
+    "QuotaExceeded",
+    "Receipt",
+    "RecipientStatus",
+    "Schedule",
+    "SmtpCourier",
+    "TemporaryError",
+    "UnknownOutcome",
+    "Worker",
+    "__version__",
+]
 
 
 def __getattr__(name: str) -> object:
@@ -56,3 +100,8 @@ def __getattr__(name: str) -> object:
     from importlib import import_module
 
     return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    """What is public."""
+    return sorted(__all__)

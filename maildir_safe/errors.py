@@ -1,6 +1,6 @@
 """What can go wrong with a message, and what the caller still owns when it does.
 
-Three outcomes of a handover, and so three exceptions (ARCHITECTURE.md, "The handoff"):
+Three outcomes of a handover, and so three exceptions (docs/explanation/handoff.md):
 
 * it did not happen and never will: `TemporaryError` or `PermanentError`;
 * it happened: no exception;
@@ -47,8 +47,8 @@ class UnknownOutcome(TemporaryError):
     """The message may or may not have been taken; looking did not tell.
 
     The caller still owns the message. Trying again is safe against loss, and safe against a
-    second copy as well when the same `delivery_id` is given again (ARCHITECTURE.md,
-    "Maildir").
+    second copy as well when the same `delivery_id` is given again
+    (docs/explanation/handoff.md, "Unknown").
 
     Attributes:
         path: where the message is, if it was taken. Never removed by this package.
@@ -64,7 +64,7 @@ class LeaseLost(UnknownOutcome):
 
     The item is back in the queue, or already with another worker; or, if what was asked for had
     been executed before and only its reply was lost, where that has put it. In no case is it lost,
-    and the caller must not act on it any more (ARCHITECTURE.md, "Leases").
+    and the caller must not act on it any more (docs/explanation/queue.md, "Leases").
     """
 
 

@@ -29,6 +29,8 @@ MODULES = {
     "maildir_safe.testing.simfs": ("SimServer", "SimHost", "Fault"),
     "maildir_safe.testing.faultmount": ("FaultMount",),
 }
+NOT_CONSTRUCTED = {"Claim", "Message", "QueueEntry", "Receipt"}
+"""Classes whose objects this package makes: how is nobody's business."""
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -46,7 +48,7 @@ def page() -> str:
 def _public() -> list[tuple[str, object]]:
     """What the package exports, errors last."""
     names = getattr(maildir_safe, "__all__", None) or maildir_safe._HOMES
-    found = [(name, getattr(maildir_safe, name)) for name in sorted(names)]
+    found = [(name, getattr(maildir_safe, name)) for name in sorted(names) if name != "__version__"]
     return sorted(found, key=lambda pair: isinstance(pair[1], type) and issubclass(pair[1], Exception))
 
 
@@ -72,18 +74,29 @@ def _definition(module: ModuleType, name: str) -> ast.AST | None:
 
 def _class(node: ast.ClassDef, name: str) -> str:
     methods = [member for member in node.body if isinstance(member, Function)]
-    constructor = next((method for method in methods if method.name == "__init__"), None)
-    bases = ", ".join(ast.unparse(base) for base in node.bases)
-    text = f"\n### {name}\n\n"
-    if constructor is not None and not bases.endswith("Error"):
-        text += f"```python\n{_signature(constructor, name)}\n```\n\n"
-    elif bases:
-        text += f"```python\nclass {name}({bases})\n```\n\n"
-    text += _documented(node)
+    text = f"\n### {name}\n\n```python\n{_head(node, name, methods)}\n```\n\n{_documented(node)}"
     for method in methods:
-        if not method.name.startswith("_") and ast.get_docstring(method):
+        if (not method.name.startswith("_") or _is_protocol(node)) and ast.get_docstring(method):
             text += _method(method, name)
     return text
+
+
+def _head(node: ast.ClassDef, name: str, methods: list[Function]) -> str:
+    """How an object is made; of errors and of what the package makes, what kind of thing it is."""
+    constructor = next((method for method in methods if method.name == "__init__"), None)
+    bases = ", ".join(ast.unparse(base) for base in node.bases)
+    fields = [member for member in node.body if isinstance(member, ast.AnnAssign)]
+    if name in NOT_CONSTRUCTED or _is_protocol(node) or "Error" in bases or "Outcome" in bases:
+        return f"class {name}({bases})" if bases else f"class {name}"
+    if constructor is not None:
+        return _signature(constructor, name)
+    return _call(
+        "", name, [ast.unparse(field).replace("=", " = ", 1).replace("  ", " ") for field in fields], ""
+    )
+
+
+def _is_protocol(node: ast.ClassDef) -> bool:
+    return any(ast.unparse(base) == "Protocol" for base in node.bases)
 
 
 def _method(method: Function, owner: str) -> str:
@@ -93,7 +106,9 @@ def _method(method: Function, owner: str) -> str:
         signature = f"{method.name}{returns}"
     else:
         signature = _signature(method, method.name)
-    return f"\n#### {owner}.{method.name}\n\n```python\n{signature}\n```\n\n{_documented(method)}"
+    title = owner if method.name == "__call__" else f"{owner}.{method.name}"
+    title += " as a call" * (title == owner)
+    return f"\n#### {title}\n\n```python\n{signature}\n```\n\n{_documented(method)}"
 
 
 def _signature(node: Function, name: str) -> str:
@@ -111,6 +126,11 @@ def _signature(node: Function, name: str) -> str:
     returns = f" -> {ast.unparse(node.returns)}" if node.returns and node.name != "__init__" else ""
     start = "async def " if isinstance(node, ast.AsyncFunctionDef) else ""
     parts = [re.sub(r"^(\*{0,2}\w+: [^=]+)=", r"\1 = ", part) for part in _split(ast.unparse(arguments))]
+    return _call(start, name, parts, returns)
+
+
+def _call(start: str, name: str, parts: list[str], returns: str) -> str:
+    """A call with its arguments on one line, or on one each."""
     line = f"{start}{name}({', '.join(parts)}){returns}"
     if len(line) <= 100:
         return line

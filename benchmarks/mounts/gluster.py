@@ -11,6 +11,7 @@ from benchmarks.mounts.stage import Stage, wait_until
 
 _PACKAGES = ("glusterfs-server", "glusterfs-client", "iproute2")
 _VOLUME = "mail"
+_POINTS = {"c1": "A", "c2": "B"}
 
 
 def _address(host: str) -> str:
@@ -38,6 +39,14 @@ def _gluster(servers: int, *layout: str) -> Callable[[Stage], list[Path]]:
         return [_mount(stage, client, hosts) for client in ("c1", "c2")]
 
     return start
+
+
+def _restart(stage: Stage, host: str) -> None:
+    if host[0] == "s":
+        _serve(stage, host)
+        return
+    stage.run("umount", "--lazy", stage.base / _POINTS[host])
+    _mount(stage, host, sorted(path.name for path in stage.base.glob("s[0-9]")))
 
 
 def _serve(stage: Stage, host: str) -> None:
@@ -71,7 +80,7 @@ def _connected(stage: Stage, hosts: list[str]) -> bool:
 
 
 def _mount(stage: Stage, client: str, servers: list[str]) -> Path:
-    point = stage.folder("A" if client == "c1" else "B")
+    point = stage.folder(_POINTS[client])
     sources = [f"--volfile-server={_address(server)}" for server in servers]
     log = stage.folder("log") / f"{client}.log"
     stage.run("glusterfs", *sources, f"--volfile-id={_VOLUME}", "-l", log, point, host=client)
@@ -79,19 +88,19 @@ def _mount(stage: Stage, client: str, servers: list[str]) -> Path:
 
 
 KINDS = (
-    Kind("gluster", "GlusterFS, one server", _PACKAGES, _gluster(1), restart=_serve),
+    Kind("gluster", "GlusterFS, one server", _PACKAGES, _gluster(1), restart=_restart),
     Kind(
         "gluster-replica2",
         "GlusterFS, two copies (two servers can disagree)",
         _PACKAGES,
         _gluster(2, "replica", "2"),
-        restart=_serve,
+        restart=_restart,
     ),
     Kind(
         "gluster-arbiter",
         "GlusterFS, two copies and an arbiter",
         _PACKAGES,
         _gluster(3, "replica", "2", "arbiter", "1"),
-        restart=_serve,
+        restart=_restart,
     ),
 )

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from benchmarks.mounts import afs, ceph, gluster, http, layers, local, moosefs, nfs, smb, ssh
 from benchmarks.mounts.kind import Kind
+from benchmarks.mounts.network import plug
 from benchmarks.mounts.stage import MountError, Stage
 
 _FAMILIES = (local, layers, ssh, http, smb, nfs, afs, gluster, moosefs, ceph)
@@ -39,8 +40,17 @@ class Mount:
         """End a server's processes at once, as a crash would; `server` is its host's name, such as s2."""
         self._stage.kill(server)
 
+    @contextlib.contextmanager
+    def unplugged(self, host: str) -> Iterator[None]:
+        """The network of one host is away for the length of a `with` block; its processes live on."""
+        plug(self._stage, host, in_=False)
+        try:
+            yield
+        finally:
+            plug(self._stage, host, in_=True)
+
     def start(self, server: str) -> None:
-        """Start a stopped server again.
+        """Start a stopped server again, or a stopped client: its mount is made anew.
 
         Raises:
             MountError: it does not start, or this kind has no servers to stop.

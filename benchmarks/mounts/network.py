@@ -25,3 +25,14 @@ def connect(stage: Stage, hosts: dict[str, str]) -> None:
         stage.run("ip", "link", "set", "dev", name, "master", "bridge", "up", host=_SWITCH)
         stage.run("ip", "address", "add", f"{address}/24", "dev", "lan", host=name)
         stage.run("ip", "link", "set", "lan", "up", host=name)
+
+
+def plug(stage: Stage, host: str, *, in_: bool) -> None:
+    """Join a host to the network again, or take it away: nothing of it ends, and nothing reaches it.
+
+    Args:
+        stage: where it lives.
+        host: its name.
+        in_: True joins it.
+    """
+    stage.run("ip", "link", "set", host, "up" if in_ else "down", host=_SWITCH)

@@ -177,7 +177,8 @@ class Rounds:
             _round(path, one, self._seconds)
         except (OSError, MaildirSafeError) as error:
             one.error = str(error)
-        gc.collect()  # else what is removed may still be open, on which davfs2 stumbles (docs/filesystems.md)
+        # else what is removed may still be open, on which davfs2 stumbles (docs/reference/file-systems.md)
+        gc.collect()
         shutil.rmtree(path, ignore_errors=True)
         one.longest = max(one.longest, time.perf_counter() - start)
 

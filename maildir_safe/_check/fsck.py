@@ -234,7 +234,7 @@ class SpoolCheck:
 
     def _sweep(self, worker: str) -> bool:
         try:
-            self._queue._spool.sweep(worker)
+            self._queue.sweep(worker)
         except (OSError, MaildirSafeError):
             return False
         return True

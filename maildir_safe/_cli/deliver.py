@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 
+from maildir_safe._cli import hold_signals
 from maildir_safe._delivery.incoming import Incoming
 from maildir_safe._delivery.trace_headers import TraceHeader
 from maildir_safe._maildir.maildir import Maildir
@@ -39,7 +40,7 @@ above it exists. Silent and exit 0 once the message is as durable as the mount c
 Exit codes: 0 delivered; 75 not delivered, try again later (whatever is wrong with the storage,
 the configuration or these words); 65 the message itself is refused (it loops, or an address
 holds control characters). Why is said on standard error as '4.3.1 write ...: No space left'.
-Configurations for mail servers: docs/mta.md
+Configurations for mail servers: docs/howto/mail-servers.md
 """
 
 _OPTIONS = {
@@ -70,13 +71,13 @@ def main(words: list[str]) -> int:
         raise Misconfigured("standard input is closed: the message is read from there")
     # a shutdown must end in 75, too: Exim bounces mail when the command dies of a signal
     signals = _signal.SIGTERM, _signal.SIGHUP, _signal.SIGINT
-    for number in signals:
-        _signal.signal(number, _signal.default_int_handler)
     try:
-        receipt = deliver(path, options, Incoming(sys.stdin.buffer.raw))  # type: ignore[union-attr]
-    finally:  # what has been decided is told
         for number in signals:
-            _signal.signal(number, _signal.SIG_IGN)
+            _signal.signal(number, _signal.default_int_handler)
+        _signal.pthread_sigmask(_signal.SIG_UNBLOCK, signals)
+        receipt = deliver(path, options, Incoming(sys.stdin.buffer.raw))  # type: ignore[union-attr]
+    finally:
+        hold_signals()
     if json:
         _print(receipt)
     return 0
@@ -128,10 +129,15 @@ def deliver(path: str, options: dict[str, str], message: Incoming) -> Receipt:
         loop.status = "5.4.6"
         raise loop
     maildir = Maildir(path)
-    maildir.check_quota(len(message.start))
+    size = len(message.start)
+    if message.whole:
+        maildir.check_quota(size)
+        content = message.content()
+    else:
+        content = maildir.within_quota(message.content(), size)
     try:
         return maildir.deliver(
-            message.content(),
+            content,
             sender=None if trace.has(b"return-path") else sender,
             recipient=None if trace.has(b"delivered-to") else recipient,
             original_recipient=None if trace.has(b"x-original-to") else original,

@@ -6,8 +6,9 @@ import argparse
 import sys
 from typing import Any
 
-from maildir_safe._cli.maildir_argument import add_place, header, open_maildir, read_header
+from maildir_safe._cli.maildir_argument import add_place, open_maildir
 from maildir_safe._cli.output import print_json, visible
+from maildir_safe._mail.summary import read_head, summarize
 from maildir_safe._maildir.maildir import Maildir
 from maildir_safe._maildir.message_store import Message
 from maildir_safe.errors import MaildirSafeError
@@ -51,15 +52,15 @@ def _age(message: Message) -> tuple[int, str]:
 
 def _facts(maildir: Maildir, message: Message) -> dict[str, Any]:
     with maildir.open(message.key) as file:
-        head = read_header(file)
+        summary = summarize(read_head(file))
         size = file.seek(0, 2)
     return {
         "key": message.key,
         "subdir": message.subdir,
         "flags": message.flags,
         "size": size,
-        "date": header(head, "Date"),
-        "from": header(head, "From"),
-        "to": header(head, "To"),
-        "subject": header(head, "Subject"),
+        "date": summary.date,
+        "from": summary.sender,
+        "to": summary.to,
+        "subject": summary.subject,
     }

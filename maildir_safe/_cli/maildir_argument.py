@@ -1,17 +1,11 @@
-"""What `ls` and `show` have in common: find messages, and read their headers as people read them."""
+"""What `ls`, `show` and `clean` have in common: which Maildir, and how to print."""
 
 from __future__ import annotations
 
 import argparse
-from email import message_from_bytes, policy
-from email.message import EmailMessage
-from email.parser import BytesHeaderParser
-from typing import BinaryIO
 
 from maildir_safe._maildir.maildir import Maildir
 from maildir_safe.errors import TemporaryError
-
-_HEADER_LIMIT = 256 << 10  # bytes; what comes after them is not shown
 
 
 def add_place(parser: argparse.ArgumentParser) -> None:
@@ -34,26 +28,3 @@ def open_maildir(path: str, folder: str | None) -> Maildir:
         return maildir.folder(folder, create=False)
     except ValueError as error:
         raise TemporaryError(str(error)) from error
-
-
-def read_header(file: BinaryIO) -> EmailMessage:
-    """The header of a message, without its body."""
-    lines, left = [], _HEADER_LIMIT
-    while left > 0 and (line := file.readline(left)) not in (b"", b"\n", b"\r\n"):
-        lines.append(line)
-        left -= len(line)
-    return BytesHeaderParser(policy=policy.default).parsebytes(b"".join(lines))
-
-
-def read_message(file: BinaryIO) -> EmailMessage:
-    """A whole message."""
-    return message_from_bytes(file.read(), policy=policy.default)
-
-
-def header(message: EmailMessage, name: str) -> str:
-    """A header as text, its encoded words decoded; as it stands where it is malformed; ``""`` if absent."""
-    try:
-        return str(message[name] or "")
-    except Exception:  # noqa: BLE001 - the parser of `email` fails in many ways on what spammers send
-        raw = next((value for key, value in message.raw_items() if key.lower() == name.lower()), "")
-        return str(raw)

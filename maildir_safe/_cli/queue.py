@@ -136,8 +136,9 @@ def _why(queue: Queue, args: argparse.Namespace) -> int:
         when = time.strftime("%F %T", time.localtime(note.get("at", 0)))
         if "text" in note:
             print(f"{when}  {visible(str(note['text']))}")
-        for recipient, (code, text) in note.get("recipients", {}).items():
-            print(f"{when}  {visible(recipient)}: {code} {visible(text)}")
+        for recipient, (code, text, error) in note.get("recipients", {}).items():
+            detail = f" ({visible(error)})" if error else ""
+            print(f"{when}  {visible(recipient)}: {code} {visible(text)}{detail}")
     return 0
 
 

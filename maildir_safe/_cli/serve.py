@@ -39,6 +39,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     flag("--lmtp", action="append", metavar="ADDR", help="listen for LMTP: HOST:PORT or a socket's path")
     flag("--web", metavar="ADDR", help="address of the inbox page (default: 127.0.0.1:8025)")
+    flag(
+        "--web-host",
+        dest="web_hosts",
+        action="append",
+        metavar="NAME",
+        help="a name under which a proxy or container reaches the page; may be repeated",
+    )
     flag("--no-web", dest="web", action="store_const", const="", help="no inbox page")
     flag(
         "--queue",

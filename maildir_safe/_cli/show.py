@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from email.message import EmailMessage, MIMEPart
 
-from maildir_safe._cli.maildir_argument import add_place, header, open_maildir, read_message
+from maildir_safe._cli.maildir_argument import add_place, open_maildir
 from maildir_safe._cli.output import bytes_text, print_json, visible
+from maildir_safe._mail.message import read_mail
 from maildir_safe._maildir.maildir import Maildir
 from maildir_safe._maildir.message_store import Message
 from maildir_safe.errors import MaildirSafeError, TemporaryError
 
-_SHOWN = ("Return-Path", "Delivered-To", "Date", "From", "To", "Cc", "Subject")
+_SHOWN = ("return-path", "delivered-to", "date", "from", "to", "cc", "subject")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,29 +32,34 @@ def run(args: argparse.Namespace) -> int:
     found = _find(maildir, args.key)
     try:
         with maildir.open(found.key) as file:
-            message = read_message(file)
+            mail = read_mail(file.read(), images=False)
     except KeyError:
         raise TemporaryError(f"{found.key} was removed just now") from None
-    text, attached = _text(message), _attachments(message)
     if args.json:
         print_json(
             {
                 "key": found.key,
                 "path": f"{maildir.path}/{found.subdir}/{found.name}",
                 "flags": found.flags,
-                "headers": [[name, header(message, name)] for name in dict.fromkeys(message.keys())],
-                "text": text,
-                "attachments": [{"name": name, "type": kind, "size": size} for name, kind, size in attached],
+                "headers": mail.headers,
+                "text": mail.readable,
+                "attachments": [
+                    {"name": each.name, "type": each.content_type, "size": each.size}
+                    for each in mail.attachments
+                ],
+                "problem": mail.problem,
             }
         )
         return 0
-    for name in _SHOWN:
-        if name in message:
-            print(f"{name}: {visible(header(message, name))}")
+    headers = {name.lower(): (name, value) for name, value in reversed(mail.headers)}
+    for name, value in (headers[name] for name in _SHOWN if name in headers):
+        print(f"{visible(name)}: {visible(value)}")
     print()
-    print(visible(text, keep="\n\t").rstrip("\n"))
-    for name, kind, size in attached:
-        print(f"\n[attached: {visible(name)}, {visible(kind)}, {bytes_text(size)}]")
+    print(visible(mail.readable, keep="\n\t").rstrip("\n"))
+    for each in mail.attachments:
+        print(f"\n[attached: {visible(each.name)}, {visible(each.content_type)}, {bytes_text(each.size)}]")
+    if mail.problem:
+        print(f"\n[not all of it is shown: {mail.problem}]")
     return 0
 
 
@@ -68,27 +73,3 @@ def _find(maildir: Maildir, part: str) -> Message:
             f"{maildir.path}: {which} {part!r} in the key; 'maildir-safe ls' prints the keys"
         )
     return found[0]
-
-
-def _text(message: EmailMessage) -> str:
-    body = message.get_body(preferencelist=("plain", "html"))
-    return "" if body is None else _content(body)
-
-
-def _content(part: MIMEPart) -> str:
-    try:
-        return str(part.get_content())
-    except Exception:  # noqa: BLE001 - unknown charsets and broken encodings: show the bytes as they are
-        payload = part.get_payload(decode=True)
-        return payload.decode("utf-8", "replace") if isinstance(payload, bytes) else str(part.get_payload())
-
-
-def _attachments(message: EmailMessage) -> list[tuple[str, str, int]]:
-    if not message.is_multipart():
-        return []
-    found = []
-    for part in message.iter_attachments():
-        payload = part.get_payload(decode=True)
-        size = len(payload) if isinstance(payload, bytes) else len(bytes(part))
-        found.append((part.get_filename("without a name"), part.get_content_type(), size))
-    return found

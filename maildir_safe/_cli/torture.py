@@ -89,7 +89,9 @@ def in_words(report: MaildirReport | QueueReport, seed: int) -> str:
         lines.append(f"{what}. The first cases:")
         lines += [f"  {case}" for case in report.wrong[:10]]
     lines += [f"  {count} x {text}" for text, count in report.errors.most_common(5)]
-    return "\n".join([*lines, "Killing processes shows nothing about power failures: see docs/proof.md."])
+    return "\n".join(
+        [*lines, "Killing processes shows nothing about power failures: see docs/explanation/proof.md."]
+    )
 
 
 def _story(report: MaildirReport | QueueReport) -> str:

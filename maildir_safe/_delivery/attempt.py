@@ -37,7 +37,7 @@ JANITOR_AGE = 36 * 3600.0
 """Seconds after which a file in tmp/ is taken for abandoned (maildir(5))."""
 
 _OPEN_AT_ONCE = 32  # files of a batch
-_BEGUN_UP_TO = 32  # with more, an early start costs more than it spares (docs/filesystems.md, "ext4")
+_BEGUN_UP_TO = 32  # with more, an early start costs more than it spares (docs/development/measurements.md)
 _SYNCFS_FROM = 3  # one syncfs is faster than so many fsyncs one after the other
 _SYNCFS_KERNEL = [5, 17]
 _RELEASE = os.uname().release.replace("-", ".").replace("+", ".").split(".")[:2]

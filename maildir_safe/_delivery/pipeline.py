@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from maildir_safe._delivery.target import DeliveryTarget, NameSource
     from maildir_safe._fs import FileSystem
 
-_CROWD = 8  # fewer fsyncs in parallel are faster than one syncfs (FACTS.md section 4)
+_CROWD = 8  # fewer fsyncs in parallel are faster than one syncfs (docs/development/measurements.md)
 _BATCH = 256
 
 

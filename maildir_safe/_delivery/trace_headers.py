@@ -15,7 +15,9 @@ HEADER = 128 << 10
 """Bytes up to which a header is looked at: what deliveries add stands on top."""
 
 
-def trace_headers(sender: str | None, recipient: str | None, original: str | None) -> bytes:
+def trace_headers(
+    sender: str | None = None, recipient: str | None = None, original_recipient: str | None = None
+) -> bytes:
     """Return-Path, X-Original-To and Delivered-To, as far as they are known (RFC 5321 section 4.4).
 
     An empty sender is the null sender of a bounce: ``Return-Path: <>``. An empty recipient is none:
@@ -24,13 +26,13 @@ def trace_headers(sender: str | None, recipient: str | None, original: str | Non
     Raises:
         PermanentError: an address holds a control character, which would begin a header of its own.
     """
-    if sender is recipient is original is None:
+    if sender is recipient is original_recipient is None:
         return b""
     head = b""
     if sender is not None:
         head = _line("Return-Path", f"<{bare(checked_address('sender', sender))}>")
-    if original:
-        head += _line("X-Original-To", bare(checked_address("original recipient", original)))
+    if original_recipient:
+        head += _line("X-Original-To", bare(checked_address("original recipient", original_recipient)))
     return head + delivered_to([recipient] if recipient else [])
 
 

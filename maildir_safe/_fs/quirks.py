@@ -126,7 +126,7 @@ _TABLE = {
     ),
     "fuse.rclone": Quirks(
         hidden_for=5.0,  # rclone mount, "--vfs-write-back"
-        # rclone mount, "--vfs-cache-mode"; docs/filesystems.md, "a receipt says `client`"
+        # rclone mount, "--vfs-cache-mode"; docs/reference/file-systems.md, "fsync that promises less"
         durability="client",
         keeps=False,
         known=(
@@ -141,7 +141,7 @@ _TABLE = {
     ),
     "fuse.smbnetfs": Quirks(
         # one try loses its connection, and everything on it is EIO for three seconds:
-        # docs/filesystems.md, "one refused call spoils three seconds"
+        # docs/reference/file-systems.md, "smbnetfs"
         colon=False,
         shared=False,  # MOUNTS=smbnetfs pytest tests/system/test_queue_race.py
         known=(
@@ -150,7 +150,7 @@ _TABLE = {
             "no shared queue; or mount SMB with the kernel's cifs",
         ),
     ),
-    # all of it seen on Coda 8.1 with two servers and two clients; for each: docs/filesystems.md, "Coda"
+    # all of it seen on Coda 8.1 with two servers and two clients: docs/reference/file-systems.md, "Coda"
     "coda": Quirks(
         shared=False,  # a client may work disconnected: its changes meet the other's later, in conflict
         durability="client",  # they wait in the client's log for 15-20 s after fsync

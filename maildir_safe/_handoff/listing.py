@@ -2,7 +2,7 @@
 
 vfat keeps two names of a file, and a listing that goes on while names are added may show the wrong
 one: ``17EF2C~7.GUE`` in place of ``1795859132.M000123P146Q22R….guest,S=416``. About one listing in
-10,000 did, and the next one was right each time (docs/filesystems.md, "vfat"). Whoever renames
+10,000 did, and the next one was right each time (docs/reference/file-systems.md, "vfat"). Whoever renames
 what was listed would give the message that name for ever.
 """
 

@@ -48,8 +48,7 @@ WITHDRAWN = ".wd."
 """How names of withdrawn files begin; a janitor removes what a crash left of them."""
 
 _REPEATS = (0.01, 0.1, 1.0)
-# the server has decided and will decide the same again
-_FINAL = {
+FINAL = {
     errno.EXDEV,
     errno.EACCES,
     errno.EPERM,
@@ -62,6 +61,7 @@ _FINAL = {
     errno.ENOSYS,
     errno.EILSEQ,
 }
+"""Errors with which the server has decided: it did nothing, and will decide the same again."""
 
 
 class Outcome:
@@ -108,6 +108,7 @@ class Handoff:
         dsts: list[str],
         deadline: float,
         replaces: bool = False,
+        withdraws: bool = True,
     ) -> dict[str, Outcome]:
         """Rename private files to names that were never used before.
 
@@ -118,6 +119,8 @@ class Handoff:
                 that their absence proves nothing; nothing is begun to be published later than this.
             replaces: the names may be there already: not its presence but its bytes tell that one
                 is ours, and with NOT_DONE what was there before is there still.
+            withdraws: take away the source of what is NOT_DONE. Without, the source is where it
+                was, and while it is, a rename whose reply was unclear may still be executed.
 
         Returns:
             By source what became of each that was not renamed by its first call; the others are published.
@@ -128,7 +131,7 @@ class Handoff:
         rename, ambiguous = self._fs.rename, {}
         if self._fs.boottime() > deadline:
             late = Outcome(NOT_DONE, 0, OSError(errno.ETIMEDOUT, "too old to be published"))
-            return {src: self._conclude(src_dir, src, deadline, late) for src in srcs}
+            return {src: self._conclude(src_dir, src, deadline, late, withdraws) for src in srcs}
         for src, dst in zip(srcs, dsts, strict=True):
             try:
                 rename(src, dst, src_dir_fd=src_dir, dst_dir_fd=dst_dir)
@@ -136,12 +139,14 @@ class Handoff:
                 outcome = self._resolve(
                     src_dir, src, dst_dir, dst, error, deadline, 0.0, private=True, replaces=replaces
                 )
-                ambiguous[src] = self._conclude(src_dir, src, deadline, outcome)
+                ambiguous[src] = self._conclude(src_dir, src, deadline, outcome, withdraws)
         return ambiguous
 
-    def _conclude(self, src_dir: int, src: str, deadline: float, outcome: Outcome) -> Outcome:
-        if outcome.kind == NOT_DONE:
-            outcome = self._withdraw(src_dir, src, outcome)
+    def _conclude(
+        self, src_dir: int, src: str, deadline: float, outcome: Outcome, withdraws: bool
+    ) -> Outcome:
+        if outcome.kind == NOT_DONE and withdraws:
+            outcome = self.withdraw(src_dir, src, outcome)
         if outcome.kind == GONE:  # only this process, or a reader after it, moves a private file
             young = self._fs.boottime() < deadline
             return Outcome(DONE if young else UNKNOWN, outcome.renames, outcome.error)
@@ -185,12 +190,20 @@ class Handoff:
             return Outcome(UNKNOWN, 1, error)
         return Outcome(DONE if mine else GONE, 1, error)
 
-    def _withdraw(self, src_dir: int, src: str, refused: Outcome) -> Outcome:
+    def withdraw(self, src_dir: int, src: str, refused: Outcome, keep_as: str | None = None) -> Outcome:
         """Make sure that a refused rename cannot happen later: take its source away.
 
         A request that a soft mount has given up may still be executed (FACTS.md, "Server down").
+
+        Args:
+            src_dir, src: the private file, in a directory by descriptor.
+            refused: what became of its rename.
+            keep_as: a name that was never used before, under which the file is kept; None removes it.
+
+        Returns:
+            NOT_DONE: withdrawn. GONE: the rename took place after all. UNKNOWN.
         """
-        aside = WITHDRAWN + self._fs.random(8).hex()
+        aside = keep_as or WITHDRAWN + self._fs.random(8).hex()
         try:
             self._fs.rename(src, aside, src_dir_fd=src_dir, dst_dir_fd=src_dir)
             outcome = _FIRST_TIME
@@ -200,7 +213,8 @@ class Handoff:
             )
         renames = refused.renames + outcome.renames
         if outcome.kind == DONE:
-            remove_quietly(self._fs, src_dir, aside)
+            if keep_as is None:
+                remove_quietly(self._fs, src_dir, aside)
             return Outcome(NOT_DONE, renames, refused.error)
         return Outcome(GONE if outcome.kind == GONE else UNKNOWN, renames, refused.error)
 
@@ -221,7 +235,7 @@ class Handoff:
         seen = None
         for pause in self._pauses():
             seen = self._look(src_dir, src, dst_dir, dst)
-            if replaces and seen == (True, True) and not self._same_bytes(src_dir, src, dst_dir, dst):
+            if replaces and seen == (True, True) and not self.same_bytes(src_dir, src, dst_dir, dst):
                 seen = (True, False)  # what is there was there before
             kind = _judge(seen, error, renames > len(_REPEATS), private)
             if kind == GONE and waited < gone_after:
@@ -238,7 +252,7 @@ class Handoff:
                 return Outcome(DONE, renames, error)
             except OSError as again:
                 error = again
-        if private and seen == (True, True) and self._same_bytes(src_dir, src, dst_dir, dst):
+        if private and seen == (True, True) and self.same_bytes(src_dir, src, dst_dir, dst):
             remove_quietly(self._fs, src_dir, src)
             return Outcome(DONE, renames, error)
         return Outcome(UNKNOWN, renames, error)
@@ -278,7 +292,8 @@ class Handoff:
             return False
         return True
 
-    def _same_bytes(self, src_dir: int, src: str, dst_dir: int, dst: str) -> bool:
+    def same_bytes(self, src_dir: int, src: str, dst_dir: int, dst: str) -> bool:
+        """Whether two files are there and have the same contents; False if that cannot be read."""
         fs = self._fs
         opened: list[int] = []
         try:
@@ -302,7 +317,7 @@ def _judge(seen: tuple[bool, bool | None] | None, error: OSError, enough: bool, 
         return DONE
     if seen == (False, False) and absent:
         return GONE
-    if seen == (True, False) and not absent and (enough or error.errno in _FINAL):
+    if seen == (True, False) and not absent and (enough or error.errno in FINAL):
         return NOT_DONE
     if seen == (True, None) and enough:  # a removed directory was empty, and nothing enters it any more
         return NOT_DONE

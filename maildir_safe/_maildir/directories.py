@@ -28,7 +28,7 @@ class OpenDirectories:
     """Descriptors of a Maildir and of its tmp/, new/ and cur/, closed when the last user lets go.
 
     They are opened in the order tmp/, new/, cur/: on Coda, whoever resolves new/ before tmp/
-    after a server was down puts both in conflict (FACTS.md, "The resolution trap").
+    after a server was down puts both in conflict (docs/reference/file-systems.md, "Coda").
 
     Attributes:
         root, tmp, new, cur: descriptors.

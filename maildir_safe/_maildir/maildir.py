@@ -8,7 +8,7 @@ from maildir_safe._delivery.attempt import JANITOR_AGE
 from maildir_safe._delivery.content import chunks
 from maildir_safe._delivery.job import DeliveryJob
 from maildir_safe._delivery.pipeline import DeliveryPipeline
-from maildir_safe._delivery.receipt import DURABILITY_LEVELS, Receipt
+from maildir_safe._delivery.receipt import DURABILITY_LEVELS, PartialDelivery, Receipt
 from maildir_safe._delivery.trace_headers import trace_headers
 from maildir_safe._fs.posix import OsFileSystem
 from maildir_safe._handoff.rename import RESOLVE_TIMEOUT, Handoff
@@ -18,7 +18,7 @@ from maildir_safe._maildir.folders import folder_directory, folders_in
 from maildir_safe._maildir.handles import DirectoryHandles
 from maildir_safe._maildir.message_store import Message, MessageStore
 from maildir_safe._names import FOLDER_MARK, UniqueNames, host_token, id_hash, with_flags
-from maildir_safe.errors import NotAMaildir, TemporaryError, storage_error
+from maildir_safe.errors import NotAMaildir, storage_error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,21 +30,6 @@ if TYPE_CHECKING:
     from maildir_safe._handoff.group_commit_async import AsyncCombiner
     from maildir_safe._maildir.directories import OpenDirectories
     from maildir_safe._maildir.janitor import CleanReport
-
-
-class PartialDelivery(TemporaryError):
-    """Some messages of a `Maildir.deliver_many` were not delivered.
-
-    The caller still owns those whose result is an error.
-
-    Attributes:
-        results: for each message in order, its `Receipt` or its error.
-    """
-
-    def __init__(self, results: list[Receipt | BaseException]) -> None:
-        failed = [result for result in results if isinstance(result, BaseException)]
-        super().__init__(f"{len(failed)} of {len(results)} messages not delivered; the first: {failed[0]}")
-        self.results = results
 
 
 class Maildir:
@@ -193,7 +178,7 @@ class Maildir:
             return await in_thread(partial(self.deliver, message, **options))
         flags = options.pop("flags", "")
         options.pop("delivery_id", None)
-        head = _head(**options)
+        head = trace_headers(**options)
         if flags:  # the separator may have to be found out, by files
             job = await in_thread(self._job, message, head, flags)
         else:
@@ -267,11 +252,12 @@ class Maildir:
 
     def size(self) -> int:
         """Bytes of all messages: from their names (``,S=``), else from the file."""
-        total = 0
-        for message in self.messages():
-            size = message.size
-            total += self._stat_size(message) if size is None else size
-        return total
+        return sum(map(self.size_of, self.messages()))
+
+    def size_of(self, message: Message) -> int:
+        """Bytes of a message: from its name, else from the file; 0 if it has moved since it was listed."""
+        size = message.size
+        return self._reading.stat_size(message) if size is None else size
 
     # Folders and upkeep
 
@@ -333,10 +319,14 @@ class Maildir:
         """
         from maildir_safe._maildir.quota import check_quota
 
-        try:
-            check_quota(self._fs, self.path, self._open().root, size)
-        except OSError as error:
-            raise storage_error(f"read {self.path}/maildirsize", error) from error
+        check_quota(self, self._fs, self._open().root, size)
+
+    def within_quota(self, stream: BinaryIO, size: int) -> BinaryIO:
+        """`check_quota` for a stream of which `size` bytes are known: it raises where it proves too long."""
+        from maildir_safe._maildir.quota import Metered, check_quota
+
+        quota = check_quota(self, self._fs, self._open().root, size)
+        return stream if quota is None else Metered(stream, quota)  # type: ignore[return-value]
 
     def clean(self, dry_run: bool = False) -> CleanReport:
         """Remove what interrupted deliveries left in tmp/ 36 hours ago or earlier.
@@ -388,24 +378,12 @@ class Maildir:
             return DeliveryJob(data)
         return DeliveryJob(data, "cur", with_flags("", flags, self._open.separator()))
 
-    def _stat_size(self, message: Message) -> int:
-        try:
-            return self._fs.stat(message.name, self._open().fd(message.subdir)).st_size
-        except OSError:
-            return 0  # moved since it was listed
-
     def _async_combiner(self) -> AsyncCombiner:
         if self._async is None:
             from maildir_safe._handoff.group_commit_async import AsyncCombiner
 
             self._async = AsyncCombiner(self._pipeline.commit)
         return self._async
-
-
-def _head(
-    sender: str | None = None, recipient: str | None = None, original_recipient: str | None = None
-) -> bytes:
-    return trace_headers(sender, recipient, original_recipient)
 
 
 def _one_of(what: str, value: str | None, allowed: tuple[str | None, ...]) -> None:

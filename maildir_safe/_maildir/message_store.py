@@ -170,6 +170,13 @@ class MessageStore:
         close_quietly(self._fs, fd)
         raise IsADirectoryError(errno.EISDIR, "not a file", message.name)
 
+    def stat_size(self, message: Message) -> int:
+        """Bytes in a listed message's file; 0 if it has moved since."""
+        try:
+            return self._fs.stat(message.name, self._directories(False).fd(message.subdir)).st_size
+        except OSError:
+            return 0
+
     def set_flags(self, key: str, flags: str) -> Message:
         """Give a message exactly these flags; it is in cur/ afterwards.
 

@@ -49,7 +49,7 @@ def store(report: ProbeReport) -> None:
     finally:
         fs.close(root)
     if stored_options(fs, directory, mount) != (options, path):
-        why = "written, but not believed: see docs/filesystems.md, 'Options that a probe stores'"
+        why = "written, but not believed: see docs/reference/file-systems.md, 'Options that a probe stores'"
         raise PermissionError(errno.EPERM, why, path)
     report.saved = path
 

@@ -2,7 +2,7 @@
 
 Rename is the one exclusive primitive that travels: on sshfs, rclone, davfs2 and smbnetfs two mounts
 both win O_EXCL, and locks do not reach across, but of two renames of one file exactly one wins
-(FACTS.md, "Who wins when two mounts rename the same file").
+(docs/reference/file-systems.md, "Who wins a rename").
 """
 
 from __future__ import annotations

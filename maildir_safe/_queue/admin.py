@@ -6,28 +6,30 @@ All of it lists the whole queue. Operators never touch what a worker holds.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from maildir_safe._handoff.rename import close_quietly
 from maildir_safe._queue.store import envelope
 from maildir_safe._queue.store.bucket import parse as parse_bucket
-from maildir_safe._queue.store.item import BOUNCED, FAILED, OWED, Item, parse
+from maildir_safe._queue.store.item import Item, parse
+from maildir_safe._queue.store.item_file import Damaged, open_item
+from maildir_safe._queue.store.states import BOUNCED, FAILED, ITEM_STATES, OWED, ItemState
 from maildir_safe.errors import TemporaryError, storage_error
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from typing import Any, TypeVar
+    from typing import TypeVar
 
     from maildir_safe._fs import FileSystem
-    from maildir_safe._queue.store.delivery_log import DeliveryLog
+    from maildir_safe._queue.store.delivery_log import DeliveryLog, Note
     from maildir_safe._queue.store.envelope import Envelope
     from maildir_safe._queue.store.layout import Layout
     from maildir_safe._queue.store.spool import Spool
 
     T = TypeVar("T")
 
-STATES = ("pending", "claimed", "hold", "failed", "corrupt")
 _LOOKS = 3
+_CHUNK = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +37,12 @@ class QueueEntry:
     """An item as a listing showed it.
 
     Attributes:
-        state: one of ``pending``, ``claimed``, ``hold``, ``failed``, ``corrupt``.
+        state: one of `ITEM_STATES`.
         within: its bucket, the worker that holds it, or the part of hold/, failed/ or corrupt/.
         item: what its name says.
     """
 
-    state: str
+    state: ItemState
     within: str
     item: Item
 
@@ -51,31 +53,31 @@ class QueueEntry:
 
 
 class QueueAdmin:
-    """Lists and changes a spool's items. Thread-safe.
+    """The part of `maildir_safe._queue.queue.Queue` that people use: it lists and changes items."""
 
-    Args:
-        fs: the file system's calls.
-        layout: the spool.
-        spool: makes the moves.
-        notes: of its items.
-    """
+    path: str
+    fs: FileSystem
+    _layout: Layout
+    _spool: Spool
+    _delivery_log: DeliveryLog
 
-    def __init__(self, fs: FileSystem, layout: Layout, spool: Spool, notes: DeliveryLog) -> None:
-        self._fs = fs
-        self._layout = layout
-        self._spool = spool
-        self._delivery_log = notes
+    def _look_where_it_leads(self) -> None:
+        """Open the spool anew if its path leads elsewhere. Raises TemporaryError."""
+        raise NotImplementedError
 
     def items(self, state: str | None = None) -> Iterator[QueueEntry]:
-        """Every item, or those in one of `STATES`; what moves meanwhile is given once, twice or not at all.
+        """Every item, or those in one of `ITEM_STATES`.
+
+        What moves meanwhile is given once, twice or not at all.
 
         Raises:
             TemporaryError: a directory cannot be listed.
             ValueError: no such state.
         """
-        if state not in (None, *STATES):
-            raise ValueError(f"a state is one of {', '.join(STATES)}, not {state!r}")
-        for one in STATES if state is None else (state,):
+        if state not in (None, *ITEM_STATES):
+            raise ValueError(f"a state is one of {', '.join(ITEM_STATES)}, not {state!r}")
+        self._look_where_it_leads()
+        for one in ITEM_STATES if state is None else (state,):
             for within in self._list(self._layout.fd[one]):
                 for name in self._names(one, within):
                     item = parse(name)
@@ -83,12 +85,12 @@ class QueueAdmin:
                         yield QueueEntry(one, within, item)
 
     def stats(self) -> dict[str, int]:
-        """How many items are in each of `STATES`, and how old the oldest is that is not finished.
+        """How many items are in each of `ITEM_STATES`, and how old the oldest is that is not finished.
 
         ``oldest_age`` is in seconds, by this host's clock. Raises as `items`.
         """
-        counts = dict.fromkeys(STATES, 0)
-        oldest = now = self._fs.time_ns() // 1_000_000_000
+        counts: dict[str, int] = dict.fromkeys(ITEM_STATES, 0)
+        oldest = now = self.fs.time_ns() // 1_000_000_000
         for listed in self.items():
             counts[listed.state] += 1
             if listed.state not in ("failed", "corrupt"):
@@ -115,7 +117,7 @@ class QueueAdmin:
         """Its sender and recipients; None if it has moved or is unreadable."""
         try:
             return self._at(listed, lambda dir_fd: self._read_envelope(dir_fd, listed.item))
-        except (OSError, envelope.Unreadable):
+        except (OSError, Damaged, envelope.Unreadable):
             return None
 
     def contents(self, listed: QueueEntry) -> bytes:
@@ -125,7 +127,7 @@ class QueueAdmin:
         except OSError as error:
             raise storage_error(f"read {listed.path}", error) from error
 
-    def why(self, ident: str) -> list[dict[str, Any]]:
+    def why(self, ident: str) -> list[Note]:
         """What couriers answered for an item, oldest first; each has ``at``, seconds since 1970.
 
         Raises:
@@ -138,29 +140,35 @@ class QueueAdmin:
         self._change(ident, ("pending",), self._spool.hold)
 
     def unhold(self, ident: str) -> None:
-        """Let a paused item go on. Raises KeyError, TemporaryError."""
-        self._change(ident, ("hold",), lambda fd, item: self._spool.requeue(fd, item, item.returned()))
+        """Let a paused item go on, or one in corrupt/ that is good. Raises KeyError, TemporaryError."""
+        self._change(
+            ident, ("hold", "corrupt"), lambda fd, item: self._spool.requeue(fd, item, item.returned())
+        )
 
     def retry(self, ident: str) -> None:
         """Make a waiting, paused or failed item due now; who was given up is owed it again.
 
-        Raises KeyError, TemporaryError: a worker has it, or storage fails.
+        An item in corrupt/ is read anew, and goes on if it is good.
+
+        Raises:
+            KeyError: there is no such item.
+            TemporaryError: a worker has it, storage fails, or the item is still damaged.
         """
 
         def due_now(dir_fd: int, item: Item) -> bool:
             states = item.states.replace(FAILED, OWED).replace(BOUNCED, OWED)
             return self._spool.requeue(dir_fd, item, item.returned(states, not_before=0))
 
-        self._change(ident, ("pending", "hold", "failed"), due_now)
+        self._change(ident, ("pending", "hold", "failed", "corrupt"), due_now)
 
     def remove(self, ident: str) -> None:
         """Remove an item for good, and tell nobody. Raises KeyError, TemporaryError."""
         listed = self.find(ident)
-        state = listed.state
+        state: str = listed.state
         if state == "pending":  # a worker may want it: decide by a rename whose it is
             self.hold(listed.item.id)
             state = "hold"
-        if state not in STATES[2:] or not self._spool.remove(state, listed.item):
+        if state not in ("hold", "failed", "corrupt") or not self._spool.remove(state, listed.item):
             raise TemporaryError(f"{listed.item.id}: a worker has it; try again")
         self._delivery_log.remove(listed.item)
 
@@ -170,6 +178,8 @@ class QueueAdmin:
             raise TemporaryError(f"{listed.item.id}: worker {listed.within} has it; try again")
         if listed.state not in states:
             raise KeyError(f"{listed.item.id}: it is in {listed.state}/, not in {' or '.join(states)}")
+        if listed.state == "corrupt":
+            self._check(listed)
         try:
             changed = self._at(listed, lambda dir_fd: change(dir_fd, listed.item))
         except OSError as error:
@@ -177,11 +187,20 @@ class QueueAdmin:
         if not changed:
             raise TemporaryError(f"{listed.item.id}: it has just been moved by another; try again")
 
+    def _check(self, listed: QueueEntry) -> None:
+        """Raises TemporaryError: an item that was put into corrupt/ is damaged, or cannot be read now."""
+        try:
+            self._at(listed, lambda dir_fd: self._read_envelope(dir_fd, listed.item))
+        except (Damaged, envelope.Unreadable) as reason:
+            raise TemporaryError(f"{listed.item.id} is damaged: {reason}") from None
+        except OSError as error:
+            raise storage_error(f"read {listed.path}", error) from error
+
     def _names(self, state: str, within: str) -> list[str]:
         if state == "pending" and parse_bucket(within) is None:
             return []
         try:
-            dir_fd = self._fs.open_dir(within, self._layout.fd[state])
+            dir_fd = self.fs.open_dir(within, self._layout.fd[state])
         except (FileNotFoundError, NotADirectoryError):
             return []  # a bucket or a worker that has gone; a stray file
         except OSError as error:
@@ -189,27 +208,34 @@ class QueueAdmin:
         try:
             return self._list(dir_fd)
         finally:
-            close_quietly(self._fs, dir_fd)
+            close_quietly(self.fs, dir_fd)
 
     def _list(self, dir_fd: int) -> list[str]:
         try:
-            return sorted(self._fs.listdir(dir_fd))
+            return sorted(self.fs.listdir(dir_fd))
         except FileNotFoundError:
             return []
         except OSError as error:
-            raise storage_error(f"list {self._layout.path}", error) from error
+            raise storage_error(f"list {self.path}", error) from error
 
     def _at(self, listed: QueueEntry, act: Callable[[int], T]) -> T:
-        dir_fd = self._fs.open_dir(listed.within, self._layout.fd[listed.state])
+        dir_fd = self.fs.open_dir(listed.within, self._layout.fd[listed.state])
         try:
             return act(dir_fd)
         finally:
-            close_quietly(self._fs, dir_fd)
+            close_quietly(self.fs, dir_fd)
 
     def _read_envelope(self, dir_fd: int, item: Item) -> Envelope:
-        with self._fs.reader(self._fs.open(item.name, dir_fd)) as file:
+        with open_item(self.fs, item, dir_fd) as file:
             return envelope.read(file, item.states)
 
     def _read(self, dir_fd: int, name: str) -> bytes:
-        with self._fs.reader(self._fs.open(name, dir_fd)) as file:
-            return file.read()
+        """As much as there is: of a damaged item too."""
+        fd = self.fs.open(name, dir_fd)
+        try:
+            data = bytearray()
+            while more := self.fs.read(fd, _CHUNK):
+                data += more
+            return bytes(data)
+        finally:
+            close_quietly(self.fs, fd)

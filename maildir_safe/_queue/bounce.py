@@ -7,6 +7,7 @@ and telling, and a bounce that is sent twice can be recognised.
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 from email.header import Header
 from email.message import Message
@@ -14,13 +15,18 @@ from email.mime.base import MIMEBase
 from email.mime.multipart import MIMEMultipart
 from email.mime.text import MIMEText
 from email.utils import formatdate
+from typing import TYPE_CHECKING
 
-TYPE_CHECKING = False
+from maildir_safe._delivery.status import RecipientStatus, one_line
+from maildir_safe._queue.couriers.courier import DeliveryRequest
+from maildir_safe._queue.store.delivery_log import statuses as noted_statuses
+from maildir_safe._queue.store.states import FAILED
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import BinaryIO
 
-    from maildir_safe._queue.couriers.courier import RecipientStatus
+    from maildir_safe._queue.claim import Claim
 
 _MOST_HEADERS = 64 * 1024
 
@@ -32,7 +38,7 @@ class Failure:
     Attributes:
         id: of the item.
         sender: to whom the bounce goes.
-        answers: for each recipient that was given up, the last answer.
+        statuses: for each recipient that was given up, the last one.
         host: our name.
         arrived, now: seconds since 1970.
     """
@@ -43,6 +49,28 @@ class Failure:
     host: str
     arrived: float
     now: float
+
+
+def request(claim: Claim, host: str, now: float) -> DeliveryRequest:
+    """The bounce of an item, on its way to the item's sender.
+
+    Args:
+        host: our name.
+        now: seconds since 1970.
+
+    Raises:
+        PermanentError, TemporaryError: the item cannot be read (`Claim.open`).
+    """
+    envelope = claim.envelope
+    statuses = dict.fromkeys(
+        envelope.in_state(FAILED), RecipientStatus(550, "5.0.0 given up; no answer was kept")
+    )
+    for note in claim.notes():
+        statuses |= {who: said for who, said in noted_statuses(note).items() if who in statuses}
+    failure = Failure(claim.id, envelope.sender, statuses, host, claim.item.arrived, now)
+    with claim.open() as original:
+        message = build(failure, original)
+    return DeliveryRequest(claim.id, "", (envelope.sender,), lambda: io.BytesIO(message), claim.confirm)
 
 
 def build(failure: Failure, original: BinaryIO) -> bytes:
@@ -73,7 +101,7 @@ def _for_people(failure: Failure) -> str:
         "Your message could not be delivered to the recipients below, and will not be tried again.",
         "",
     ]
-    lines += [f"<{who}>: {_one_line(status.text)}" for who, status in failure.statuses.items()]
+    lines += [f"<{who}>: {one_line(status.text)}" for who, status in failure.statuses.items()]
     return "\n".join(lines) + "\n"
 
 
@@ -90,7 +118,7 @@ def _for_programs(failure: Failure) -> MIMEBase:
         group["Action"] = "failed"
         # 5.4.7: given up, the delivery time expired
         group["Status"] = status.enhanced_code if status.permanent else "5.4.7"
-        group["Diagnostic-Code"] = _header(f"smtp; {status.code} {_one_line(status.text)}")
+        group["Diagnostic-Code"] = _header(f"smtp; {status.code} {one_line(status.text)}")
         groups.append(group)
     report = MIMEBase("message", "delivery-status")
     report.set_payload(groups)
@@ -107,7 +135,3 @@ def _headers(original: BinaryIO) -> bytes:
 
 def _header(text: str) -> str:
     return text if text.isascii() else Header(text.encode("utf-8", "replace").decode(), "utf-8").encode()
-
-
-def _one_line(text: str) -> str:
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import logging
 from threading import Lock
+from typing import TYPE_CHECKING
 
 from maildir_safe._queue.store import envelope
-from maildir_safe._queue.store.item import DONE, FAILED, OWED
+from maildir_safe._queue.store.item_file import Damaged, open_item, read_whole
+from maildir_safe._queue.store.states import DELIVERED, FAILED, OWED, check_transitions
 from maildir_safe.errors import LeaseLost, PermanentError, storage_error
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, BinaryIO
 
     from maildir_safe._fs import FileSystem
     from maildir_safe._maildir.maildir import Maildir
-    from maildir_safe._queue.store.delivery_log import DeliveryLog
+    from maildir_safe._queue.store.delivery_log import DeliveryLog, Note
     from maildir_safe._queue.store.envelope import Envelope
     from maildir_safe._queue.store.item import Item
     from maildir_safe._queue.store.lease import Lease
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("maildir_safe.queue")
 
-_GOOD = OWED + DONE
+_GOOD = OWED + DELIVERED
 
 
 class Claim:
@@ -34,19 +35,19 @@ class Claim:
 
     * `LeaseLost`: this worker was fenced (it stood still for a whole lease), and somebody else has
       the item, or will. Do nothing more about it. Also raised when the claim has already ended.
-    * another `TemporaryError`: the storage does not answer. The claim is still held; call the same
-      again, or let go of the object: then the item returns to the queue.
+    * another `TemporaryError`: the storage does not answer. The claim is still held: call the same
+      again, or `record_later`, or `let_go`.
 
     Attributes:
-        item: what its name says: id, size, jobs.
+        item: what its name says: id, size, states.
     """
 
     __slots__ = ("_delivery_log", "_envelope", "_fs", "_lease", "_lock", "_over", "_spool", "item")
 
-    def __init__(self, fs: FileSystem, spool: Spool, notes: DeliveryLog, lease: Lease, item: Item) -> None:
+    def __init__(self, fs: FileSystem, spool: Spool, log_: DeliveryLog, lease: Lease, item: Item) -> None:
         self._fs = fs
         self._spool = spool
-        self._delivery_log = notes
+        self._delivery_log = log_
         self._lease = lease
         self._lock = Lock()
         self._over = False
@@ -54,7 +55,7 @@ class Claim:
         self.item = item
 
     def __del__(self) -> None:
-        self._drop()
+        self.let_go()
 
     @property
     def attempt(self) -> int:
@@ -71,39 +72,36 @@ class Claim:
         """Sender and recipients, read once.
 
         Raises:
-            PermanentError: the file does not begin with an envelope; it is in corrupt/ now.
+            PermanentError: the file is damaged; it is in corrupt/ now.
             TemporaryError: it cannot be read.
         """
         if self._envelope is None:
-            close_reader(self.open())
+            self.open().close()
         assert self._envelope is not None
         return self._envelope
 
     def open(self) -> BinaryIO:
-        """The message, without the envelope, as a binary file. Raises as `envelope`."""
+        """The message, without the envelope, as a binary file.
+
+        Reading it raises OSError if it cannot be read now: its end is never the end of anything less than
+        the whole message. Raises as `envelope`.
+        """
         file = self._open()
         try:
             self._envelope = envelope.read(file, self.item.states)
         except OSError as error:
-            close_reader(file)
+            file.close()
             raise storage_error(f"read {self.id}", error) from error
         except envelope.Unreadable as reason:
-            close_reader(file)
-            self._end(self._spool.put_away, self._lease, self.item, self.item.returned(), "corrupt")
-            raise PermanentError(f"{self.id} is unreadable ({reason}); it is in corrupt/") from None
+            file.close()
+            raise self._damaged(str(reason)) from None
         return file
 
     def read(self) -> bytes:
         """The message, without the envelope. Raises as `envelope`."""
-        file = self.open()
-        try:
-            return file.read()
-        except OSError as error:
-            raise storage_error(f"read {self.id}", error) from error
-        finally:
-            close_reader(file)
+        return read_whole(self.open(), lambda error: storage_error(f"read {self.id}", error))
 
-    def notes(self) -> list[dict[str, Any]]:
+    def notes(self) -> list[Note]:
         """What was answered in earlier tries, oldest first; see `record_outcome`."""
         return self._delivery_log.read(self.item)
 
@@ -122,13 +120,13 @@ class Claim:
 
     @property
     def ended(self) -> bool:
-        """Whether it was said what became of the item, or the lease was lost."""
+        """Whether it was said what became of the item, it was let go, or the lease was lost."""
         return self._over
 
     def ack(self) -> None:
         """All who were owed the message have it. The item is removed, durably."""
         if self.item.states.strip(_GOOD):  # some recipients have failed
-            self.record_outcome(self.item.states.replace(OWED, DONE))
+            self.record_outcome(self.item.states.replace(OWED, DELIVERED))
         else:
             self._end(self._remove)
 
@@ -137,15 +135,18 @@ class Claim:
 
         Where spool and Maildir are not on one file system the message is copied and then removed
         here, which a crash in between makes a second copy of.
+
+        Raises:
+            PermanentError: the file is damaged; it is in corrupt/ now.
         """
-        after = self.item.states.replace(OWED, DONE)
-        if set(after) == {DONE} and self._end(self._into, maildir):
+        after = self.item.states.replace(OWED, DELIVERED)
+        if set(after) == {DELIVERED} and self._end(self._into, maildir):
             return
         file = self._open()
         try:
             maildir.deliver_as(file, self.item.maildir_name)
         finally:
-            close_reader(file)
+            file.close()
         self.record_outcome(after)
 
     def release(self, delay: float = 0.0) -> None:
@@ -173,18 +174,20 @@ class Claim:
         pending/. Neither: to failed/.
 
         Args:
-            states: a job for each recipient (`maildir_safe._queue.store.item`).
+            states: a letter for each recipient (`maildir_safe._queue.store.states`).
             delay: seconds before those who are still owed it are tried again, and this counts as
                 a try; None: when they would have been, and it does not.
             note: what was answered; kept before the item moves, durably when a recipient failed.
+
+        Raises:
+            ValueError: the table of states has no such change.
         """
         item = self.item
-        if len(states) != len(item.states) or states.strip("odfb"):
-            raise ValueError(f"one of the letters o, d, f, b for each recipient, not {states!r}")
+        check_transitions(item.states, states)
         if note is not None:
             newly_failed = states.count(FAILED) > item.states.count(FAILED)
             self._delivery_log.write(item, {"at": self._now(), **note}, durable=newly_failed)
-        if set(states) == {DONE}:
+        if set(states) == {DELIVERED}:
             self._end(self._remove)
         elif OWED in states or FAILED in states:
             when = item.not_before if delay is None else self._after(delay)
@@ -193,9 +196,24 @@ class Claim:
         else:
             self._end(self._spool.put_away, self._lease, item, item.returned(states), "failed")
 
-    def _drop(self) -> None:
-        """Answer for it no longer: if it was taken, the next renewal gives it back."""
+    def record_later(
+        self, states: str, delay: float | None = None, note: dict[str, Any] | None = None
+    ) -> None:
+        """`record_outcome` for when the storage does not answer: the queue repeats it until it does.
+
+        The claim is held until then, so that what was sent is not sent again; only the end of this process
+        or the loss of the lease can still make the item come back as it was. Raises nothing.
+        """
         if not self._over:
+            self._lease.unrecorded[self.item.name] = lambda: self.record_outcome(states, delay, note)
+
+    def let_go(self) -> None:
+        """Hold the item no longer: the next renewal of the lease gives it back, as it was.
+
+        For who cannot say what became of it. After the claim has ended, and after `record_later`, this does
+        nothing.
+        """
+        if not self._over and self.item.name not in self._lease.unrecorded:
             self._over = True
             self._lease.known.discard(self.item.name)
 
@@ -222,10 +240,29 @@ class Claim:
         self._lease.synced(self.id)
 
     def _into(self, maildir: Maildir) -> bool:
-        delivered = self._spool.deliver(self._lease, self.item, maildir.directories())
+        try:
+            delivered = self._spool.deliver(self._lease, self.item, maildir.directories())
+        except Damaged as reason:
+            raise self._to_corrupt(str(reason)) from None
         if delivered:
             self._delivery_log.remove(self.item)
         return delivered
+
+    def _damaged(self, reason: str) -> PermanentError:
+        with self._lock:
+            self._not_over()
+            return self._to_corrupt(reason)
+
+    def _to_corrupt(self, reason: str) -> PermanentError:
+        """Put the item away, and say so."""
+        self._delivery_log.write(self.item, {"at": self._now(), "text": f"damaged: {reason}"}, durable=False)
+        try:
+            self._spool.put_away(self._lease, self.item, self.item.returned(), "corrupt")
+        except LeaseLost as lost:
+            self._lost(lost)
+            raise
+        self._over = True
+        return PermanentError(f"{self.id} is damaged ({reason}); it is in corrupt/")
 
     def _end(self, act: Callable[..., Any], *args: Any) -> Any:
         """Do what ends this claim, unless it has ended: one of several threads wins."""
@@ -250,7 +287,9 @@ class Claim:
 
     def _open(self) -> BinaryIO:
         try:
-            return self._fs.reader(self._fs.open(self.item.name, self._lease.dir_fd))
+            return open_item(self._fs, self.item, self._lease.dir_fd)
+        except Damaged as reason:
+            raise self._damaged(str(reason)) from None
         except OSError as error:
             self._lease.renew()  # gone because this worker was fenced?
             raise storage_error(f"open {self.id}", error) from error
@@ -260,11 +299,3 @@ class Claim:
 
     def _now(self) -> float:
         return self._fs.time_ns() / 1e9
-
-
-def close_reader(file: BinaryIO) -> None:
-    """Close a file that was only read: an error at that means nothing."""
-    try:
-        file.close()
-    except OSError:
-        pass

@@ -5,7 +5,7 @@ from __future__ import annotations
 from prometheus_client import CollectorRegistry, Counter, start_http_server
 from prometheus_client.core import GaugeMetricFamily
 
-from maildir_safe._queue.couriers.courier import RecipientStatus
+from maildir_safe._delivery.status import RecipientStatus
 from maildir_safe.errors import TemporaryError
 
 TYPE_CHECKING = False

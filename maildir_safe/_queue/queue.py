@@ -6,6 +6,7 @@ import logging
 import os
 import threading
 import weakref
+from typing import TYPE_CHECKING
 
 from maildir_safe._delivery.content import chunks
 from maildir_safe._fs.posix import OsFileSystem
@@ -13,37 +14,29 @@ from maildir_safe._handoff.rename import RESOLVE_TIMEOUT
 from maildir_safe._names import host_token
 from maildir_safe._queue.admin import QueueAdmin, QueueEntry
 from maildir_safe._queue.claim import Claim
+from maildir_safe._queue.consumer import BEATS, Consumer
 from maildir_safe._queue.store import envelope
 from maildir_safe._queue.store.bucket import NOW, period
 from maildir_safe._queue.store.delivery_log import DeliveryLog
-from maildir_safe._queue.store.item import OWED, ItemIds
+from maildir_safe._queue.store.item import ItemIds
 from maildir_safe._queue.store.layout import LEASE, Layout
-from maildir_safe._queue.store.lease import Lease
-from maildir_safe._queue.store.lease_monitor import LeaseMonitor
-from maildir_safe._queue.store.scanner import Scanner
 from maildir_safe._queue.store.spool import Spool
+from maildir_safe._queue.store.states import OWED
 from maildir_safe._queue.store.writer import PutJob, SpoolWriter
-from maildir_safe.errors import LeaseLost, TemporaryError, storage_error
+from maildir_safe.errors import TemporaryError, UnknownOutcome
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-    from typing import Any
+    from collections.abc import Iterable, Sequence
 
     from maildir_safe._delivery.content import Content
     from maildir_safe._fs import FileSystem
     from maildir_safe._handoff.group_commit_async import AsyncCombiner
-    from maildir_safe._queue.store.envelope import Envelope
-    from maildir_safe._queue.store.scanner import Group
 
 __all__ = ["Claim", "PartialPut", "Queue", "QueueEntry"]
 
 log = logging.getLogger("maildir_safe.queue")
 
-MOST_HELD = 2000
-"""Items that one worker claims at a time: its directory must not grow too long either."""
-
-_BEATS = 12  # looks at what is due, a lease
+_CHECKED_EVERY = 3.0  # seconds for which the path is taken to lead where it led
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
 
 
@@ -60,7 +53,7 @@ class PartialPut(TemporaryError):
         self.results = results
 
 
-class Queue:
+class Queue(QueueAdmin):
     """A spool directory that any number of processes and hosts put into and claim from.
 
     No message that was accepted is lost. Into a Maildir on the same file system each is delivered
@@ -81,6 +74,10 @@ class Queue:
         resolve_timeout: seconds to wait for caches and servers before an outcome is called unknown.
         fs: the file system's calls; `maildir_safe.testing` has simulated ones.
 
+    Attributes:
+        path: the spool, absolute.
+        fs: the same as the argument.
+
     Raises:
         TemporaryError: it is not a spool, cannot be made, or hosts cannot share it on this mount,
             as its type is known for or a probe has stored.
@@ -99,28 +96,17 @@ class Queue:
         resolve_timeout: float = RESOLVE_TIMEOUT,
         fs: FileSystem | None = None,
     ) -> None:
-        self.path = os.fspath(path)
-        self._fs = fs = fs or OsFileSystem()
+        self.path = os.path.abspath(path)  # it is looked up again, perhaps after a chdir
+        self.fs = fs or OsFileSystem()
         self._resolve_timeout = resolve_timeout
         self._heartbeat = heartbeat
-        self._lock = threading.Lock()
-        self._tending = threading.Lock()
         self._stop: threading.Event | None = None
-        self._lease: Lease | None = None
-        self._look_at = self._tend_at = 0.0
         self._async: AsyncCombiner | None = None
-        self._layout = Layout(fs, self.path, create)
-        self._lease_seconds = self._layout.shared_lease(lease) if shared else lease or LEASE
-        self._host = host_token(os.uname().nodename)
-        ids, shard = ItemIds(fs, self._host), f"{self._host}-{fs.random(4).hex()}"
-        only = None if shared else self._host
-        self._writer = SpoolWriter(fs, self._layout, shard, ids, require, resolve_timeout)
-        self._spool = Spool(fs, self._layout, self._writer, resolve_timeout)
-        self._delivery_log = DeliveryLog(fs, self._layout)
-        start = int.from_bytes(fs.random(4), "big")
-        self._scanner = Scanner(fs, self._layout, start, only, self._writer.current)
-        self._lease_monitor = LeaseMonitor(fs, self._layout, only, resolve_timeout)
-        self._admin = QueueAdmin(fs, self._layout, self._spool, self._delivery_log)
+        self._require = require
+        self._shared = shared
+        self._lease_asked_for = lease
+        self._opening = threading.Lock()
+        self._open(create)
 
     # Putting
 
@@ -150,8 +136,15 @@ class Queue:
             PermanentError: an address that would break the envelope.
             ValueError, TypeError: no recipient or too many; a message that is none.
         """
+        writer = self._writer_now()
         job = _put_job(message, sender, recipients, int(not_before or 0))
-        self._writer.put(job, self._period(not_before))
+        try:
+            writer.put(job, self._period(not_before))
+        except TemporaryError:
+            self._check_at = 0.0  # the path may lead elsewhere now
+            raise
+        self._acknowledge(writer, [job])
+        job.result()
         return job.unique
 
     def put_many(
@@ -173,7 +166,7 @@ class Queue:
         """
         due = int(not_before or 0)
         jobs = [_put_job(message, sender, recipients, due) for message, sender, recipients in messages]
-        if not self._writer.put_many(jobs, self._period(not_before)):
+        if not self._put_jobs(jobs, self._period(not_before)):
             raise PartialPut([one.unique if one.commit_record else one.failure() for one in jobs])
         return [job.unique for job in jobs]
 
@@ -210,25 +203,25 @@ class Queue:
         """Take items that are due; nobody else gets them while this worker renews its lease.
 
         Args:
-            limit: most items to take; a worker never holds more than `MOST_HELD`.
+            limit: most items to take; a worker never holds more than 2,000.
             wait: seconds to wait for the first; None: do not wait.
             bounces: also items that are owed to nobody any more but whose sender must be told of a
                 failure, as `maildir_safe._queue.worker.Worker` does.
 
         Returns:
-            Claims, none if nothing is due. Each ends with one of its methods; a claim that is
-            dropped returns to the queue.
+            Claims, none if nothing is due. Each ends with one of its methods; a claim that nobody
+            refers to any more returns to the queue.
 
         Raises:
             TemporaryError: the storage does not answer, and nothing was claimed.
         """
-        claims = self._claim_now(limit, bounces)
+        claims = self._consumer_now().claim(limit, bounces)
         if wait and not claims:
-            until, pause = self._fs.monotonic() + wait, _FIRST_PAUSE
-            while not claims and (left := until - self._fs.monotonic()) > 0:
-                self._fs.sleep(min(pause, left))
+            until, pause = self.fs.monotonic() + wait, _FIRST_PAUSE
+            while not claims and (left := until - self.fs.monotonic()) > 0:
+                self.fs.sleep(min(pause, left))
                 pause = min(2 * pause, _LONGEST_PAUSE)
-                claims = self._claim_now(limit, bounces)
+                claims = self._consumer_now().claim(limit, bounces)
         return claims
 
     def ack_many(self, claims: Iterable[Claim]) -> None:
@@ -255,37 +248,25 @@ class Queue:
         Raises:
             TemporaryError: the storage does not answer.
         """
-        if not self._tending.acquire(blocking=False):
-            return
-        try:
-            self._renew()
-            now = self._fs.monotonic()
-            if now >= self._look_at:
-                self._lease_monitor.look(self._lease.worker if self._lease else "")
-                for worker in filter(self._lease_monitor.minds, self._fs.listdir(self._layout.fd["fenced"])):
-                    self._sweep(worker)
-                    self._renew()  # sweeping may take its time
-                self._look_at = now + self._lease_seconds / 3
-        except OSError as error:
-            raise storage_error(f"look after {self.path}", error) from error
-        finally:
-            self._tending.release()
+        self._consumer_now().tend()
+
+    def sweep(self, worker: str) -> int:
+        """Return what a worker held that is surely dead; how many items that were.
+
+        For `maildir-safe fsck`: `tend` does it for workers that were seen to be dead.
+
+        Raises:
+            OSError, TemporaryError: not finished; call again.
+        """
+        return self._consumer.sweeper.sweep(worker)
 
     def close(self) -> None:
         """Leave: what is still claimed returns to the queue at once. A process that ends need not."""
-        with self._lock:
-            lease, self._lease = self._lease, None
+        with self._opening:
             stop, self._stop = self._stop, None
         if stop is not None:
             stop.set()
-        if lease is None:
-            return
-        lease.give_up()
-        try:
-            if lease.worker in self._fs.listdir(self._layout.fd["fenced"]):
-                self._sweep(lease.worker)
-        except OSError as error:
-            log.warning("worker %s is left to others to sweep: %s", lease.worker, error)
+        self._consumer.close()
 
     def __enter__(self) -> Queue:
         return self
@@ -293,164 +274,105 @@ class Queue:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    # Operating
-
-    def items(self, state: str | None = None) -> Iterator[QueueEntry]:
-        """Every item, or those in one state: pending, claimed, hold, failed or corrupt.
-
-        What moves meanwhile is given once, twice or not at all. Raises TemporaryError, ValueError.
-        """
-        return self._admin.items(state)
-
-    def find(self, ident: str) -> QueueEntry:
-        """The item with this id, or the only one whose id begins so. Raises KeyError, TemporaryError."""
-        return self._admin.find(ident)
-
-    def envelope(self, listed: QueueEntry) -> Envelope | None:
-        """An item's sender and recipients; None if it has moved or is unreadable."""
-        return self._admin.envelope(listed)
-
-    def contents(self, listed: QueueEntry) -> bytes:
-        """An item's file, the envelope as headers on top. Raises TemporaryError."""
-        return self._admin.contents(listed)
-
-    def stats(self) -> dict[str, int]:
-        """How many items are in each state, and ``oldest_age`` in seconds of those not finished."""
-        return self._admin.stats()
-
-    def hold(self, ident: str) -> None:
-        """Pause a waiting item. Raises KeyError: no such; TemporaryError: a worker has it."""
-        self._admin.hold(ident)
-
-    def unhold(self, ident: str) -> None:
-        """Let a paused item go on. Raises KeyError, TemporaryError."""
-        self._admin.unhold(ident)
-
-    def retry(self, ident: str) -> None:
-        """Make a waiting, paused or failed item due now. Raises KeyError, TemporaryError."""
-        self._admin.retry(ident)
-
-    def remove(self, ident: str) -> None:
-        """Remove an item for good and tell nobody. Raises KeyError, TemporaryError: a worker has it."""
-        self._admin.remove(ident)
-
-    def why(self, ident: str) -> list[dict[str, Any]]:
-        """What couriers answered for an item, oldest first. Raises KeyError."""
-        return self._admin.why(ident)
-
     def __repr__(self) -> str:
         return f"Queue({self.path!r})"
 
-    # Inside
+    # Inside: everything that belongs to the directories as they are open now
 
-    def _claim_now(self, limit: int, bounces: bool) -> list[Claim]:
-        lease, now = self._lease, self._fs.boottime()
-        if lease is None or lease.lost or now >= self._tend_at:
-            self.tend()
-            self._tend_at = now + self._lease_seconds / _BEATS
-            lease = self._registered()  # another one, if that was fenced
-        limit = min(limit, MOST_HELD - len(lease.known))
-        claims: list[Claim] = []
-        enough = self._scanner.rounds + 2  # the pass under way may be at its end: then one more
-        try:
-            while len(claims) < limit and self._scanner.rounds < enough:
-                found = self._scanner.some(limit - len(claims), bounces)
-                if found is not None:
-                    self._take(lease, found, claims)
-        except LeaseLost:
-            self._forget(lease)
-            return []
-        except (OSError, TemporaryError) as error:
-            if not claims:
-                raise _temporary(f"claim from {self.path}", error) from error
-        return claims
+    def _open(self, create: bool) -> None:
+        fs = self.fs
+        layout = Layout(fs, self.path, create)
+        host = host_token(os.uname().nodename)
+        asked_for = self._lease_asked_for
+        self._lease_seconds = layout.shared_lease(asked_for) if self._shared else asked_for or LEASE
+        shard = f"{host}-{fs.random(4).hex()}"
+        self._layout = layout
+        self._writer = SpoolWriter(fs, layout, shard, ItemIds(fs, host), self._require, self._resolve_timeout)
+        self._spool = Spool(fs, layout, self._writer, self._resolve_timeout)
+        self._delivery_log = DeliveryLog(fs, layout)
+        self._consumer = Consumer(
+            fs,
+            layout,
+            self._spool,
+            self._writer,
+            self._delivery_log,
+            host=host,
+            alone=not self._shared,
+            lease_seconds=self._lease_seconds,
+            resolve_timeout=self._resolve_timeout,
+            registered=self._start_heartbeat,
+        )
+        self._check_at = fs.monotonic() + _CHECKED_EVERY
 
-    def _take(self, lease: Lease, found: Group, claims: list[Claim]) -> None:
-        """Add to `claims` those that nobody else was given first.
+    def _look_where_it_leads(self) -> None:
+        """Open the spool anew if its path leads elsewhere: whoever goes on puts mail where nobody looks.
 
-        Raises what it stopped at; what was not tried then is given out by the scanner once more.
+        Raises:
+            TemporaryError: it leads nowhere now, or nobody can tell.
         """
-        mine = lease.answer_for(found.items)
-        got: list[Claim] = []
+        if self.fs.monotonic() < self._check_at:
+            return
+        with self._opening:
+            if self.fs.monotonic() < self._check_at:
+                return
+            if self._layout.is_detached():
+                log.warning("%s was mounted anew or replaced: opening it again", self.path)
+                self._consumer.abandon()
+                self._open(create=False)
+            self._check_at = self.fs.monotonic() + _CHECKED_EVERY
+
+    def _writer_now(self) -> SpoolWriter:
+        self._look_where_it_leads()
+        return self._writer
+
+    def _consumer_now(self) -> Consumer:
+        self._look_where_it_leads()
+        return self._consumer
+
+    def _put_jobs(self, jobs: Sequence[PutJob], period: str = NOW) -> bool:
+        """Put jobs and make sure of where they are; whether all are in the queue."""
         try:
-            taken, untried, stopped = self._spool.claim(lease, found.bucket.dir_fd, mine)
-            got = [Claim(self._fs, self._spool, self._delivery_log, lease, item) for item in taken]
-        finally:
-            if len(got) < len(mine):  # if such a one was taken all the same, the next renewal gives it back
-                lease.known.difference_update(mine.keys() - {claim.item.name for claim in got})
-        if len(got) + len(untried) < len(found.items):
-            self._scanner.lost(found)
-        if untried:
-            self._scanner.again(found.part(untried))
-        if found.ready:
-            claims += got
-        else:
-            _file_again(got)
-        if stopped is not None:
-            raise stopped
+            writer = self._writer_now()
+        except TemporaryError as error:
+            for job in jobs:
+                job.error = error
+            return False
+        good = writer.put_many([*jobs], period)
+        if not good:
+            self._check_at = 0.0
+        return self._acknowledge(writer, jobs) and good
 
-    def _registered(self) -> Lease:
-        with self._lock:
-            if self._lease is None:
-                self._lease = Lease(
-                    self._fs, self._layout, self._host, self._lease_seconds, self._resolve_timeout
-                )
-                if self._heartbeat and self._stop is None:
-                    self._stop = threading.Event()
-                    _start_heartbeat(weakref.ref(self), self._stop, self._lease_seconds / _BEATS)
-            return self._lease
-
-    def _renew(self) -> None:
-        lease = self._lease
+    def _acknowledge(self, writer: SpoolWriter, jobs: Sequence[PutJob]) -> bool:
+        """Whether what was just put is where the path leads; if it took long, that is looked at once more."""
         try:
-            if lease is not None and lease.keep():
-                self._spool.tidy(lease)
-        except LeaseLost:
-            self._forget(lease)
+            if self._writer_now() is writer:
+                return True
+            error = UnknownOutcome(f"{self.path} was mounted anew or replaced while this was put into it")
+        except TemporaryError as failure:
+            error = UnknownOutcome(f"{failure}; it was put there all the same, perhaps where nobody looks")
+        for job in jobs:
+            if job.commit_record is not None:
+                job.commit_record, job.error = None, error
+        return False
 
-    def _sweep(self, worker: str) -> None:
-        """Sweep a fenced worker as far as possible now: what is left must not stop everything else."""
-        try:
-            count = self._spool.sweep(worker)
-        except (OSError, TemporaryError) as error:
-            log.warning("worker %s is fenced, and cannot be swept yet: %s", worker, error)
-        else:
-            if count:
-                log.warning("worker %s was fenced: %d items returned", worker, count)
-
-    def _forget(self, lease: Lease | None) -> None:
-        log.warning("LeaseLost: worker %s was fenced; going on as a new one", lease and lease.worker)
-        with self._lock:
-            if self._lease is lease:
-                self._lease = None
+    def _start_heartbeat(self) -> None:
+        if self._heartbeat and self._stop is None:
+            self._stop = threading.Event()
+            _start_heartbeat(weakref.ref(self), self._stop, self._lease_seconds / BEATS)
 
     def _async_combiner(self) -> AsyncCombiner:
         if self._async is None:
             from maildir_safe._handoff.group_commit_async import AsyncCombiner
 
-            self._async = AsyncCombiner(self._writer.put_many)
+            self._async = AsyncCombiner(self._put_jobs)
         return self._async
 
     def _period(self, not_before: float | None) -> str:
-        return NOW if not_before is None else period(int(not_before), self._fs.time_ns() / 1e9)
+        return NOW if not_before is None else period(int(not_before), self.fs.time_ns() / 1e9)
 
 
 def _put_job(message: Content, sender: str, recipients: Sequence[str], not_before: int) -> PutJob:
     return PutJob(chunks(message, envelope.head(sender, recipients)), OWED * len(recipients), not_before)
-
-
-def _file_again(claims: list[Claim]) -> None:
-    """Into a narrower bucket; if that fails, the next renewal does it."""
-    try:
-        for claim in claims:
-            claim.release()
-    finally:
-        for claim in claims:
-            claim._drop()
-
-
-def _temporary(what: str, error: OSError | TemporaryError) -> TemporaryError:
-    return error if isinstance(error, TemporaryError) else storage_error(what, error)
 
 
 def _start_heartbeat(queue: weakref.ref[Queue], stop: threading.Event, seconds: float) -> None:

@@ -1,27 +1,35 @@
 """A worker: claims what is due, hands it to a courier, and writes down what became of it.
 
-Each recipient's answer becomes a state of the item's name: has it (`d`), tried again later (`o`),
-given up (`f`). An item with somebody given up goes back to the front of the queue, so that its
-sender is told by whoever claims it next; when that is done the state is `b`. Every one of these
-steps is the one rename that returns the item, and so is repeated at most if power fails.
+Each recipient's status becomes a state of the item's name (`store/states.py`). An item with somebody given
+up goes back to the front of the queue, so that its sender is told by whoever claims it next. Every one of
+these steps is the one rename that returns the item, and so is repeated at most if power fails.
+
+Whatever a courier does, its item's claim ends: with an outcome, or by being let go (`Claim.let_go`).
 """
 
 from __future__ import annotations
 
-import io
 import logging
 import os
 import threading
-from collections import defaultdict
+from collections import OrderedDict
+from typing import TYPE_CHECKING
 
+from maildir_safe._delivery.status import RecipientStatus
 from maildir_safe._queue import bounce
-from maildir_safe._queue.claim import close_reader
-from maildir_safe._queue.couriers.courier import DeliveryRequest, RecipientStatus, same_status
+from maildir_safe._queue.couriers.courier import (
+    DeliveryRequest,
+    HandsOverFiles,
+    HasDestinations,
+    checked,
+    domain_of,
+    same_status,
+)
+from maildir_safe._queue.destinations import Destinations, InHand
 from maildir_safe._queue.schedule import Schedule
-from maildir_safe._queue.store.item import BOUNCED, DONE, FAILED, OWED
+from maildir_safe._queue.store.states import BOUNCED, DELIVERED, FAILED, OWED
 from maildir_safe.errors import LeaseLost, PermanentError, TemporaryError
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
@@ -35,6 +43,8 @@ log = logging.getLogger("maildir_safe.queue")
 
 _POLL = 1.0
 _BUSY_DELAY = 10.0  # seconds that an item waits when its destination has as many as it may
+_SENT_BEFORE = RecipientStatus(250, "2.0.0 it was sent before, and that could not be recorded")
+_MOST_REMEMBERED = 10_000
 
 
 class Worker:
@@ -51,6 +61,10 @@ class Worker:
             tried again. Its thread cannot be stopped; what it still says is not listened to.
         host: our name in bounces.
         metrics: counts what happens.
+
+    Attributes:
+        delivered, deferred, failed: how many recipients had the message, are to be tried again, or were
+            given up, counted at each try since this worker was made.
     """
 
     def __init__(
@@ -67,20 +81,22 @@ class Worker:
         metrics: Metrics | None = None,
     ) -> None:
         self._queue = queue
-        self._fs = queue._fs
+        self._fs = queue.fs
         self._courier = courier
         self._bounces = bounces or courier
         self._schedule = schedule or Schedule()
         self._slots = threading.Semaphore(concurrency)
         self._concurrency = concurrency
-        self._per_destination = per_destination or concurrency
+        self._destinations = Destinations(per_destination or concurrency, self._fs.monotonic)
         self._timeout = timeout
         self._host = host or os.uname().nodename
         self._metrics = metrics
         self._stopping = threading.Event()
         self._lock = threading.Lock()
-        self._busy: dict[str, int] = defaultdict(int)
-        self._in_hand: dict[Claim, float] = {}
+        self._in_hand: dict[Claim, InHand] = {}
+        self._sent: OrderedDict[str, frozenset[str]] = OrderedDict()
+        self._trouble: TemporaryError | None = None
+        self.delivered = self.deferred = self.failed = 0
 
     def run(self, grace: float = 30.0) -> None:
         """Work until `stop` is called.
@@ -93,11 +109,17 @@ class Worker:
         self._drain(grace)
 
     def run_once(self) -> int:
-        """Hand over all that is due now, wait for the answers; how many items that were."""
+        """Hand over all that is due now and wait for the statuses; how many items that were.
+
+        Raises:
+            TemporaryError: some of the queue could not be looked at or claimed. The rest was handed over.
+        """
         count = 0
         while started := self._start_some(wait=None):
             count += started
             self._drain(self._timeout)
+        if self._trouble is not None:
+            raise self._trouble
         return count
 
     def stop(self) -> None:
@@ -115,41 +137,57 @@ class Worker:
             self._stopping.wait(0.05)
             return 0
         claims: list[Claim] = []
+        self._trouble = None
         try:
             claims = self._queue.claim(free, wait, bounces=True)
         except TemporaryError as error:
+            self._trouble = error
             log.warning("%s", error)
-            self._stopping.wait(_POLL)
+            self._stopping.wait(_POLL if wait else 0)
         finally:
             for _ in range(free - len(claims)):
                 self._slots.release()
         self._count("claims", len(claims))
         for claim in claims:
-            with self._lock:
-                self._in_hand[claim] = self._fs.monotonic()
-            threading.Thread(target=self._work, args=(claim,), daemon=True).start()
+            self._start(claim)
         return len(claims)
+
+    def _start(self, claim: Claim) -> None:
+        with self._lock:
+            self._in_hand[claim] = InHand(self._fs.monotonic())
+        try:
+            threading.Thread(target=self._work, args=(claim,), daemon=True).start()
+        except RuntimeError as error:  # no more threads
+            log.warning("%s: %s", claim.id, error)
+            self._finish(claim)
+            claim.let_go()
 
     def _work(self, claim: Claim) -> None:
         try:
             self.handle(claim)
         finally:
-            with self._lock:
-                listened_to = self._in_hand.pop(claim, None) is not None
-            if listened_to:
+            self._finish(claim)
+
+    def _finish(self, claim: Claim) -> None:
+        with self._lock:
+            entry = self._in_hand.pop(claim, None)
+            if entry is not None and entry.has_slot:
                 self._slots.release()
 
     def _end_overdue(self) -> None:
+        """Take items from couriers that do not answer; and give the slots of those that stall to others."""
         now = self._fs.monotonic()
         with self._lock:
-            overdue = [claim for claim, since in self._in_hand.items() if now - since > self._timeout]
-            for claim in overdue:
-                del self._in_hand[claim]
+            overdue = [claim for claim, entry in self._in_hand.items() if now - entry.since > self._timeout]
+            for entry in self._in_hand.values():
+                if entry.has_slot and entry.visit is not None and entry.visit.has_stalled(now):
+                    entry.has_slot = False
+                    self._slots.release()
+                    log.warning("%s does not answer: nothing more goes there", entry.visit.destination)
         for claim in overdue:
-            self._slots.release()
-            self._record_with_retry(
-                claim, claim.item.states, self._delay(claim), {"text": "4.4.7 the courier did not answer"}
-            )
+            self._finish(claim)
+            late = {"text": "4.4.7 the courier did not answer"}
+            self._record_with_retry(claim, claim.item.states, self._delay(claim), late, pauses=())
 
     def _drain(self, grace: float) -> None:
         until = self._fs.monotonic() + grace
@@ -163,11 +201,16 @@ class Worker:
                 claim.release()
             except TemporaryError as error:
                 log.warning("%s", error)
+            finally:
+                claim.let_go()
 
     # One item
 
     def handle(self, claim: Claim) -> None:
-        """Do what is due for one item: hand it over, or tell its sender. Raises nothing."""
+        """Do what is due for one item: hand it over, or tell its sender. Raises nothing.
+
+        Whatever happens, the claim has ended then, or its outcome is still being recorded.
+        """
         item = claim.item
         due = OWED in item.states and item.not_before <= self._now()
         try:
@@ -177,59 +220,98 @@ class Worker:
                 self._send_bounce(claim)
         except LeaseLost:
             self._count("leases_lost")  # the claim itself has logged it
-        except (PermanentError, TemporaryError, OSError) as error:  # it returns: nobody answers for it
+        except (PermanentError, TemporaryError, OSError) as error:
             log.warning("%s: %s", claim.id, error)
+        except Exception:
+            log.exception("%s: unexpected; it returns to the queue", claim.id)
+        finally:
+            claim.let_go()
 
     def _hand_over(self, claim: Claim) -> None:
         owed = claim.envelope.owed
-        destination = owed[0].rpartition("@")[2].lower()
-        with self._lock:
-            busy = self._busy[destination] >= self._per_destination
-            self._busy[destination] += not busy
-        if busy:
+        own = self._courier if isinstance(self._courier, HasDestinations) else None
+        destination = own.destination(owed[0]) if own else domain_of(owed[0])
+        visit = self._destinations.enter(destination, may_stall=own is not None)
+        if visit is None:
             claim.release(_BUSY_DELAY)
             return
         try:
-            request = DeliveryRequest(claim.id, claim.envelope.sender, owed, claim.open, claim.confirm, claim)
-            statuses = self._call_courier(self._courier, request)
-        finally:
             with self._lock:
-                self._busy[destination] -= 1
-                if not self._busy[destination]:
-                    del self._busy[destination]
+                if claim in self._in_hand:
+                    self._in_hand[claim].visit = visit
+            statuses = self._statuses(claim, owed)
+        finally:
+            self._destinations.leave(visit)
         if not claim.ended:
             self._write_down(claim, statuses)
 
+    def _statuses(self, claim: Claim, owed: tuple[str, ...]) -> dict[str, RecipientStatus]:
+        """What became of each who is owed it. Who was sent it before is not sent it again."""
+        before = self._sent.get(claim.id, frozenset())
+        left = tuple(recipient for recipient in owed if recipient not in before)
+        statuses = {recipient: _SENT_BEFORE for recipient in owed if recipient in before}
+        if left:
+            request = DeliveryRequest(claim.id, claim.envelope.sender, left, claim.open, claim.confirm)
+            if len(claim.item.states) == 1 and isinstance(self._courier, HandsOverFiles):
+                claim.confirm()
+                moved = self._courier.hand_over(left[0], claim.ack_into)
+                statuses |= self._noted(self._courier, request, {left[0]: moved})
+            else:
+                statuses |= self._call_courier(self._courier, request)
+        if not claim.ended:
+            self._remember(claim.id, {who for who, status in statuses.items() if status.done})
+        return statuses
+
     def _call_courier(self, courier: Courier, request: DeliveryRequest) -> dict[str, RecipientStatus]:
-        """The courier's answers, one for each recipient, whatever it does."""
+        """The courier's statuses, one for each recipient, whatever it does."""
+        given: object
         try:
             request.confirm()
             given = courier(request)
+            statuses = checked(given, request)
         except LeaseLost:
             raise
         except PermanentError as error:
-            given = same_status(request, RecipientStatus(550, f"{error.status} {error}"))
+            statuses = same_status(request, RecipientStatus(550, f"{error.status} {error}").cleaned())
         except Exception as error:  # noqa: BLE001 - a courier may be anybody's code
             log.warning("%s: the courier raised %r", request.id, error)
-            given = same_status(request, RecipientStatus(451, f"4.3.0 {type(error).__name__}: {error}"))
-        if given is None:
-            given = same_status(request, RecipientStatus(250, "2.0.0 taken"))
-        silent = RecipientStatus(451, "4.3.0 the courier gave no answer")
-        statuses = {recipient: given.get(recipient, silent) for recipient in request.recipients}
+            failed = RecipientStatus(
+                451, "4.3.0 it could not be sent now", f"{type(error).__name__}: {error}"
+            )
+            statuses = same_status(request, failed.cleaned())
+        return self._noted(courier, request, statuses)
+
+    def _noted(
+        self, courier: Courier, request: DeliveryRequest, statuses: dict[str, RecipientStatus]
+    ) -> dict[str, RecipientStatus]:
         for recipient, status in statuses.items():
-            log.info("%s: to=<%s> %d %s", request.id, recipient, status.code, status.text)
+            detail = f" ({status.error})" if status.error else ""
+            log.info("%s: to=<%s> %d %s%s", request.id, recipient, status.code, status.text, detail)
             self._count("deliveries", courier, status)
+            with self._lock:
+                self.delivered += status.done
+                self.failed += status.permanent
+                self.deferred += not (status.done or status.permanent)
         return statuses
 
+    def _remember(self, key: str, recipients: set[str]) -> None:
+        """Remember who was sent a message until that is recorded: it must not be sent again."""
+        if not recipients:
+            return
+        with self._lock:
+            self._sent[key] = self._sent.pop(key, frozenset()) | recipients
+            while len(self._sent) > _MOST_REMEMBERED:
+                self._sent.popitem(last=False)
+
     def _write_down(self, claim: Claim, statuses: Mapping[str, RecipientStatus]) -> None:
-        last = self._schedule.is_over(claim.item.arrived, self._now())
+        last = self._schedule.is_over(claim.attempt, claim.item.arrived, self._now())
         letters = []
         for recipient, state in zip(claim.envelope.recipients, claim.item.states, strict=True):
             status = statuses.get(recipient) if state == OWED else None
             if status is not None:
-                state = DONE if status.done else FAILED if status.permanent or last else OWED
+                state = DELIVERED if status.done else FAILED if status.permanent or last else OWED
             letters.append(state)
-        note = {"recipients": {who: [status.code, status.text] for who, status in statuses.items()}}
+        note = {"recipients": {who: status[:3] for who, status in statuses.items()}}
         states = "".join(letters)
         trouble = not all(status.done for status in statuses.values())
         self._record_with_retry(
@@ -238,55 +320,56 @@ class Worker:
 
     def _send_bounce(self, claim: Claim) -> None:
         """Tell the sender who was given up. A bounce of a bounce there is not: `f` becomes `b` at once."""
-        envelope = claim.envelope
+        envelope, key = claim.envelope, f"{claim.id} bounce"
         told = claim.item.states.replace(FAILED, BOUNCED)
-        if envelope.sender:
+        if envelope.sender and key not in self._sent:
             request = self._bounce(claim)
             status = self._call_courier(self._bounces, request)[envelope.sender]
-            tried_for = self._now() - claim.item.arrived
-            if not (status.done or status.permanent or tried_for >= 2 * self._schedule.give_up):
-                note = {"recipients": {envelope.sender: [status.code, f"(bounce) {status.text}"]}}
+            over = self._schedule.is_over(claim.attempt, claim.item.arrived, self._now(), times=2)
+            if not (status.done or status.permanent or over):
+                note = {
+                    "recipients": {envelope.sender: [status.code, f"(bounce) {status.text}", status.error]}
+                }
                 self._record_with_retry(claim, claim.item.states, self._delay(claim), note)
                 return
+            self._remember(key, {envelope.sender})
         self._record_with_retry(claim, told, None, None)
 
     def _bounce(self, claim: Claim) -> DeliveryRequest:
-        envelope = claim.envelope
-        statuses = dict.fromkeys(
-            envelope.in_state(FAILED), RecipientStatus(550, "5.0.0 given up; no answer was kept")
-        )
-        for note in claim.notes():
-            for recipient, (code, text) in note.get("recipients", {}).items():
-                if recipient in statuses:
-                    statuses[recipient] = RecipientStatus(code, text)
-        failure = bounce.Failure(
-            claim.id, envelope.sender, statuses, self._host, claim.item.arrived, self._now()
-        )
-        original = claim.open()
-        try:
-            message = bounce.build(failure, original)
-        finally:
-            close_reader(original)
-        return DeliveryRequest(claim.id, "", (envelope.sender,), lambda: io.BytesIO(message), claim.confirm)
+        return bounce.request(claim, self._host, self._now())
 
     # Inside
 
     def _record_with_retry(
-        self, claim: Claim, states: str, delay: float | None, note: dict[str, Any] | None
+        self,
+        claim: Claim,
+        states: str,
+        delay: float | None,
+        note: dict[str, Any] | None,
+        pauses: tuple[float, ...] = (1.0, 10.0, 60.0),
     ) -> None:
-        """Settle a claim, again if the storage does not answer: what was sent must not be sent twice."""
-        for pause in (1.0, 10.0, 60.0, None):
+        """Record an outcome, again if the storage does not answer: what was sent must not be sent twice.
+
+        When it does not answer for long, the queue goes on trying (`Claim.record_later`).
+        """
+        for pause in (*pauses, None):
             try:
                 claim.record_outcome(states, delay, note)
-                return
             except LeaseLost:
                 self._count("leases_lost")
                 return
             except TemporaryError as error:
                 log.warning("%s: %s", claim.id, error)
                 if pause is None:
+                    claim.record_later(states, delay, note)
                     return
                 self._fs.sleep(pause)
+            else:
+                with self._lock:
+                    self._sent.pop(claim.id, None)
+                    if FAILED not in states:
+                        self._sent.pop(f"{claim.id} bounce", None)
+                return
 
     def _delay(self, claim: Claim) -> float:
         chance = int.from_bytes(self._fs.random(4), "big") / 2**32

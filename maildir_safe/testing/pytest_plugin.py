@@ -16,11 +16,10 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from maildir_safe.testing.smtp_fixture import MaildirSmtp
 
@@ -33,7 +32,8 @@ _SHOWN = 50
 def pytest_configure(config: pytest.Config) -> None:
     """Declare the marker."""
     config.addinivalue_line(
-        "markers", "maildir_smtp(tls=False, auth=None, **settings): how the fixture maildir_smtp serves"
+        "markers",
+        "maildir_smtp(tls=False, auth=None, port=0, **settings): how maildir_smtp serves",
     )
 
 
@@ -52,19 +52,18 @@ def maildir_smtp(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Mai
 
 @pytest.hookimpl(hookwrapper=True)  # the older kind of wrapper: pytest 7 has no other
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, None]:
-    """Add what came to the report of a test that failed."""
+    """Add what came to the report of a test that failed. Nothing that came can end the session."""
     outcome = yield
     server = item.stash.get(_SERVER, None)
     if server is not None and outcome.get_result().failed:
-        outcome.get_result().sections.append(("maildir_smtp", _what_came(server)))
+        text = _what_came(server).encode("utf-8", "backslashreplace").decode()
+        outcome.get_result().sections.append(("maildir_smtp", text))
 
 
 def _what_came(server: MaildirSmtp) -> str:
-    from maildir_safe.errors import MaildirSafeError
-
     try:
         messages = server.messages
-    except (MaildirSafeError, KeyError) as error:  # a test may do anything to its Maildir
-        return f"{error}\n{server.log}"
-    lines = [f"{len(messages)} messages in {server.maildir.path}", *map(repr, messages[:_SHOWN])]
+        lines = [f"{len(messages)} messages in {server.maildir.path}", *map(repr, messages[:_SHOWN])]
+    except Exception as error:  # noqa: BLE001 - a test may do anything to its Maildir and its messages
+        lines = [f"the messages cannot be read: {type(error).__name__}: {error}"]
     return "\n".join(lines) + f"\n{server.log}"

@@ -272,7 +272,7 @@ class SimClient:
 
     def _walk(self, disk: Disk, start: int, path: str) -> Node:
         node = disk.nodes[start]
-        for part in filter(None, path.split("/")):
+        for part in (part for part in path.split("/") if part not in ("", ".")):
             parent = self._into(disk, node.ino)
             node = disk.lookup(parent, part)
             if node.kind == stat.S_IFDIR:

@@ -169,14 +169,14 @@ class Disk:
         self._change((dst_dir, dst, node.ino))
 
     def rename(self, src_dir: int, src: str, dst_dir: int, dst: str, replace: bool = True) -> None:
-        """Move a name, over an existing one if `replace`; ENOENT, EEXIST, ENOTEMPTY."""
+        """Move a name, over an existing one if `replace`; ENOENT, EEXIST, ENOTEMPTY, EISDIR, ENOTDIR."""
         node = self.lookup(src_dir, src)
         target = self.directory(dst_dir)
         old = target.entries.get(self.spelled(target, dst))
         if old is not None and not replace:
             raise fail(errno.EEXIST, dst)
-        if old is not None and self.nodes[old].entries:
-            raise fail(errno.ENOTEMPTY, dst)
+        if old is not None:
+            self._replaceable(node, self.nodes[old], dst)
         src = self.spelled(self.nodes[src_dir], src)
         if old == node.ino and (src_dir, src) != (dst_dir, dst):
             return  # POSIX: two names of one file, and nothing happens
@@ -184,6 +184,13 @@ class Disk:
             self._change((dst_dir, self.spelled(target, dst), None))
         if (src_dir, src) != (dst_dir, dst):
             self._change((dst_dir, dst, node.ino), (src_dir, src, None))
+
+    def _replaceable(self, node: Node, old: Node, name: str) -> None:
+        """A directory replaces an empty directory only, and anything else no directory."""
+        if (node.kind == stat.S_IFDIR) != (old.kind == stat.S_IFDIR):
+            raise fail(errno.EISDIR if old.kind == stat.S_IFDIR else errno.ENOTDIR, name)
+        if old.entries:
+            raise fail(errno.ENOTEMPTY, name)
 
     def unlink(self, parent: int, name: str) -> None:
         """Remove a file's name; ENOENT, EISDIR."""
@@ -335,11 +342,16 @@ class Disk:
                 self.nodes[child].links += 1
         self.nodes = {ino: self.nodes[ino] for ino in reached}
 
-    def files(self, ino: int = ROOT, path: str = "") -> Iterator[tuple[str, bytes]]:
-        """Path and contents of every file that can be reached, in order of creation."""
+    def names(self, ino: int = ROOT, path: str = "") -> Iterator[tuple[str, int]]:
+        """Path and number of every file that can be reached; in a directory in order of creation."""
         for name, child in self.nodes[ino].entries.items():
-            node = self.nodes[child]
-            if node.kind == stat.S_IFDIR:
-                yield from self.files(child, f"{path}/{name}")
-            elif node.kind == stat.S_IFREG:
-                yield f"{path}/{name}", node.data
+            kind = self.nodes[child].kind
+            if kind == stat.S_IFDIR:
+                yield from self.names(child, f"{path}/{name}")
+            elif kind == stat.S_IFREG:
+                yield f"{path}/{name}", child
+
+    def files(self) -> Iterator[tuple[str, bytes]]:
+        """Path and contents of every file that can be reached, in the order of `names`."""
+        for path, ino in self.names():
+            yield path, self.nodes[ino].data

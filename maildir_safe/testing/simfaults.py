@@ -1,7 +1,7 @@
 """Profiles (how a kind of file system behaves) and faults (what goes wrong, and when).
 
-Both are plain data. The values of the profiles are measured or documented: see FACTS.md,
-"File systems" and "Kernel network file systems".
+Both are plain data. The values of the profiles are measured or documented
+(docs/reference/file-systems.md).
 """
 
 from __future__ import annotations

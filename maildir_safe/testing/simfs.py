@@ -46,7 +46,7 @@ they succeed and wait for the end of the partition.
 
 *A replica that was down* (`SimServer.replica_down`, `replica_up`; Coda). Directories renamed
 across while it was down are resolved when next looked at: the source directory must be looked
-at before the destination, otherwise both become dangling links (FACTS.md, "Coda").
+at before the destination, otherwise both become dangling links (docs/reference/file-systems.md, "Coda").
 
 Not modelled: bit rot, a disk that lies about flushes, reordered replies of one host (a host
 makes one call at a time), more than one server.

@@ -209,6 +209,15 @@ class SimServer:
         self.disk.sync_all()
         self.version += 1
 
-    def files(self) -> dict[str, bytes]:
-        """Every file that the server has: path -> contents. No cache, no fault, no time."""
-        return dict(self.disk.files())
+    def files(self, *, each_once: bool = False) -> dict[str, bytes]:
+        """Every file that the server has: path -> contents. No cache, no fault, no time.
+
+        Args:
+            each_once: a file with several names is given by its newest name alone.
+        """
+        if not each_once:
+            return dict(self.disk.files())
+        newest: dict[int, tuple[str, bytes]] = {}
+        for path, ino in self.disk.names():
+            newest[ino] = (path, self.disk.nodes[ino].data)
+        return dict(newest.values())

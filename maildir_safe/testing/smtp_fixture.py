@@ -12,62 +12,54 @@ Needs ``pip install 'maildir-safe[server]'``. As a pytest fixture: `maildir_safe
 
 from __future__ import annotations
 
-import email.parser
-import email.policy
 import io
 import re
 import ssl
 import time
-from email.message import EmailMessage
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any
 
 from maildir_safe import Maildir
+from maildir_safe._mail.charsets import guess
+from maildir_safe._mail.words import clean
 from maildir_safe._smtp.faults.faults import Faults
 from maildir_safe._smtp.protocol.auth import hash_password
 from maildir_safe._smtp.server.background import BackgroundServer
 from maildir_safe._smtp.server.message_log import MessageLog
 from maildir_safe._smtp.server.settings import Settings
+from maildir_safe.errors import MaildirSafeError
+from maildir_safe.testing.received_message import ReceivedMessage, received_message
+
+if TYPE_CHECKING:
+    from maildir_safe._smtp.server.service import Page
 
 _LOOK_AGAIN = 0.02
 _TRACE = re.compile(
     rb"Return-Path: <(.*)>\n(?:X-Original-To: .*\n)?(?:Delivered-To: .*\n)+Received: .*\n(?:[ \t].*\n)*"
 )
-_RECIPIENT = re.compile(r"^Delivered-To: (.*)$", re.MULTILINE)
-
-
-class ReceivedMessage(EmailMessage):
-    """A message as it was sent: what the server put on top is here as attributes, not as headers.
-
-    Attributes:
-        sender: of the envelope (MAIL FROM); ``""`` is the null sender.
-        recipients: of the envelope (RCPT TO), in their order; Bcc too.
-        raw: what was sent, with LF line ends.
-        key: its key in the Maildir.
-    """
-
-    sender: str = ""
-    recipients: list[str] = []
-    raw: bytes = b""
-    key: str = ""
-
-    def __repr__(self) -> str:
-        return f"<{self.sender!r} to {', '.join(self.recipients)}: {str(self['Subject'] or '')!r}>"
+_RECIPIENT = re.compile(rb"^Delivered-To: (.*)$", re.MULTILINE)
 
 
 class MaildirSmtp:
     """The server; a context manager. Messages are stored durably in a Maildir before they are answered.
 
     Args:
-        directory: an existing one; the Maildir is made in it.
+        directory: an existing one; the Maildir is made in it, unless `maildir` says another.
         tls: offer STARTTLS, with a certificate made for this server; see `ca`.
         auth: passwords by name, one of which is then required. Without, any are taken.
-        settings: more of `maildir_safe._smtp.server.settings.Settings`, such as ``max_size=1000``.
+        port: a fixed one, where a program cannot be told; 0 takes a free one.
+        settings: more of `maildir_safe._smtp.server.settings.Settings`, such as ``max_size=1000``,
+            ``lmtp=["127.0.0.1:0"]`` or ``maildir="/mnt/mail"``; ``smtp=["127.0.0.1:2525"]`` says where
+            it listens in place of `port`.
 
     Attributes:
         faults: what shall go wrong: ``faults.add(stage="rcpt", reply="450 4.2.1 Later", times=1)``;
             see `maildir_safe._smtp.faults.faults.Fault`.
         maildir: where the messages are.
+
+    Raises:
+        CannotListen: the port is taken. TypeError: no such setting. ValueError: settings that do not go
+            together.
     """
 
     def __init__(
@@ -76,6 +68,7 @@ class MaildirSmtp:
         *,
         tls: bool = False,
         auth: dict[str, str] | None = None,
+        port: int = 0,
         **settings: Any,
     ) -> None:
         place = Path(directory)
@@ -85,26 +78,43 @@ class MaildirSmtp:
             settings["auth"] = str(passwords)
         if tls:
             settings["tls"] = "made"
+        settings = {"maildir": str(place / "Maildir"), "smtp": [f"127.0.0.1:{port}"], **settings}
+        settings["maildir"] = str(settings["maildir"])
+        if port and settings["smtp"] != [f"127.0.0.1:{port}"]:
+            raise ValueError("port and smtp both say where to listen: use one")
         self.faults = Faults()
         self._log = io.StringIO()
         self._server = BackgroundServer(
-            Settings(maildir=str(place / "Maildir"), smtp=["127.0.0.1:0"], **settings),
+            Settings(**settings),
             self.faults,
             MessageLog(self._log),
+            _page() if settings.get("web") else None,
         )
-        self.maildir = Maildir(place / "Maildir")
+        self.maildir = Maildir(settings["maildir"])
         self._parsed: dict[str, ReceivedMessage] = {}
         self._waited_for: set[str] = set()
 
     @property
     def host(self) -> str:
-        """Where to send to."""
+        """Where to send to by SMTP. ValueError: this server speaks LMTP only."""
+        self._speaks(self._server.service.smtp_addresses, "SMTP")
         return self._server.host
 
     @property
     def port(self) -> int:
-        """Where to send to."""
+        """Where to send to by SMTP. ValueError: this server speaks LMTP only."""
+        self._speaks(self._server.service.smtp_addresses, "SMTP")
         return self._server.port
+
+    @property
+    def lmtp_address(self) -> str:
+        """Where to send to by LMTP: ``HOST:PORT``, or a socket's path. ValueError: it speaks SMTP only."""
+        return self._speaks(self._server.service.lmtp_addresses, "LMTP")
+
+    def _speaks(self, addresses: list[str], protocol: str) -> str:
+        if not addresses:
+            raise ValueError(f"this server does not speak {protocol}: make it with {protocol.lower()}=")
+        return addresses[0]
 
     @property
     def ca(self) -> str:
@@ -124,12 +134,15 @@ class MaildirSmtp:
 
     @property
     def messages(self) -> list[ReceivedMessage]:
-        """All messages that are in the Maildir now, the oldest first."""
+        """All messages that are in the Maildir now and can be read, the oldest first."""
         keys = sorted((message.key for message in self.maildir.messages()), key=_when)
         for key in keys:
             if key not in self._parsed:
-                self._parsed[key] = self._read(key)
-        return [self._parsed[key] for key in keys]
+                try:
+                    self._parsed[key] = self._read(key)
+                except (KeyError, MaildirSafeError, OSError):
+                    continue  # removed meanwhile, no message, or not to be read now
+        return [self._parsed[key] for key in keys if key in self._parsed]
 
     def wait(self, to: str = "", subject: str = "", timeout: float = 10.0) -> ReceivedMessage:
         """The oldest message that fits and that was not waited for before, as soon as there is one.
@@ -168,10 +181,15 @@ class MaildirSmtp:
     def _read(self, key: str) -> ReceivedMessage:
         with self.maildir.open(key) as file:
             sender, recipients, raw = _without_trace(file.read())
-        parser = email.parser.BytesParser(ReceivedMessage, policy=email.policy.default)
-        message = cast(ReceivedMessage, parser.parsebytes(raw))
-        message.sender, message.recipients, message.raw, message.key = sender, recipients, raw, key
+        message = received_message(raw)
+        message.sender, message.recipients, message.key = sender, recipients, key
         return message
+
+
+def _page() -> Page:
+    from maildir_safe._web.app import serve_page
+
+    return serve_page
 
 
 def _fits(message: ReceivedMessage, to: str, subject: str) -> bool:
@@ -190,5 +208,9 @@ def _without_trace(stored: bytes) -> tuple[str, list[str], bytes]:
     found = _TRACE.match(stored)
     if found is None:
         return "", [], stored  # put there by other means than this server
-    recipients = _RECIPIENT.findall(found[0].decode())
-    return found[1].decode(), recipients, stored[found.end() :]
+    recipients = [_address(line) for line in _RECIPIENT.findall(found[0])]
+    return _address(found[1]), recipients, stored[found.end() :]
+
+
+def _address(raw: bytes) -> str:
+    return clean(guess(raw))

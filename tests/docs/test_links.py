@@ -12,6 +12,7 @@ from blocks import DOCS, REPOSITORY, name_of
 PAGES = [*sorted(REPOSITORY.glob("*.md")), *sorted(DOCS.rglob("*.md")), REPOSITORY / "benchmarks/README.md"]
 _CODE = re.compile(r"^```.*?^```$|`[^`\n]*`", re.DOTALL | re.MULTILINE)
 _LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
+_CITED = re.compile(r"\b((?:docs/[\w/-]+|ARCHITECTURE|CONTRIBUTING)\.md)(?:, [\"']([^\"'\n]+)[\"'])?")
 _HEADING = re.compile(r"^#{1,6} (.+)$", re.MULTILINE)
 
 
@@ -52,6 +53,17 @@ def test_files_that_are_named_are_there(page: Path) -> None:
     text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
     for path in re.findall(r"`((?:maildir_safe|tests|tools|benchmarks|docs|examples)/[\w/.*-]*)`", text):
         assert [*REPOSITORY.glob(path.rstrip("/"))], f"{name_of(page)} names {path}"
+
+
+@pytest.mark.parametrize("folder", ["maildir_safe", "tests", "benchmarks", "tools"])
+def test_what_the_code_cites_is_there(folder: str) -> None:
+    """The path of a page in a docstring or a comment, perhaps with a heading in quotes behind it."""
+    for path in sorted((REPOSITORY / folder).rglob("*.py")):
+        text = re.sub(r"\n\s*(?:# )?", " ", path.read_text())
+        for page, heading in _CITED.findall(text):
+            assert (REPOSITORY / page).exists(), f"{name_of(path)} cites {page}"
+            headings = anchors(REPOSITORY / page)
+            assert not heading or anchor(heading) in headings, f"{name_of(path)} cites {page}, {heading!r}"
 
 
 def test_every_page_is_in_the_navigation() -> None:

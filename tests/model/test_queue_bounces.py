@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from maildir_safe._delivery.status import RecipientStatus
 from maildir_safe._queue.claim import Claim
-from maildir_safe._queue.couriers.courier import DeliveryRequest, RecipientStatus
-from maildir_safe._queue.store.item import BOUNCED, FAILED
+from maildir_safe._queue.couriers.courier import DeliveryRequest
+from maildir_safe._queue.store.states import BOUNCED, FAILED
 from maildir_safe._queue.worker import Worker
 from maildir_safe.errors import TemporaryError
 from maildir_safe.testing.simfs import Fault, SimServer

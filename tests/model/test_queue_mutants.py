@@ -19,6 +19,7 @@ from maildir_safe._queue.store.item import Item
 from maildir_safe._queue.store.lease import Lease, lease_seconds
 from maildir_safe._queue.store.lease_monitor import LeaseMonitor, _heartbeats
 from maildir_safe._queue.store.spool import Spool
+from maildir_safe._queue.store.sweeper import Sweeper
 from maildir_safe._queue.worker import Worker
 from maildir_safe.errors import LeaseLost
 from maildir_safe.testing.simfs import Fault
@@ -159,13 +160,13 @@ def absent_heartbeat_is_death(patch: Patch) -> None:
 
 def marker_goes_first(patch: Patch) -> None:
     """The fence marker lies in claimed/<W>, and so has to go before the directory can."""
-    original = Spool._empty
+    original = Sweeper._empty
 
-    def empty(self: Spool, worker: str, dir_fd: int) -> int:
+    def empty(self: Sweeper, worker: str, dir_fd: int) -> int:
         self._fs.unlink(worker, dir_fd=self._layout.fd["fenced"])
         return original(self, worker, dir_fd)
 
-    patch.setattr(Spool, "_empty", empty)
+    patch.setattr(Sweeper, "_empty", empty)
 
 
 def absent_item_is_done(patch: Patch) -> None:

@@ -10,7 +10,7 @@ from maildir_safe.errors import MaildirSafeError
 from maildir_safe.testing.simfs import Fault, SimServer
 from tests.model.queue_world import SPOOL, Actor, Ledger, new_server, reckon
 
-LONG = b"Subject: long\n\n" + b"".join(b"%07d\n" % number for number in range(20_000))
+LONG = b"Subject: long\n\n" + b"".join(b"%07d\n" % number for number in range(130_000))
 FAULTS = [
     Fault("read", error, nth=nth, times=times)
     for error in (errno.EAGAIN, 0, errno.EIO, errno.EINTR, errno.ESTALE)

@@ -1,4 +1,4 @@
-"""What FACTS.md section 1 measured, as `maildir_safe._probe.probe` names it; a test compares.
+"""What was measured on each kind of mount, as `maildir_safe._probe.probe` names it; a test compares.
 
 Only what both have stands here. `link`: errno within a directory; `across`: between directories.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 _S = 10**9
-# FACTS.md section 1, "True on every row unless noted"
+# true on every kind, unless it says otherwise
 _EVERY = {"onto": "ok", "same O_EXCL": "EEXIST", "d_type": True, "file": "ok", "inode": True}
 _LOCAL = {"link": "ok", "across": "ok", "noreplace": "ok", "colon": "ok", "longest": 255, "verdict": "SAFE"}
 _CLUSTER = {"link": "ok", "noreplace": "EINVAL", "O_EXCL": False, "rename race": 0, "verdict": "SAFE"}
@@ -51,7 +51,7 @@ FACTS: dict[str, dict[str, Any]] = {
         "O_EXCL": True,
         "verdict": "UNSAFE FOR SHARED QUEUES",
     },
-    # FACTS.md saw one winner in each of 200 races; here both were told so in 3, the file being there once
+    # one winner in each of 200 races on another day; here both were told so in 3, the file being there once
     "smbnetfs": {
         **_FOLDS,
         "fstype": "fuse.smbnetfs",
@@ -60,7 +60,7 @@ FACTS: dict[str, dict[str, Any]] = {
         "verdict": "UNSAFE FOR SHARED QUEUES",
     },
     "exfat": {**_FOLDS, "fstype": "fuseblk", "colon": "ENOENT", "mtime": _S},
-    # a renamed directory is empty afterwards: seen since (docs/filesystems.md)
+    # a renamed directory is empty afterwards: docs/reference/file-systems.md, "fusefat"
     "fusefat": {**_FOLDS, "fstype": "fuse.fusefat", "colon": "EPERM", "verdict": "UNSAFE"},
     "nfs3": {**_NFS, "fstype": "nfs", "mode": "0600", "directory": "ok"},
     "nfs42": {**_NFS, "fstype": "nfs4", "mode": "0600", "directory": "ok"},
@@ -73,11 +73,11 @@ FACTS: dict[str, dict[str, Any]] = {
         "mode": "0755",
         "directory": "ok",
     },
-    # FACTS.md saw mtimes of 1 s on 9p and of 100 ns on SMB; here they are those of the server's disk
+    # elsewhere mtimes had steps of 1 s on 9p and of 100 ns on SMB; here they are those of the server's disk
     "9p": {**_NFS, "fstype": "9p", "mode": "0600", "directory": "ok"},
     "afs": {
         "fstype": "afs",
-        "d_type": False,  # not in FACTS.md, whose "every row" is of another table: seen here (filesystems.md)
+        "d_type": False,  # docs/reference/file-systems.md, "Listings"
         "link": "ok",
         "across": "EREMOTEIO",
         "noreplace": "EINVAL",

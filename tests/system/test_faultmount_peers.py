@@ -1,6 +1,7 @@
 """What delivery programs do on a mount that misbehaves: ours, and others as controls.
 
-The others fail as FACTS.md section 3 has it: links refused, replies lost, errors at close.
+The others fail as docs/development/measurements.md, "Other programs on errors", has it: links
+refused, replies lost, errors at close.
 
 Each program gets one message through a mount with one fault, and, as an MTA would do, the same
 message again if it reported failure. What counts is the exit code and how many copies there are

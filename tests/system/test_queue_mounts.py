@@ -27,7 +27,7 @@ RESOLVE_TIMEOUT = 300 + MESSAGES
 
 pytestmark = pytest.mark.timeout(10 * RESOLVE_TIMEOUT)
 
-# at least three times as long as one client hides what another did (FACTS.md section 1)
+# at least three times as long as one client hides what another did
 LEASES = {"sshfs": 60, "sshfs-nolink": 60, "nfs3": 90, "nfs41": 90, "nfs42": 90, "cifs": 15}
 # `make lab` runs them on all where two clients may share a spool
 CI_KINDS = ("sshfs", "sshfs-nolink", "gluster", "gluster-arbiter")

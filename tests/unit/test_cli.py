@@ -59,7 +59,7 @@ def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]
 def test_every_verb_has_its_module() -> None:
     for verb, what in VERBS.items():
         module = import_module(f"maildir_safe._cli.{verb}")
-        assert callable(module.main if verb == "deliver" else module.run)
+        assert callable(module.main if verb in ("deliver", "run") else module.run)
         assert what
 
 
@@ -74,7 +74,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(capsys, "--version") == (0, f"maildir-safe {__version__}\n", "")
 
 
-@pytest.mark.parametrize("verb", [verb for verb in VERBS if verb != "deliver"])
+@pytest.mark.parametrize("verb", [verb for verb in VERBS if verb not in ("deliver", "run")])
 def test_help_of_each_verb(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit_:
         main([verb, "--help"])
@@ -210,8 +210,24 @@ def test_show(box: Maildir, capsys: pytest.CaptureFixture[str]) -> None:
             "From: ann@example.com",
             "Subject: Grüße",
         ]
-        assert body == "Grüße aus Mail.\n\n[attached: a\\x1bb.bin, application/octet-stream, 10 B]\n"
+        assert body == "Grüße aus Mail.\n\n[attached: a b.bin, application/octet-stream, 10 B]\n"
     assert box.find(key).subdir == "new"
+
+
+def test_what_is_too_much_is_not_shown_and_said(box: Maildir, capsys: pytest.CaptureFixture[str]) -> None:
+    key = box.deliver(b"Subject: s\nContent-Type: multipart/mixed; boundary=x\n\n" + b"--x\n\n" * 2000).key
+    code, out, _ = run(capsys, "show", box.path, key)
+    assert code == 0
+    assert out.endswith("[not all of it is shown: it has more than 1000 parts]\n")
+    assert json.loads(run(capsys, "show", "--json", box.path, key)[1])["problem"]
+
+
+def test_headers_in_plain_utf_8(box: Maildir, capsys: pytest.CaptureFixture[str]) -> None:
+    key = box.deliver("From: Jürgen <j@example.com>\nSubject: Grüße\n\nx\n".encode()).key
+    for words in (["ls", box.path], ["show", box.path, key]):
+        out = run(capsys, *words)[1]
+        assert "Jürgen <j@example.com>" in out
+        assert "Grüße" in out
 
 
 def test_show_json(box: Maildir, capsys: pytest.CaptureFixture[str]) -> None:
@@ -234,6 +250,9 @@ def test_show_json(box: Maildir, capsys: pytest.CaptureFixture[str]) -> None:
         b"Content-Type: text/plain\nContent-Transfer-Encoding: base64\n\n!!!\n",
         b"From: \xff\xfe\nDate: nonsense\nTo: a@b,,;<<>\nSubject: =?x?y?z?=\n\n",
         b"From: " + b"(" * 500 + b"\n\n",
+        b"From: " + b"a@b, " * 50_000 + b"\n\n",  # the parser of `email` takes minutes for it
+        b"Content-Type: multipart/mixed; boundary=x\n\n" + b"--x\n" * 20_000,
+        b"".join(b"Content-Type: multipart/mixed; boundary=%d\n\n--%d\n" % (n, n) for n in range(3000)),
     ],
 )
 @pytest.mark.parametrize("options", [[], ["--json"]])

@@ -272,8 +272,8 @@ def test_no_maildir_and_nowhere_to_make_it(tmp_path: Path) -> None:
 
 def test_quota(box: Path) -> None:
     maildir_safe("deliver", box)
-    (box / "maildirsize").write_text("100S\n90 1\n")
-    assert "100 bytes" in refused(maildir_safe("deliver", box), 75, "4.2.2")
+    (box / "maildirsize").write_text("90S\n90 1\n")
+    assert "92 of 90 bytes" in refused(maildir_safe("deliver", box), 75, "4.2.2")
     assert len(messages(box)) == 1
 
 
@@ -337,6 +337,51 @@ def test_signal_while_the_message_comes_in(box: Path, number: signal.Signals) ->
         done = Done(COMMAND, process.returncode, process.stdout.read(), process.stderr.read())
     refused(done, 75, "4.3.0")
     assert not box.exists()
+
+
+STARTS = {
+    "console script": "from maildir_safe._cli import main; sys.exit(main())",
+    "python -m": "import runpy; runpy.run_module('maildir_safe', run_name='__main__', alter_sys=True)",
+}
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+@pytest.mark.parametrize("loaded", ["maildir_safe._cli.deliver", "maildir_safe._maildir.maildir"])
+@pytest.mark.parametrize("start", STARTS.values(), ids=STARTS.keys())
+def test_signal_while_the_command_starts(box: Path, number: signal.Signals, loaded: str, start: str) -> None:
+    """It died of the signal, or of a traceback with exit code 1: mail servers bounce at both."""
+    script = f"""
+import os, sys
+class Killer:
+    def find_spec(self, name, *_):
+        if name == {loaded!r}:
+            os.kill(os.getpid(), {int(number)})
+sys.meta_path.insert(0, Killer())
+{start}
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script, "deliver", box], input=MESSAGE, capture_output=True, check=False
+    )
+    assert "interrupted" in refused(done, 75, "4.3.0")
+    assert not box.exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_signal_after_the_delivery_changes_nothing(box: Path, number: signal.Signals) -> None:
+    """With 75, the mail server would deliver once more."""
+    script = f"""
+import os, sys
+class Killer:
+    def find_spec(self, name, *_):
+        if name == "json":
+            os.kill(os.getpid(), {int(number)})
+sys.meta_path.insert(0, Killer())
+{STARTS["console script"]}
+"""
+    words = [sys.executable, "-c", script, "deliver", "--json", box]
+    done = subprocess.run(words, input=MESSAGE, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert messages(box) == [MESSAGE]
 
 
 @pytest.mark.parametrize(

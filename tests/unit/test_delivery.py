@@ -211,7 +211,7 @@ def test_another_id_is_another_message() -> None:
 
 
 def test_tmp_and_new_on_two_file_systems_deliver_all_the_same() -> None:
-    """mergerfs with tmp/ and new/ on different branches: rename gives EXDEV (FACTS.md)."""
+    """mergerfs with tmp/ and new/ on different branches: rename gives EXDEV."""
     lab = Lab(Fault("rename", errno.EXDEV, match="/m/new/", times=1))
     receipt = lab.maildir.deliver(MAIL)
     assert receipt.durability == "full"

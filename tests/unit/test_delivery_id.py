@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from maildir_safe import Maildir
-from maildir_safe._cli import main
 from maildir_safe._fs.posix import OsFileSystem
 
 MAIL = b"Subject: hello\n\nworld\n"
@@ -25,7 +26,9 @@ def test_a_blank_delivery_id_is_refused(blank: str, folder: str | None, tmp_path
     with pytest.raises(ValueError, match="delivery id"):
         asyncio.run(box.deliver_async(MAIL, delivery_id=blank, folder=folder))
     assert list(box.messages()) == []
-    assert main(["deliver", f"--delivery-id={blank}", box.path]) == 75
+    words = ["deliver", f"--delivery-id={blank}", box.path]
+    done = subprocess.run([sys.executable, "-m", "maildir_safe", *words], input=MAIL, capture_output=True)
+    assert (done.returncode, done.stderr[:6]) == (75, b"4.3.5 ")
 
 
 class Forgetful(OsFileSystem):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import io
+import subprocess
+import sys
 from email import message_from_bytes
 from pathlib import Path
 
 import pytest
 
 from maildir_safe import Maildir, Queue
-from maildir_safe._cli import main
 from maildir_safe._smtp.backends.maildir_store import MaildirStore, MailObject, Recipient
 from maildir_safe._smtp.backends.routing import CatchAll
 
@@ -69,9 +70,7 @@ def test_smtp(folded: bytes, tmp_path: Path) -> None:
     check(one(tmp_path / "box"), folded)
 
 
-def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "message").write_bytes(FOLDED[0])
-    with (tmp_path / "message").open("rb") as file:
-        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BufferedReader(file.raw)))  # type: ignore[attr-defined]
-        assert main(["deliver", "-f", "a@b", "-d", "c@d", str(tmp_path / "box")]) == 0
+def test_the_command(tmp_path: Path) -> None:
+    words = ["deliver", "-f", "a@b", "-d", "c@d", str(tmp_path / "box")]
+    subprocess.run([sys.executable, "-m", "maildir_safe", *words], input=FOLDED[0], check=True)
     check(one(tmp_path / "box"), FOLDED[0])

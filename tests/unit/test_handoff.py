@@ -90,7 +90,7 @@ def test_refused_for_long_is_withdrawn_and_leaves_nothing() -> None:
 
 
 def test_what_is_executed_after_its_error_happens_once_or_never() -> None:
-    """A soft mount gives up a request that the server executes later (FACTS.md, "Server down")."""
+    """A soft mount gives up a request that the server executes later."""
     for delay in (0.005, 0.05, 0.5, 5.0, 50.0):
         scene = Scene(Fault("rename", errno.EIO, "late", delay=delay))
         outcome = scene.publish()
@@ -155,7 +155,7 @@ def test_both_there_is_decided_by_their_bytes(data: bytes, kind: str) -> None:
 
 @pytest.mark.parametrize("error", [errno.EACCES, errno.ENOSPC, errno.EBUSY, errno.EIO])
 def test_a_replacement_that_is_refused_is_withdrawn_and_the_old_file_stays(error: int) -> None:
-    """SMB refuses to replace a file that somebody reads (FACTS.md): EACCES."""
+    """SMB refuses to replace a file that somebody reads: EACCES."""
     scene = Scene(Fault("rename", error, times=9, match="-> /b/dst"))
     scene.put(scene.host, scene.b, "dst", b"old")
     started = scene.host.monotonic()

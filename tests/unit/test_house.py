@@ -1,4 +1,4 @@
-"""The house rules (ARCHITECTURE.md, "Floors"): who may import whom, and who may touch files."""
+"""The house rules (ARCHITECTURE.md, "Rooms"): who may import whom, and who may touch files."""
 
 from __future__ import annotations
 

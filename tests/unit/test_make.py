@@ -30,7 +30,7 @@ def test_a_lost_reply_to_its_rename_is_no_failure(error: int, profile: str) -> N
 
 @pytest.mark.parametrize("nth", [1, 2, 3])
 def test_a_lost_reply_to_mkdir_does_not_leave_half_a_maildir(nth: int) -> None:
-    """NFS answers a repeated mkdir with EEXIST (FACTS.md, "Lost reply"); here in the root of a mount."""
+    """NFS answers a repeated mkdir with EEXIST after a lost reply; here in the root of a mount."""
     server = SimServer("nfs4")
     host = SimHost(server)
     host.mkdir("m", host.open_dir("/"))

@@ -44,7 +44,7 @@ def test_a_host_token_is_short_printable_and_harmless(hostname: str) -> None:
 
 def test_the_longest_name_fits_the_shortest_limit_measured() -> None:
     name = UniqueNames(OsFileSystem(), 4_194_304, host_token("x" * 300)).new([id_hash("some id")])[0]
-    assert len(with_flags(f"{name},S=1073741824", "DFPRSTabcd", ":")) <= 143  # securefs, FACTS.md
+    assert len(with_flags(f"{name},S=1073741824", "DFPRSTabcd", ":")) <= 143  # securefs
 
 
 @pytest.mark.parametrize(

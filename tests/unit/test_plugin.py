@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import smtplib
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from maildir_safe import Maildir
+from maildir_safe.testing.received_message import received_message
 from maildir_safe.testing.smtp_fixture import MaildirSmtp
 
 pytest_plugins = ["pytester"]
@@ -154,3 +156,162 @@ def test_wait_gives_each_message_once_in_their_order(tmp_path: Path) -> None:
         assert smtp.messages == []
         smtp.maildir.deliver(b"Subject: by hand\n\n")
         assert (smtp.messages[0]["Subject"], smtp.messages[0].recipients) == ("by hand", [])
+
+
+# Whatever comes, the session goes on
+
+
+HOSTILE = """
+import smtplib, pytest
+
+MESSAGES = [
+    b"Subject: =?utf-7?q?+2D4-?=\\r\\n\\r\\nhalf a character",
+    b"\\t\\xfc\\r\\nSubject: x\\r\\n\\r\\n",
+    b"Subject: \\xff\\xfe \\x1b[31m\\r\\nFrom: =?x?b?\\xff?= <\\xff@\\xfe>\\r\\n\\r\\n",
+    b"From: " + b"(" * 100_000 + b"\\r\\nTo: " + b"a@b, " * 50_000 + b"\\r\\n\\r\\n",
+    b"Content-Type: text/plain; charset=unknown\\r\\nContent-Type: " + b";" * 90_000 + b"\\r\\n\\r\\n\\xff",
+]
+
+@pytest.mark.parametrize("number", range(len(MESSAGES)))
+def test_hostile(maildir_smtp, number):
+    with smtplib.SMTP(maildir_smtp.host, maildir_smtp.port) as client:
+        client.sendmail("me@example.com", ["ada@example.com"], MESSAGES[number])
+    (message,) = maildir_smtp.messages
+    assert repr(message).encode()
+    for name in message.keys():
+        str(message[name]).encode()
+    maildir_smtp.wait(subject="nothing like that", timeout=0)
+"""
+
+
+def test_no_message_ends_the_session(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(HOSTILE)
+    result = pytester.runpytest_subprocess()
+    result.assert_outcomes(failed=5)
+    text = result.stdout.str() + result.stderr.str()
+    assert text.count("TimeoutError: no new message") >= 5
+    assert "INTERNALERROR" not in text
+
+
+def test_no_state_of_the_maildir_ends_the_session(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+import pathlib, pytest
+from maildir_safe.testing.smtp_fixture import MaildirSmtp
+
+def test_directory(maildir_smtp):
+    pathlib.Path(maildir_smtp.maildir.path, "cur", "1.a").mkdir()
+    maildir_smtp.maildir.deliver(b"Subject: x\\n\\n", sender="\\udcff", recipient="\\udcfe@b")
+    assert len(maildir_smtp.messages) == 1
+    assert False, "on purpose"
+
+def test_broken(maildir_smtp, monkeypatch):
+    def fail(self): raise OSError(5, "Input/output error \\udcff")
+    monkeypatch.setattr(MaildirSmtp, "messages", property(fail))
+    assert False, "on purpose"
+"""
+    )
+    result = pytester.runpytest_subprocess("-p", "no:cacheprovider")
+    result.assert_outcomes(failed=2)
+    text = result.stdout.str() + result.stderr.str()
+    assert text.count("AssertionError: on purpose") >= 2
+    assert "INTERNALERROR" not in text
+    assert "the messages cannot be read: OSError" in text
+
+
+# Settings
+
+
+def test_the_settings_say_where_it_listens_and_where_mail_goes(tmp_path: Path) -> None:
+    with MaildirSmtp(tmp_path) as first:
+        port = first.port
+    place = tmp_path / "elsewhere"
+    lmtp = str(tmp_path / "lmtp.sock")
+    with MaildirSmtp(tmp_path, smtp=[f"127.0.0.1:{port}"], lmtp=[lmtp], maildir=place) as smtp:
+        assert (smtp.port, smtp.lmtp_address) == (port, lmtp)
+        with smtplib.LMTP(lmtp) as client:
+            client.sendmail("a@b", ["c@d"], "Subject: by LMTP\n\n")
+        assert smtp.wait()["Subject"] == "by LMTP"
+        assert Path(smtp.maildir.path) == place
+    with MaildirSmtp(tmp_path, port=port) as smtp:
+        assert smtp.port == port
+        with pytest.raises(ValueError, match="does not speak LMTP"):
+            _ = smtp.lmtp_address
+    with MaildirSmtp(tmp_path, smtp=[], lmtp=["127.0.0.1:0"]) as smtp:
+        assert smtp.lmtp_address.startswith("127.0.0.1:")
+        with pytest.raises(ValueError, match="does not speak SMTP"):
+            _ = smtp.port
+    with pytest.raises(ValueError, match="use one"):
+        MaildirSmtp(tmp_path, port=port, smtp=["127.0.0.1:0"])
+
+
+def test_the_marker_takes_every_setting(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+import pytest
+
+@pytest.mark.maildir_smtp(smtp=["127.0.0.1:0"], lmtp=["127.0.0.1:0"], hostname="mx.test")
+def test_it(maildir_smtp):
+    assert maildir_smtp.lmtp_address != f"127.0.0.1:{maildir_smtp.port}"
+"""
+    )
+    pytester.runpytest_subprocess().assert_outcomes(passed=1)
+
+
+def test_the_loggers_of_the_process_stay_as_they_are(tmp_path: Path) -> None:
+    levels = {name: logging.getLogger(name).level for name in ("mail.log", "asyncio", "uvicorn", "")}
+    with MaildirSmtp(tmp_path) as smtp, smtplib.SMTP(smtp.host, smtp.port) as client:
+        client.sendmail("a@b", ["c@d"], "Subject: x\n\n")
+        assert {name: logging.getLogger(name).level for name in levels} == levels
+
+
+# Messages
+
+
+def test_headers_are_read_as_the_page_reads_them() -> None:
+    raw = (
+        "Subject: Grüße =?x-unknown?q?aus?= =?utf-8*de?q?K=C3=B6ln?=\n"
+        "From: =?utf-8?q?boss=40bank=2C?= <ada@dömäin.example>, bob@example.com\n"
+        "Date: Mon, 23 Nov 2026 09:30:00 +0000\nContent-Type: text/plain; charset=windows-874\n"
+        "Content-Transfer-Encoding: base64 (as always)\n\noQ==\n"
+    ).encode()
+    message = received_message(raw)
+    assert message["Subject"] == "Grüße ausKöln"
+    assert message["From"] == '"boss@bank," <ada@dömäin.example>, bob@example.com'
+    first, second = message["From"].addresses
+    assert (first.display_name, first.addr_spec, second.addr_spec) == (
+        "boss@bank,", "ada@dömäin.example", "bob@example.com",
+    )  # fmt: skip
+    assert message["Date"].datetime.hour == 9
+    assert message.get_content() == "ก"
+
+
+def test_attachments_have_their_names() -> None:
+    raw = (
+        "Content-Type: multipart/mixed; boundary=x\n\n--x\n\nbody\n--x\nContent-Type: application/pdf\n"
+        'Content-Disposition: attachment; filename="Bericht ü.pdf"\n\npdf\n--x--\n'
+    ).encode()
+    message = received_message(raw)
+    (part,) = message.iter_attachments()
+    assert part.get_filename() == "Bericht ü.pdf"
+    body = message.get_body()
+    assert body is not None
+    assert body.get_content() == "body"
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"".join(b"Content-Type: multipart/mixed; boundary=b%d\n\n--b%d\n" % (n, n) for n in range(300))
+        + b"\n" * 1_900_000,
+        b"Content-Type: multipart/mixed; boundary=x\n\n"
+        + (b"--x\nContent-Type: text/plain" + b";" * 30_000 + b"\n\nx\n") * 700,
+        b"Content-Type: message/rfc822\n\n" * 5000 + b"\n" * 500_000,
+    ],
+    ids=["nested", "parameters", "messages"],
+)
+def test_a_message_that_costs_minutes_is_not_parsed(raw: bytes) -> None:
+    message = received_message(b"Subject: x\n" + raw)
+    assert message["Subject"] == "x"
+    assert message.problem
+    assert message.raw.endswith(raw)

@@ -9,7 +9,7 @@ import pytest
 
 from maildir_safe import Queue
 from maildir_safe._fs.posix import OsFileSystem
-from maildir_safe._queue.queue import MOST_HELD
+from maildir_safe._queue.consumer import MOST_HELD
 
 BUDGET = 4000
 ITEMS = 10_000

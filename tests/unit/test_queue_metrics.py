@@ -10,7 +10,8 @@ import pytest
 pytest.importorskip("prometheus_client")
 
 from maildir_safe import Queue
-from maildir_safe._queue.couriers.courier import DeliveryRequest, RecipientStatus
+from maildir_safe._delivery.status import RecipientStatus
+from maildir_safe._queue.couriers.courier import DeliveryRequest
 from maildir_safe._queue.metrics import Metrics
 from maildir_safe._queue.worker import Worker
 

@@ -128,8 +128,8 @@ def test_waits_double_from_a_minute_to_four_hours_for_five_days() -> None:
         14400,
         14400,
     ]
-    assert not schedule.is_over(NOW, NOW + 5 * 86400 - 1)
-    assert schedule.is_over(NOW, NOW + 5 * 86400)
+    assert not schedule.is_over(45, NOW, NOW + 5 * 86400 - 1)
+    assert schedule.is_over(45, NOW, NOW + 5 * 86400)
 
 
 @given(st.integers(1, 100), st.floats(0, 1))

@@ -156,7 +156,7 @@ def test_of_what_others_took_from_the_own_bucket_one_is_tried(monkeypatch: pytes
 def test_between_looks_a_claim_does_not_look_after_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     host, queue = queue_at(new_server(), "own")
     looked: list[float] = []
-    monkeypatch.setattr(queue, "tend", lambda: looked.append(host.boottime()))
+    monkeypatch.setattr(queue._consumer, "tend", lambda: looked.append(host.boottime()))
     for _ in range(9):
         queue.claim()
     assert len(looked) == 1
@@ -189,7 +189,7 @@ def test_who_has_learned_that_it_was_fenced_claims_as_a_new_worker_at_once() -> 
     for text in ("one", "two"):
         put(queue, text)
     [held] = queue.claim()
-    other._lease_monitor._fence(held._lease.worker, 0)
+    other._consumer.monitor._fence(held._lease.worker, 0)
     other.tend()
     with pytest.raises(LeaseLost):
         held.ack()
@@ -227,7 +227,7 @@ def test_what_cannot_be_claimed_does_not_hide_what_is_behind_it(monkeypatch: pyt
     _, other = queue_at(server, "other")
     ids = other.put_many([(text.encode(), "s@example.org", ["r@example.org"]) for text in "abcd"])
     host, queue = queue_at(server, "worker")
-    queue._scanner._start = 0
+    queue._consumer.scanner._start = 0
     refusing(host, monkeypatch, "rename", lambda name: name.startswith(min(ids)))
     taken = []
     for _ in range(3):
@@ -241,7 +241,7 @@ def test_a_bucket_that_cannot_be_opened_does_not_hide_the_others(monkeypatch: py
     for name in ("a", "b", "c"):
         put(queue_at(server, name)[1], name)
     host, queue = queue_at(server, "worker")
-    queue._scanner._start = 0
+    queue._consumer.scanner._start = 0
     bad = max(host.listdir(queue._layout.fd["pending"]))
     refusing(host, monkeypatch, "open_dir", lambda name: name == bad)
     taken = []
@@ -287,7 +287,7 @@ def test_what_could_not_be_filed_again_is_given_back_by_the_next_renewal(
     queue.put_many([(b"x", "s@example.org", ["r@example.org"])] * 3, not_before=due)
     assert queue.claim() == []
     host.sleep(due - 1790 - now)  # the hour's bucket is due, the items are not
-    lease = queue._registered()
+    lease = queue._consumer.registered()
     refusing(host, monkeypatch, "rename", lambda name: name in host.listdir(lease.dir_fd))
     with pytest.raises(TemporaryError):
         queue.claim(9)

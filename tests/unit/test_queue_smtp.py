@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from maildir_safe._queue.couriers.courier import DeliveryRequest, RecipientStatus
+from maildir_safe._delivery.status import RecipientStatus
+from maildir_safe._queue.couriers.courier import DeliveryRequest
 from maildir_safe._queue.couriers.smtp import SmtpCourier, dotted
 from maildir_safe.errors import LeaseLost
 

@@ -64,7 +64,7 @@ def test_a_thread_that_finds_nothing_else_does_not_look_for_ever(
     [claim] = queue.claim()
     claim.release()
     assert [claim.item.gen for claim in queue.claim()] == [1]  # dropped at once: given back with the renewal
-    queue._spool.tidy(queue._lease)  # type: ignore[arg-type]
+    queue._spool.tidy(queue._consumer.lease)  # type: ignore[arg-type]
     looked = 0
     listdir = host.listdir
 
@@ -85,7 +85,7 @@ def test_a_thread_that_finds_nothing_else_does_not_look_for_ever(
 def test_what_an_interrupted_claim_had_taken_is_given_back(
     host: SimHost, queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lease = queue._registered()
+    lease = queue._consumer.registered()
     rename = host.rename
 
     def interrupted(src: str, dst: str, **directories: int) -> None:
@@ -107,7 +107,7 @@ def test_an_interrupt_while_it_becomes_answerable_leaves_nothing_stuck(queue: Qu
             super().update(*names)
             raise KeyboardInterrupt
 
-    lease = queue._registered()
+    lease = queue._consumer.registered()
     lease.known = Interrupted()
     with pytest.raises(KeyboardInterrupt):
         queue.claim(9)
@@ -121,7 +121,7 @@ def test_what_was_handed_out_does_not_grow_when_a_put_ends(queue: Queue) -> None
     target = queue._writer.current()
     assert target is not None
     noted = target._fresh  # as `note` in another thread holds it
-    group = queue._scanner.some(1, bounces=False)
+    group = queue._consumer.scanner.some(1, bounces=False)
     assert group is not None
     noted += group.items
     assert len(group.items) == 1

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from maildir_safe import Maildir, Queue
-from maildir_safe._queue.couriers.courier import DeliveryRequest, RecipientStatus
+from maildir_safe._delivery.status import RecipientStatus
+from maildir_safe._queue.couriers.courier import DeliveryRequest
 from maildir_safe._queue.couriers.maildir import MaildirCourier
 from maildir_safe._queue.schedule import Schedule
 from maildir_safe._queue.worker import Worker
@@ -78,7 +79,7 @@ def test_a_retry_waits_and_the_reason_is_kept(queue: Queue) -> None:
     work(queue, Script(a=[451]), Schedule())
     assert states(queue) == {"pending": "o"}
     [note] = queue.why(ident)
-    assert note["recipients"] == {"a@example.org": [451, "4.1.1 said 451"]}
+    assert note["recipients"] == {"a@example.org": (451, "4.1.1 said 451", "")}
     [listed] = queue.items()
     assert listed.item.tries == 1
     assert 53 <= listed.item.not_before - note["at"] <= 67

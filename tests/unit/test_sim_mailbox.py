@@ -1,6 +1,6 @@
 """The control: unmodified `mailbox.Maildir` on the simulated file system fails as on real ones.
 
-FACTS.md, section 2 (acknowledged mail lost in a crash) and the first row of section 3.
+docs/development/measurements.md has the real ones: "Crashes of a disk", "Other programs on errors".
 """
 
 from __future__ import annotations

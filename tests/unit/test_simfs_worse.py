@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import io
+import stat
 from typing import Any
 
 import pytest
@@ -158,3 +159,20 @@ def test_a_host_that_changed_a_directory_itself_may_hold_it() -> None:
     a.sleep(30.0)
     assert server.files() == {"/box/tmp/x": b"mail"}
     assert a.listdir(tmp) == ["x"]
+
+
+def test_a_name_that_a_directory_has_taken_is_neither_created_late_nor_renamed_over_a_message() -> None:
+    """What keeps a late create and a late rename of one name apart, without a link."""
+    server, a, tmp, new = started(
+        "local",
+        Fault("create", errno.ESTALE, "late", delay=3.0),
+        Fault("rename", errno.EIO, "late", delay=4.0),
+    )
+    put(a, "x", tmp)
+    with raises(errno.EIO):
+        a.rename("x", "y", src_dir_fd=tmp, dst_dir_fd=new)
+    a.rename("x", "y", src_dir_fd=tmp, dst_dir_fd=new)
+    a.mkdir("x", tmp)
+    a.sleep(10.0)
+    assert server.files() == {"/box/new/y": b"mail"}
+    assert stat.S_ISDIR(a.stat("x", tmp).st_mode)

@@ -141,7 +141,7 @@ def test_a_fault_of_the_storage_is_temporary_and_leaves_nothing(
 def test_the_answer_waits_for_the_put(tmp_path: Path, spool: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put, may_go_on, returned = SpoolWriter.put_many, threading.Event(), []
 
-    def held_up(self: SpoolWriter, jobs: list[DeliveryJob]) -> None:
+    def held_up(self: SpoolWriter, jobs: list[DeliveryJob], *_: str) -> None:
         assert may_go_on.wait(10)
         put(self, jobs)
         returned.append(jobs[0].result().key.partition(",")[0])

@@ -2,90 +2,123 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from threading import Lock
+from typing import TYPE_CHECKING
 
-from maildir_safe._maildir.maildir import Maildir
-from maildir_safe._queue.claim import close_reader
-from maildir_safe._queue.couriers.courier import RecipientStatus
+from maildir_safe._delivery.status import RecipientStatus
+from maildir_safe._fs.posix import OsFileSystem
+from maildir_safe._handoff.rename import close_quietly
+from maildir_safe._mailboxes import Mailboxes
 from maildir_safe.errors import LeaseLost, MaildirSafeError, NotAMaildir, PermanentError
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from maildir_safe._fs import FileSystem
+    from maildir_safe._maildir.maildir import Maildir
     from maildir_safe._queue.couriers.courier import DeliveryRequest
 
-_KEPT_OPEN = 64
+_MOUNTS_KNOWN_FOR = 10.0  # seconds
+_MOUNTINFO = 1 << 20
 
 
 class MaildirCourier:
     """Delivers into Maildirs that exist; none is ever made.
 
-    A mailbox that is not there is a temporary failure: a share that is not mounted looks the same.
+    A mailbox that is not there is a temporary failure: it was there when the message was accepted, and a
+    share that is not mounted looks the same.
 
     Args:
         locate: the paths that an address may mean, best first; a `PermanentError` if there can be
             none. For example the `candidates` of `maildir_safe._smtp.backends.routing.MailboxMap`.
         open_maildir: how a Maildir is opened; tests have other ways.
+        fs: where mailboxes are looked for.
     """
 
     def __init__(
         self,
-        locate: Callable[[str], list[str]],
-        open_maildir: Callable[[str], Maildir] = lambda path: Maildir(path, create=False),
+        locate: Callable[[str], Sequence[str]],
+        open_maildir: Callable[[str], Maildir] | None = None,
+        fs: FileSystem | None = None,
     ) -> None:
         self._locate = locate
-        self._open_maildir = open_maildir
-        self._lock = Lock()
-        self._open: OrderedDict[str, Maildir] = OrderedDict()
+        self._fs = fs or OsFileSystem()
+        self._mailboxes = Mailboxes(locate, open_maildir, fs=self._fs)
+        self._mounts: list[str] = []
+        self._mounts_read: float | None = None
 
     def __call__(self, request: DeliveryRequest) -> dict[str, RecipientStatus]:
         """See `maildir_safe._queue.couriers.courier.Courier`."""
-        return {recipient: self._answer(request, recipient) for recipient in request.recipients}
+        return {recipient: self._deliver(request, recipient) for recipient in request.recipients}
 
-    def _answer(self, request: DeliveryRequest, recipient: str) -> RecipientStatus:
+    def hand_over(self, recipient: str, move: Callable[[Maildir], object]) -> RecipientStatus:
+        """See `maildir_safe._queue.couriers.courier.HandsOverFiles`."""
         try:
-            maildir = self._maildir(recipient)
-            claim = request.claim
-            if claim is not None and len(claim.item.states) == 1:
-                claim.ack_into(maildir)
-            else:
-                self._copy(request, recipient, maildir)
+            maildir = self._mailboxes.maildir_for(recipient)
+            try:
+                move(maildir)
+            except LeaseLost:
+                raise
+            except MaildirSafeError as error:
+                if isinstance(error, NotAMaildir):
+                    self._mailboxes.forget(maildir.path)
+                if not self._mailboxes.let_go(error):
+                    raise
+                move(maildir)  # too many files were open
         except LeaseLost:
             raise
         except PermanentError as error:
-            return RecipientStatus(550, f"{error.status} {error}")
+            return RecipientStatus(550, f"{error.status} it cannot be delivered here", str(error))
         except MaildirSafeError as error:
-            return RecipientStatus(451, f"{error.status} {error}")
-        return RecipientStatus(250, f"2.0.0 delivered into {maildir.path}")
+            return RecipientStatus(451, f"{error.status} the mailbox takes no mail now", str(error))
+        return RecipientStatus(250, "2.0.0 delivered", stored=maildir.path)
 
-    def _copy(self, request: DeliveryRequest, recipient: str, maildir: Maildir) -> None:
-        """With an id, so that a try after a crash finds the copy of the one before."""
-        file = request.open()
+    def destination(self, recipient: str) -> str:
+        """The mount that the recipient's mailbox lies on, found by its path alone: mounts may hang."""
         try:
-            request.confirm()
-            maildir.deliver(
-                file, sender=request.sender, recipient=recipient, delivery_id=f"{request.id} {recipient}"
-            )
-        finally:
-            close_reader(file)
+            paths = self._locate(recipient)
+        except PermanentError:
+            return ""
+        inside = (
+            [mount for mount in self._mount_points() if f"{paths[0]}/".startswith(mount)] if paths else []
+        )
+        return max(inside, key=len, default="")
 
-    def _maildir(self, recipient: str) -> Maildir:
-        paths = self._locate(recipient)
-        failure: NotAMaildir | None = None
-        for path in paths:
-            with self._lock:
-                found = self._open.get(path)
+    def _deliver(self, request: DeliveryRequest, recipient: str) -> RecipientStatus:
+        """With an id, so that a try after a crash finds the copy of the one before."""
+
+        def copy(maildir: Maildir) -> None:
+            with request.open() as file:
+                request.confirm()
+                maildir.deliver(
+                    file, sender=request.sender, recipient=recipient, delivery_id=f"{request.id} {recipient}"
+                )
+
+        return self.hand_over(recipient, copy)
+
+    def _mount_points(self) -> list[str]:
+        """The mount points of this host, each with a slash at its end."""
+        now = self._fs.monotonic()
+        if self._mounts_read is None or now - self._mounts_read > _MOUNTS_KNOWN_FOR:
+            rows = [row.split() for row in self._mountinfo().splitlines()]
+            points = [row[4].replace("\\040", " ") for row in rows if len(row) > 4]
+            self._mounts, self._mounts_read = [f"{point.rstrip('/')}/" for point in points], now
+        return self._mounts
+
+    def _mountinfo(self) -> str:
+        try:
+            directory = self._fs.open_dir("/proc/self")
+        except OSError:
+            return ""
+        try:
+            fd = self._fs.open("mountinfo", directory)
             try:
-                maildir = found or self._open_maildir(path)
-            except NotAMaildir as error:
-                failure = failure or error
-                continue
-            with self._lock:
-                self._open[path] = maildir
-                self._open.move_to_end(path)
-                if len(self._open) > _KEPT_OPEN:
-                    self._open.popitem(last=False)
-            return maildir
-        raise failure or PermanentError(f"no mailbox for {recipient}")
+                data = b""
+                while len(data) < _MOUNTINFO and (more := self._fs.read(fd, _MOUNTINFO)):
+                    data += more
+                return data.decode("utf-8", "surrogateescape")
+            finally:
+                close_quietly(self._fs, fd)
+        except OSError:
+            return ""
+        finally:
+            close_quietly(self._fs, directory)

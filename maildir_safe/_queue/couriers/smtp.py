@@ -1,8 +1,8 @@
-"""Couriers by SMTP and LMTP, with an answer for each recipient.
+"""Couriers by SMTP and LMTP, with a status for each recipient.
 
-The dialogue is written out on top of `smtplib`, since `smtplib.LMTP` takes one reply after the
-message for the replies of all recipients (RFC 2033 section 4.2 has one for each), and
-`SMTP.sendmail` tells what was refused only if something was not.
+The dialogue is written out, since `smtplib.LMTP` takes one reply after the message for the replies of all
+recipients (RFC 2033 section 4.2 has one for each), and `SMTP.sendmail` tells what was refused only if
+something was not. Replies are read by `maildir_safe._queue.couriers.dialogue`.
 """
 
 from __future__ import annotations
@@ -11,12 +11,21 @@ import contextlib
 import os
 import smtplib
 import ssl
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from maildir_safe._queue.claim import close_reader
-from maildir_safe._queue.couriers.courier import RecipientStatus, same_status
+from maildir_safe._delivery.status import RecipientStatus, one_line
+from maildir_safe._queue.couriers.courier import same_status
+from maildir_safe._queue.couriers.dialogue import (
+    Lmtp,
+    OutOfOrder,
+    Smtp,
+    SmtpTls,
+    farewell,
+    in_step,
+    status_of,
+)
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import BinaryIO
@@ -24,6 +33,8 @@ if TYPE_CHECKING:
     from maildir_safe._queue.couriers.courier import DeliveryRequest
 
 _PIECE = 1 << 16
+_GO = 354
+_PORTS = {"smtp": 25, "smtps": 465, "lmtp": 24}
 
 TIMEOUT = 300.0
 """Seconds that a server may be silent (RFC 5321 section 4.5.3.2 has 5 minutes and more)."""
@@ -32,9 +43,13 @@ TIMEOUT = 300.0
 class SmtpCourier:
     """Relays by SMTP or LMTP to one server, a connection for each message.
 
+    A recipient has the message only if the server said so in the right place: after ``354`` and the whole
+    message, with one reply for SMTP and one for each recipient for LMTP. Everything else is tried again.
+
     Args:
-        url: ``smtp://[user:password@]host[:port]`` (STARTTLS if the server offers it),
-            ``smtps://…`` (TLS from the start), ``lmtp://host:port`` or ``lmtp:/path/of/socket``.
+        url: ``smtp://[user@]host[:port]`` (STARTTLS if the server offers it), ``smtps://…`` (TLS from the
+            start), ``lmtp://host:port`` or ``lmtp:/path/of/socket``.
+        password: of the user in the URL, which may have it itself: ``smtp://user:password@host``.
         helo: our name; this host's by default.
         require_tls: do not send without TLS. A password is never sent without.
         context: for TLS; by default the server's certificate is verified if there is a password
@@ -42,7 +57,7 @@ class SmtpCourier:
         timeout: seconds that the server may be silent.
 
     Raises:
-        ValueError: the URL is none of these.
+        ValueError: the URL is none of these. The text does not have the password.
     """
 
     def __init__(
@@ -52,16 +67,22 @@ class SmtpCourier:
         require_tls: bool = False,
         context: ssl.SSLContext | None = None,
         timeout: float = TIMEOUT,
+        password: str | None = None,
     ) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("smtp", "smtps", "lmtp") or not (parts.hostname or parts.path):
-            raise ValueError(f"smtp://host:port, smtps://…, lmtp://… or lmtp:/socket, not {url!r}")
+        try:
+            parts = urlsplit(url)
+            port = parts.port
+        except ValueError:
+            raise _no_url(url) from None
+        if parts.scheme not in _PORTS or not (parts.hostname or parts.path):
+            raise _no_url(url)
         self.lmtp = parts.scheme == "lmtp"
         self._tls_first = parts.scheme == "smtps"
         self._socket = "" if parts.hostname else parts.path
         self._host = parts.hostname or ""
-        self._port = parts.port or {"smtp": 25, "smtps": 465, "lmtp": 24}[parts.scheme]
-        self._login = (unquote(parts.username), unquote(parts.password or "")) if parts.username else None
+        self._port = port or _PORTS[parts.scheme]
+        secret = unquote(parts.password or "") if password is None else password
+        self._login = (unquote(parts.username), secret) if parts.username else None
         self._helo = helo or os.uname().nodename
         self._require_tls = require_tls or self._login is not None
         self._context = context or _context(self._require_tls)
@@ -71,10 +92,22 @@ class SmtpCourier:
         """See `maildir_safe._queue.couriers.courier.Courier`."""
         try:
             with self._connected() as server:
-                return self._send(server, request)
+                statuses = self._send(server, request)
+                if any(status.permanent for status in statuses.values()):
+                    in_step(server)
+                if self.lmtp:
+                    farewell(server)
+                return statuses
+        except OutOfOrder as error:
+            # some may have it: sent twice is better than not at all
+            what = f"the next server does not keep to the protocol: {error}"
+            return same_status(request, RecipientStatus(451, f"4.5.0 {what}", self._where))
         except (smtplib.SMTPException, OSError) as error:
             # before MAIL there is nothing about this message: a wrong password bounces no mail
-            return same_status(request, RecipientStatus(451, f"4.4.2 {self._host or self._socket}: {error}"))
+            what = f"{self._where}: {one_line(str(error))}"
+            return same_status(
+                request, RecipientStatus(451, "4.4.2 the next server cannot be reached now", what)
+            )
 
     def _send(self, server: smtplib.SMTP, request: DeliveryRequest) -> dict[str, RecipientStatus]:
         """MAIL, RCPT for each, DATA; who was refused is not sent to."""
@@ -85,11 +118,12 @@ class SmtpCourier:
             )
         server.command_encoding = "utf-8" if utf8 else "ascii"
         options = " BODY=8BITMIME" * server.has_extn("8bitmime") + " SMTPUTF8" * utf8
-        status = _answer(server.docmd("MAIL", f"FROM:<{request.sender}>{options}"))
+        status = status_of(server.docmd("MAIL", f"FROM:<{request.sender}>{options}"))
         if not status.done:
             return same_status(request, status)
         statuses = {
-            recipient: _answer(server.docmd("RCPT", f"TO:<{recipient}>")) for recipient in request.recipients
+            recipient: status_of(server.docmd("RCPT", f"TO:<{recipient}>"))
+            for recipient in request.recipients
         }
         accepted = [recipient for recipient, status in statuses.items() if status.done]
         return {**statuses, **self._data(server, request, accepted)} if accepted else statuses
@@ -97,25 +131,25 @@ class SmtpCourier:
     def _data(
         self, server: smtplib.SMTP, request: DeliveryRequest, accepted: list[str]
     ) -> dict[str, RecipientStatus]:
-        status = _answer(server.docmd("DATA"))
-        if status.code != 354:
+        reply = server.docmd("DATA")
+        if reply[0] != _GO:
+            status = status_of(reply)
+            if status.done:
+                raise OutOfOrder(f"{status.code} is no reply to DATA")
             return dict.fromkeys(accepted, status)
-        file = request.open()
-        try:
+        with request.open() as file:
             for piece in dotted(file):
                 server.send(piece)
-        finally:
-            close_reader(file)
         request.confirm()  # what was sent so far is nothing yet: the dot makes it a message
         server.send(b".\r\n")
         if not self.lmtp:
-            return dict.fromkeys(accepted, _answer(server.getreply()))
+            return dict.fromkeys(accepted, status_of(server.getreply()))
         statuses = dict.fromkeys(
             accepted, RecipientStatus(451, "4.4.2 the connection ended before an answer came")
         )
-        with contextlib.suppress(smtplib.SMTPException, OSError):  # who was answered has it all the same
+        with contextlib.suppress(smtplib.SMTPServerDisconnected):  # who was answered has it all the same
             for recipient in accepted:
-                statuses[recipient] = _answer(server.getreply())
+                statuses[recipient] = status_of(server.getreply())
         return statuses
 
     @contextlib.contextmanager
@@ -133,19 +167,22 @@ class SmtpCourier:
             if self._login:
                 server.login(*self._login)
             yield server
-            with contextlib.suppress(smtplib.SMTPException, OSError):
-                server.quit()
+            if not self.lmtp:
+                with contextlib.suppress(smtplib.SMTPException, OSError):
+                    server.quit()
         finally:
             server.close()
 
+    @property
+    def _where(self) -> str:
+        return f"{self._host}:{self._port}" if self._host else self._socket
+
     def _connect(self) -> smtplib.SMTP:
         if self.lmtp:
-            return smtplib.LMTP(self._socket or self._host, self._port, self._helo, timeout=self._timeout)
+            return Lmtp(self._socket or self._host, self._port, self._helo, timeout=self._timeout)
         if self._tls_first:
-            return smtplib.SMTP_SSL(
-                self._host, self._port, self._helo, timeout=self._timeout, context=self._context
-            )
-        return smtplib.SMTP(self._host, self._port, self._helo, timeout=self._timeout)
+            return SmtpTls(self._host, self._port, self._helo, timeout=self._timeout, context=self._context)
+        return Smtp(self._host, self._port, self._helo, timeout=self._timeout)
 
 
 def dotted(file: BinaryIO) -> Iterator[bytes]:
@@ -177,5 +214,7 @@ def _good(reply: tuple[int, bytes]) -> None:
         raise smtplib.SMTPHeloError(*reply)
 
 
-def _answer(reply: tuple[int, bytes]) -> RecipientStatus:
-    return RecipientStatus(reply[0], reply[1].decode("utf-8", "replace").replace("\n", " "))
+def _no_url(url: str) -> ValueError:
+    scheme, _, rest = url.partition("://")
+    shown = f"{scheme}://…@{rest.rpartition('@')[2]}" if "@" in rest else url
+    return ValueError(f"smtp://host:port, smtps://…, lmtp://… or lmtp:/socket, not {shown!r}")

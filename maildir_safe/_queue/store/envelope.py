@@ -13,7 +13,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from maildir_safe._delivery.trace_headers import bare, checked_address
-from maildir_safe._queue.store.item import MAX_RECIPIENTS, OWED
+from maildir_safe._queue.store.item import MAX_RECIPIENTS
+from maildir_safe._queue.store.states import OWED
 from maildir_safe.errors import PermanentError
 
 TYPE_CHECKING = False
@@ -35,7 +36,7 @@ class Envelope:
     Attributes:
         sender: ``""`` is the null sender of bounces, whom nobody tells anything.
         recipients: in the order of the letters.
-        states: a letter for each recipient; see `maildir_safe._queue.store.item`.
+        states: a letter for each recipient; see `maildir_safe._queue.store.states`.
     """
 
     sender: str
@@ -108,4 +109,8 @@ def _line(file: BinaryIO, field: str) -> str:
     line = file.readline(_LONGEST_LINE).decode("utf-8", "surrogateescape")
     if not (line.startswith(field) and line.endswith("\n")):
         raise Unreadable(f"no {field.strip()} where the name promises one")
-    return line[len(field) : -1]
+    address = line[len(field) : -1]
+    try:
+        return checked_address("envelope's", address)
+    except PermanentError as error:  # whoever wrote it: no address steers a relay's dialogue
+        raise Unreadable(str(error)) from None

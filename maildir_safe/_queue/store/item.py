@@ -7,8 +7,8 @@
 The id is that of a Maildir's unique name, and id and size together are the name that the message
 gets in a Maildir. `gen` rises whenever the item goes back to pending/, so that no path is ever used
 twice: the path is the fencing token (ARCHITECTURE.md, "The queue"). With 50 recipients a name is
-under 143 bytes, the shortest limit measured (securefs, FACTS.md section 1), and it means the same
-where upper and lower case are one (SMB, vfat).
+under 143 bytes, the shortest limit measured (securefs), and it means the same where upper and lower
+case are one (SMB, vfat).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import re
 from functools import lru_cache
 
 from maildir_safe._names import host_token, with_size
+from maildir_safe._queue.store.states import LETTERS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,20 +25,16 @@ if TYPE_CHECKING:
 
     from maildir_safe._fs import FileSystem
 
-OWED = "o"
-"""The recipient has not been given the message yet."""
-DONE = "d"
-"""The recipient has it."""
-FAILED = "f"
-"""Given up, and the sender has not been told yet."""
-BOUNCED = "b"
-"""Given up, and the sender was told, or there is nobody to tell."""
-
 MAX_RECIPIENTS = 50
 _HOST_LIMIT = 20
-# numbers as `Item` writes them, so that what is parsed has the name that it was parsed from
-_NUMBER = "(0|[1-9][0-9]*)"
-_NAME = re.compile(rf"([0-9]+(?:\.[^,]*)?),S={_NUMBER},g{_NUMBER},t{_NUMBER},n{_NUMBER},([odfb]+)")
+# Numbers as `Item` writes them, so that what is parsed has the name that it was parsed from; and no longer
+# than any item's, so that nobody who may write into the spool can make a worker count to 10^30.
+_NAME = re.compile(
+    r"((?:0|[1-9][0-9]{0,10})(?:\.[^,]{0,80})?),S=(0|[1-9][0-9]{0,14}),g(0|[1-9][0-9]{0,8})"
+    rf",t(0|[1-9][0-9]{{0,8}}),n(0|[1-9][0-9]{{0,10}}),([{LETTERS}]{{1,{MAX_RECIPIENTS}}})"
+)
+
+_SHAPE = re.compile(r"[0-9]+(?:\.[^,]*)?,S=[0-9]+,g[0-9]+,t[0-9]+,n[0-9]+,[a-z]+")
 
 
 class Item:
@@ -49,7 +46,7 @@ class Item:
         gen: how often it was returned to pending/.
         tries: how often it was handed to a courier in vain.
         not_before: seconds since 1970 before which it is not to be tried; 0: at once.
-        states: one letter a recipient, in the envelope's order.
+        states: a letter for each recipient (`RecipientState`), in the envelope's order.
         name: the file's name, made of the others.
     """
 
@@ -104,6 +101,11 @@ def parse(name: str) -> Item | None:
         return None
     ident, size, gen, tries, not_before, states = match.groups()
     return Item(ident, int(size), int(gen), int(tries), int(not_before), states, name)
+
+
+def is_absurd(name: str) -> bool:
+    """Whether a name has the shape of an item's, and no item can have it: somebody made it up."""
+    return parse(name) is None and _SHAPE.fullmatch(name) is not None
 
 
 class ItemIds:

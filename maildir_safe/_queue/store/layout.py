@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os.path
 from math import ceil
+from typing import TYPE_CHECKING
 
 from maildir_safe._fs.quirks import quirks
 from maildir_safe._fs.stored_options import stored_options
@@ -13,7 +15,6 @@ from maildir_safe._maildir.directories import make
 from maildir_safe._queue.store.hashed_directory import HashedDirectory
 from maildir_safe.errors import TemporaryError, storage_error
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from maildir_safe._fs import FileSystem
 
@@ -66,6 +67,35 @@ class Layout:
         for fd in self.fd.values():
             close_quietly(self._fs, fd)
 
+    def is_detached(self) -> bool:
+        """Whether the path leads elsewhere now than to what is held open: it was mounted anew, or replaced.
+
+        Raises:
+            TemporaryError: nobody can tell; the path may lead nowhere.
+        """
+        fs = self._fs
+        try:
+            held = _identity(fs, self.root)
+        except OSError as error:
+            if error.errno == errno.ESTALE:
+                return True
+            raise storage_error(f"look at {self.path}", error) from error
+        try:
+            now = self._looked_up()
+            if now == held:
+                return False
+            # where inode numbers are made up at each look, they tell nothing
+            return now[0] != held[0] or now == self._looked_up()
+        except OSError as error:
+            raise storage_error(f"open {self.path}", error) from error
+
+    def _looked_up(self) -> tuple[int, int]:
+        fd = self._fs.open_dir(self.path)
+        try:
+            return _identity(self._fs, fd)
+        finally:
+            close_quietly(self._fs, fd)
+
     @property
     def shareable(self) -> bool:
         """Whether several hosts can work a spool together on this mount, as far as is known."""
@@ -108,3 +138,8 @@ class Layout:
                 f"{self.path}: on this {self.fstype} a lease is {least} seconds at least, not {lease}{where}"
             )
         return lease
+
+
+def _identity(fs: FileSystem, fd: int) -> tuple[int, int]:
+    found = fs.fstat(fd)
+    return found.st_dev, found.st_ino

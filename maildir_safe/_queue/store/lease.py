@@ -4,6 +4,7 @@ No clock is compared with another host's. The worker renews by one rename, alive
 alive/<W>.<n+1>, every third of a lease; another host that saw <W>.<n> unchanged for a whole lease
 on its own clock renames it to fenced/<W>. Both renames want the same source, so one of them wins,
 and the worker knows which: a renewal that finds its heartbeat gone means that it is fenced, for good.
+"Gone" is what listings of alive/ say, never one answer of a server alone.
 
 The worker holds itself to two thirds of a lease, counted from before the renewal was first sent:
 so before its deadline nobody can have fenced it, wherever its clock stands.
@@ -12,6 +13,7 @@ so before its deadline nobody can have fenced it, wherever its clock stands.
 from __future__ import annotations
 
 from threading import Lock
+from typing import TYPE_CHECKING
 
 from maildir_safe._handoff.group_commit import DirectorySync
 from maildir_safe._handoff.rename import DONE, GONE, Handoff, close_quietly
@@ -19,13 +21,15 @@ from maildir_safe._handoff.small_files import make_directory, write_all
 from maildir_safe._queue.store import process_identity
 from maildir_safe.errors import LeaseLost, UnknownOutcome, storage_error
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from maildir_safe._fs import FileSystem
     from maildir_safe._queue.store.item import Item
     from maildir_safe._queue.store.layout import Layout
+
+_LOOKS = (0.0, 0.1, 1.0, 5.0)  # seconds before each look at a heartbeat that is said to be gone
+_MOST_FINISHED = 20_000
 
 
 def heartbeat(worker: str, n: int) -> str:
@@ -58,6 +62,9 @@ class Lease:
         dir_fd: claimed/<W>.
         sync: the shared fsync of claimed/<W>.
         known: the names in claimed/<W> that somebody answers for (`answer_for`); others are given back.
+        finished: the names that have left claimed/<W> since it was last listed; should one be there all the
+            same, it is a second name of what is elsewhere (GlusterFS's healing makes such).
+        unrecorded: what could not be recorded yet, by name; see `record_unrecorded`.
         lost: fenced, for good.
 
     Raises:
@@ -76,6 +83,8 @@ class Lease:
         self._sent: float | None = None
         self.worker = f"{host}-{fs.random(8).hex()}-{seconds}"
         self.known: set[str] = set()
+        self.finished: set[str] = set()
+        self.unrecorded: dict[str, Callable[[], None]] = {}
         self._answering = Lock()
         self.lost = False
         self.dir_fd = -1
@@ -115,7 +124,7 @@ class Lease:
         """Become the one who answers for items, of all threads: for those, by name, that no other does.
 
         To be asked before a name can be in claimed/<W>: a renewal meanwhile must not give it back.
-        Ends with ``known.discard``: the item is gone, or is to be given back.
+        Ends with `ended`, or with ``known.discard`` where the item is to be given back.
         """
         with self._answering:
             known = self.known
@@ -126,6 +135,26 @@ class Lease:
                 known.difference_update(mine)
                 raise
         return mine
+
+    def ended(self, name: str) -> None:
+        """An item has left claimed/<W>: nobody answers for it any more."""
+        if len(self.finished) >= _MOST_FINISHED:
+            self.finished.clear()
+        self.finished.add(name)
+        self.known.discard(name)
+
+    def record_unrecorded(self) -> None:
+        """Record outcomes that could not be recorded when they were known.
+
+        Raises:
+            TemporaryError: the storage still does not answer; the rest is left to the next call.
+        """
+        for name, record in list(self.unrecorded.items()):
+            try:
+                record()
+            except LeaseLost:
+                pass  # it comes back to somebody, and nothing can be done about it
+            self.unrecorded.pop(name, None)
 
     def keep(self) -> bool:
         """Renew if a third of the lease is over; whether it was renewed. Raises as `renew`."""
@@ -157,14 +186,30 @@ class Lease:
             alive = self._layout.fd["alive"]
             now, then = heartbeat(self.worker, self._n), heartbeat(self.worker, self._n + 1)
             outcome = self._handoff.claim(alive, now, alive, then)
-            if outcome.kind == GONE:
-                self.lost = True
-                raise LeaseLost(f"worker {self.worker} was fenced")
+            for pause in _LOOKS:
+                if outcome.kind != GONE:
+                    break
+                if not self._is_listed(now, then):
+                    self.lost = True
+                    raise LeaseLost(f"worker {self.worker} was fenced")
+                self._fs.sleep(pause)
+                outcome = self._handoff.claim(alive, now, alive, then)
             if outcome.kind != DONE:
                 raise UnknownOutcome(f"renew the lease of worker {self.worker}: {outcome.error}")
             self._n += 1
             sent, self._sent = self._sent, None
             self._renewed(sent)
+
+    def _is_listed(self, *heartbeats: str) -> bool:
+        """Whether alive/ still has the heartbeat, in two listings: one may leave a name out.
+
+        Raises UnknownOutcome: it cannot be listed.
+        """
+        try:
+            alive = self._layout.fd["alive"]
+            return any(not {*heartbeats}.isdisjoint(self._fs.listdir(alive)) for _ in range(2))
+        except OSError as error:
+            raise UnknownOutcome(f"renew the lease of worker {self.worker}: {error}") from error
 
     def synced(self, what: str) -> None:
         """Make durable what has left claimed/<W>. Raises UnknownOutcome; `what` is for its text."""

@@ -2,7 +2,8 @@
 
 Dead is who was *seen* with the same heartbeat for a whole lease, on the observer's own MONOTONIC
 clock, or whose process is proved to have ended. A name that a listing does not show proves
-nothing: ext4 left out entries in 1,026 of 3,194 listings of a busy directory (DESIGN.md section 6).
+nothing: ext4 left out entries in 1,026 of 3,194 listings of a busy directory
+(docs/reference/file-systems.md, "Listings").
 """
 
 from __future__ import annotations

@@ -37,11 +37,11 @@ def is_dead(fs: FileSystem, description: bytes) -> bool:
         os.kill(int(fields[2]), 0)
     except ProcessLookupError:
         return True
-    except (OSError, ValueError):
+    except (OSError, ValueError, OverflowError):
         pass  # EPERM: there is such a process; else nothing is known
     try:
         return _start_time(fs, int(fields[2])) != fields[3]
-    except (OSError, ValueError):
+    except (OSError, ValueError, OverflowError):
         return False
 
 

@@ -13,16 +13,18 @@ comes first again.
 from __future__ import annotations
 
 import errno
-from itertools import islice
+import logging
 from threading import Lock
+from typing import TYPE_CHECKING
 
 from maildir_safe._handoff.rename import close_quietly
 from maildir_safe._queue.store.bucket import NOW, Bucket, parse as parse_bucket, period
-from maildir_safe._queue.store.item import FAILED, OWED, parse
+from maildir_safe._queue.store.item import is_absurd, parse
+from maildir_safe._queue.store.states import FAILED, OWED
+from maildir_safe.errors import TemporaryError
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterator
     from typing import TypeVar
 
     from maildir_safe._fs import FileSystem
@@ -32,8 +34,10 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
+log = logging.getLogger("maildir_safe.queue")
+
 _CLOSED_EMPTY = 10.0  # seconds that a bucket which its writer has left is seen empty before it is removed
-_OWN_FIRST = 1.0  # seconds after a pass over everything; "a put is claimed within 2 s" (DESIGN.md section 6)
+_OWN_FIRST = 1.0  # seconds after a pass over everything; a put is claimed within 2 s
 _EMPTY = 900.0  # the same for any bucket: its writer leaves it after `writer.RETIRED_AFTER`
 _AT_ONCE = 256  # names that are read together: who claims one need not read all of a bucket's
 _REMOVED = (errno.ENOENT, errno.ESTALE)
@@ -82,9 +86,12 @@ class Scanner:
         start: any number; workers with different numbers begin at different places.
         host: only what this host has put; None: everybody's.
         own: gives the bucket that this process puts into now, None if it has not put anything.
+        put_aside: moves a file whose name can be no item's, in a directory by descriptor, out of the way.
 
     Attributes:
         rounds: how many passes over all buckets have ended.
+        trouble: why a bucket could not be looked at in the pass under way, or in the last one; None if all
+            could. One bucket that cannot be read starves no other.
     """
 
     def __init__(
@@ -94,17 +101,22 @@ class Scanner:
         start: int,
         host: str | None,
         own: Callable[[], BucketTarget | None],
+        put_aside: Callable[[int, str], None],
     ) -> None:
         self._fs = fs
         self._layout = layout
         self._start = start
         self._host = host
         self._own = own
+        self._put_aside = put_aside
+        self.trouble: OSError | TemporaryError | None = None
         self._own_first_until = 0.0
         self.rounds = 0
         self._lock = Lock()
         self._endless = self._passes()
         self._back: list[Group] = []
+        self._stopped_at: OpenBucket | BucketTarget | None = None
+        self._skipped: OpenBucket | BucketTarget | None = None
         self._empty_since: dict[str, float] = {}
 
     def some(self, limit: int, bounces: bool) -> Group | None:
@@ -115,11 +127,11 @@ class Scanner:
             bounces: also items that are owed to nobody but whose sender must be told of a failure.
 
         Raises:
-            OSError: pending/ or a bucket cannot be listed.
+            OSError: pending/ cannot be listed.
         """
         with self._lock:
             while (group := self._back.pop() if self._back else self._next()) is not None:
-                if not (bounces or group.owed):
+                if group.bucket is self._skipped or not (bounces or group.owed):
                     continue
                 if len(group.items) <= limit:
                     return group
@@ -129,10 +141,22 @@ class Scanner:
                 return part
             return None
 
-    def again(self, group: Group) -> None:
-        """Give these once more, before all others: they were not tried."""
+    def stopped(self, untried: Group, error: OSError | TemporaryError) -> None:
+        """An item could not be taken, and what is left of its group was not tried.
+
+        It is given once more, since the one item may be all that is wrong. After a second such item its
+        bucket is skipped until the next pass, which begins elsewhere in it.
+        """
         with self._lock:
-            self._back.append(group)
+            self.trouble = error
+            if self._stopped_at is not untried.bucket:
+                self._stopped_at = untried.bucket
+                if untried.items:
+                    self._back.append(untried)
+                return
+            self._skipped = untried.bucket
+            self._start += 1
+            self._back = [other for other in self._back if other.bucket is not untried.bucket]
 
     def lost(self, group: Group) -> None:
         """One of these was gone: others are here, or the listing was an old one, so look everywhere next."""
@@ -171,7 +195,12 @@ class Scanner:
             yield Group(own, True, True, fresh[:])
             return True
         found = False
-        for group in _groups(NOW, own, _items(sorted(self._list(own.dir_fd))), now):
+        try:
+            names = sorted(self._list(own.dir_fd))
+        except OSError as error:
+            self._cannot_read(own.name, error)
+            return False
+        for group in self._groups(NOW, own, names, now):
             if not self._own_first_until:
                 return False  # what was handed out before was gone
             # what is owed to nobody may not be wanted, and must not hide the rest
@@ -181,6 +210,7 @@ class Scanner:
 
     def _everything(self, now: float) -> Iterator[Group]:
         names = self._fs.listdir(self._layout.fd["pending"])
+        self.trouble = self._stopped_at = self._skipped = None
         found = [bucket for name in names if (bucket := parse_bucket(name))]
         due = [b for b in found if b.start <= now and self._host in (None, b.shard.rpartition("-")[0])]
         last: dict[tuple[str, str], int] = {}
@@ -196,16 +226,49 @@ class Scanner:
         try:
             opened = OpenBucket(self._fs, self._fs.open_dir(bucket.name, self._layout.fd["pending"]))
         except OSError as error:
-            if error.errno in _REMOVED:
-                return  # since pending/ was listed
-            raise
-        names = self._list(opened.dir_fd)
+            if error.errno not in _REMOVED or bucket.name in self._fs.listdir(self._layout.fd["pending"]):
+                self._cannot_read(bucket.name, error)
+            return  # else it was removed since pending/ was listed
+        try:
+            names = self._list(opened.dir_fd)
+        except OSError as error:
+            self._cannot_read(bucket.name, error)
+            return
         if names:
             self._empty_since.pop(bucket.name, None)
-            items = _items(_rotated(sorted(names), self._start))
-            yield from _groups(bucket.period, opened, items, now)
+            yield from self._groups(bucket.period, opened, _rotated(sorted(names), self._start), now)
         else:
             self._note_empty(bucket.name, closed)
+
+    def _cannot_read(self, name: str, error: OSError) -> None:
+        self.trouble = error
+        log.warning("%s/pending/%s cannot be read, and is skipped: %s", self._layout.path, name, error)
+
+    def _groups(
+        self, when: str, bucket: OpenBucket | BucketTarget, names: list[str], now: float
+    ) -> Iterator[Group]:
+        """The items of a bucket of the period `when`, without those that are only due later."""
+        for at in range(0, len(names), _AT_ONCE):
+            some = names[at : at + _AT_ONCE]
+            items = [*filter(None, map(parse, some))]
+            if len(items) < len(some):
+                self._put_absurd_aside(bucket.dir_fd, some)
+            groups: dict[tuple[bool, bool], list[Item]] = {}
+            for item in items:
+                due = item.not_before <= now
+                ready = due or (FAILED in item.states and when == NOW)
+                if ready or period(item.not_before, now) != when:
+                    owed = OWED in item.states and (due or not ready)
+                    groups.setdefault((ready, owed), []).append(item)
+            for (ready, owed), alike in groups.items():
+                yield Group(bucket, ready, owed, alike)
+
+    def _put_absurd_aside(self, dir_fd: int, names: list[str]) -> None:
+        for name in filter(is_absurd, names):
+            try:
+                self._put_aside(dir_fd, name)
+            except (OSError, TemporaryError) as error:
+                self.trouble = error
 
     def _list(self, dir_fd: int) -> list[str]:
         """The names in a bucket; none if it was removed, which only an empty one is."""
@@ -225,28 +288,6 @@ class Scanner:
                 self._fs.rmdir(name, self._layout.fd["pending"])
             except OSError:
                 pass  # not empty after all, or another was faster
-
-
-def _groups(
-    when: str, bucket: OpenBucket | BucketTarget, items: Iterable[Item], now: float
-) -> Iterator[Group]:
-    """The items of a bucket of the period `when`, without those that are only due later."""
-    unread = iter(items)
-    while some := list(islice(unread, _AT_ONCE)):
-        groups: dict[tuple[bool, bool], list[Item]] = {}
-        for item in some:
-            due = item.not_before <= now
-            ready = due or (FAILED in item.states and when == NOW)
-            if ready or period(item.not_before, now) != when:
-                owed = OWED in item.states and (due or not ready)
-                groups.setdefault((ready, owed), []).append(item)
-        for (ready, owed), alike in groups.items():
-            yield Group(bucket, ready, owed, alike)
-
-
-def _items(names: list[str]) -> Iterator[Item]:
-    """Those that are items'."""
-    return filter(None, map(parse, names))
 
 
 def _rotated(things: list[T], start: int) -> list[T]:

@@ -34,12 +34,14 @@ renewing the lease decides, since who can renew was never fenced.
 from __future__ import annotations
 
 import errno
+import logging
 
 from maildir_safe._fs.quirks import quirks
-from maildir_safe._handoff.listing import stable_listing
-from maildir_safe._handoff.rename import DONE, GONE, UNKNOWN, Handoff, Outcome, close_quietly
+from maildir_safe._handoff.rename import DONE, GONE, UNKNOWN, Handoff, Outcome, remove_quietly
 from maildir_safe._queue.store.bucket import NOW, period
-from maildir_safe._queue.store.item import FAILED, Item, parse
+from maildir_safe._queue.store.item import Item, parse
+from maildir_safe._queue.store.second_names import has_second_name, is_delivered
+from maildir_safe._queue.store.states import FAILED
 from maildir_safe.errors import LeaseLost, TemporaryError, UnknownOutcome, storage_error
 
 TYPE_CHECKING = False
@@ -51,6 +53,8 @@ if TYPE_CHECKING:
     from maildir_safe._queue.store.layout import Layout
     from maildir_safe._queue.store.lease import Lease
     from maildir_safe._queue.store.writer import BucketTarget, SpoolWriter
+
+log = logging.getLogger("maildir_safe.queue")
 
 _TRIES = 4
 _PAUSES = (0.01, 0.1, 1.0, 0.0)
@@ -124,7 +128,7 @@ class Spool:
             self._fs.unlink(item.name, dir_fd=lease.dir_fd)
         except OSError as error:
             self._ack_again(lease, item, error)
-        lease.known.discard(item.name)
+        lease.ended(item.name)
 
     def _ack_again(self, lease: Lease, item: Item, error: OSError) -> None:
         for pause in _PAUSES:
@@ -150,8 +154,18 @@ class Spool:
 
         Raises:
             LeaseLost: fenced; somebody else delivers it. UnknownOutcome: it is there or not, or not
-            durable. TemporaryError: not delivered. Call again after either of the latter.
+            durable. TemporaryError: not delivered. Call again after either of the latter. Damaged: the
+            file is not what its name says.
         """
+        try:
+            second_name = has_second_name(self._fs, item, lease.dir_fd)
+            if second_name and is_delivered(self._fs, item, maildir):
+                return self._delivered_before(lease, item, maildir)
+        except FileNotFoundError:
+            second_name = False  # the rename tells what has become of it
+        except OSError as error:
+            lease.renew()
+            raise storage_error(f"look at {item.id}", error) from error
         outcome = self._take_away(lease, item, maildir.new, item.maildir_name)
         if outcome.kind != DONE:
             if outcome.error and outcome.error.errno == errno.EXDEV:
@@ -165,7 +179,19 @@ class Spool:
             maildir.sync["new"].sync()
         except OSError as error:
             raise UnknownOutcome(str(storage_error(f"fsync new/ for {item.id}", error))) from error
-        lease.known.discard(item.name)
+        if second_name:
+            remove_quietly(self._fs, lease.dir_fd, item.name)  # the rename may have done nothing
+        lease.ended(item.name)
+        return True
+
+    def _delivered_before(self, lease: Lease, item: Item, maildir: OpenDirectories) -> bool:
+        """What is claimed is a second name of a message that the Maildir has: it is that name's end."""
+        try:
+            for sync in maildir.sync.values():
+                sync.sync()
+        except OSError as error:
+            raise UnknownOutcome(str(storage_error(f"fsync new/ for {item.id}", error))) from error
+        self.ack(lease, item)
         return True
 
     # claimed/<W> -> pending
@@ -174,13 +200,13 @@ class Spool:
         """Return an item to pending/.
 
         Args:
-            after: what it then is (`Item.returned`). Changed jobs are made durable.
+            after: what it then is (`Item.returned`). Changed states are made durable.
 
         Raises:
             LeaseLost: fenced; it was returned as it had been. UnknownOutcome: returned or not.
             TemporaryError: not returned. Call again after either of the latter.
         """
-        outcome, targets = self._refile(lease, lease.dir_fd, item, after)
+        outcome, targets = self.refile(lease, lease.dir_fd, item, after)
         if outcome.kind != DONE:
             lease.renew()
             raise _failure(f"return {item.id}", outcome)
@@ -188,7 +214,7 @@ class Spool:
             # after several tries nobody knows which bucket it is in, but either directory will do
             sync = targets[0].sync["pending"] if len(targets) == 1 else lease.sync
             self._sync(sync, f"the bucket of {item.id}")
-        lease.known.discard(item.name)
+        lease.ended(item.name)
 
     # claimed/<W> -> failed, corrupt
 
@@ -204,78 +230,37 @@ class Spool:
             if outcome.kind != DONE:
                 raise _failure(f"move {item.id} to {where}/", outcome)
         self._sync(part.sync, f"{where}/ for {item.id}")
-        lease.known.discard(item.name)
+        lease.ended(item.name)
 
     # What a worker's directory holds and nobody answers for: claims that were executed late
 
     def tidy(self, lease: Lease) -> None:
         """Give back what is in claimed/<W> without anybody knowing. Raises OSError, TemporaryError."""
+        finished = lease.finished.copy()
         for name in self._fs.listdir(lease.dir_fd):
             item = parse(name)
-            if item is not None and lease.answer_for([item]):
+            if name in finished:  # a second name of what has been renamed, or come back from the dead
+                remove_quietly(self._fs, lease.dir_fd, name)
+            elif item is not None and lease.answer_for([item]):
                 try:
-                    self._refile(lease, lease.dir_fd, item, item.returned())
+                    self.refile(lease, lease.dir_fd, item, item.returned())
                 finally:
                     lease.known.discard(name)
+        lease.finished -= finished
 
-    # Sweeping
+    # What looks like an item and can be none -> corrupt/
 
-    def sweep(self, worker: str) -> int:
-        """Return everything that a fenced worker held; how many items that were.
-
-        Any number of sweepers may do this at once, and a crash at any point leaves it to be done
-        again. What cannot be done now is left to the next look.
+    def put_aside(self, source: int, name: str) -> None:
+        """Move a file whose name makes no sense to corrupt/, under a name of its own, if that can be done.
 
         Raises:
-            OSError, TemporaryError: not finished.
+            OSError: corrupt/ cannot be used.
         """
-        claimed = self._layout.fd["claimed"]
-        count = 0
-        try:
-            dir_fd = self._fs.open_dir(worker, claimed)
-        except FileNotFoundError:
-            pass  # another has swept it, unless a fresh listing knows better
-        else:
-            try:
-                count = self._empty(worker, dir_fd)
-            finally:
-                close_quietly(self._fs, dir_fd)
-        if worker in self._fs.listdir(claimed):
-            raise TemporaryError(f"claimed/{worker} does not go away")
-        self._sync(self._layout.sync["claimed"], "claimed/")  # durable before its marker goes
-        try:
-            self._fs.unlink(worker, dir_fd=self._layout.fd["fenced"])
-        except FileNotFoundError:
-            pass
-        return count
-
-    def _empty(self, worker: str, dir_fd: int) -> int:
-        """Return items until the directory can be removed: a listing may miss some, rmdir does not."""
-        count = 0
-        targets: set[BucketTarget] = set()
-        for _ in range(_TRIES):
-            for name in stable_listing(self._fs, dir_fd):
-                item = parse(name)
-                if name.startswith("."):
-                    continue  # .nfs…: an item that was removed while somebody still reads it
-                if item is None:
-                    corrupt = self._layout.hashed["corrupt"].make(worker)
-                    self._handoff.claim(dir_fd, name, corrupt.dir_fd, f"{worker}.{name}")
-                    continue
-                outcome, tried = self._refile(None, dir_fd, item, item.returned())
-                count += outcome.kind == DONE
-                targets.update(tried)
-            for target in targets:
-                target.sync["pending"].sync()
-            try:
-                self._fs.rmdir(worker, self._layout.fd["claimed"])
-                break
-            except OSError as error:
-                if error.errno == errno.ENOENT:
-                    break
-                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                    raise
-        return count
+        safe = "".join(c if c.isascii() and (c.isalnum() or c in ".,=-") else "_" for c in name[:100])
+        target = f"{safe}.{self._fs.random(8).hex()}"
+        part = self._layout.hashed["corrupt"].make(target)
+        self._handoff.claim(source, name, part.dir_fd, target)
+        log.warning("%s/corrupt/: %s is no item's name", self._layout.path, target)
 
     # Operators: pending -> hold -> pending, failed -> pending, and gone
 
@@ -290,7 +275,7 @@ class Spool:
 
     def requeue(self, source: int, item: Item, after: Item) -> bool:
         """Return an item from hold/, failed/ or another bucket; False if it is not there any more."""
-        outcome, targets = self._refile(None, source, item, after)
+        outcome, targets = self.refile(None, source, item, after)
         if outcome.kind not in (DONE, GONE):
             raise _failure(f"requeue {item.id}", outcome)
         for target in targets:
@@ -309,7 +294,7 @@ class Spool:
         self._sync(part.sync, f"{where}/ for {item.id}")
         return True
 
-    # Inside
+    # Used above, and by the sweeper
 
     def _take_away(self, lease: Lease, item: Item, dst_dir: int, dst: str) -> Outcome:
         """Rename out of claimed/<W>; DONE also when it was done and the file has since moved on."""
@@ -350,10 +335,10 @@ class Spool:
         lease.renew()
         return True
 
-    def _refile(
+    def refile(
         self, lease: Lease | None, source: int, item: Item, after: Item
     ) -> tuple[Outcome, list[BucketTarget]]:
-        """Rename into a bucket of this process, and the buckets that were tried.
+        """Rename a file in `source` into a bucket of this process; and the buckets that were tried, unsynced.
 
         A bucket may have been removed because it was empty for long: then into a new one.
         """

@@ -40,7 +40,7 @@ class PutJob(DeliveryJob):
 
     Args:
         chunks: the envelope and the message.
-        states: a job for each recipient.
+        states: a letter for each recipient.
         not_before: seconds since 1970 before which it is not to be tried; 0: at once.
     """
 

@@ -25,6 +25,7 @@ class Settings:
         queue: a spool into which mail is put, for `maildir-safe work`, instead of being delivered.
         map: template of existing Maildirs; set, it replaces `maildir`.
         web: address of the inbox page; empty for none. The command has one unless told otherwise.
+        web_hosts: names under which the page is served besides addresses and this machine's name.
         postmaster: who gets mail for postmaster, with `map`.
         tls: a PEM file with chain and key for STARTTLS; ``"made"`` makes a certificate for this run.
         auth: file of names and passwords (see `auth`); mail is then refused before AUTH.
@@ -50,6 +51,7 @@ class Settings:
     queue: str | None = None
     map: str | None = None
     web: str = ""
+    web_hosts: list[str] = field(default_factory=list)
     postmaster: str | None = None
     tls: str | None = None
     auth: str | None = None

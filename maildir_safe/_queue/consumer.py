@@ -1,0 +1,239 @@
+"""One process's claims on a spool: its lease, what it takes, and its part in watching and sweeping others."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import TYPE_CHECKING
+
+from maildir_safe._queue.claim import Claim
+from maildir_safe._queue.store.lease import Lease
+from maildir_safe._queue.store.lease_monitor import LeaseMonitor
+from maildir_safe._queue.store.scanner import Scanner
+from maildir_safe._queue.store.sweeper import Sweeper
+from maildir_safe.errors import LeaseLost, TemporaryError, storage_error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from maildir_safe._fs import FileSystem
+    from maildir_safe._queue.store.delivery_log import DeliveryLog
+    from maildir_safe._queue.store.layout import Layout
+    from maildir_safe._queue.store.scanner import Group
+    from maildir_safe._queue.store.spool import Spool
+    from maildir_safe._queue.store.writer import SpoolWriter
+
+log = logging.getLogger("maildir_safe.queue")
+
+MOST_HELD = 2000
+"""Items that one worker claims at a time: its directory must not grow too long either."""
+
+BEATS = 12
+"""Looks at what is due, a lease."""
+
+_MOST_TROUBLES = 3  # groups at which one call stops: each costs the storage's time-outs
+
+
+class Consumer:
+    """Claims items. Thread-safe.
+
+    Args:
+        fs: the file system's calls.
+        layout, spool, writer, delivery_log: of the spool.
+        host: this host's name, as ids have it.
+        alone: claim and watch only what this host has put.
+        lease_seconds: how long a lease is.
+        resolve_timeout: see `maildir_safe._handoff.rename.Handoff`.
+        registered: called when a lease was registered.
+
+    Attributes:
+        lease: the one in use; None before the first claim, and after it was lost.
+        scanner, monitor, sweeper: what finds items, watches others, and sweeps the fenced.
+    """
+
+    def __init__(
+        self,
+        fs: FileSystem,
+        layout: Layout,
+        spool: Spool,
+        writer: SpoolWriter,
+        delivery_log: DeliveryLog,
+        *,
+        host: str,
+        alone: bool,
+        lease_seconds: int,
+        resolve_timeout: float,
+        registered: Callable[[], None],
+    ) -> None:
+        self._fs = fs
+        self._layout = layout
+        self._spool = spool
+        self._delivery_log = delivery_log
+        self._host = host
+        self._lease_seconds = lease_seconds
+        self._resolve_timeout = resolve_timeout
+        self._when_registered = registered
+        self._lock = threading.Lock()
+        self._tending = threading.Lock()
+        self._look_at = self._tend_at = 0.0
+        self.lease: Lease | None = None
+        only = host if alone else None
+        start = int.from_bytes(fs.random(4), "big")
+        self.scanner = Scanner(fs, layout, start, only, writer.current, spool.put_aside)
+        self.monitor = LeaseMonitor(fs, layout, only, resolve_timeout)
+        self.sweeper = Sweeper(fs, layout, spool)
+
+    def claim(self, limit: int, bounces: bool) -> list[Claim]:
+        """Take items that are due; see `maildir_safe._queue.queue.Queue.claim`, without the waiting."""
+        lease, now = self.lease, self._fs.boottime()
+        if lease is None or lease.lost or now >= self._tend_at:
+            self.tend()
+            self._tend_at = now + self._lease_seconds / BEATS
+            lease = self.registered()  # another one, if that was fenced
+        limit = min(limit, MOST_HELD - len(lease.known))
+        claims: list[Claim] = []
+        troubles: list[OSError | TemporaryError] = []
+        enough = self.scanner.rounds + 2  # the pass under way may be at its end: then one more
+        while len(claims) < limit and self.scanner.rounds < enough and len(troubles) < _MOST_TROUBLES:
+            try:
+                found = self.scanner.some(limit - len(claims), bounces)
+            except OSError as error:
+                troubles.append(error)
+                break
+            if found is None:
+                continue
+            try:
+                self._take(lease, found, claims)
+            except LeaseLost:
+                self._forget(lease)
+                return []
+            except (OSError, TemporaryError) as error:
+                troubles.append(error)
+        trouble = troubles[0] if troubles else self.scanner.trouble
+        if trouble is not None and not claims:
+            raise _temporary(f"claim from {self._layout.path}", trouble) from trouble
+        return claims
+
+    def _take(self, lease: Lease, found: Group, claims: list[Claim]) -> None:
+        """Add to `claims` those that nobody else was given first.
+
+        Raises what it stopped at; what was not tried then is the scanner's once more.
+        """
+        mine = lease.answer_for(found.items)
+        got: list[Claim] = []
+        try:
+            taken, untried, stopped = self._spool.claim(lease, found.bucket.dir_fd, mine)
+            got = [Claim(self._fs, self._spool, self._delivery_log, lease, item) for item in taken]
+        finally:
+            if len(got) < len(mine):  # if such a one was taken all the same, the next renewal gives it back
+                lease.known.difference_update(mine.keys() - {claim.item.name for claim in got})
+        if len(got) + len(untried) < len(found.items):
+            self.scanner.lost(found)
+        if found.ready:
+            claims += got
+        else:
+            _file_again(got)
+        if stopped is not None:
+            self.scanner.stopped(found.part(untried), stopped)
+            raise stopped
+
+    def tend(self) -> None:
+        """Renew the lease, record and give back what is due, watch others, sweep the fenced.
+
+        Cheap when nothing is due.
+
+        Raises:
+            TemporaryError: the storage does not answer.
+        """
+        if not self._tending.acquire(blocking=False):
+            return
+        try:
+            self._renew()
+            now = self._fs.monotonic()
+            if now >= self._look_at:
+                self.monitor.look(self.lease.worker if self.lease else "")
+                for worker in filter(self.monitor.minds, self._fs.listdir(self._layout.fd["fenced"])):
+                    self._sweep(worker)
+                    self._renew()  # sweeping may take its time
+                self._look_at = now + self._lease_seconds / 3
+        except OSError as error:
+            raise storage_error(f"look after {self._layout.path}", error) from error
+        finally:
+            self._tending.release()
+
+    def close(self) -> None:
+        """Leave: what is still claimed returns to the queue at once."""
+        with self._lock:
+            lease, self.lease = self.lease, None
+        if lease is None:
+            return
+        try:
+            lease.record_unrecorded()
+        except TemporaryError as error:
+            log.warning("what was sent cannot be recorded, and will be sent again: %s", error)
+        lease.give_up()
+        try:
+            if lease.worker in self._fs.listdir(self._layout.fd["fenced"]):
+                self._sweep(lease.worker)
+        except OSError as error:
+            log.warning("worker %s is left to others to sweep: %s", lease.worker, error)
+
+    def abandon(self) -> None:
+        """The spool is not where it was: act under this lease no more."""
+        with self._lock:
+            lease, self.lease = self.lease, None
+        if lease is not None:
+            lease.lost = True
+
+    def registered(self) -> Lease:
+        """The lease, registered if need be. Raises TemporaryError."""
+        with self._lock:
+            if self.lease is None:
+                self.lease = Lease(
+                    self._fs, self._layout, self._host, self._lease_seconds, self._resolve_timeout
+                )
+                self._when_registered()
+            return self.lease
+
+    def _renew(self) -> None:
+        lease = self.lease
+        if lease is None:
+            return
+        try:
+            renewed = lease.keep()
+            if lease.unrecorded:
+                lease.record_unrecorded()
+            if renewed:
+                self._spool.tidy(lease)
+        except LeaseLost:
+            self._forget(lease)
+
+    def _sweep(self, worker: str) -> None:
+        """Sweep a fenced worker as far as possible now: what is left must not stop everything else."""
+        try:
+            count = self.sweeper.sweep(worker)
+        except (OSError, TemporaryError) as error:
+            log.warning("worker %s is fenced, and cannot be swept yet: %s", worker, error)
+        else:
+            if count:
+                log.warning("worker %s was fenced: %d items returned", worker, count)
+
+    def _forget(self, lease: Lease) -> None:
+        log.warning("LeaseLost: worker %s was fenced; going on as a new one", lease.worker)
+        with self._lock:
+            if self.lease is lease:
+                self.lease = None
+
+
+def _file_again(claims: list[Claim]) -> None:
+    """Into a narrower bucket; if that fails, the next renewal does it."""
+    try:
+        for claim in claims:
+            claim.release()
+    finally:
+        for claim in claims:
+            claim.let_go()
+
+
+def _temporary(what: str, error: OSError | TemporaryError) -> TemporaryError:
+    return error if isinstance(error, TemporaryError) else storage_error(what, error)

@@ -1,0 +1,85 @@
+"""How many items are on their way to one destination: so that one that hangs holds up no other."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from threading import Lock
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+STALLED_AFTER = 30.0
+"""Seconds after which a hand-over to a mount counts as stalled."""
+
+
+class Visit:
+    """One item on its way to a destination.
+
+    Attributes:
+        destination: where to.
+        since: when it began, on the MONOTONIC clock, in seconds.
+        may_stall: it is a destination that takes no more while one stalls (`HasDestinations`).
+    """
+
+    __slots__ = ("destination", "may_stall", "since")
+
+    def __init__(self, destination: str, since: float, may_stall: bool) -> None:
+        self.destination = destination
+        self.since = since
+        self.may_stall = may_stall
+
+    def has_stalled(self, now: float) -> bool:
+        """Whether it has taken so long that nothing more should go there."""
+        return self.may_stall and now - self.since > STALLED_AFTER
+
+
+class InHand:
+    """An item with a thread of its own.
+
+    Attributes:
+        since: when that began, on the MONOTONIC clock, in seconds.
+        visit: its way to a destination; None while there is none.
+        has_slot: it counts among the `concurrency` items at a time.
+    """
+
+    __slots__ = ("has_slot", "since", "visit")
+
+    def __init__(self, since: float) -> None:
+        self.since = since
+        self.visit: Visit | None = None
+        self.has_slot = True
+
+
+class Destinations:
+    """Who is on the way where. Thread-safe.
+
+    Args:
+        limit: most items at a time for each destination.
+        clock: gives the time, MONOTONIC, in seconds.
+    """
+
+    def __init__(self, limit: int, clock: Callable[[], float]) -> None:
+        self._limit = limit
+        self._clock = clock
+        self._lock = Lock()
+        self._visits: defaultdict[str, set[Visit]] = defaultdict(set)
+
+    def enter(self, destination: str, may_stall: bool) -> Visit | None:
+        """Begin a hand-over; None if the destination has as many as it may, or one that stalls."""
+        now = self._clock()
+        with self._lock:
+            visits = self._visits[destination]
+            if len(visits) >= self._limit or any(visit.has_stalled(now) for visit in visits):
+                return None
+            visit = Visit(destination, now, may_stall)
+            visits.add(visit)
+            return visit
+
+    def leave(self, visit: Visit) -> None:
+        """End it, whether anybody still waited for it or not."""
+        with self._lock:
+            visits = self._visits[visit.destination]
+            visits.discard(visit)
+            if not visits:
+                del self._visits[visit.destination]

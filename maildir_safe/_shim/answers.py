@@ -1,0 +1,182 @@
+"""Decides what a caught call is answered.
+
+Most are left to the kernel: it runs the call as if it had not been caught. That is the answer,
+too, whenever anything about the caller cannot be found out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import threading
+
+from maildir_safe._shim import caller as callers
+from maildir_safe._shim.calls import LINK, RENAME, RENAME_NOREPLACE, SANDBOX, UNLINK, Call, decode
+from maildir_safe._shim.decisions import PASS_ON, Decisions
+from maildir_safe._shim.ghosts import Ghosts, Owner
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from maildir_safe._shim.actor import Actor, Place
+    from maildir_safe._shim.caller import Caller
+    from maildir_safe._shim.helpers import Helper
+    from maildir_safe._shim.listener import Listener, Question
+    from maildir_safe._shim.pairs import Pairs
+    from maildir_safe._shim.report import Report
+    from maildir_safe._shim.supervisor import Actors
+
+    Process = tuple[int, int]
+
+
+def alive(process: Process) -> bool:
+    """Whether a process is still there, and not another with its number."""
+    try:
+        return callers.process(process[0]) == process
+    except OSError:
+        return False
+
+
+class Answers:
+    """Answers caught calls. Used by many threads at once.
+
+    Args:
+        listener: where they come from.
+        actors: who acts for a caller.
+        pairs: which directories are hand-offs.
+        report: is told what was changed.
+        durable: fsync the target's directory before a hand-off is reported done.
+        check: change nothing, and report what would be changed.
+    """
+
+    def __init__(
+        self, listener: Listener, actors: Actors, pairs: Pairs, report: Report,
+        durable: bool = False, check: bool = False,
+    ) -> None:  # fmt: skip
+        self._listener = listener
+        self._actors = actors
+        self._report = report
+        self._ghosts = Ghosts(alive)
+        self._decisions = Decisions(pairs, self._ghosts, report, durable, check)
+        self._me = os.getpid()
+        self._sandboxed = False
+        self._lock = threading.Lock()
+        self._turns: dict[int, list[Any]] = {}
+
+    def handle(self, question: Question) -> None:
+        """Answer one question."""
+        call = decode(question.arch, question.number, question.args)
+        if call is None or self._sandboxed or self._is_plain(call):
+            self._listener.pass_on(question)
+        elif call.kind == SANDBOX:
+            self._sandbox(question)
+        else:
+            with self._turn(question.tid):
+                self._look(question, call)
+
+    @contextlib.contextmanager
+    def _turn(self, tid: int) -> Iterator[None]:
+        """One question of a thread at a time: interrupted, it asks again while we still work on the first."""
+        with self._lock:
+            turn = self._turns.setdefault(tid, [threading.Lock(), 0])
+            turn[1] += 1
+        try:
+            with turn[0]:
+                yield
+        finally:
+            with self._lock:
+                turn[1] -= 1
+                if not turn[1]:
+                    del self._turns[tid]
+
+    def _is_plain(self, call: Call) -> bool:
+        """Whether a call is none of ours by its flags alone."""
+        if call.kind == UNLINK:
+            return bool(call.flags) or not len(self._ghosts)
+        if call.kind == RENAME:
+            return bool(call.flags & ~RENAME_NOREPLACE)
+        return call.kind == LINK and bool(call.flags)
+
+    def _sandbox(self, question: Question) -> None:
+        """A process restricts itself in a way that cannot be seen later: from now on nobody is acted for.
+
+        One that gave up privileges before, which our tree did not, is not acted for anyway.
+        """
+        try:
+            caller = callers.Caller(question.tid)
+            hidden = self._actors.hides_rights(caller)
+        except (OSError, ValueError, KeyError):
+            hidden = False
+        if not hidden and self._listener.valid(question):
+            self._sandboxed = True
+            self._report.note("a program uses Landlock: from now on every call is left to the kernel")
+        self._listener.pass_on(question)
+
+    def _look(self, question: Question, call: Call) -> None:
+        paths = self._paths(question, call)
+        if paths is None or (call.kind == UNLINK and not self._ghosts.may_know(paths[0].rpartition("/")[2])):
+            self._listener.pass_on(question)
+            return
+        bases: list[int] = []
+        try:
+            caller = callers.Caller(question.tid)
+            wanted: list[tuple[int | None, str]] = []
+            for (dir_fd, _), path in zip(call.paths, paths, strict=True):
+                if not path.startswith("/"):
+                    bases.append(callers.base(question.tid, dir_fd))
+                wanted.append((None if path.startswith("/") else bases[-1], path))
+            with self._actors.acting_for(caller) as actor:
+                # all that was read so far is the caller's, if it still waits
+                if actor is None or not self._listener.valid(question):
+                    self._listener.pass_on(question)
+                else:
+                    self._act(question, call, actor, actor.open(wanted), caller)
+        except (OSError, ValueError, KeyError):
+            self._listener.pass_on(question)
+        finally:
+            for fd in bases:
+                os.close(fd)
+
+    def _paths(self, question: Question, call: Call) -> list[str] | None:
+        try:
+            with callers.Memory(question.tid) as memory:
+                if not self._listener.valid(question):  # another's memory may have been opened
+                    return None
+                return [memory.path(address) for _, address in call.paths]
+        except (OSError, ValueError):
+            return None
+
+    def _owner(self, caller: Caller) -> Owner:
+        above = None if caller.parent in (self._me, 0, 1) else callers.process(caller.parent)
+        return Owner(callers.process(caller.tgid), above, caller.credentials.uids[3])
+
+    def _act(
+        self, question: Question, call: Call, actor: Actor | Helper, places: list[Place],
+        caller: Caller,
+    ) -> None:  # fmt: skip
+        """From here on something may have been done, so that the kernel must not run the call again."""
+        taken = None
+
+        def who() -> Owner:
+            return self._owner(caller)
+
+        try:
+            if call.kind == UNLINK:
+                answer, taken = self._decisions.unlink(actor, places[0], who, caller.tgid)
+            elif call.kind == LINK:
+                answer = self._decisions.link(actor, places[0], places[1], who, caller.tgid)
+            else:
+                noreplace = bool(call.flags & RENAME_NOREPLACE)
+                answer = self._decisions.rename(actor, places[0], places[1], noreplace, who, caller.tgid)
+        except (OSError, ValueError):
+            answer = errno.EIO
+        finally:
+            actor.close(places)
+        told = (
+            self._listener.pass_on(question) if answer is PASS_ON else self._listener.answer(question, answer)
+        )
+        if taken is not None:  # if a signal came between, the program will ask again
+            self._ghosts.settle(taken, used=told and answer in (0, errno.ENOENT))

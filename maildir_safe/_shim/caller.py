@@ -1,0 +1,156 @@
+"""Who asks: what can be learnt of a stopped thread by /proc.
+
+Everything here is read while the thread is stopped in its call. The number of a thread that has
+ended may be another's already, so whoever reads asks `Listener.valid` afterwards, before it
+believes anything.
+"""
+
+from __future__ import annotations
+
+import os
+
+from maildir_safe._shim.calls import AT_FDCWD
+
+_PATH_MAX = 4096
+_BASE = os.O_PATH | os.O_CLOEXEC
+
+
+class Credentials:
+    """What decides which files a thread may touch.
+
+    Attributes:
+        uids, gids: real, effective, saved and file system's.
+        groups: supplementary groups, sorted.
+        capabilities: the effective set, a bit mask.
+    """
+
+    __slots__ = ("capabilities", "gids", "groups", "uids")
+
+    def __init__(
+        self, uids: tuple[int, ...], gids: tuple[int, ...], groups: tuple[int, ...], capabilities: int
+    ) -> None:
+        self.uids = uids
+        self.gids = gids
+        self.groups = groups
+        self.capabilities = capabilities
+
+    def key(self) -> tuple[object, ...]:
+        """Equal for equal credentials."""
+        return self.uids, self.gids, self.groups, self.capabilities
+
+
+class Caller:
+    """A stopped thread.
+
+    Attributes:
+        tid: its number.
+        tgid, parent: the numbers of its process and of the process above.
+        credentials: see `Credentials`.
+        confined: it has given up new privileges (``no_new_privs``), as what sandboxes itself does.
+        filters: how many seccomp filters it is under.
+        namespaces: its user and mount namespaces.
+        label: what a security module calls it (AppArmor, SELinux).
+        root: device and inode of its root directory.
+    """
+
+    __slots__ = ("confined", "credentials", "filters", "label", "namespaces", "parent", "root", "tgid", "tid")
+
+    def __init__(self, tid: int) -> None:
+        """Read it.
+
+        Raises:
+            OSError: it is gone, or must not be looked at.
+            ValueError: /proc says what we do not understand.
+        """
+        self.tid = tid
+        status = _status(tid)
+        self.tgid = int(status[b"Tgid"])
+        self.parent = int(status[b"PPid"])
+        self.credentials = Credentials(
+            tuple(map(int, status[b"Uid"].split())),
+            tuple(map(int, status[b"Gid"].split())),
+            tuple(sorted(map(int, status[b"Groups"].split()))),
+            int(status[b"CapEff"], 16),
+        )
+        self.confined = int(status[b"NoNewPrivs"])
+        self.filters = int(status[b"Seccomp_filters"])
+        self.namespaces = tuple(os.stat(f"/proc/{tid}/ns/{kind}").st_ino for kind in ("user", "mnt"))
+        self.label = _label(tid)
+        found = os.stat(f"/proc/{tid}/root")
+        self.root = (found.st_dev, found.st_ino)
+
+
+def _status(tid: int) -> dict[bytes, bytes]:
+    with open(f"/proc/{tid}/status", "rb", buffering=0) as file:
+        lines = file.read(1 << 16).split(b"\n")
+    return {name: value for name, _, value in (line.partition(b":") for line in lines)}
+
+
+def _label(tid: int) -> bytes:
+    try:
+        with open(f"/proc/{tid}/attr/current", "rb", buffering=0) as file:
+            return file.read(4096)
+    except OSError:  # no module that gives labels
+        return b""
+
+
+def process(pid: int) -> tuple[int, int]:
+    """A process's number and start time, which together are never another's.
+
+    Raises:
+        OSError: it is gone.
+    """
+    with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
+        fields = file.read(4096).rpartition(b")")[2].split()
+    return pid, int(fields[19])
+
+
+def command(pid: int) -> str:
+    """The name of a process's program, for people."""
+    try:
+        with open(f"/proc/{pid}/comm", "rb", buffering=0) as file:
+            return os.fsdecode(file.read(64).rstrip(b"\n"))
+    except OSError:
+        return "?"
+
+
+class Memory:
+    """The memory of a thread, opened before it is known to be the caller's."""
+
+    def __init__(self, tid: int) -> None:
+        self._fd = os.open(f"/proc/{tid}/mem", os.O_RDONLY | os.O_CLOEXEC)
+
+    def __enter__(self) -> Memory:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        os.close(self._fd)
+
+    def path(self, address: int) -> str:
+        """The path at an address.
+
+        Raises:
+            OSError, ValueError: there is none.
+        """
+        try:
+            text = os.pread(self._fd, _PATH_MAX, address)
+        except OverflowError:  # the upper half of the address space is not the program's
+            raise ValueError("no address of a program") from None
+        end = text.find(b"\0")
+        if end <= 0:
+            raise ValueError("no path, or too long")
+        return os.fsdecode(text[:end])
+
+
+def base(tid: int, dir_fd: int) -> int:
+    """Open the directory that a caller's relative path starts from. It belongs to whoever asked.
+
+    Raises:
+        OSError: there is none.
+    """
+    return os.open(f"/proc/{tid}/cwd" if dir_fd == AT_FDCWD else f"/proc/{tid}/fd/{dir_fd}", _BASE)
+
+
+def root(tid: int) -> int:
+    """Open a caller's root directory. It belongs to whoever asked."""
+    return os.open(f"/proc/{tid}/root", _BASE)

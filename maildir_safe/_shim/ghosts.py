@@ -1,0 +1,147 @@
+"""Names that were renamed away and that their program will still unlink.
+
+A ghost belongs to the program that made it: to its process, its children, and the children of its
+parent (a shell's `ln` and `rm`), of the same user. It is good for one unlink, is forgotten when
+the name is a real file again and was removed, and with the processes that could use it.
+"""
+
+from __future__ import annotations
+
+from threading import Lock
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Identity = tuple[int, int]
+    Process = tuple[int, int]
+
+MOST = 4096
+"""Ghosts that are remembered; the oldest is forgotten first. Its unlink then says ENOENT."""
+
+_SWEEP_FROM = 64
+
+
+class Owner:
+    """Who may use a ghost.
+
+    Attributes:
+        process: process id and start time, so that a number that is used again is not taken for it.
+        parent: the same of its parent; None if that is the supervisor, to which all orphans belong.
+        uid: the user whose files it touches.
+    """
+
+    __slots__ = ("parent", "process", "uid")
+
+    def __init__(self, process: Process, parent: Process | None, uid: int) -> None:
+        self.process = process
+        self.parent = parent
+        self.uid = uid
+
+    def includes(self, other: Owner) -> bool:
+        """Whether `other` may use what this one left."""
+        if self.uid != other.uid:
+            return False
+        if self.process in (other.process, other.parent):
+            return True
+        return self.parent is not None and self.parent == other.parent
+
+
+class Ghost:
+    """A name that is gone.
+
+    Attributes:
+        directory, name: where it was.
+        owner: see `Owner`.
+        target: directory and name that it has now.
+        error: what the link was answered.
+        aside: its name while it is withdrawn, "" if it was handed over.
+        renamed: the program renamed it by itself, and will not unlink it.
+        taken: an unlink is being answered by it.
+    """
+
+    __slots__ = ("aside", "directory", "error", "name", "owner", "renamed", "taken", "target")
+
+    def __init__(
+        self, directory: Identity, name: str, owner: Owner, target: tuple[Identity, str],
+        error: int = 0, aside: str = "", renamed: bool = False,
+    ) -> None:  # fmt: skip
+        self.directory = directory
+        self.name = name
+        self.owner = owner
+        self.target = target
+        self.error = error
+        self.aside = aside
+        self.renamed = renamed
+        self.taken = False
+
+
+class Ghosts:
+    """All ghosts of a supervisor. Thread-safe.
+
+    Args:
+        alive: whether a process is still there.
+    """
+
+    def __init__(self, alive: Callable[[Process], bool]) -> None:
+        self._alive = alive
+        self._lock = Lock()
+        self._all: dict[tuple[Identity, str], Ghost] = {}
+        self._names: dict[str, int] = {}
+        self._sweep_at = _SWEEP_FROM
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def may_know(self, name: str) -> bool:
+        """Whether there is a ghost of this name in any directory: cheap, for the many that are none."""
+        return name in self._names
+
+    def add(self, ghost: Ghost) -> None:
+        """Remember a ghost, in place of an older one of the same name."""
+        with self._lock:
+            self._drop((ghost.directory, ghost.name))
+            if len(self._all) >= self._sweep_at:
+                self._sweep()
+            self._all[ghost.directory, ghost.name] = ghost
+            self._names[ghost.name] = self._names.get(ghost.name, 0) + 1
+
+    def find(self, directory: Identity, name: str, who: Owner) -> Ghost | None:
+        """The ghost of that name, if `who` may use it."""
+        ghost = self._all.get((directory, name))
+        return ghost if ghost and not ghost.taken and ghost.owner.includes(who) else None
+
+    def take(self, ghost: Ghost) -> bool:
+        """Use a ghost up, unless `settle` says otherwise; False if another thread was faster."""
+        with self._lock:
+            if ghost.taken or self._all.get((ghost.directory, ghost.name)) is not ghost:
+                return False
+            ghost.taken = True
+            return True
+
+    def settle(self, ghost: Ghost, used: bool) -> None:
+        """What has become of a ghost that was taken.
+
+        Args:
+            ghost: from `find`, and taken.
+            used: its program was told that the name is gone; else it will ask again.
+        """
+        with self._lock:
+            ghost.taken = False
+            if used and self._all.get((ghost.directory, ghost.name)) is ghost:
+                self._drop((ghost.directory, ghost.name))
+
+    def _drop(self, key: tuple[Identity, str]) -> None:
+        if self._all.pop(key, None):
+            self._names[key[1]] -= 1
+            if not self._names[key[1]]:
+                del self._names[key[1]]
+
+    def _sweep(self) -> None:
+        for key, ghost in list(self._all.items()):
+            owner = ghost.owner
+            if not self._alive(owner.process) and not (owner.parent and self._alive(owner.parent)):
+                self._drop(key)
+        while len(self._all) >= MOST:
+            self._drop(next(iter(self._all)))
+        self._sweep_at = min(MOST, max(_SWEEP_FROM, 2 * len(self._all)))

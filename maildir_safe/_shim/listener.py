@@ -1,0 +1,89 @@
+"""The kernel's questions about caught calls, and the answers; see seccomp_unotify(2)."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import select
+import struct
+
+_RECEIVE = 0xC0502100
+_SEND = 0xC0182101
+_VALID = 0x40082102
+_SET_FLAGS = 0x40082104
+_WAKE_HERE = 1  # Linux 6.6: hand the processor over to whoever is waited for
+_QUESTION = struct.Struct("=QIIiIQ6Q")
+_ANSWER = struct.Struct("=QqiI")
+_ID = struct.Struct("=Q")
+_CONTINUE = 1
+
+
+class Question:
+    """A call that a process is stopped in.
+
+    Attributes:
+        id: the kernel's number of this question.
+        tid: the thread that is stopped.
+        number, arch, args: of the system call.
+    """
+
+    __slots__ = ("arch", "args", "id", "number", "tid")
+
+    def __init__(self, fields: tuple[int, ...]) -> None:
+        self.id, self.tid, _, self.number, self.arch, _, *args = fields
+        self.args = tuple(args)
+
+
+class Listener:
+    """The descriptor that `filter.install` returned. Safe for many threads."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        try:
+            fcntl.ioctl(fd, _SET_FLAGS, _WAKE_HERE)
+        except OSError:
+            pass  # an older kernel: it is slower
+
+    def ended(self) -> bool:
+        """Whether no process is left that could be caught."""
+        poll = select.poll()
+        poll.register(self.fd, 0)
+        return any(events & select.POLLHUP for _, events in poll.poll(0))
+
+    def receive(self) -> Question | None:
+        """Wait for the next caught call; None when there will be none any more."""
+        while not self.ended():
+            room = bytearray(_QUESTION.size)
+            try:
+                fcntl.ioctl(self.fd, _RECEIVE, room, True)
+            except OSError as error:
+                if error.errno in (errno.ENOENT, errno.EINTR):  # it was killed before we could look
+                    continue
+                raise
+            return Question(_QUESTION.unpack(room))
+        return None
+
+    def valid(self, question: Question) -> bool:
+        """Whether the caller still waits: what was read of its process before is really its own."""
+        try:
+            fcntl.ioctl(self.fd, _VALID, _ID.pack(question.id))
+        except OSError:
+            return False
+        return True
+
+    def answer(self, question: Question, error: int) -> bool:
+        """Let the call return 0, or fail with an errno; False if nobody waits for it any more."""
+        return self._send(question, -error, 0)
+
+    def pass_on(self, question: Question) -> bool:
+        """Let the kernel run the call as if it had not been caught."""
+        return self._send(question, 0, _CONTINUE)
+
+    def _send(self, question: Question, error: int, flags: int) -> bool:
+        try:
+            fcntl.ioctl(self.fd, _SEND, _ANSWER.pack(question.id, 0, error, flags))
+        except OSError as failed:
+            if failed.errno == errno.ENOENT:  # killed, or interrupted by a signal
+                return False
+            raise
+        return True

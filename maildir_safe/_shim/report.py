@@ -1,0 +1,148 @@
+"""What the shim tells people: nothing, unless it is asked to."""
+
+from __future__ import annotations
+
+import errno
+import os
+from threading import Lock
+
+from maildir_safe._shim import caller as callers
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TextIO
+
+    from maildir_safe._shim.actor import Place
+
+
+class Event:
+    """A caught call that was changed, or with ``--check`` would be.
+
+    Attributes:
+        pid: the process that made the call.
+        src, dst: its names; `dst` is None for an unlink.
+        what: ``renamed``, ``reply lost``, ``refused``, ``unknown``, ``ghost``, ``made durable``,
+            ``told EXDEV``, ``checked``, ``left alone``.
+        refusal: what the mount itself said; None if it was not asked.
+        pair: the hand-off, ``"tmp:new"``; None if it is none.
+        answer: the errno that the program was told.
+    """
+
+    __slots__ = ("answer", "dst", "pair", "pid", "refusal", "src", "what")
+
+    def __init__(
+        self, pid: int, src: Place, dst: Place | None, what: str, refusal: int | None,
+        pair: str | None = None, answer: int = 0,
+    ) -> None:  # fmt: skip
+        self.pid = pid
+        self.src = src
+        self.dst = dst
+        self.what = what
+        self.refusal = refusal
+        self.pair = pair
+        self.answer = answer
+
+
+class Report:
+    """Writes a line an event, and what `--check` found at the end. Thread-safe.
+
+    Args:
+        out: where to; None is silence.
+        json: lines for programs instead of for people.
+        check: collect events for `summary`, too.
+    """
+
+    def __init__(self, out: TextIO | None = None, json: bool = False, check: bool = False) -> None:
+        self.out = out
+        self._json = json
+        self._check = check
+        self._lock = Lock()
+        self._counts: dict[tuple[str, ...], int] = {}
+
+    def command(self, pid: int) -> str:
+        """The name of a process's program."""
+        return callers.command(pid)
+
+    def note(self, text: str) -> None:
+        """Something about the whole run."""
+        if self.out is not None:
+            self._write({"note": text}, text)
+
+    def tell(self, event: Event) -> None:
+        """A call was changed."""
+        if self.out is None:
+            return
+        program = self.command(event.pid)
+        if self._check:
+            row = (program, _end(event.src), _end(event.dst), _word(event.refusal), _advice(event))
+            with self._lock:
+                self._counts[row] = self._counts.get(row, 0) + 1
+            return
+        src, dst = _full(event.src), _full(event.dst)
+        fields = {
+            "pid": event.pid, "program": program, "what": event.what, "src": src, "dst": dst,
+            "pair": event.pair, "mount": _word(event.refusal), "answer": _word(event.answer),
+        }  # fmt: skip
+        said = f" (the mount said {_word(event.refusal)})" if event.refusal else ""
+        arrow = f" -> {dst}" if dst else ""
+        told = f", told {_word(event.answer)}" if event.answer else ""
+        self._write(fields, f"{program}[{event.pid}]: {event.what}: {src}{arrow}{said}{told}")
+
+    def summary(self) -> None:
+        """What `--check` found: a line for each kind of link, how often, and what would be done."""
+        if self.out is None or not self._check:
+            return
+        if not self._counts:
+            self._write({"links": 0}, "no links: this program does not need the shim")
+        for (program, src, dst, said, advice), count in sorted(self._counts.items()):
+            fields = {
+                "program": program,
+                "src": src,
+                "dst": dst,
+                "mount": said,
+                "count": count,
+                "advice": advice,
+            }
+            self._write(fields, f"{program}: {count} x {src} -> {dst}: {said or 'not asked'}; {advice}")
+
+    def _write(self, fields: dict[str, object], text: str) -> None:
+        if self._json:
+            import json
+
+            line = json.dumps(fields)
+        else:
+            line = "maildir-safe run: " + "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+        with self._lock:
+            try:
+                print(line, file=self.out, flush=True)
+            except (OSError, ValueError):
+                pass  # nobody listens
+
+
+def _word(error: int | None) -> str:
+    if error is None:
+        return ""
+    return errno.errorcode.get(error, str(error)) if error else "ok"
+
+
+def _full(place: Place | None) -> str:
+    return "" if place is None else os.path.join(place.path, place.name)
+
+
+def _end(place: Place | None) -> str:
+    """The last two directories of a path, which is what a pair is made from."""
+    return "" if place is None else "/".join(place.path.split("/")[-2:]) + "/"
+
+
+def _advice(event: Event) -> str:
+    if event.what == "left alone":
+        if event.dst is not None and event.src.identity == event.dst.identity:
+            return "inside one directory, perhaps a lock: never changed"
+        return "no known hand-off: left alone unless --pair says that it is one"
+    if not event.refusal:
+        return f"hand-off {event.pair}: links work here, nothing to change"
+    from maildir_safe._shim.handover import REFUSALS
+
+    if event.refusal in REFUSALS:
+        return f"hand-off {event.pair}: would be renamed"
+    return f"hand-off {event.pair}: an error that would be passed on"

@@ -1,0 +1,125 @@
+"""The threads that answer, and whom they let act."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+
+from maildir_safe._shim import caller as callers
+from maildir_safe._shim.actor import Actor
+from maildir_safe._shim.helpers import owner_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from maildir_safe._shim.caller import Caller
+    from maildir_safe._shim.helpers import Helper, Helpers
+    from maildir_safe._shim.listener import Listener, Question
+
+MOST_THREADS = 256
+"""Calls that may hang at the same time without holding up others."""
+
+
+class Actors:
+    """Finds who may act for a caller: this process, a helper, or nobody.
+
+    Args:
+        helpers: None if this process cannot take on other credentials.
+        confined: whether the program was started without the right to gain privileges.
+    """
+
+    def __init__(self, helpers: Helpers | None, confined: bool) -> None:
+        self._helpers = helpers
+        self._me = callers.Caller(os.getpid())
+        self._confined = confined or bool(self._me.confined)
+        self._key = self._me.credentials.key()
+        self._actor = Actor(owns=owner_of(self._me.credentials))
+
+    def hides_rights(self, caller: Caller) -> bool:
+        """Whether the caller may have fewer rights than its credentials show.
+
+        Another user namespace: its capabilities are not what they are here. A label of a security
+        module, a filter of its own, or a sandbox (which takes ``no_new_privs``): they may refuse what
+        we would do.
+        """
+        return (
+            caller.namespaces[0] != self._me.namespaces[0]
+            or caller.label != self._me.label
+            or caller.filters != self._me.filters + 1  # ours
+            or (bool(caller.confined) and not self._confined)
+        )
+
+    @contextlib.contextmanager
+    def acting_for(self, caller: Caller) -> Iterator[Actor | Helper | None]:
+        """Who acts for the caller; None: the kernel itself shall."""
+        at_home = (caller.root, caller.namespaces) == (self._me.root, self._me.namespaces)
+        if self.hides_rights(caller):
+            yield None
+        elif at_home and caller.credentials.key() == self._key:
+            yield self._actor
+        elif self._helpers is None:
+            yield None
+        else:
+            root = None if at_home else callers.root(caller.tid)
+            try:
+                helper = self._helpers.take(caller.credentials, root)
+            finally:
+                if root is not None:
+                    os.close(root)
+            try:
+                yield helper
+            finally:
+                if helper is not None:
+                    self._helpers.give_back(helper)
+
+
+class Threads:
+    """As many threads as there are calls in hand, and one that waits for the next.
+
+    Args:
+        listener: where calls come from.
+        handle: answers one; what it raises is told to `failed`.
+        failed: gets the question and the exception.
+    """
+
+    def __init__(
+        self,
+        listener: Listener,
+        handle: Callable[[Question], None],
+        failed: Callable[[Question, Exception], None],
+    ) -> None:
+        self._listener = listener
+        self._handle = handle
+        self._failed = failed
+        self._lock = threading.Lock()
+        self._waiting = 0
+        self._running = 0
+
+    def start(self) -> None:
+        """Start the first one."""
+        with self._lock:
+            self._waiting += 1
+            self._running += 1
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def _run(self) -> None:
+        while True:
+            question = self._listener.receive()
+            if question is None:
+                return
+            with self._lock:
+                self._waiting -= 1
+                alone = not self._waiting and self._running < MOST_THREADS
+            if alone:
+                self.start()
+            try:
+                self._handle(question)
+            except Exception as error:  # noqa: BLE001 - the caller must be answered
+                self._failed(question, error)
+            with self._lock:
+                if self._waiting >= 4:
+                    self._running -= 1
+                    return
+                self._waiting += 1

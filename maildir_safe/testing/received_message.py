@@ -1,0 +1,186 @@
+"""A message as it was sent, for a test to look at: an `EmailMessage` that any message can be read into.
+
+The standard library's own reading of headers takes minutes for some, raises on others and gives halves of
+characters; here headers are read as everywhere in this package (`maildir_safe._mail`).
+"""
+
+from __future__ import annotations
+
+import email.parser
+import re
+from datetime import datetime
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.policy import EmailPolicy
+from email.utils import parsedate_to_datetime
+from typing import Any, cast
+
+from maildir_safe._mail.addresses import Mailbox, addresses_text, mailboxes
+from maildir_safe._mail.charsets import decode
+from maildir_safe._mail.parameters import value_and_parameters
+from maildir_safe._mail.structure import Structure
+from maildir_safe._mail.transfer import coding_of
+from maildir_safe._mail.words import field_text
+
+_ADDRESSES = ("from", "to", "cc", "bcc", "sender", "reply-to", "resent-from", "resent-to", "resent-cc")
+_LONGEST_PARSED = 2000
+# what makes the standard library's parser quadratic: lines times parts inside parts, long content fields
+_NESTING = re.compile(rb"multipart/|message/", re.IGNORECASE)
+_LONG_FIELD = re.compile(rb"^content-[^\n:]*:(?:[^\n]|\n[ \t]){16384}", re.MULTILINE | re.IGNORECASE)
+_MOST_NESTING = 200
+_MOST_LINES_NESTED = 4_000_000
+
+
+class Text(str):
+    """A header's text.
+
+    Attributes:
+        name: the header's name.
+    """
+
+    name = ""
+    defects: tuple[Exception, ...] = ()
+
+
+class AddressText(Text):
+    """The text of From, To and the like."""
+
+    mailboxes: list[Mailbox] = []
+
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        """Each mailbox, as `email.headerregistry.Address`."""
+        found = []
+        for mailbox in self.mailboxes:
+            local, _, domain = mailbox.address.rpartition("@")
+            found.append(Address(mailbox.name, local or domain, domain if local else ""))
+        return tuple(found)
+
+
+class DateText(Text):
+    """The text of Date."""
+
+    @property
+    def datetime(self) -> datetime | None:
+        """The time, or None if it is none."""
+        try:
+            return parsedate_to_datetime(self)
+        except (ValueError, IndexError, TypeError):
+            return None
+
+
+class ContentText(Text):
+    """The text of Content-Type and Content-Disposition."""
+
+    content_disposition = ""
+    params: dict[str, str] = {}
+
+
+class ReceivedMessage(EmailMessage):
+    """A message as it was sent: what the server put on top is here as attributes, not as headers.
+
+    Attributes:
+        sender: of the envelope (MAIL FROM); ``""`` is the null sender.
+        recipients: of the envelope (RCPT TO), in their order; Bcc too.
+        raw: what was sent, with LF line ends.
+        key: its key in the Maildir.
+        problem: why its parts are not told apart (`raw` has them); ``""`` if they are.
+    """
+
+    sender: str = ""
+    recipients: list[str] = []
+    raw: bytes = b""
+    key: str = ""
+    problem: str = ""
+
+    def __repr__(self) -> str:
+        return f"<{self.sender!r} to {', '.join(self.recipients)}: {str(self['Subject'] or '')!r}>"
+
+    def get_filename(self, failobj: Any = None) -> Any:
+        """The name of an attachment, however it is written; `failobj` if it has none."""
+        for header, parameter in (("content-disposition", "filename"), ("content-type", "name")):
+            raw = next((value for name, value in self.raw_items() if name.lower() == header), "")
+            name = value_and_parameters(_bytes(str(raw)))[1].get(parameter)
+            if name:
+                return name
+        return failobj
+
+    def get_content(self, *args: Any, **kwargs: Any) -> Any:
+        """See `EmailMessage.get_content`; text in a charset that nobody knows is text all the same."""
+        try:
+            return super().get_content(*args, **kwargs)
+        except (LookupError, ValueError):
+            data = self.get_payload(decode=True)
+            if self.get_content_maintype() != "text" or not isinstance(data, bytes):
+                raise
+            return decode(data, str(self.get_param("charset", "")))
+
+
+def received_message(raw: bytes) -> ReceivedMessage:
+    """The message that these bytes are: never raises, and takes seconds at most.
+
+    Args:
+        raw: with LF line ends.
+    """
+    problem = _problem(raw)
+    parser = email.parser.BytesParser(ReceivedMessage, policy=_POLICY)
+    try:
+        message = cast(ReceivedMessage, parser.parsebytes(raw, headersonly=bool(problem)))
+    except Exception as error:  # noqa: BLE001 - what it raises on broken MIME is not written down anywhere
+        message = ReceivedMessage(policy=_POLICY)
+        problem = f"it cannot be parsed ({type(error).__name__})"
+    message.raw, message.problem = raw, problem
+    return message
+
+
+def _problem(raw: bytes) -> str:
+    """Why the standard library's parser does not get this message."""
+    nesting = sum(1 for _ in _NESTING.finditer(raw))
+    if nesting > _MOST_NESTING or nesting * raw.count(b"\n") > _MOST_LINES_NESTED:
+        return "it has too many parts in parts"
+    if _LONG_FIELD.search(raw):
+        return "it has a header field that is too long"
+    return Structure(raw).problem
+
+
+class _Policy(EmailPolicy):
+    """`email.policy.default`, with headers read by `maildir_safe._mail`."""
+
+    def header_fetch_parse(self, name: str, value: str) -> Any:
+        """The text of a header, of a class that has what is asked of headers of this name."""
+        if hasattr(value, "name"):
+            return value  # set by the test itself
+        lower, raw = name.lower(), _bytes(value)
+        if lower in _ADDRESSES:
+            found = mailboxes(raw)
+            text = _named(AddressText, name, addresses_text(found))
+            text.mailboxes = found
+            return text
+        if lower == "content-transfer-encoding":
+            return _named(Text, name, coding_of(field_text(raw)))
+        if lower in ("content-type", "content-disposition"):
+            return self._content(name, value, raw)
+        return _named(DateText if lower == "date" else Text, name, field_text(raw))
+
+    def _content(self, name: str, value: str, raw: bytes) -> Any:
+        if len(value) <= _LONGEST_PARSED:
+            try:
+                return super().header_fetch_parse(name, value)
+            except Exception:  # noqa: BLE001, S110 - in many ways, on what is malformed
+                pass
+        text = _named(ContentText, name, field_text(raw)[:_LONGEST_PARSED])
+        text.content_disposition, text.params = value_and_parameters(raw)
+        return text
+
+
+def _named(kind: type[Any], name: str, text: str) -> Any:
+    made = kind(text)
+    made.name = name
+    return made
+
+
+def _bytes(value: str) -> bytes:
+    return value.encode("utf-8", "surrogateescape")
+
+
+_POLICY = _Policy()

@@ -1,0 +1,99 @@
+"""GlusterFS with an arbiter, the sequence that left second names: nothing is delivered twice, nothing stays.
+
+One server's network is away for 45 seconds while two hosts put and deliver; when it is back, and the
+volume heals, one client is killed. Healing can leave a claimed item as a second name of the message that
+is already in new/: a rename from the one to the other then succeeds and does nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from queue_crew import Crew, until
+
+from benchmarks.mounts import MountError, kernel_knows, missing, mounted
+from benchmarks.mounts.mount import KINDS, Mount
+
+AWAY = float(os.environ.get("GLUSTER_AWAY", "45"))
+LEASE = 10
+MESSAGES = 1500
+READ = 200
+
+pytestmark = [pytest.mark.mounts, pytest.mark.timeout(900)]
+
+
+@pytest.fixture
+def arbiter(tmp_path: Path) -> Iterator[Mount]:
+    """A volume of its own: its client is killed."""
+    kind = KINDS["gluster-arbiter"]
+    lacks = missing(kind) or ("" if kernel_knows(kind.fstype) else f"no {kind.fstype}")
+    if lacks:
+        pytest.skip(lacks)
+    try:
+        with mounted(kind.name, tmp_path / "mounts") as mount:
+            yield mount
+    except MountError as error:
+        pytest.skip(str(error))
+
+
+def names(maildir: Path) -> Counter[str]:
+    """How often each item is in the Maildir, wherever a reader has put it."""
+    found = [name for sub in ("new", "cur") for name in os.listdir(maildir / sub)]
+    return Counter(name.partition(",")[0] for name in found)
+
+
+def read_some(maildir: Path) -> int:
+    """A mail reader: messages with a second name go to cur/, and some others; how many."""
+    paths = list((maildir / "new").iterdir())
+    paths.sort(key=lambda path: -path.stat().st_nlink)
+    for path in paths[:READ]:
+        path.rename(maildir / "cur" / f"{path.name}:2,S")
+    return len(paths[:READ])
+
+
+def test_a_server_is_away_and_a_client_dies_while_the_volume_heals(
+    arbiter: Mount, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    roots = [path / "box" for path in arbiter.paths]
+    roots[0].mkdir()
+    until(roots[1].is_dir)
+    crew = Crew(roots, tmp_path, LEASE)
+    begin = time.monotonic()
+    try:
+        until(lambda: (roots[1] / "spool" / "corrupt").is_dir() and (roots[1] / "maildir" / "cur").is_dir())
+        here = [crew.putter(0, MESSAGES, 0), crew.worker(host=0), crew.worker(host=0)]
+        there = [crew.putter(1_000_000, MESSAGES, 1), crew.worker(host=1), crew.worker(host=1)]
+        time.sleep(3.0)
+        with arbiter.unplugged("s1"):
+            time.sleep(AWAY)
+        time.sleep(1.0)  # the volume heals
+        arbiter.stop("c1")
+        for process in here:
+            process.kill()
+            process.wait()
+        arbiter.start("c1")
+        crew.worker(host=0)
+        crew.worker(host=0)
+        until(lambda: there[0].poll() is not None, 120)
+        accepted = {ident for _, ident in crew.accepted()}
+        until(lambda: accepted <= set(names(crew.maildir)), 90)
+        read = read_some(crew.maildir)
+        time.sleep(3 * LEASE)  # what is stuck is delivered over and over
+        found = names(crew.maildir)
+        assert {ident: count for ident, count in found.items() if count > 1} == {}, "delivered twice"
+        assert accepted <= set(found), "lost"
+        stuck = [path.name for path in (roots[0] / "spool" / "claimed").glob("*/*")]
+        assert not stuck, "nobody will ever end these claims"
+        assert not list((roots[0] / "spool" / "pending").glob("*/*,o"))
+        record_property(
+            "note",
+            f"gluster-arbiter: s1 unplugged {AWAY:.0f} s, c1 killed while healing: {len(accepted)} accepted, "
+            f"{sum(found.values())} in the Maildir, {read} of them read; {time.monotonic() - begin:.0f} s",
+        )
+    finally:
+        crew.end()
