@@ -25,7 +25,14 @@ MESSAGE = b"From: a@example.org\nTo: b@example.org\nSubject: s\n\n" + b"x" * 400
 RUN = [sys.executable, "-m", "maildir_safe", "run", "--"]
 REFUSE = [sys.executable, str(Path(__file__).parents[1] / "tests/shim/refuse.py"), "1"]
 WAYS = {"plain": [], "shim": RUN, "shim, renamed": [*REFUSE, *RUN]}
-CALLS = "import os, sys\nfor _ in range(int(sys.argv[1])):\n try: os.unlink('/nonexistent/x')\n except OSError: pass"
+CALLS = """
+import os, sys
+for _ in range(int(sys.argv[1])):
+    try:
+        os.unlink("/nonexistent/x")
+    except OSError:
+        pass
+"""
 
 
 def deliver(files: Path, box: Path, program: str, count: int, at_once: int) -> list[str]:
@@ -109,7 +116,7 @@ def main() -> int:
     args = parser.parse_args()
     plain, caught = bare()
     print(
-        f"a caught call that is left to the kernel: {(caught - plain) * 1e6:.0f} us more than {plain * 1e6:.1f} us"
+        f"a caught call left to the kernel: {(caught - plain) * 1e6:.0f} us more than {plain * 1e6:.1f} us"
     )
     print(f"starting and ending a supervisor: {start_up(RUN) * 1e3:.0f} ms\n")
     print("| file system | program | at once | plain | " + " | ".join(list(WAYS)[1:]) + " |")

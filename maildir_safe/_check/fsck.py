@@ -138,10 +138,17 @@ class SpoolCheck:
                 age = now - self._fs.stat(name, tmp).st_mtime
                 if age > JANITOR_AGE:
                     if self._fix:
-                        self._fs.unlink(name, dir_fd=tmp)
+                        self._remove(name, tmp)
                     yield Finding(f"{self._path}/tmp/{name}", "was left by an interrupted put", self._fix)
             except FileNotFoundError:
                 continue  # published meanwhile
+
+    def _remove(self, name: str, tmp: int) -> None:
+        """A file, or the empty directory by which a name is sealed (`late_calls.seal`)."""
+        try:
+            self._fs.unlink(name, dir_fd=tmp)
+        except IsADirectoryError:
+            self._fs.rmdir(name, tmp)
 
     def _buckets(self) -> Iterator[Finding]:
         pending = self._layout.fd["pending"]

@@ -32,6 +32,11 @@ if TYPE_CHECKING:
     Process = tuple[int, int]
 
 
+MOST_OF_A_USER = 32
+"""Calls of one user, other than the supervisor's own, that are in hand at the same time. Those that come
+while there are so many are left to the kernel, so that nobody can hold up others."""
+
+
 def alive(process: Process) -> bool:
     """Whether a process is still there, and not another with its number."""
     try:
@@ -65,6 +70,8 @@ class Answers:
         self._sandboxed = False
         self._lock = threading.Lock()
         self._turns: dict[int, list[Any]] = {}
+        self._in_hand: dict[int, int] = {}
+        self._user = os.geteuid()
 
     def handle(self, question: Question) -> None:
         """Answer one question."""
@@ -74,8 +81,25 @@ class Answers:
         elif call.kind == SANDBOX:
             self._sandbox(question)
         else:
-            with self._turn(question.tid):
-                self._look(question, call)
+            with self._place(question.tid) as free, self._turn(question.tid):
+                if free:
+                    self._look(question, call)
+                else:
+                    self._listener.pass_on(question)
+
+    @contextlib.contextmanager
+    def _place(self, tid: int) -> Iterator[bool]:
+        """Whether this user has not too many calls in hand: he can make even reading his memory hang."""
+        user = callers.user(tid)
+        with self._lock:
+            in_hand = self._in_hand[user] = self._in_hand.get(user, 0) + 1
+        try:
+            yield user == self._user or in_hand <= MOST_OF_A_USER
+        finally:
+            with self._lock:
+                self._in_hand[user] -= 1
+                if not self._in_hand[user]:
+                    del self._in_hand[user]
 
     @contextlib.contextmanager
     def _turn(self, tid: int) -> Iterator[None]:

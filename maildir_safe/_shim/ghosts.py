@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     Process = tuple[int, int]
 
 MOST = 4096
-"""Ghosts that are remembered; the oldest is forgotten first. Its unlink then says ENOENT."""
+"""Ghosts that are remembered; the oldest of the same user is forgotten first. Its unlink then says ENOENT."""
 
 _SWEEP_FROM = 64
 
@@ -102,7 +102,7 @@ class Ghosts:
         with self._lock:
             self._drop((ghost.directory, ghost.name))
             if len(self._all) >= self._sweep_at:
-                self._sweep()
+                self._sweep(ghost.owner.uid)
             self._all[ghost.directory, ghost.name] = ghost
             self._names[ghost.name] = self._names.get(ghost.name, 0) + 1
 
@@ -137,11 +137,12 @@ class Ghosts:
             if not self._names[key[1]]:
                 del self._names[key[1]]
 
-    def _sweep(self) -> None:
+    def _sweep(self, uid: int) -> None:
         for key, ghost in list(self._all.items()):
             owner = ghost.owner
             if not self._alive(owner.process) and not (owner.parent and self._alive(owner.parent)):
                 self._drop(key)
-        while len(self._all) >= MOST:
-            self._drop(next(iter(self._all)))
+        while len(self._all) >= MOST:  # a user can only make his own be forgotten
+            own = (key for key, ghost in self._all.items() if ghost.owner.uid == uid)
+            self._drop(next(own, next(iter(self._all))))
         self._sweep_at = min(MOST, max(_SWEEP_FROM, 2 * len(self._all)))

@@ -8,7 +8,7 @@ import pytest
 from shim_cases import build
 
 
-@pytest.fixture(scope="session", params=["dynamic", "static"])
+@pytest.fixture(scope="session", params=["dynamic", "static", "i386"])
 def program(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
     """Our programs (programs.c), built."""
     return build(tmp_path_factory.mktemp("built"), request.param)

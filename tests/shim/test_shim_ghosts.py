@@ -66,6 +66,14 @@ def test_bounded() -> None:
     assert not known.may_know("0")
 
 
+def test_nobody_makes_anothers_be_forgotten() -> None:
+    known = ghosts()
+    known.add(ghost("bobs", owner(uid=1001)))
+    for number in range(MOST + 500):
+        known.add(ghost(str(number)))
+    assert known.find(HERE, "bobs", owner(uid=1001)) is not None
+
+
 def test_those_of_dead_processes_are_forgotten() -> None:
     known = ghosts(alive=[(1, 1)])
     for number in range(1000):

@@ -179,6 +179,25 @@ def test_a_chroot_is_not_left(static: str, tmp_path: Path) -> None:
     assert (outside / "tmp/a").read_text() == "outside"
 
 
+def test_a_chroot_into_a_second_mount_of_the_root(static: str, tmp_path: Path) -> None:
+    """Device and inode of both roots are the same; what is mounted below only one of them is not."""
+    need("unshare")
+    open_path(tmp_path / "x")
+    outside = maildir(tmp_path / "hidden/box", ANN)
+    put(outside / "tmp/a", ANN, "below")
+    root, hidden, run = tmp_path / "root", tmp_path / "hidden", " ".join([*RUN, "--"])
+    script = (
+        f"mkdir {root} && mount --bind / {root} && mount -t tmpfs none {hidden} &&"
+        f" mkdir -p {outside}/tmp {outside}/new && echo above > {outside}/tmp/a && chown -R {ANN} {hidden} &&"
+        f" exec {run} chroot --userspec={ANN}:{ANN} --groups= {root}"
+        f" {static} names {outside}/tmp/a {outside}/new/a"
+    )
+    words = ["unshare", "--mount", "sh", "-c", script]
+    done = subprocess.run([*REFUSE, str(NO), *words], capture_output=True, timeout=60, check=False)
+    assert done.stdout == b"0 0\n", done.stderr
+    assert (outside / "new/a").read_text() == "below"
+
+
 def test_another_mount_namespace(programs: str, tmp_path: Path) -> None:
     """The caller's names are looked up where the caller is."""
     need("unshare")

@@ -101,6 +101,10 @@ class BucketTarget:
         fresh, self._fresh = self._fresh, []
         return fresh if self._fs.monotonic() - self._noted < _FRESH else []
 
+    def moved_on(self, name: str) -> bool:  # noqa: ARG002
+        """True: a worker may have claimed it at once; nobody else takes anything out of tmp/."""
+        return True
+
     def fd(self, subdir: str) -> int:  # noqa: ARG002 - there is one
         """The bucket's descriptor."""
         return self.dir_fd

@@ -1,0 +1,37 @@
+"""The thread that looks after a queue."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import TYPE_CHECKING
+
+from maildir_safe.errors import TemporaryError
+
+if TYPE_CHECKING:
+    import weakref
+
+    from maildir_safe._queue.queue import Queue
+
+log = logging.getLogger("maildir_safe.queue")
+
+
+def start_heartbeat(queue: weakref.ref[Queue], stop: threading.Event, seconds: float) -> None:
+    """Call `Queue.tend` from a thread, until the queue is closed or nobody uses it any more.
+
+    Args:
+        stop: ends the thread.
+        seconds: between two calls.
+    """
+
+    def beat() -> None:
+        while not stop.wait(seconds) and (alive := queue()) is not None:
+            try:
+                alive.tend()
+            except TemporaryError as error:
+                log.warning("%s", error)
+            except Exception:
+                log.exception("%s: unexpected; the lease is renewed all the same", alive.path)
+            del alive
+
+    threading.Thread(target=beat, name="maildir-safe-heartbeat", daemon=True).start()
