@@ -109,6 +109,14 @@ class Mailboxes:
         paths = self._candidates(address)
         return paths[0] if paths and paths[0] in self._kept else None
 
+    def opened(self, path: str) -> Maildir | None:
+        """The Maildir at `path` if that is open: no file is touched."""
+        with self._lock:
+            maildir = self._kept.get(path)
+            if maildir is not None:
+                self._kept.move_to_end(path)
+            return maildir
+
     def find(self, address: str) -> str:
         """The path of the address's Maildir: the first candidate that is there.
 
@@ -136,11 +144,9 @@ class Mailboxes:
             NotAMaildir: it cannot be opened.
             TemporaryError: it is not as durable as required, or files cannot be opened.
         """
-        with self._lock:
-            maildir = self._kept.get(path)
-            if maildir is not None:
-                self._kept.move_to_end(path)
-                return maildir
+        maildir = self.opened(path)
+        if maildir is not None:
+            return maildir
         try:
             maildir = self._open_maildir(path)
         except TemporaryError as error:
@@ -230,9 +236,9 @@ class Mailboxes:
             self._listings[above] = listing
             while len(self._listings) > _LISTINGS_KEPT:
                 self._listings.popitem(last=False)
-        if not listing.settled:
+        if not listing.settled and now - listing.since >= self._settled_after:  # else it would prove nothing
             listing.names = frozenset(self._fs.listdir(fd))
-            listing.settled = now - listing.since >= self._settled_after
+            listing.settled = True
         return listing
 
 

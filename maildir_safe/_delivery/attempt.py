@@ -16,6 +16,7 @@ from __future__ import annotations
 import errno
 import os
 
+from maildir_safe._delivery.content import joined
 from maildir_safe._delivery.job import CommitRecord
 from maildir_safe._fs.quirks import quirks
 from maildir_safe._handoff.rename import DONE, NOT_DONE, Handoff, close_quietly, remove_quietly
@@ -151,7 +152,7 @@ class Attempt:
         for job in jobs:
             chunks, size, step = job.chunks, 0, "write"
             try:
-                for chunk in (b"".join(chunks),) if isinstance(chunks, tuple) else chunks:
+                for chunk in joined(chunks):
                     done = fs.write(job.fd, chunk)
                     if done < len(chunk):
                         write_all(fs, job.fd, chunk, done)

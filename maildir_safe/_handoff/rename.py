@@ -176,7 +176,7 @@ class Handoff:
     def _seal(
         self, src_dir: int, src: str, dst_dir: int, dst: str, size: int | None, outcome: Outcome
     ) -> Outcome:
-        """Make the outcome final, whatever else is executed late: withdraw what was refused, seal the name."""
+        """Make the outcome final, whatever is executed late: withdraw what was refused, seal the name."""
         number = outcome.error.errno if outcome.error else 0
         decided = outcome.renames == 1 and number in FINAL  # nothing of it will be executed late
         if outcome.kind == NOT_DONE:

@@ -157,23 +157,29 @@ class Maildir:
         """`deliver` for asyncio: same arguments, result and errors; many at once share their fsyncs.
 
         A caller that is cancelled does not stop the delivery: its outcome is then unknown to it.
+
+        One more argument is `executor`, a `concurrent.futures.Executor` whose threads touch the
+        files; by default the event loop's.
         """
         import asyncio
+        from functools import partial
 
+        executor = options.pop("executor", None)
+        in_thread = partial(asyncio.get_running_loop().run_in_executor, executor)
         folder = options.pop("folder", None)
         if folder is not None:
-            target = await asyncio.to_thread(self.folder, folder)
-            return await target.deliver_async(message, **options)
+            target = await in_thread(self.folder, folder)
+            return await target.deliver_async(message, executor=executor, **options)
         if options.get("delivery_id") is not None or hasattr(message, "read"):
-            return await asyncio.to_thread(self.deliver, message, **options)
+            return await in_thread(partial(self.deliver, message, **options))
         flags = options.pop("flags", "")
         options.pop("delivery_id", None)
         head = trace_headers(**options)
         if flags:  # the separator may have to be found out, by files
-            job = await asyncio.to_thread(self._job, message, head, flags)
+            job = await in_thread(self._job, message, head, flags)
         else:
             job = self._job(message, head)
-        await self._async_combiner().run(job)
+        await self._async_combiner().run(job, executor)
         return job.result()
 
     # Reading
@@ -205,6 +211,8 @@ class Maildir:
 
     def open(self, key: str) -> BinaryIO:
         """A message as a binary file for reading.
+
+        A read raises OSError where the mount cannot give all that the file has: it never ends early.
 
         Raises:
             KeyError: there is no such message. TemporaryError: it cannot be opened.
