@@ -114,7 +114,8 @@ def make(fs: FileSystem, path: str, subdirs: Sequence[str] = SUBDIRS, files: Seq
     try:
         names = fs.listdir(root)
         if not {*subdirs} & {*names}:
-            strange = sorted(name for name in names if not name.startswith(".") and name != "lost+found")
+            ours = ("lost+found", *files)
+            strange = sorted(name for name in names if not name.startswith(".") and name not in ours)
             if strange:
                 raise NotAMaildir(f"{path}: something else is there ({strange[0]}); name a new directory")
             _fill(fs, root, subdirs, files)
@@ -152,14 +153,14 @@ def _make_aside(fs: FileSystem, path: str, subdirs: Sequence[str], files: Sequen
 
 
 def _make_in(fs: FileSystem, above: int, name: str, subdirs: Sequence[str], files: Sequence[str]) -> None:
-    aside = f".{name[:100]}.{fs.random(8).hex()}"
+    aside = aside_name(fs, name)
     fs.mkdir(aside, above)
     root = fs.open_dir(aside, above)
     try:
         try:
             _fill(fs, root, subdirs, files)
         except OSError:
-            _discard(fs, root, above, aside, subdirs, files)
+            discard(fs, root, above, aside, subdirs, files)
             raise
         try:
             fs.rename(aside, name, src_dir_fd=above, dst_dir_fd=above)
@@ -168,10 +169,21 @@ def _make_in(fs: FileSystem, above: int, name: str, subdirs: Sequence[str], file
             if name not in there:  # else the reply was lost
                 raise
             if aside in there:  # or another made it at the same time
-                _discard(fs, root, above, aside, subdirs, files)
+                discard(fs, root, above, aside, subdirs, files)
     finally:
         close_quietly(fs, root)
     DirectorySync(fs, above).sync()
+
+
+def aside_name(fs: FileSystem, name: str) -> str:
+    """A new name under which a directory is made, or removed, beside its own."""
+    return f".{name[:100]}.{fs.random(8).hex()}"
+
+
+def is_aside(entry: str, name: str) -> bool:
+    """Whether an entry has a name that `aside_name` gave to `name`."""
+    start, _, token = entry.rpartition(".")
+    return start == f".{name[:100]}" and len(token) == 16 and not token.strip("0123456789abcdef")
 
 
 def _fill(fs: FileSystem, root: int, subdirs: Sequence[str], files: Sequence[str]) -> None:
@@ -185,7 +197,7 @@ def _fill(fs: FileSystem, root: int, subdirs: Sequence[str], files: Sequence[str
     DirectorySync(fs, root).sync()
 
 
-def _discard(
+def discard(
     fs: FileSystem, root: int, above: int, aside: str, subdirs: Sequence[str], files: Sequence[str]
 ) -> None:
     """Remove what can be; what cannot is an empty directory under a dot name."""

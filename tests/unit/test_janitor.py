@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 
-from maildir_safe import Maildir
+import pytest
+
+from maildir_safe import Maildir, NotAMaildir
 from maildir_safe.testing.simfs import Fault, SimHost, SimServer
 
 HOUR = 3600
@@ -84,3 +86,64 @@ def test_what_cannot_be_removed_is_named() -> None:
     lab.writer.sleep(37 * HOUR)
     report = lab.cleaner.clean()
     assert [path for path, _ in report.failed] == ["tmp/1763.M1P2Q3R0123456789abcdef.host"]
+
+
+def half_made(lab: Lab, path: str) -> None:
+    above, _, name = path.rpartition("/")
+    directory = lab.writer.open_dir(above or "/")
+    lab.writer.mkdir(name, directory)
+    inside = lab.writer.open_dir(path)
+    for subdir in ("tmp", "new"):
+        lab.writer.mkdir(subdir, inside)
+    lab.writer.close(lab.writer.create("maildirfolder", inside))
+
+
+def entries(lab: Lab, path: str) -> list[str]:
+    return sorted(lab.writer.listdir(lab.writer.open_dir(path)))
+
+
+HALF = ["/.m.0123456789abcdef", "/m/..Sent.0123456789abcdef"]
+OTHERS = ["/.n.0123456789abcdef", "/.m.0123", "/m/.Sent.0123456789abcdef", "/m/..Sent.0123456789abcdeg"]
+
+
+def test_a_maildir_or_folder_whose_making_was_interrupted_goes() -> None:
+    """Nobody removed these, and nobody could tell what they were."""
+    lab = Lab()
+    for path in HALF + OTHERS:
+        half_made(lab, path)
+    lab.writer.sleep(35 * HOUR)
+    assert lab.cleaner.clean().removed == []
+    lab.writer.sleep(2 * HOUR)
+    told = ["..Sent.0123456789abcdef", "../.m.0123456789abcdef"]
+    assert lab.cleaner.clean(dry_run=True).removed[1:] == told
+    assert len(entries(lab, "/")) == 4
+    assert lab.cleaner.clean().removed[1:] == told
+    assert entries(lab, "/") == [".m.0123", ".n.0123456789abcdef", "m"]
+    assert entries(lab, "/m") == ["..Sent.0123456789abcdeg", ".Sent.0123456789abcdef", "cur", "new", "tmp"]
+
+
+def test_a_half_made_maildir_that_holds_anything_stays() -> None:
+    lab = Lab()
+    half_made(lab, HALF[0])
+    lab.writer.close(lab.writer.create("1.2.h", lab.writer.open_dir(HALF[0] + "/new")))
+    lab.writer.sleep(37 * HOUR)
+    lab.cleaner.clean()
+    (name,) = (name for name in entries(lab, "/") if name != "m")
+    assert entries(lab, f"/{name}/new") == ["1.2.h"]
+
+
+def test_who_is_slow_in_making_a_maildir_does_not_publish_half_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    lab = Lab()
+    slow = SimHost(lab.server, "slow")
+    rename = slow.rename
+
+    def too_late(src: str, dst: str, **directories: int) -> None:
+        monkeypatch.setattr(slow, "rename", rename)
+        slow.sleep(37 * HOUR)
+        lab.cleaner.clean()
+        rename(src, dst, **directories)
+
+    monkeypatch.setattr(slow, "rename", too_late)
+    with pytest.raises(NotAMaildir):
+        Maildir("/m", create=False, fs=slow).folder("Sent")
+    assert entries(lab, "/m") == ["cur", "new", "tmp"]
