@@ -231,7 +231,7 @@ class MessageStore:
         Others may rename the same message at the same time, so that this is a claim and not a
         publication: FileNotFoundError means that another was first, and the caller looks again.
         """
-        outcome = self._handoff.claim(dirs.fd(message.subdir), message.name, target.fd(subdir), name)
+        outcome = self._handoff.claim(dirs.fd(message.subdir), message.name, target.fd(subdir), name, True)
         if outcome.kind == GONE or not self._was_done(outcome, target.fd(subdir), name):
             raise FileNotFoundError(errno.ENOENT, "moved by another", message.name)
         error = outcome.error or OSError(errno.EIO, "no error was given")

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import errno
+import os
+import time
+from pathlib import Path
 
 import pytest
 
@@ -88,48 +91,56 @@ def test_what_cannot_be_removed_is_named() -> None:
     assert [path for path, _ in report.failed] == ["tmp/1763.M1P2Q3R0123456789abcdef.host"]
 
 
-def half_made(lab: Lab, path: str) -> None:
-    above, _, name = path.rpartition("/")
-    directory = lab.writer.open_dir(above or "/")
-    lab.writer.mkdir(name, directory)
-    inside = lab.writer.open_dir(path)
-    for subdir in ("tmp", "new"):
-        lab.writer.mkdir(subdir, inside)
-    lab.writer.close(lab.writer.create("maildirfolder", inside))
+def old(path: Path) -> Path:
+    before = time.time() - 40 * 3600
+    os.utime(path, (before, before))
+    return path
 
 
-def entries(lab: Lab, path: str) -> list[str]:
-    return sorted(lab.writer.listdir(lab.writer.open_dir(path)))
+def test_a_seal_is_removed_and_no_other_directory(tmp_path: Path) -> None:
+    """What `late_calls.seal` leaves in tmp/ after an ambiguous rename."""
+    box = Maildir(tmp_path / "m")
+    tmp = tmp_path / "m" / "tmp"
+    for name in ("1700000000.M1P2Q3R4.host", "1700000000.full.host", "somebody's", "1700000001.young.host"):
+        (tmp / name).mkdir(mode=0o500)
+    (tmp / "1700000000.full.host").chmod(0o700)
+    (tmp / "1700000000.full.host" / "x").touch()
+    for name in ("1700000000.M1P2Q3R4.host", "1700000000.full.host", "somebody's"):
+        old(tmp / name)
+    report = box.clean()
+    assert report.removed == ["tmp/1700000000.M1P2Q3R4.host"]
+    assert report.failed == []
+    left = {"1700000000.full.host", "somebody's", "1700000001.young.host"}
+    assert {path.name for path in tmp.iterdir()} == left
 
 
-HALF = ["/.m.0123456789abcdef", "/m/..Sent.0123456789abcdef"]
-OTHERS = ["/.n.0123456789abcdef", "/.m.0123", "/m/.Sent.0123456789abcdef", "/m/..Sent.0123456789abcdeg"]
-
-
-def test_a_maildir_or_folder_whose_making_was_interrupted_goes() -> None:
-    """Nobody removed these, and nobody could tell what they were."""
-    lab = Lab()
-    for path in HALF + OTHERS:
-        half_made(lab, path)
-    lab.writer.sleep(35 * HOUR)
-    assert lab.cleaner.clean().removed == []
-    lab.writer.sleep(2 * HOUR)
-    told = ["..Sent.0123456789abcdef", "../.m.0123456789abcdef"]
-    assert lab.cleaner.clean(dry_run=True).removed[1:] == told
-    assert len(entries(lab, "/")) == 4
-    assert lab.cleaner.clean().removed[1:] == told
-    assert entries(lab, "/") == [".m.0123", ".n.0123456789abcdef", "m"]
-    assert entries(lab, "/m") == ["..Sent.0123456789abcdeg", ".Sent.0123456789abcdef", "cur", "new", "tmp"]
-
-
-def test_a_half_made_maildir_that_holds_anything_stays() -> None:
-    lab = Lab()
-    half_made(lab, HALF[0])
-    lab.writer.close(lab.writer.create("1.2.h", lab.writer.open_dir(HALF[0] + "/new")))
-    lab.writer.sleep(37 * HOUR)
-    lab.cleaner.clean()
-    (name,) = (name for name in entries(lab, "/") if name != "m")
-    assert entries(lab, f"/{name}/new") == ["1.2.h"]
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_what_a_crash_left_of_making_a_maildir_is_removed(dry_run: bool, tmp_path: Path) -> None:
+    """Nobody removed ``.M.<hex>``."""
+    box = Maildir(tmp_path / "m")
+    left = [
+        tmp_path / ".m.0123456789abcdef",
+        tmp_path / "m" / "..Sent.0123456789abcdef",
+    ]
+    kept = [
+        tmp_path / ".m.0123456789abcde0",  # young
+        tmp_path / ".m.backup",
+        tmp_path / ".n.0123456789abcdef",  # another's
+        tmp_path / ".m.00000000000000ff",  # with something in it
+    ]
+    for path in (*left, *kept):
+        (path / "tmp").mkdir(parents=True)
+        if path is not kept[0]:
+            old(path)
+    (left[1] / "maildirfolder").touch()
+    (kept[3] / "tmp" / "mail").touch()
+    for path in (left[1], kept[3]):
+        old(path)
+    report = box.clean(dry_run)
+    assert {"../.m.0123456789abcdef", "..Sent.0123456789abcdef"} <= set(report.removed)
+    assert [path.exists() for path in left] == [dry_run, dry_run]
+    assert all(path.exists() for path in kept)
+    assert (kept[3] / "tmp" / "mail").exists()
 
 
 def test_who_is_slow_in_making_a_maildir_does_not_publish_half_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,4 +157,5 @@ def test_who_is_slow_in_making_a_maildir_does_not_publish_half_of_it(monkeypatch
     monkeypatch.setattr(slow, "rename", too_late)
     with pytest.raises(NotAMaildir):
         Maildir("/m", create=False, fs=slow).folder("Sent")
-    assert entries(lab, "/m") == ["cur", "new", "tmp"]
+    root = lab.writer.open_dir("/m")
+    assert sorted(lab.writer.listdir(root)) == ["cur", "new", "tmp"]

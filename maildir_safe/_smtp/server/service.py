@@ -10,7 +10,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from maildir_safe import Maildir
-from maildir_safe._mailboxes import Mailboxes
+from maildir_safe._mailboxes import Mailboxes, open_as_owner
 from maildir_safe._queue.queue import Queue
 from maildir_safe._smtp.backends import retention
 from maildir_safe._smtp.backends.maildir_store import MaildirStore
@@ -168,7 +168,7 @@ class Service:
         """Opened by each process for itself."""
         mailboxes = Mailboxes(
             self._routing.candidates,
-            lambda path: Maildir(path, create=False, fs=self._fs),
+            lambda path: open_as_owner(path, self._fs),
             kept_open=self._descriptors.kept,
         )
         maildirs = MaildirStore(self._routing, mailboxes, self._descriptors.deliveries)
