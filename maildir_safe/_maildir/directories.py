@@ -137,7 +137,8 @@ def make(fs: FileSystem, path: str, subdirs: Sequence[str] = SUBDIRS, files: Seq
     try:
         names = fs.listdir(root)
         if not {*subdirs} & {*names}:
-            strange = sorted(name for name in names if not name.startswith(".") and name != "lost+found")
+            ours = ("lost+found", *files)
+            strange = sorted(name for name in names if not name.startswith(".") and name not in ours)
             if strange:
                 raise NotAMaildir(f"{path}: something else is there ({strange[0]}); name a new directory")
             _fill(fs, root, subdirs, files)
