@@ -43,6 +43,7 @@ log = logging.getLogger("maildir_safe.queue")
 
 _POLL = 1.0
 _BUSY_DELAY = 10.0  # seconds that an item waits when its destination has as many as it may
+_STALLED_DELAY = 60.0  # the same for a destination that stalls
 _SENT_BEFORE = RecipientStatus(250, "2.0.0 it was sent before, and that could not be recorded")
 _MOST_REMEMBERED = 10_000
 
@@ -233,7 +234,7 @@ class Worker:
         destination = own.destination(owed[0]) if own else domain_of(owed[0])
         visit = self._destinations.enter(destination, may_stall=own is not None)
         if visit is None:
-            claim.release(_BUSY_DELAY)
+            claim.release(_STALLED_DELAY if own else _BUSY_DELAY)
             return
         try:
             with self._lock:
