@@ -18,6 +18,7 @@ from collections import OrderedDict
 from threading import Lock
 from typing import TYPE_CHECKING
 
+from maildir_safe._fs.owner import as_owner
 from maildir_safe._fs.posix import OsFileSystem
 from maildir_safe._maildir.maildir import Maildir
 from maildir_safe.errors import NotAMaildir, TemporaryError
@@ -44,6 +45,22 @@ class NoSuchMailbox(NotAMaildir):
     A server that has not taken the message may refuse it for good (550 5.1.1). Who has taken it keeps it:
     it is a `TemporaryError`, because the mailbox was there when the message was accepted.
     """
+
+
+def open_as_owner(path: str, fs: FileSystem | None = None) -> Maildir:
+    """The Maildir at `path`, which exists; root works in it as its owner, to whom the mail then belongs.
+
+    Args:
+        fs: the file system's calls.
+
+    Raises:
+        NotAMaildir: it cannot be opened, or others than its owner can lead root elsewhere.
+    """
+    try:
+        calls = as_owner(fs or OsFileSystem(), path)
+    except OSError as error:
+        raise NotAMaildir(f"{path}: {error}") from error
+    return Maildir(path, create=False, fs=calls)
 
 
 class _Listing:
@@ -79,7 +96,7 @@ class Mailboxes:
         settled_after: float = SETTLED_AFTER,
     ) -> None:
         self._candidates = candidates
-        self._open_maildir = open_maildir or (lambda path: Maildir(path, create=False))
+        self._open_maildir = open_maildir or open_as_owner
         self._fs = fs or OsFileSystem()
         self._most = kept_open
         self._settled_after = settled_after

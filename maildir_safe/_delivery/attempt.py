@@ -43,8 +43,10 @@ _SYNCFS_KERNEL = [5, 17]
 _RELEASE = os.uname().release.replace("-", ".").replace("+", ".").split(".")[:2]
 _KERNEL = [int(number) if number.isdecimal() else 0 for number in _RELEASE]
 _FULL = {errno.ENOSPC, errno.EDQUOT}
-# a name that is taken; directories that were replaced; a batch's own files were too many to be open
+# a name that is taken; directories that were replaced; a batch's own files were too many to be open;
+# a directory that must be let go before it is fetched anew (`Quirks.held_directories_blind`)
 _MENDED = {errno.EEXIST, errno.ENOENT, errno.ESTALE, errno.EMFILE, errno.ENFILE}
+_MENDED |= {errno.EIO, errno.ETOOMANYREFS, errno.ELOOP, errno.ENOTDIR}
 
 
 class Attempt:
@@ -230,7 +232,14 @@ class Attempt:
         drafts = [self._prefix + job.unique for job in jobs]
         finals = [job.name for job in jobs]
         ambiguous = self._handoff.publish(
-            self._stage, drafts, self._target, finals, self._deadline, jobs[0].replaces
+            self._stage,
+            drafts,
+            self._target,
+            finals,
+            self._deadline,
+            jobs[0].replaces,
+            [job.size for job in jobs],
+            self._dirs.moved_on,
         )
         if self._marks:
             self._marks.append(self._fs.monotonic())

@@ -47,7 +47,8 @@ class Maildir:
             mount (`maildir_safe._fs.stored_options`), or else finds out what the mount takes.
         staging: where messages are written before they are published: ``"tmp"``, or ``"new"`` to
             write beside their target under a dot name (on Coda, no conflict can arise between
-            two directories then; but some readers list dot files); None: as stored, or else ``"tmp"``.
+            two directories then; but some readers list dot files); None: as stored, or else as the
+            type of mount needs.
         resolve_timeout: seconds to wait for caches and servers before an outcome is called unknown.
         fs: the file system's calls; `maildir_safe.testing` has simulated ones.
 
@@ -55,6 +56,8 @@ class Maildir:
         NotAMaildir: it does not exist and cannot be made, or something is wrong with it.
         ValueError: an argument that is none of those named above.
     """
+
+    _inside = False
 
     def __init__(
         self,
@@ -78,7 +81,7 @@ class Maildir:
         self._resolve_timeout = resolve_timeout
         self._async: AsyncCombiner | None = None
         self._folders: dict[str, Maildir] = {}
-        self._open = DirectoryHandles(self._fs, self.path, require, separator, staging)
+        self._open = DirectoryHandles(self._fs, self.path, require, separator, staging, self._inside)
         self._messages: MessageStore | None = None
         if create:
             make(self._fs, self.path)
@@ -209,6 +212,8 @@ class Maildir:
     def open(self, key: str) -> BinaryIO:
         """A message as a binary file for reading.
 
+        A read raises OSError where the mount cannot give all that the file has: it never ends early.
+
         Raises:
             KeyError: there is no such message. TemporaryError: it cannot be opened.
         """
@@ -281,7 +286,7 @@ class Maildir:
         path = f"{self.path}/{directory}"
         if create:
             make(self._fs, path, files=(FOLDER_MARK,))
-        found = self._folders[directory] = Maildir(
+        found = self._folders[directory] = _Folder(
             path,
             False,
             self._require,
@@ -305,6 +310,11 @@ class Maildir:
             return folders_in(self._fs, root)
         except OSError as error:
             raise storage_error(f"list {self.path}", error) from error
+
+    @property
+    def takes_renames(self) -> bool:
+        """Whether a file of this process's may be renamed into it; else it must be written by its owner."""
+        return getattr(self._fs, "owner", None) is None
 
     def check_quota(self, size: int = 0) -> None:
         """Refuse a message of `size` bytes that a Maildir++ quota (`maildirsize`) has no room for.
@@ -399,6 +409,12 @@ class Maildir:
 
             self._async = AsyncCombiner(self._pipeline.commit)
         return self._async
+
+
+class _Folder(Maildir):
+    """A Maildir that lies in another one, whose owner made it: no symbolic link in its place is followed."""
+
+    _inside = True
 
 
 def _one_of(what: str, value: str | None, allowed: tuple[str | None, ...]) -> None:

@@ -133,8 +133,9 @@ class Claim:
     def ack_into(self, maildir: Maildir) -> None:
         """Deliver the item into a Maildir and be done with it: exactly one file, by one rename.
 
-        Where spool and Maildir are not on one file system the message is copied and then removed
-        here, which a crash in between makes a second copy of.
+        Where spool and Maildir are not on one file system, or a worker that runs as root delivers to
+        another user, the message is copied and then removed here, which a crash in between makes a
+        second copy of.
 
         Raises:
             PermanentError: the file is damaged; it is in corrupt/ now.
@@ -239,6 +240,8 @@ class Claim:
         self._lease.synced(self.id)
 
     def _into(self, maildir: Maildir) -> bool:
+        if not maildir.takes_renames:
+            return False
         try:
             delivered = self._spool.deliver(self._lease, self.item, maildir.directories())
         except Damaged as reason:
