@@ -16,7 +16,8 @@ from typing import Any
 from aiosmtpd.handlers import Mailbox
 from aiosmtpd.smtp import SMTP
 
-from maildir_safe._smtp.backends.maildir_store import MailObject, RecipientStatus
+from maildir_safe._delivery.status import RecipientStatus
+from maildir_safe._smtp.backends.store import MailObject
 from maildir_safe._smtp.server.bind import listen
 from maildir_safe._smtp.server.limits import MemoryBudget
 from maildir_safe._smtp.server.listener import Listener
@@ -43,7 +44,9 @@ class Nowhere:
 
     async def store(self, mail: MailObject) -> list[RecipientStatus]:
         """As if it were stored."""
-        return [RecipientStatus("250 2.0.0 Stored as key", "/nowhere/new/key", "none")] * len(mail.recipients)
+        return [
+            RecipientStatus(250, "2.0.0 Stored as key", stored="/nowhere/new/key", durability="none")
+        ] * len(mail.recipients)
 
 
 async def _serve(kind: str, address: str, box: str) -> None:

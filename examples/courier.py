@@ -22,9 +22,10 @@ class ProgramCourier:
 
     def __call__(self, request: DeliveryRequest) -> dict[str, RecipientStatus]:
         """One status for all recipients: the program answers for all of them."""
-        with request.open() as message:
-            request.confirm()  # another worker may have taken over: then this raises, and nothing runs
-            done = subprocess.run([self._program, *request.recipients], stdin=message, check=False)
+        with request.open() as file:
+            message = file.read()
+        request.confirm()  # another worker may have taken over: then this raises, and nothing runs
+        done = subprocess.run([self._program, *request.recipients], input=message, check=False)
         code = 250 if done.returncode == 0 else 554 if done.returncode in PERMANENT else 451
         return dict.fromkeys(request.recipients, RecipientStatus(code, f"exit code {done.returncode}"))
 

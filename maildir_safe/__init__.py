@@ -27,7 +27,7 @@ _HOMES = {
     "MaildirSafeError": "maildir_safe.errors",
     "Message": "maildir_safe._maildir.message_store",
     "NotAMaildir": "maildir_safe.errors",
-    "PartialDelivery": "maildir_safe._delivery.receipt",
+    "PartialDelivery": "maildir_safe._delivery.partial",
     "PartialPut": "maildir_safe._queue.queue",
     "PermanentError": "maildir_safe.errors",
     "Queue": "maildir_safe._queue.queue",
@@ -44,7 +44,8 @@ _HOMES = {
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from maildir_safe._delivery.receipt import PartialDelivery, Receipt
+    from maildir_safe._delivery.partial import PartialDelivery
+    from maildir_safe._delivery.receipt import Receipt
     from maildir_safe._delivery.status import RecipientStatus
     from maildir_safe._maildir.maildir import Maildir
     from maildir_safe._maildir.message_store import Message

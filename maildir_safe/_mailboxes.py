@@ -18,6 +18,7 @@ from collections import OrderedDict
 from threading import Lock
 from typing import TYPE_CHECKING
 
+from maildir_safe._fs.owner import as_owner
 from maildir_safe._fs.posix import OsFileSystem
 from maildir_safe._maildir.maildir import Maildir
 from maildir_safe.errors import NotAMaildir, TemporaryError
@@ -44,6 +45,22 @@ class NoSuchMailbox(NotAMaildir):
     A server that has not taken the message may refuse it for good (550 5.1.1). Who has taken it keeps it:
     it is a `TemporaryError`, because the mailbox was there when the message was accepted.
     """
+
+
+def open_as_owner(path: str, fs: FileSystem | None = None) -> Maildir:
+    """The Maildir at `path`, which exists; root works in it as its owner, to whom the mail then belongs.
+
+    Args:
+        fs: the file system's calls.
+
+    Raises:
+        NotAMaildir: it cannot be opened, or others than its owner can lead root elsewhere.
+    """
+    try:
+        calls = as_owner(fs or OsFileSystem(), path)
+    except OSError as error:
+        raise NotAMaildir(f"{path}: {error}") from error
+    return Maildir(path, create=False, fs=calls)
 
 
 class _Listing:
@@ -79,7 +96,7 @@ class Mailboxes:
         settled_after: float = SETTLED_AFTER,
     ) -> None:
         self._candidates = candidates
-        self._open_maildir = open_maildir or (lambda path: Maildir(path, create=False))
+        self._open_maildir = open_maildir or open_as_owner
         self._fs = fs or OsFileSystem()
         self._most = kept_open
         self._settled_after = settled_after
@@ -92,6 +109,14 @@ class Mailboxes:
         paths = self._candidates(address)
         return paths[0] if paths and paths[0] in self._kept else None
 
+    def opened(self, path: str) -> Maildir | None:
+        """The Maildir at `path` if that is open: no file is touched."""
+        with self._lock:
+            maildir = self._kept.get(path)
+            if maildir is not None:
+                self._kept.move_to_end(path)
+            return maildir
+
     def find(self, address: str) -> str:
         """The path of the address's Maildir: the first candidate that is there.
 
@@ -100,7 +125,8 @@ class Mailboxes:
             NotAMaildir: nobody can tell now.
         """
         doubt: NotAMaildir | None = None
-        for path in self._candidates(address):
+        paths = self._candidates(address)
+        for path in paths:
             if path in self._kept:
                 return path
             try:
@@ -109,7 +135,7 @@ class Mailboxes:
             except OSError as error:
                 if not (error.errno == errno.ENAMETOOLONG or self._is_absent(path, error)):
                     doubt = doubt or NotAMaildir(f"{path}: {error.strerror}; it may be there all the same")
-        raise doubt or NoSuchMailbox(f"no mailbox for {address}")
+        raise doubt or NoSuchMailbox(f"no mailbox for {address}: {', '.join(paths)}")
 
     def open(self, path: str) -> Maildir:
         """The Maildir at `path`, kept open for the next message.
@@ -118,11 +144,9 @@ class Mailboxes:
             NotAMaildir: it cannot be opened.
             TemporaryError: it is not as durable as required, or files cannot be opened.
         """
-        with self._lock:
-            maildir = self._kept.get(path)
-            if maildir is not None:
-                self._kept.move_to_end(path)
-                return maildir
+        maildir = self.opened(path)
+        if maildir is not None:
+            return maildir
         try:
             maildir = self._open_maildir(path)
         except TemporaryError as error:
@@ -212,9 +236,9 @@ class Mailboxes:
             self._listings[above] = listing
             while len(self._listings) > _LISTINGS_KEPT:
                 self._listings.popitem(last=False)
-        if not listing.settled:
+        if not listing.settled and now - listing.since >= self._settled_after:  # else it would prove nothing
             listing.names = frozenset(self._fs.listdir(fd))
-            listing.settled = now - listing.since >= self._settled_after
+            listing.settled = True
         return listing
 
 

@@ -27,9 +27,6 @@ if TYPE_CHECKING:
 SEPARATORS = ":;!"
 """What divides key and info: ``:`` by the standard, the others where a mount or a program avoids it."""
 
-STORED = ".maildir-safe.json"
-"""In the root of a mount: what a probe has stored for it."""
-
 _INFO_STARTS = (":2,", ";2,", "!2,", ":1,", ";1,")
 _HOST_LIMIT = 40
 _ID_BYTES = 10

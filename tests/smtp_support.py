@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import re
+import resource
 import signal
 import smtplib
 import socket
@@ -20,6 +22,7 @@ from maildir_safe._smtp.faults.faults import Faults
 from maildir_safe._smtp.server.background import BackgroundServer
 from maildir_safe._smtp.server.message_log import MessageLog
 from maildir_safe._smtp.server.settings import Settings
+from maildir_safe._web.app import serve_page
 
 COMMAND = [sys.executable, "-m", "maildir_safe", "serve"]
 
@@ -69,9 +72,15 @@ class Wire:
 
 
 class Serve:
-    """The command, running in a directory of its own; what it printed first is `banner`."""
+    """The command, running in a directory of its own; what it printed first is `banner`.
 
-    def __init__(self, cwd: Path, *flags: str) -> None:
+    With a `limit` it may have only so many files open.
+    """
+
+    def __init__(self, cwd: Path, *flags: str, limit: int = 0) -> None:
+        def few_files() -> None:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+
         self.log = cwd / f"log.{time.monotonic_ns()}"
         with self.log.open("w") as log:  # a pipe that nobody reads would stop the server
             self.process = subprocess.Popen(
@@ -80,6 +89,9 @@ class Serve:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
+                preexec_fn=(lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit)))
+                if limit
+                else None,
             )
         assert self.process.stdout
         self.banner = ""
@@ -115,9 +127,23 @@ def serving(tmp_path: Path, faults: Faults | None = None, **settings: Any) -> It
     text = io.StringIO()
     settings = {"maildir": str(tmp_path / "M"), "smtp": ["127.0.0.1:0"], "hostname": "mx.example", **settings}
     log = MessageLog(text, bool(settings.get("log_json")))
-    with BackgroundServer(Settings(**settings), faults, log) as server:
+    page = serve_page if settings.get("web") else None
+    with BackgroundServer(Settings(**settings), faults, log, page) as server:
         server.text = text  # type: ignore[attr-defined]
         yield server
+
+
+def hung_up(wire: Wire) -> bool:
+    """Whether the server has closed: nothing more comes, or a reset."""
+    try:
+        return wire.sock.recv(1000) == b""
+    except ConnectionError:
+        return True
+
+
+def unchanged_for_long(directory: Path) -> None:
+    """Make a directory look so: only then is it believed that a mailbox is not in it."""
+    os.utime(directory, (1e9, 1e9))
 
 
 def until(condition: Callable[[], Any], seconds: float = 30) -> None:

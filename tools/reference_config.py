@@ -13,8 +13,9 @@ INTRODUCTION = """\
 # Configuration file
 
 `maildir-safe serve --config serve.toml` reads its settings from a TOML file. Each key is the name
-of a flag without its dashes (`max-size` and `max_size` are the same key); a flag on the command line
-wins. An unknown key, and a value of the wrong type, end the command with a message that names both.
+of a flag without its dashes (`max-size` and `max_size` are the same key); `web-hosts` is `--web-host`, which
+may be repeated. A flag on the command line wins. An unknown key, and a value of the wrong type, end the
+command with a message that names both.
 
 ```toml
 # serve.toml

@@ -16,7 +16,7 @@ from maildir_safe._delivery.attempt import JANITOR_AGE
 from maildir_safe._fs.posix import OsFileSystem
 from maildir_safe._handoff.listing import stable_listing
 from maildir_safe._handoff.rename import DONE, Handoff, close_quietly
-from maildir_safe._handoff.small_files import server_time
+from maildir_safe._handoff.small_files import server_time, server_time_to_look
 from maildir_safe._queue.admin import QueueEntry
 from maildir_safe._queue.queue import Queue
 from maildir_safe._queue.store import envelope
@@ -132,16 +132,23 @@ class SpoolCheck:
         names = self._fs.listdir(tmp)
         if not names:
             return
-        now = server_time(self._fs, tmp)
+        now = (server_time if self._fix else server_time_to_look)(self._fs, tmp)
         for name in sorted(names):
             try:
                 age = now - self._fs.stat(name, tmp).st_mtime
                 if age > JANITOR_AGE:
                     if self._fix:
-                        self._fs.unlink(name, dir_fd=tmp)
+                        self._remove(name, tmp)
                     yield Finding(f"{self._path}/tmp/{name}", "was left by an interrupted put", self._fix)
             except FileNotFoundError:
                 continue  # published meanwhile
+
+    def _remove(self, name: str, tmp: int) -> None:
+        """A file, or the empty directory by which a name is sealed (`late_calls.seal`)."""
+        try:
+            self._fs.unlink(name, dir_fd=tmp)
+        except IsADirectoryError:
+            self._fs.rmdir(name, tmp)
 
     def _buckets(self) -> Iterator[Finding]:
         pending = self._layout.fd["pending"]

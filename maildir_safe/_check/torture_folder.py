@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os.path
-import stat
 import time
 from contextlib import contextmanager
 from functools import partial
 
-from maildir_safe._fs import FileSystem
 from maildir_safe._fs.posix import OsFileSystem
+from maildir_safe._handoff.removing import remove_tree
 from maildir_safe._maildir.maildir import Maildir
 from maildir_safe._probe.space import room_left
 from maildir_safe.errors import MaildirSafeError
@@ -76,20 +75,6 @@ def own_folder(path: str, report: TortureReport) -> Iterator[str]:
                     pass  # what resists is left there: it must not hide what was found
     finally:
         fs.close(above)
-
-
-def remove_tree(fs: FileSystem, name: str, above: int) -> None:
-    """Remove a directory with all in it; links are never followed."""
-    here = fs.open_dir(name, above)
-    try:
-        for entry in fs.listdir(here):
-            if stat.S_ISDIR(fs.stat(entry, here).st_mode):
-                remove_tree(fs, entry, here)
-            else:
-                fs.unlink(entry, dir_fd=here)
-    finally:
-        fs.close(here)
-    fs.rmdir(name, above)
 
 
 class Found:

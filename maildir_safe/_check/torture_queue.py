@@ -86,7 +86,7 @@ def torture_queue(
     with own_folder(path, report) as base:
         layout = Layout(OsFileSystem(), f"{base}/{SPOOL}", create=True)
         Maildir(f"{base}/{MAILDIR}")
-        report.lease, report.shared = max(LEASE, layout.shortest_lease), layout.shareable
+        report.lease, report.shared = max(LEASE, layout.rules.shortest_lease), layout.rules.shareable
         room = TortureDirectory(base)
         crew = _Crew(base, writers, random.Random(seed), report)
         try:

@@ -39,7 +39,7 @@ REFUSED = 65
 """The message itself cannot be delivered, now or later (EX_DATAERR)."""
 
 USAGE = 64
-"""The command was used wrongly (EX_USAGE). `deliver` says `TEMPORARY` instead: 64 would bounce mail."""
+"""The command was used wrongly (EX_USAGE). `deliver` and `run` say `TEMPORARY`: 64 would bounce mail."""
 
 WRONG = 1
 """Something was looked for and is wrong, or is not there: what `fsck`, `probe` and the like are for."""

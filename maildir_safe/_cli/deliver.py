@@ -128,7 +128,7 @@ def deliver(path: str, options: dict[str, str], message: Incoming) -> Receipt:
         loop = PermanentError(f"mail loop: the message was delivered to {recipient} before (Delivered-To)")
         loop.status = "5.4.6"
         raise loop
-    maildir = Maildir(path)
+    maildir = _open(path)
     size = len(message.start)
     if message.whole:
         maildir.check_quota(size)
@@ -146,6 +146,20 @@ def deliver(path: str, options: dict[str, str], message: Incoming) -> Receipt:
         )
     except ValueError as error:  # the folder's name
         raise Misconfigured(str(error)) from error
+
+
+def _open(path: str) -> Maildir:
+    """The Maildir. Root delivers as its owner, whose the mail then is, and not with root's powers."""
+    if os.geteuid() != 0:
+        return Maildir(path)
+    from maildir_safe._fs.owner import as_owner
+    from maildir_safe._fs.posix import OsFileSystem
+
+    try:
+        fs = as_owner(OsFileSystem(), path)
+    except OSError as error:
+        raise Misconfigured(f"{path}: {error}") from error
+    return Maildir(path, fs=fs)
 
 
 def _print(receipt: Receipt) -> None:

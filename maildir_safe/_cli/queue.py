@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import argparse
+import io
+import math
 import sys
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from maildir_safe._cli import USAGE
 from maildir_safe._cli.output import bytes_text, print_json, visible
-from maildir_safe._queue.queue import Queue, QueueEntry
+from maildir_safe._delivery.incoming import Incoming
+from maildir_safe._queue.queue import PartialPut, Queue
 from maildir_safe._queue.store.envelope import groups
+from maildir_safe._queue.store.states import ITEM_STATES, RecipientState
 from maildir_safe.errors import PermanentError, TemporaryError
 
-_STATES = {"o": "owed", "d": "delivered", "f": "failed", "b": "bounced"}
+if TYPE_CHECKING:
+    from maildir_safe._queue.admin import QueueEntry
+
 _CHANGES = {
     "hold": "pause a waiting item",
-    "unhold": "let a paused item go on",
-    "retry": "try a waiting, paused or failed item now",
+    "unhold": "let a paused item go on, or one in corrupt/ that turns out to be good",
+    "retry": "try a waiting, paused or failed item now, or one in corrupt/ that turns out to be good",
     "rm": "remove an item for good, and tell nobody",
 }
 
@@ -40,11 +47,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     put = verb("put", "put the message on standard input into the queue; prints the ids of its items")
     put.add_argument("-f", "--sender", default="", metavar="ADDRESS", help="envelope sender (default: null)")
-    put.add_argument("--in", dest="delay", type=float, metavar="SECONDS", help="do not try before then")
+    put.add_argument("--in", dest="delay", type=_seconds, metavar="SECONDS", help="do not try before then")
     put.add_argument("--each", action="store_true", help="an item a recipient (for Maildirs), not a domain")
     put.add_argument("recipients", nargs="+", metavar="RECIPIENT")
     listing = verb("ls", "list the items", json=True)
-    listing.add_argument("--state", help="only those pending, claimed, hold, failed or corrupt")
+    listing.add_argument("--state", help=f"only those in one of {', '.join(ITEM_STATES)}")
     verb("show", "print an item: its envelope as headers, then the message", item=True)
     verb("why", "tell what was answered when an item was tried", item=True, json=True)
     verb("stats", "count the items by state", json=True)
@@ -64,21 +71,51 @@ def run(args: argparse.Namespace) -> int:
         return 1
     except ValueError as error:
         print(f"maildir-safe queue: {error}", file=sys.stderr)
-        return 2
+        return USAGE
 
 
 def _put(args: argparse.Namespace) -> int:
     not_before = None if args.delay is None else time.time() + args.delay
+    together = groups(args.recipients, args.each)
     try:
+        message = _message()
         queue = Queue(args.spool, shared=False)
-        message = sys.stdin.buffer.read()
-        items = [(message, args.sender, group) for group in groups(args.recipients, args.each)]
-        for ident in queue.put_many(items, not_before=not_before):
-            print(ident)
+        items = [(message, args.sender, group) for group in together]
+        _print_ids(queue.put_many(items, not_before=not_before))
+    except PartialPut as partial:
+        _print_ids([result for result in partial.results if isinstance(result, str)])
+        pairs = zip(together, partial.results, strict=True)
+        left = ", ".join(", ".join(group) for group, result in pairs if not isinstance(result, str))
+        print(f"{partial.status} {visible(str(partial))}; not put: for {visible(left)}", file=sys.stderr)
+        return 75
     except (TemporaryError, PermanentError) as error:
         print(f"{error.status} {visible(str(error))}", file=sys.stderr)
         return 65 if isinstance(error, PermanentError) else 75
     return 0
+
+
+def _message() -> bytes:
+    """Standard input as `deliver` takes it: without an envelope line ``From ``, lines ending in LF."""
+    incoming = Incoming(getattr(sys.stdin.buffer, "raw", sys.stdin.buffer))
+    return incoming.start if incoming.whole else b"".join(iter(incoming.read, b""))
+
+
+def _print_ids(ids: list[str]) -> None:
+    """Say what was put. Whether anybody can be told changes nothing: it is in the queue."""
+    try:
+        for ident in ids:
+            print(ident)
+        sys.stdout.flush()
+    except OSError as error:
+        print(f"put as {', '.join(ids)}; that cannot be printed: {error.strerror}", file=sys.stderr)
+        sys.stdout = io.StringIO()  # what is in its buffer would fail once more
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not (seconds >= 0 and math.isfinite(seconds)):
+        raise argparse.ArgumentTypeError(f"seconds from now on, not {text}")
+    return seconds
 
 
 def _ls(queue: Queue, args: argparse.Namespace) -> int:
@@ -105,7 +142,7 @@ def _facts(queue: Queue, listed: QueueEntry) -> dict[str, Any]:
         "forced_expire": False,
         "sender": envelope.sender if envelope else "",
         "recipients": [
-            {"address": address, "state": _STATES[letter]}
+            {"address": address, "state": RecipientState(letter).name.lower()}
             for address, letter in (
                 zip(envelope.recipients, envelope.states, strict=True) if envelope else ()
             )
@@ -123,8 +160,12 @@ def _next(listed: QueueEntry) -> str:
 
 
 def _show(queue: Queue, args: argparse.Namespace) -> int:
-    sys.stdout.flush()
-    sys.stdout.buffer.write(queue.contents(queue.find(args.id)))
+    contents = queue.contents(queue.find(args.id))
+    if sys.stdout.isatty():  # what a stranger wrote must not steer the terminal
+        print(visible(contents.decode("utf-8", "replace"), keep="\n\t"))
+    else:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(contents)
     return 0
 
 

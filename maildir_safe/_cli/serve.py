@@ -5,14 +5,15 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
+from typing import TYPE_CHECKING
 
+from maildir_safe._smtp.server.operator import tell
 from maildir_safe.errors import MaildirSafeError
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from maildir_safe._smtp.server.service import Service
+    from maildir_safe._smtp.server.service import Page, Service
     from maildir_safe._smtp.server.settings import Settings
 
 DESCRIPTION = """\
@@ -64,6 +65,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     flag("--max-recipients", type=int, metavar="N", help="of one message (default: 100)")
     flag("--max-connections", type=int, metavar="N", help="at one time (default: 100)")
     flag(
+        "--max-connections-per-address",
+        type=int,
+        metavar="N",
+        help="of one client address; not of this machine (default: half of --max-connections)",
+    )
+    flag(
         "--max-in-flight",
         type=int,
         metavar="BYTES",
@@ -83,14 +90,35 @@ def run(args: argparse.Namespace) -> int:
         print(f"serve needs the server extra: pip install 'maildir-safe[server]' ({error})", file=sys.stderr)
         return 1
     try:
-        service = Service(settings(args))
+        wanted = settings(args)
+        service = Service(wanted, page=_page() if wanted.web else None)
     except ImportError as error:
-        print(f"{error}: pip install 'maildir-safe[server]', or leave that out (--no-web)", file=sys.stderr)
+        tell(f"{error}: pip install 'maildir-safe[server]', or leave that out (--no-web)")
         return 1
     except (CannotListen, MaildirSafeError, ValueError, OSError) as error:
-        print(f"maildir-safe serve: {error}", file=sys.stderr)
+        tell(f"maildir-safe serve: {error}")
         return 1
-    return service.run(ready=lambda: print("\n".join(banner(service)), flush=True))
+    for warning in service.warnings:
+        tell(f"maildir-safe serve: {warning}")
+    try:
+        return service.run(ready=lambda: _show(banner(service)))
+    except (MaildirSafeError, OSError) as error:
+        tell(f"maildir-safe serve: {error}")
+        return 1
+
+
+def _page() -> Page:
+    from maildir_safe._web.app import serve_page
+
+    return serve_page
+
+
+def _show(lines: list[str]) -> None:
+    """Print the banner; a standard output that cannot be written is no reason to serve nobody."""
+    try:
+        print("\n".join(lines), flush=True)
+    except OSError as error:
+        tell(f"maildir-safe serve: standard output: {error.strerror}")
 
 
 def settings(args: argparse.Namespace) -> Settings:

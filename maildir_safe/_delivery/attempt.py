@@ -16,6 +16,7 @@ from __future__ import annotations
 import errno
 import os
 
+from maildir_safe._delivery.content import joined
 from maildir_safe._delivery.job import CommitRecord
 from maildir_safe._fs.quirks import quirks
 from maildir_safe._handoff.rename import DONE, NOT_DONE, Handoff, close_quietly, remove_quietly
@@ -42,8 +43,10 @@ _SYNCFS_KERNEL = [5, 17]
 _RELEASE = os.uname().release.replace("-", ".").replace("+", ".").split(".")[:2]
 _KERNEL = [int(number) if number.isdecimal() else 0 for number in _RELEASE]
 _FULL = {errno.ENOSPC, errno.EDQUOT}
-# a name that is taken; directories that were replaced; a batch's own files were too many to be open
+# a name that is taken; directories that were replaced; a batch's own files were too many to be open;
+# a directory that must be let go before it is fetched anew (`Quirks.held_directories_blind`)
 _MENDED = {errno.EEXIST, errno.ENOENT, errno.ESTALE, errno.EMFILE, errno.ENFILE}
+_MENDED |= {errno.EIO, errno.ETOOMANYREFS, errno.ELOOP, errno.ENOTDIR}
 
 
 class Attempt:
@@ -149,7 +152,7 @@ class Attempt:
         for job in jobs:
             chunks, size, step = job.chunks, 0, "write"
             try:
-                for chunk in (b"".join(chunks),) if isinstance(chunks, tuple) else chunks:
+                for chunk in joined(chunks):
                     done = fs.write(job.fd, chunk)
                     if done < len(chunk):
                         write_all(fs, job.fd, chunk, done)
@@ -229,7 +232,14 @@ class Attempt:
         drafts = [self._prefix + job.unique for job in jobs]
         finals = [job.name for job in jobs]
         ambiguous = self._handoff.publish(
-            self._stage, drafts, self._target, finals, self._deadline, jobs[0].replaces
+            self._stage,
+            drafts,
+            self._target,
+            finals,
+            self._deadline,
+            jobs[0].replaces,
+            [job.size for job in jobs],
+            self._dirs.moved_on,
         )
         if self._marks:
             self._marks.append(self._fs.monotonic())

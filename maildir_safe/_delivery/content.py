@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from email.message import Message as EmailMessage
     from typing import Any, BinaryIO, TypeAlias
 
-    Content: TypeAlias = bytes | bytearray | memoryview | str | EmailMessage | BinaryIO
+    Content: TypeAlias = bytes | bytearray | memoryview | str | tuple[bytes, ...] | EmailMessage | BinaryIO
     Chunks: TypeAlias = tuple[bytes, ...] | Iterator[bytes]
 
 _CHUNK = 1 << 18
@@ -20,7 +20,8 @@ def chunks(content: Content, head: bytes = b"") -> Chunks:
     """The bytes of a message.
 
     Args:
-        content: the message. A stream must be binary.
+        content: the message. A stream must be binary. A tuple holds the pieces of a message that
+            many deliveries share: it is not copied to be joined.
         head: headers to put on top; see `gap` for what stands between.
 
     Returns:
@@ -32,6 +33,8 @@ def chunks(content: Content, head: bytes = b"") -> Chunks:
     """
     if isinstance(content, bytes):
         return _below(head, content)
+    if isinstance(content, tuple):
+        return (head + gap(content[0]), *content) if head and content else content
     if isinstance(content, str):
         # surrogateescape: text that was decoded from unknown bytes becomes those bytes again
         return _below(head, content.encode("utf-8", "surrogateescape"))
@@ -44,6 +47,13 @@ def chunks(content: Content, head: bytes = b"") -> Chunks:
     raise TypeError(
         f"a message is bytes, str, an email.message.Message or a binary stream, not {type(content)!r}"
     )
+
+
+def joined(chunks: Chunks) -> Chunks:
+    """A small message in one piece, for one call to write it; a large one is not copied."""
+    if isinstance(chunks, tuple) and sum(map(len, chunks)) <= _CHUNK:
+        return (b"".join(chunks),)
+    return chunks
 
 
 def gap(start: bytes) -> bytes:

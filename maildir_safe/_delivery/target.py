@@ -35,6 +35,13 @@ class DeliveryTarget(Protocol):
     def durability(self) -> str:
         """See the class."""
 
+    def moved_on(self, name: str) -> bool:
+        """Whether what was published as `name`, and is there no more, is where readers move it.
+
+        Raises:
+            OSError: that cannot be looked at.
+        """
+
     def fd(self, subdir: str) -> int:
         """The descriptor of the directory that jobs for `subdir` are published into."""
 

@@ -47,7 +47,11 @@ class FileSystem(Protocol):
     """
 
     def open_dir(self, path: str, dir_fd: int | None = None) -> int:
-        """A descriptor of a directory, by path, or by name in `dir_fd`."""
+        """A descriptor of a directory, by path, or by name in `dir_fd`.
+
+        In `dir_fd` no symbolic link is followed (ENOTDIR), and root is given only what belongs to root
+        or to the owner of `dir_fd` (EPERM): whoever owns a Maildir must not lead root elsewhere.
+        """
 
     def create(self, name: str, dir_fd: int) -> int:
         """A new file, mode 0600, for writing; EEXIST if the name is taken."""

@@ -1,8 +1,9 @@
-"""Three calls that Python's `os` lacks, by ctypes. Imported only when one is made: ctypes is slow to load."""
+"""Calls that Python's `os` lacks, by ctypes. Imported only when one is made: ctypes is slow to load."""
 
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -36,3 +37,19 @@ def start_writing(fd: int) -> None:
 def rename_noreplace(src: str, dst: str, src_dir_fd: int, dst_dir_fd: int) -> None:
     """renameat2(2) with RENAME_NOREPLACE: EEXIST if `dst` exists, EINVAL where unsupported."""
     _checked(_libc.renameat2(src_dir_fd, os.fsencode(src), dst_dir_fd, os.fsencode(dst), _RENAME_NOREPLACE))
+
+
+def set_file_system_ids(uid: int, gid: int) -> None:
+    """setfsuid(2) and setfsgid(2): as whom the calling thread, and no other, opens and makes files.
+
+    Raises:
+        PermissionError: the kernel did not do it, which those two calls do not say of themselves.
+    """
+    if uid:  # the group while the user is still root, and back in the opposite order
+        _libc.setfsgid(gid)
+        _libc.setfsuid(uid)
+    else:
+        _libc.setfsuid(uid)
+        _libc.setfsgid(gid)
+    if _libc.setfsuid(-1) != uid or _libc.setfsgid(-1) != gid:
+        raise PermissionError(errno.EPERM, f"cannot use files as uid {uid}, gid {gid}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 
@@ -37,7 +38,15 @@ class OsFileSystem:
 
     def open_dir(self, path: str, dir_fd: int | None = None) -> int:
         """See `FileSystem.open_dir`."""
-        return os.open(path, _DIRECTORY, dir_fd=dir_fd)
+        if dir_fd is None:
+            return os.open(path, _DIRECTORY)
+        fd = os.open(path, _DIRECTORY | os.O_NOFOLLOW, dir_fd=dir_fd)
+        if os.geteuid() == 0 and (owner := os.fstat(fd).st_uid) != 0:
+            above = os.fstat(dir_fd).st_uid
+            if above not in (0, owner):  # who owns the one above has moved another's directory there
+                os.close(fd)
+                raise PermissionError(errno.EPERM, f"uid {owner}'s directory in uid {above}'s", path)
+        return fd
 
     def create(self, name: str, dir_fd: int) -> int:
         """See `FileSystem.create`."""

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import errno
 
-from maildir_safe._names import STORED
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     from maildir_safe._fs import FileSystem, Mount
+
+STORED = ".maildir-safe.json"
+"""The file that holds the options for all mail below its directory."""
 
 LONGEST = 3600.0
 """Seconds: no mount hides longer what other hosts do."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from concurrent.futures import Executor
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -18,6 +19,7 @@ class _LoopState:
     def __init__(self) -> None:
         self.waiting: list[tuple[Any, asyncio.Future[None]]] = []
         self.batches = 0
+        self.executor: Executor | None = None
 
 
 class AsyncCombiner:
@@ -32,11 +34,17 @@ class AsyncCombiner:
         self._crowds: WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopState] = WeakKeyDictionary()
         self._drains: set[asyncio.Task[None]] = set()  # the event loop itself holds tasks weakly
 
-    async def run(self, job: Any) -> None:
-        """Return when the job has been delivered or refused."""
+    async def run(self, job: Any, executor: Executor | None = None) -> None:
+        """Return when the job has been delivered or refused.
+
+        Args:
+            job: what `work` takes.
+            executor: whose threads do it; None: the event loop's own.
+        """
         loop = asyncio.get_running_loop()
         done = loop.create_future()
         crowd = self._crowds.setdefault(loop, _LoopState())
+        crowd.executor = executor
         crowd.waiting.append((job, done))
         if crowd.batches < _AT_ONCE:
             crowd.batches += 1
@@ -51,7 +59,7 @@ class AsyncCombiner:
                 batch = crowd.waiting[:]
                 crowd.waiting.clear()
                 try:
-                    await loop.run_in_executor(None, self._work, [job for job, _ in batch])
+                    await loop.run_in_executor(crowd.executor, self._work, [job for job, _ in batch])
                 finally:
                     for _, done in batch:
                         if not done.done():  # its caller was cancelled

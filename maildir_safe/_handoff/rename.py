@@ -1,6 +1,6 @@
 """The heart: hand a file over by rename(), and find out what happened when the reply is unclear.
 
-Two rules make every outcome decidable (ARCHITECTURE.md, "The handoff"):
+Two rules make every outcome decidable (ARCHITECTURE.md, "The hand-off"):
 
 * **A destination name is used once.** So "it is there" means "my rename happened", and a late
   retransmission can hit nothing.
@@ -15,12 +15,16 @@ After an error from rename, look (both directories opened afresh and listed), th
     yes |  -  | not done so far                            | repeat; in the end withdraw
      -  |  -  | moved on by a reader; or another's claim   | GONE, once rename says ENOENT too
     yes | its directory was removed                    | NOT_DONE: nothing can enter it any more
-    yes | yes | a file system that copies                  | repeat; same bytes: drop src, DONE
+    yes | yes | it copies, or src is a second name of dst  | never repeat; same bytes: drop src, DONE
     looking fails or keeps changing                        | wait out the caches, UNKNOWN
+
+A private source whose rename had an ambiguous reply is sealed in the end (`late_calls`), and what was
+published is looked at once more: from then on nothing that is executed late can touch it. "GONE" is
+"moved on" only if it is found where readers move it: another may have removed the source.
 
 A name counts as absent only if neither a fresh listing nor a look-up shows it: NFS look-ups are
 answered from a negative cache for 30 s, and ext4 leaves names out of listings of a directory that
-changes meanwhile (FACTS.md section 1; DESIGN.md section 6). An ENOENT from rename itself is the
+changes meanwhile. An ENOENT from rename itself is the
 server's word and outranks a cached "present".
 
 fsync of the destination directory is not done here; it is owed by the caller, after the rename.
@@ -30,11 +34,25 @@ from __future__ import annotations
 
 import errno
 
+from maildir_safe._handoff.late_calls import (
+    close_quietly,
+    remove_quietly,
+    remove_second_name,
+    same_bytes,
+    seal,
+    size_of,
+)
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from maildir_safe._fs import FileSystem
+
+__all__ = [
+    "DONE", "GONE", "NOT_DONE", "RESOLVE_TIMEOUT", "UNKNOWN", "WITHDRAWN", "Handoff", "Outcome",
+    "close_quietly", "remove_quietly",
+]  # fmt: skip
 
 DONE = "done"
 GONE = "gone"
@@ -108,6 +126,8 @@ class Handoff:
         dsts: list[str],
         deadline: float,
         replaces: bool = False,
+        sizes: Sequence[int] = (),
+        moved_on: Callable[[str], bool] = lambda _: True,
         withdraws: bool = True,
     ) -> dict[str, Outcome]:
         """Rename private files to names that were never used before.
@@ -119,8 +139,11 @@ class Handoff:
                 that their absence proves nothing; nothing is begun to be published later than this.
             replaces: the names may be there already: not its presence but its bytes tell that one
                 is ours, and with NOT_DONE what was there before is there still.
-            withdraws: take away the source of what is NOT_DONE. Without, the source is where it
-                was, and while it is, a rename whose reply was unclear may still be executed.
+            sizes: bytes of each file, in the same order, to tell it from one that was created late.
+            moved_on: whether a destination is found where readers move it; raises OSError.
+            withdraws: take away the source of what is NOT_DONE, and seal the source's name after an
+                ambiguous rename. Without, the source is where it was, and while it is, a rename whose
+                reply was ambiguous may still be executed.
 
         Returns:
             By source what became of each that was not renamed by its first call; the others are published.
@@ -131,29 +154,66 @@ class Handoff:
         rename, ambiguous = self._fs.rename, {}
         if self._fs.boottime() > deadline:
             late = Outcome(NOT_DONE, 0, OSError(errno.ETIMEDOUT, "too old to be published"))
-            return {src: self._conclude(src_dir, src, deadline, late, withdraws) for src in srcs}
+            if not withdraws:
+                return dict.fromkeys(srcs, late)
+            return {src: self.withdraw(src_dir, src, late) for src in srcs}
         for src, dst in zip(srcs, dsts, strict=True):
             try:
                 rename(src, dst, src_dir_fd=src_dir, dst_dir_fd=dst_dir)
             except OSError as error:
+                size = sizes[srcs.index(src)] if sizes else None
                 outcome = self._resolve(
-                    src_dir, src, dst_dir, dst, error, deadline, 0.0, private=True, replaces=replaces
+                    src_dir, src, dst_dir, dst, error, deadline, 0.0, True, replaces, size
                 )
-                ambiguous[src] = self._conclude(src_dir, src, deadline, outcome, withdraws)
+                if withdraws:
+                    outcome = self._seal(src_dir, src, dst_dir, dst, size, outcome)
+                if outcome.kind == GONE:  # by a reader, or a janitor with a wrong clock
+                    known = self._fs.boottime() < deadline and self._has_moved_on(dst, moved_on)
+                    outcome = Outcome(DONE if known else UNKNOWN, outcome.renames, outcome.error)
+                ambiguous[src] = outcome
         return ambiguous
 
-    def _conclude(
-        self, src_dir: int, src: str, deadline: float, outcome: Outcome, withdraws: bool
+    def _seal(
+        self, src_dir: int, src: str, dst_dir: int, dst: str, size: int | None, outcome: Outcome
     ) -> Outcome:
-        if outcome.kind == NOT_DONE and withdraws:
+        """Make the outcome final, whatever is executed late: withdraw what was refused, seal the name."""
+        number = outcome.error.errno if outcome.error else 0
+        decided = outcome.renames == 1 and number in FINAL  # nothing of it will be executed late
+        if outcome.kind == NOT_DONE:
+            decided |= number == errno.ENOENT  # the directory was removed
             outcome = self.withdraw(src_dir, src, outcome)
-        if outcome.kind == GONE:  # only this process, or a reader after it, moves a private file
-            young = self._fs.boottime() < deadline
-            return Outcome(DONE if young else UNKNOWN, outcome.renames, outcome.error)
+        if outcome.kind == UNKNOWN or decided:
+            return outcome
+        sealed = seal(self._fs, src_dir, src)
+        if outcome.kind == DONE and not (sealed and self._is_whole(dst_dir, dst, size)):
+            return Outcome(UNKNOWN, outcome.renames, outcome.error)
         return outcome
 
-    def claim(self, src_dir: int, src: str, dst_dir: int, dst: str) -> Outcome:
+    def _is_whole(self, dst_dir: int, dst: str, size: int | None) -> bool:
+        """Whether what was published is there as it was written, or has moved on."""
+        if size is None:
+            return True
+        try:
+            found = size_of(self._fs, dst_dir, dst)
+        except OSError:
+            return False
+        if found is None or found == size:
+            return True
+        if found == 0:  # created late, and renamed late, before the name was sealed
+            remove_quietly(self._fs, dst_dir, dst)
+        return False
+
+    def _has_moved_on(self, dst: str, moved_on: Callable[[str], bool]) -> bool:
+        try:
+            return moved_on(dst)
+        except OSError:
+            return False
+
+    def claim(self, src_dir: int, src: str, dst_dir: int, dst: str, may_be_there: bool = False) -> Outcome:
         """Rename a file that others want too into a directory that is the caller's alone.
+
+        Args:
+            may_be_there: the destination may be another name of the same file; one look-up more.
 
         Returns:
             DONE: it is the caller's. GONE: another has it. NOT_DONE and UNKNOWN: not known to be
@@ -161,9 +221,11 @@ class Handoff:
         """
         try:
             self._fs.rename(src, dst, src_dir_fd=src_dir, dst_dir_fd=dst_dir)
-            return _FIRST_TIME
         except OSError as error:
             return self._claimed(src_dir, src, dst_dir, dst, error)
+        if may_be_there:
+            remove_second_name(self._fs, src_dir, src, dst_dir, dst)
+        return _FIRST_TIME
 
     def claim_all(
         self, src_dir: int, dst_dir: int, names: list[str], ambiguous: Callable[[str, Outcome], None]
@@ -171,8 +233,8 @@ class Handoff:
         """`claim` for several, which keep their names.
 
         Args:
-            unclear: told the name and the outcome of each that was not renamed by its first call;
-                what it raises ends all.
+            ambiguous: called with the name and the outcome of each that was not renamed by its first
+                call; what it raises ends all.
         """
         rename = self._fs.rename
         for name in names:
@@ -183,17 +245,22 @@ class Handoff:
 
     def _claimed(self, src_dir: int, src: str, dst_dir: int, dst: str, error: OSError) -> Outcome:
         if error.errno != errno.ENOENT:
-            return self._resolve(src_dir, src, dst_dir, dst, error, float("inf"), 0.0, private=False)
-        try:  # most often another was faster: one look, at the caller's own directory alone
-            mine = self._present(dst_dir, dst)
-        except OSError:
-            return Outcome(UNKNOWN, 1, error)
-        return Outcome(DONE if mine else GONE, 1, error)
+            outcome = self._resolve(src_dir, src, dst_dir, dst, error, float("inf"), 0.0, private=False)
+        else:
+            try:  # most often another was faster: one look, at the caller's own directory alone
+                mine = self._present(dst_dir, dst)
+            except OSError:
+                return Outcome(UNKNOWN, 1, error)
+            outcome = Outcome(DONE if mine else GONE, 1, error)
+        if outcome.kind == DONE:
+            remove_second_name(self._fs, src_dir, src, dst_dir, dst)
+        return outcome
 
     def withdraw(self, src_dir: int, src: str, refused: Outcome, keep_as: str | None = None) -> Outcome:
         """Make sure that a refused rename cannot happen later: take its source away.
 
-        A request that a soft mount has given up may still be executed (FACTS.md, "Server down").
+        A request that a soft mount has given up may still be executed
+        (docs/reference/file-systems.md, "Lost replies and absent servers").
 
         Args:
             src_dir, src: the private file, in a directory by descriptor.
@@ -229,14 +296,20 @@ class Handoff:
         gone_after: float,
         private: bool,
         replaces: bool = False,
+        size: int | None = None,
     ) -> Outcome:
-        """Look and repeat until the table above gives an answer or patience is spent."""
+        """Look and repeat until the table above gives an answer or `resolve_timeout` is over."""
         renames, waited = 1, 0.0
-        seen = None
         for pause in self._pauses():
             seen = self._look(src_dir, src, dst_dir, dst)
-            if replaces and seen == (True, True) and not self.same_bytes(src_dir, src, dst_dir, dst):
-                seen = (True, False)  # what is there was there before
+            if seen == (True, True) and (replaces or private):
+                if same_bytes(self._fs, src_dir, src, dst_dir, dst):
+                    seen = (False, True)  # the source is another name, a copy, or an old look-up
+                elif replaces:
+                    seen = (True, False)  # what is there was there before
+            if seen and seen[0] and size and self._is_empty(src_dir, src):
+                # made by a create that was executed late: the rename of the message was done before
+                return Outcome(DONE if seen[1] else GONE, renames, error)
             kind = _judge(seen, error, renames > len(_REPEATS), private)
             if kind == GONE and waited < gone_after:
                 kind = None
@@ -246,16 +319,21 @@ class Handoff:
             waited += pause
             if self._fs.boottime() > deadline:
                 break
+            if private and (seen is None or seen[1]):
+                continue  # what is published must not be replaced, nor what was created late be published
             renames += 1
             try:
                 self._fs.rename(src, dst, src_dir_fd=src_dir, dst_dir_fd=dst_dir)
                 return Outcome(DONE, renames, error)
             except OSError as again:
                 error = again
-        if private and seen == (True, True) and self.same_bytes(src_dir, src, dst_dir, dst):
-            remove_quietly(self._fs, src_dir, src)
-            return Outcome(DONE, renames, error)
         return Outcome(UNKNOWN, renames, error)
+
+    def _is_empty(self, dir_fd: int, name: str) -> bool:
+        try:
+            return size_of(self._fs, dir_fd, name) == 0
+        except OSError:
+            return False
 
     def _pauses(self) -> Iterator[float]:
         yield from _REPEATS
@@ -265,7 +343,7 @@ class Handoff:
     def _look(self, src_dir: int, src: str, dst_dir: int, dst: str) -> tuple[bool, bool | None] | None:
         """Whether source and destination are there; None if looking fails, or its directory is gone.
 
-        The source's directory first: on Coda tmp/ must be resolved before new/ (FACTS.md, "Coda").
+        The source's directory first: on Coda tmp/ must be resolved before new/.
         """
         try:
             there = self._present(src_dir, src)
@@ -294,20 +372,7 @@ class Handoff:
 
     def same_bytes(self, src_dir: int, src: str, dst_dir: int, dst: str) -> bool:
         """Whether two files are there and have the same contents; False if that cannot be read."""
-        fs = self._fs
-        opened: list[int] = []
-        try:
-            opened += [fs.open(src, src_dir)]
-            opened += [fs.open(dst, dst_dir)]
-            while True:
-                ours, theirs = (fs.read(fd, 1 << 16) for fd in opened)
-                if ours != theirs or not ours:
-                    return ours == theirs
-        except OSError:
-            return False
-        finally:
-            for fd in opened:
-                close_quietly(fs, fd)
+        return same_bytes(self._fs, src_dir, src, dst_dir, dst)
 
 
 def _judge(seen: tuple[bool, bool | None] | None, error: OSError, enough: bool, private: bool) -> str | None:
@@ -322,19 +387,3 @@ def _judge(seen: tuple[bool, bool | None] | None, error: OSError, enough: bool, 
     if seen == (True, None) and enough:  # a removed directory was empty, and nothing enters it any more
         return NOT_DONE
     return None
-
-
-def remove_quietly(fs: FileSystem, dir_fd: int, name: str) -> None:
-    """Remove a file that matters to nobody; what cannot be removed is left to the janitor."""
-    try:
-        fs.unlink(name, dir_fd=dir_fd)
-    except OSError:
-        pass
-
-
-def close_quietly(fs: FileSystem, fd: int) -> None:
-    """Close a descriptor whose errors mean nothing: it was read, or its file is thrown away."""
-    try:
-        fs.close(fd)
-    except OSError:
-        pass

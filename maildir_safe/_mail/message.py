@@ -10,8 +10,8 @@ from maildir_safe._mail.charsets import decode
 from maildir_safe._mail.fields import read_fields
 from maildir_safe._mail.html import data_address, decode_html, image_type, plain_text, with_images
 from maildir_safe._mail.structure import Part, Structure
-from maildir_safe._mail.summary import Summary, summary_of
-from maildir_safe._mail.words import clean, field_text
+from maildir_safe._mail.summary import ENVELOPE, Summary, summary_of
+from maildir_safe._mail.words import clean, field_text, raw_text
 
 MOST_SHOWN = 500
 """Header fields that are shown."""
@@ -112,14 +112,14 @@ def shown_headers(message: Part) -> list[tuple[str, str]]:
     """A message's fields as people read them; addresses in them are never decoded."""
     charset = message.fields.charset
     return [
-        (
-            name,
-            addresses_text(mailboxes(value, charset))
-            if name.lower() in _ADDRESSES
-            else field_text(value, charset),
-        )
-        for name, value in islice(message.fields.raw, MOST_SHOWN)
+        (name, _shown(name.lower(), value, charset)) for name, value in islice(message.fields.raw, MOST_SHOWN)
     ]
+
+
+def _shown(name: str, value: bytes, charset: str) -> str:
+    if name in _ADDRESSES:
+        return addresses_text(mailboxes(value, charset))
+    return clean(raw_text(value)) if name in ENVELOPE else field_text(value, charset)
 
 
 def describe(raw: bytes, part: Part) -> Attachment:

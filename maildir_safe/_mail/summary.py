@@ -12,6 +12,8 @@ from maildir_safe._mail.words import clean, raw_text
 
 _HEAD = 64 << 10
 _ADDRESSEES = ("delivered-to", "x-original-to")
+ENVELOPE = ("return-path", *_ADDRESSEES)
+"""Fields that are one address, which is never decoded."""
 
 
 @dataclass(slots=True)

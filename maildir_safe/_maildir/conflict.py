@@ -9,12 +9,17 @@ if TYPE_CHECKING:
     from maildir_safe._fs import FileSystem
 
 
-def in_conflict(fs: FileSystem, name: str, dir_fd: int) -> str:
-    """Where the link points if the name is in conflict, else ``""``. Never raises."""
+def link_target(fs: FileSystem, name: str, dir_fd: int) -> str:
+    """Where a symbolic link points, else ``""``. Never raises."""
     try:
-        target = fs.readlink(name, dir_fd)
+        return fs.readlink(name, dir_fd)
     except OSError:
         return ""
+
+
+def in_conflict(fs: FileSystem, name: str, dir_fd: int) -> str:
+    """Where the link points if the name is in conflict, else ``""``. Never raises."""
+    target = link_target(fs, name, dir_fd)
     return target if target.startswith("@") else ""
 
 

@@ -10,8 +10,7 @@ from maildir_safe._fs.quirks import quirks
 from maildir_safe._handoff.group_commit import DirectorySync
 from maildir_safe._handoff.rename import close_quietly, remove_quietly
 from maildir_safe._handoff.small_files import make_directory
-from maildir_safe._maildir.conflict import in_conflict, unusable
-from maildir_safe._names import with_flags
+from maildir_safe._names import split, with_flags
 from maildir_safe.errors import NotAMaildir
 
 TYPE_CHECKING = False
@@ -22,6 +21,14 @@ if TYPE_CHECKING:
 
 SUBDIRS = ("tmp", "new", "cur")  # tmp/ first: see `OpenDirectories`
 _NOT_THE_NAME = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ESTALE}
+
+
+_CONFLICT = "a conflict looks like this: repair it with the file system's tools"
+_MAY_MEAN = {
+    errno.ENOENT: "a conflict or a lost mount looks like this: see to it, then mkdir",
+    errno.ELOOP: _CONFLICT,  # as Coda says at first, before it shows the link
+    errno.ENOTDIR: _CONFLICT,
+}
 
 
 class OpenDirectories:
@@ -40,15 +47,25 @@ class OpenDirectories:
         NotAMaildir: one of the four cannot be opened.
     """
 
-    def __init__(self, fs: FileSystem, path: str) -> None:
+    def __init__(self, fs: FileSystem, path: str, inside: bool = False) -> None:
         self._fs = fs
         self._open: list[int] = []
         self.opened = fs.monotonic()
-        self.root = self._open_one(path, path)
+        self.root = self._open_inside(path) if inside else self._open_one(path, path)
         self.tmp, self.new, self.cur = (self._open_one(name, path, self.root) for name in SUBDIRS)
         self.sync = {"new": DirectorySync(fs, self.new), "cur": DirectorySync(fs, self.cur)}
         self.mount = fs.mount(self.new)
         self.fstype = self.mount.fstype
+
+    def _open_inside(self, path: str) -> int:
+        """The directory at `path`, which others may have exchanged for a symbolic link."""
+        above, _, name = path.rpartition("/")
+        fd = self._open_one(above, above)
+        try:
+            return self._open_one(name, above, fd)
+        finally:
+            self._open.remove(fd)
+            close_quietly(self._fs, fd)
 
     def _open_one(self, name: str, path: str, root: int | None = None) -> int:
         try:
@@ -62,6 +79,11 @@ class OpenDirectories:
     def __del__(self) -> None:
         for fd in self._open:
             close_quietly(self._fs, fd)
+
+    def moved_on(self, name: str) -> bool:
+        """Whether a message that was published as `name` is there, with whatever flags. Raises OSError."""
+        key = split(name)[0]
+        return any(split(other)[0] == key for fd in (self.new, self.cur) for other in self._fs.listdir(fd))
 
     def fd(self, subdir: str) -> int:
         """The descriptor of ``"tmp"``, ``"new"`` or ``"cur"``."""
@@ -79,18 +101,20 @@ def _complaint(fs: FileSystem, where: str, name: str, root: int | None, error: O
     if root is None:
         if error.errno == errno.ENOENT:
             return f"{where}: there is no such Maildir, and it was not to be made"
-        return f"{where}: {reason}; not a Maildir that can be used"
+        return f"{where}: {reason}; {_MAY_MEAN.get(error.errno or 0, 'not a Maildir that can be used')}"
+    from maildir_safe._maildir.conflict import in_conflict, link_target, unusable
+
     if in_conflict(fs, name, root):
         return str(unusable(fs, where, root, error))
+    if link_target(fs, name, root):
+        return f"{where}: {reason}; it is a symbolic link, and links below a Maildir are not followed"
     try:
         there = {*SUBDIRS} & {*fs.listdir(root)}
     except OSError:
         there = {name}
     if not there:
         return f"{where.rpartition('/')[0]} is not a Maildir: it has none of tmp/, new/ and cur/"
-    if error.errno == errno.ENOENT:
-        return f"{where}: {reason}; a conflict or a lost mount looks like this: see to it, then mkdir"
-    return f"{where}: {reason}; not a Maildir that can be used"
+    return f"{where}: {reason}; {_MAY_MEAN.get(error.errno or 0, 'not a Maildir that can be used')}"
 
 
 def make(fs: FileSystem, path: str, subdirs: Sequence[str] = SUBDIRS, files: Sequence[str] = ()) -> None:
@@ -151,14 +175,14 @@ def _make_aside(fs: FileSystem, path: str, subdirs: Sequence[str], files: Sequen
 
 
 def _make_in(fs: FileSystem, above: int, name: str, subdirs: Sequence[str], files: Sequence[str]) -> None:
-    aside = f".{name[:100]}.{fs.random(8).hex()}"
+    aside = f"{aside_prefix(name)}{fs.random(8).hex()}"
     fs.mkdir(aside, above)
     root = fs.open_dir(aside, above)
     try:
         try:
             _fill(fs, root, subdirs, files)
         except OSError:
-            _discard(fs, root, above, aside, subdirs, files)
+            discard(fs, root, above, aside, subdirs, files)
             raise
         try:
             fs.rename(aside, name, src_dir_fd=above, dst_dir_fd=above)
@@ -167,7 +191,7 @@ def _make_in(fs: FileSystem, above: int, name: str, subdirs: Sequence[str], file
             if name not in there:  # else the reply was lost
                 raise
             if aside in there:  # or another made it at the same time
-                _discard(fs, root, above, aside, subdirs, files)
+                discard(fs, root, above, aside, subdirs, files)
     finally:
         close_quietly(fs, root)
     DirectorySync(fs, above).sync()
@@ -184,7 +208,12 @@ def _fill(fs: FileSystem, root: int, subdirs: Sequence[str], files: Sequence[str
     DirectorySync(fs, root).sync()
 
 
-def _discard(
+def aside_prefix(name: str) -> str:
+    """How the names begin under which a Maildir is made, before it is renamed."""
+    return f".{name[:100]}."
+
+
+def discard(
     fs: FileSystem, root: int, above: int, aside: str, subdirs: Sequence[str], files: Sequence[str]
 ) -> None:
     """Remove what can be; what cannot is an empty directory under a dot name."""

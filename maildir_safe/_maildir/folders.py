@@ -15,9 +15,9 @@ name means, and what mail servers' own delivery agents make of it:
 
 from __future__ import annotations
 
+from maildir_safe._fs.stored_options import STORED
 from maildir_safe._handoff.rename import close_quietly
 from maildir_safe._maildir.conflict import in_conflict
-from maildir_safe._names import STORED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -6,15 +6,20 @@ descriptors are closed, and not when a collector comes by.
 
 from __future__ import annotations
 
+import errno
+
 from maildir_safe._delivery.receipt import DURABILITY_LEVELS
+from maildir_safe._fs.quirks import quirks
 from maildir_safe._fs.stored_options import stored_options
 from maildir_safe._maildir.directories import OpenDirectories, find_separator
-from maildir_safe.errors import TemporaryError, storage_error
+from maildir_safe.errors import NotAMaildir, TemporaryError, storage_error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from maildir_safe._fs import FileSystem
 
+# what a directory answers that a client of Coda may not fetch anew, or that is in conflict
+_BLIND = {errno.EIO, errno.ETOOMANYREFS, errno.ELOOP, errno.ENOTDIR}
 _REOPEN = 5.0  # seconds after which the path is looked up anew: it may have been moved or remounted
 
 
@@ -26,12 +31,20 @@ class DirectoryHandles:
         path: the Maildir.
         require: refuse, temporarily, to open what is less durable than this level.
         separator: between a name and its flags; None finds out what the mount takes.
-        staging: where messages are written; None: as a probe has stored it, else in tmp/.
+        staging: where messages are written; None: as a probe has stored it, else as the type of mount needs.
+        inside: it is a folder of another Maildir.
     """
 
     def __init__(
-        self, fs: FileSystem, path: str, require: str | None, separator: str | None, staging: str | None
+        self,
+        fs: FileSystem,
+        path: str,
+        require: str | None,
+        separator: str | None,
+        staging: str | None,
+        inside: bool = False,
     ) -> None:
+        self._inside = inside
         self._fs = fs
         self._path = path
         self._require = require
@@ -48,11 +61,23 @@ class DirectoryHandles:
         """
         dirs = self._dirs
         if anew or dirs is None or self._fs.monotonic() - dirs.opened > _REOPEN:
-            dirs = OpenDirectories(self._fs, self._path)
+            dirs = self._opened()
             if self._require is not None:
                 _check_durability(dirs, self._require, self._path)
-            self._dirs = dirs  # who still works with the old ones keeps them open until done
+            # an operation that still works with the old ones keeps them open until it is done
+            self._dirs = None if quirks(dirs.fstype).held_directories_blind else dirs
         return dirs
+
+    def _opened(self) -> OpenDirectories:
+        """The directories, opened. Where it is our own descriptors that blind us, they are let go first."""
+        try:
+            return OpenDirectories(self._fs, self._path, self._inside)
+        except NotAMaildir as error:
+            cause = error.__cause__
+            if self._dirs is None or not isinstance(cause, OSError) or cause.errno not in _BLIND:
+                raise
+        self._dirs = None  # and no exception is under way whose frames would hold what was opened
+        return OpenDirectories(self._fs, self._path, self._inside)
 
     def staging(self) -> str:
         """Where messages are written: ``"tmp"`` or ``"new"``; what is stored for the mount is read.
@@ -61,9 +86,10 @@ class DirectoryHandles:
             NotAMaildir, TemporaryError: as a call.
         """
         if self._staging is None or self._separator is None:
-            found, _ = stored_options(self._fs, self._path, self().mount)
+            mount = self().mount
+            found, _ = stored_options(self._fs, self._path, mount)
             self._separator = self._separator or found.get("separator")
-            self._staging = self._staging or found.get("staging", "tmp")
+            self._staging = self._staging or found.get("staging") or quirks(mount.fstype).staging
         return self._staging
 
     def separator(self) -> str:

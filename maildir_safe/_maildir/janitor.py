@@ -11,7 +11,8 @@ import errno
 import stat
 
 from maildir_safe._handoff.rename import WITHDRAWN
-from maildir_safe._handoff.small_files import server_time
+from maildir_safe._handoff.small_files import server_time, server_time_to_look
+from maildir_safe._maildir.unfinished import unfinished
 from maildir_safe._names import is_unique
 from maildir_safe.errors import storage_error
 
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 
     from maildir_safe._fs import FileSystem
     from maildir_safe._maildir.directories import OpenDirectories
+
+
+# another janitor was there, or its writer after all; a directory that holds something is no seal
+_NOT_OURS = {errno.ENOENT, errno.ENOTEMPTY, errno.EEXIST}
 
 
 class CleanReport:
@@ -56,7 +61,7 @@ def clean(fs: FileSystem, path: str, dirs: OpenDirectories, max_age: float, dry_
     """
     report = CleanReport()
     try:
-        now = server_time(fs, dirs.tmp)
+        now = (server_time_to_look if dry_run else server_time)(fs, dirs.tmp)
         abandoned = [("tmp", dirs.tmp, name) for name in fs.listdir(dirs.tmp)]
         for subdir in ("new", "cur"):  # drafts of staging="new"
             fd = dirs.fd(subdir)
@@ -65,6 +70,8 @@ def clean(fs: FileSystem, path: str, dirs: OpenDirectories, max_age: float, dry_
         raise storage_error(f"clean {path}", error) from error
     for subdir, fd, name in abandoned:
         _consider(fs, report, fd, f"{subdir}/{name}", now - max_age, dry_run)
+    for aside in unfinished(fs, path, dirs.root, now - max_age, remove=not dry_run):
+        report.removed.append(aside)
     return report
 
 
@@ -72,17 +79,18 @@ def _consider(fs: FileSystem, report: CleanReport, fd: int, where: str, before: 
     name = where.partition("/")[2]
     try:
         status = fs.stat(name, fd)
-        if not stat.S_ISREG(status.st_mode):
+        sealed = stat.S_ISDIR(status.st_mode) and is_unique(name.lstrip("."))  # see `late_calls.seal`
+        if not (sealed or stat.S_ISREG(status.st_mode)):
             return
         if status.st_mtime >= before:
             report.kept += 1
             return
         if not dry_run:
-            fs.unlink(name, dir_fd=fd)
+            fs.rmdir(name, fd) if sealed else fs.unlink(name, dir_fd=fd)
         report.removed.append(where)
-        report.bytes += status.st_size
+        report.bytes += 0 if sealed else status.st_size
     except OSError as error:
-        if error.errno != errno.ENOENT:  # another janitor, or its writer after all
+        if error.errno not in _NOT_OURS:
             report.failed.append((where, str(storage_error("remove", error))))
 
 

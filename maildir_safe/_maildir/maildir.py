@@ -8,15 +8,12 @@ from maildir_safe._delivery.attempt import JANITOR_AGE
 from maildir_safe._delivery.content import chunks
 from maildir_safe._delivery.job import DeliveryJob
 from maildir_safe._delivery.pipeline import DeliveryPipeline
-from maildir_safe._delivery.receipt import DURABILITY_LEVELS, PartialDelivery, Receipt
+from maildir_safe._delivery.receipt import DURABILITY_LEVELS, Receipt
 from maildir_safe._delivery.trace_headers import trace_headers
 from maildir_safe._fs.posix import OsFileSystem
 from maildir_safe._handoff.rename import RESOLVE_TIMEOUT, Handoff
 from maildir_safe._maildir.directories import make
-from maildir_safe._maildir.earlier import find_earlier
-from maildir_safe._maildir.folders import folder_directory, folders_in
 from maildir_safe._maildir.handles import DirectoryHandles
-from maildir_safe._maildir.message_store import Message, MessageStore
 from maildir_safe._names import FOLDER_MARK, UniqueNames, host_token, id_hash, with_flags
 from maildir_safe.errors import NotAMaildir, storage_error
 
@@ -30,6 +27,8 @@ if TYPE_CHECKING:
     from maildir_safe._handoff.group_commit_async import AsyncCombiner
     from maildir_safe._maildir.directories import OpenDirectories
     from maildir_safe._maildir.janitor import CleanReport
+    from maildir_safe._maildir.message_store import Message, MessageStore
+    from maildir_safe._maildir.quota import Quota
 
 
 class Maildir:
@@ -48,7 +47,8 @@ class Maildir:
             mount (`maildir_safe._fs.stored_options`), or else finds out what the mount takes.
         staging: where messages are written before they are published: ``"tmp"``, or ``"new"`` to
             write beside their target under a dot name (on Coda, no conflict can arise between
-            two directories then; but some readers list dot files); None: as stored, or else ``"tmp"``.
+            two directories then; but some readers list dot files); None: as stored, or else as the
+            type of mount needs.
         resolve_timeout: seconds to wait for caches and servers before an outcome is called unknown.
         fs: the file system's calls; `maildir_safe.testing` has simulated ones.
 
@@ -56,6 +56,8 @@ class Maildir:
         NotAMaildir: it does not exist and cannot be made, or something is wrong with it.
         ValueError: an argument that is none of those named above.
     """
+
+    _inside = False
 
     def __init__(
         self,
@@ -79,10 +81,8 @@ class Maildir:
         self._resolve_timeout = resolve_timeout
         self._async: AsyncCombiner | None = None
         self._folders: dict[str, Maildir] = {}
-        self._open = DirectoryHandles(self._fs, self.path, require, separator, staging)
-        self._reading = MessageStore(
-            self._fs, self.path, self._open, Handoff(self._fs, resolve_timeout), self._open.separator
-        )
+        self._open = DirectoryHandles(self._fs, self.path, require, separator, staging, self._inside)
+        self._messages: MessageStore | None = None
         if create:
             make(self._fs, self.path)
         self._open()
@@ -126,22 +126,16 @@ class Maildir:
             PermanentError: an address that would break the headers.
             ValueError, TypeError: a flag, folder, message or delivery id that is none (an id is not blank).
         """
-        if folder is not None:
-            return self.folder(folder).deliver(
-                message,
-                sender=sender,
-                recipient=recipient,
-                original_recipient=original_recipient,
-                delivery_id=delivery_id,
-                flags=flags,
-            )
-        job = self._job(message, trace_headers(sender, recipient, original_recipient), flags)
+        target = self if folder is None else self.folder(folder)
+        job = target._job(message, trace_headers(sender, recipient, original_recipient), flags)
         if delivery_id is not None:
+            from maildir_safe._maildir.earlier import find_earlier
+
             job.hashed_id = id_hash(delivery_id)
-            earlier = find_earlier(self._fs, self.path, self._open(), job.hashed_id)
+            earlier = find_earlier(self._fs, target.path, target._open(), job.hashed_id)
             if earlier:
                 return earlier
-        return self._pipeline.deliver(job).result()
+        return target._pipeline.deliver(job).result()
 
     def deliver_many(self, messages: Iterable[Content]) -> list[Receipt]:
         """Deliver messages as groups that share their fsyncs: several times faster than one by one.
@@ -154,6 +148,8 @@ class Maildir:
         """
         jobs = [self._job(message) for message in messages]
         if not self._pipeline.commit_alike(jobs):
+            from maildir_safe._delivery.partial import PartialDelivery
+
             raise PartialDelivery([job.outcome() for job in jobs])
         return [job.result() for job in jobs]
 
@@ -161,23 +157,29 @@ class Maildir:
         """`deliver` for asyncio: same arguments, result and errors; many at once share their fsyncs.
 
         A caller that is cancelled does not stop the delivery: its outcome is then unknown to it.
+
+        One more argument is `executor`, a `concurrent.futures.Executor` whose threads touch the
+        files; by default the event loop's.
         """
         import asyncio
+        from functools import partial
 
+        executor = options.pop("executor", None)
+        in_thread = partial(asyncio.get_running_loop().run_in_executor, executor)
         folder = options.pop("folder", None)
         if folder is not None:
-            target = await asyncio.to_thread(self.folder, folder)
-            return await target.deliver_async(message, **options)
+            target = await in_thread(self.folder, folder)
+            return await target.deliver_async(message, executor=executor, **options)
         if options.get("delivery_id") is not None or hasattr(message, "read"):
-            return await asyncio.to_thread(self.deliver, message, **options)
+            return await in_thread(partial(self.deliver, message, **options))
         flags = options.pop("flags", "")
         options.pop("delivery_id", None)
         head = trace_headers(**options)
         if flags:  # the separator may have to be found out, by files
-            job = await asyncio.to_thread(self._job, message, head, flags)
+            job = await in_thread(self._job, message, head, flags)
         else:
             job = self._job(message, head)
-        await self._async_combiner().run(job)
+        await self._async_combiner().run(job, executor)
         return job.result()
 
     # Reading
@@ -209,6 +211,8 @@ class Maildir:
 
     def open(self, key: str) -> BinaryIO:
         """A message as a binary file for reading.
+
+        A read raises OSError where the mount cannot give all that the file has: it never ends early.
 
         Raises:
             KeyError: there is no such message. TemporaryError: it cannot be opened.
@@ -267,6 +271,8 @@ class Maildir:
         Raises:
             ValueError: not a folder name. NotAMaildir: it does not exist and cannot be made.
         """
+        from maildir_safe._maildir.folders import folder_directory
+
         directory = folder_directory(name, made=create)
         if not directory:
             return self
@@ -280,7 +286,7 @@ class Maildir:
         path = f"{self.path}/{directory}"
         if create:
             make(self._fs, path, files=(FOLDER_MARK,))
-        found = self._folders[directory] = Maildir(
+        found = self._folders[directory] = _Folder(
             path,
             False,
             self._require,
@@ -297,11 +303,18 @@ class Maildir:
         Raises:
             TemporaryError: the Maildir cannot be listed.
         """
+        from maildir_safe._maildir.folders import folders_in
+
         root = self._open().root
         try:
             return folders_in(self._fs, root)
         except OSError as error:
             raise storage_error(f"list {self.path}", error) from error
+
+    @property
+    def takes_renames(self) -> bool:
+        """Whether a file of this process's may be renamed into it; else it must be written by its owner."""
+        return getattr(self._fs, "owner", None) is None
 
     def check_quota(self, size: int = 0) -> None:
         """Refuse a message of `size` bytes that a Maildir++ quota (`maildirsize`) has no room for.
@@ -311,16 +324,12 @@ class Maildir:
         Raises:
             QuotaExceeded: over quota (status 4.2.2). TemporaryError: the quota cannot be read.
         """
-        from maildir_safe._maildir.quota import check_quota
-
-        check_quota(self, self._fs, self._open().root, size)
+        self._quota(size)
 
     def within_quota(self, stream: BinaryIO, size: int) -> BinaryIO:
         """`check_quota` for a stream of which `size` bytes are known: it raises where it proves too long."""
-        from maildir_safe._maildir.quota import Metered, check_quota
-
-        quota = check_quota(self, self._fs, self._open().root, size)
-        return stream if quota is None else Metered(stream, quota)  # type: ignore[return-value]
+        quota = self._quota(size)
+        return quota.metered(stream) if quota else stream
 
     def clean(self, dry_run: bool = False) -> CleanReport:
         """Remove what interrupted deliveries left in tmp/ 36 hours ago or earlier.
@@ -366,11 +375,33 @@ class Maildir:
 
     # Inside
 
+    @property
+    def _reading(self) -> MessageStore:
+        """Made at the first look: a mail delivery agent reads nothing."""
+        if self._messages is None:
+            from maildir_safe._maildir.message_store import MessageStore
+
+            handoff = Handoff(self._fs, self._resolve_timeout)
+            self._messages = MessageStore(self._fs, self.path, self._open, handoff, self._open.separator)
+        return self._messages
+
     def _job(self, message: Content, head: bytes = b"", flags: str = "") -> DeliveryJob:
         data = chunks(message, head)
         if not flags:
             return DeliveryJob(data)
         return DeliveryJob(data, "cur", with_flags("", flags, self._open.separator()))
+
+    def _quota(self, size: int) -> Quota | None:
+        root = self._open().root
+        try:
+            self._fs.stat("maildirsize", root)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise storage_error(f"read {self.path}/maildirsize", error) from error
+        from maildir_safe._maildir.quota import check_quota
+
+        return check_quota(self, self._fs, root, size)
 
     def _async_combiner(self) -> AsyncCombiner:
         if self._async is None:
@@ -378,6 +409,12 @@ class Maildir:
 
             self._async = AsyncCombiner(self._pipeline.commit)
         return self._async
+
+
+class _Folder(Maildir):
+    """A Maildir that lies in another one, whose owner made it: no symbolic link in its place is followed."""
+
+    _inside = True
 
 
 def _one_of(what: str, value: str | None, allowed: tuple[str | None, ...]) -> None:

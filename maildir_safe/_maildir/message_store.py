@@ -13,7 +13,7 @@ import stat
 from maildir_safe._fs.quirks import quirks
 from maildir_safe._handoff.listing import stable_listing
 from maildir_safe._handoff.rename import DONE, GONE, UNKNOWN, close_quietly
-from maildir_safe._maildir.conflict import unusable
+from maildir_safe._maildir.message_file import whole
 from maildir_safe._names import flags_of, is_unique, may_be_message, size_of, split, with_flags
 from maildir_safe.errors import TemporaryError, UnknownOutcome, storage_error
 
@@ -140,7 +140,7 @@ class MessageStore:
         return self._on(key, lambda _, message: message, fresh=True)
 
     def open(self, key: str) -> BinaryIO:
-        """The message as a binary file, open for reading.
+        """The message as a binary file, open for reading; reading it raises OSError, and never ends early.
 
         Raises:
             KeyError: there is no such message.
@@ -162,8 +162,9 @@ class MessageStore:
                 raise IsADirectoryError(errno.EISDIR, "not a file", message.name) from error
             raise
         try:
-            if stat.S_ISREG(self._fs.fstat(fd).st_mode):
-                return self._fs.reader(fd)
+            facts = self._fs.fstat(fd)
+            if stat.S_ISREG(facts.st_mode):
+                return whole(self._fs.reader(fd), facts.st_size)
         except BaseException:
             close_quietly(self._fs, fd)
             raise
@@ -230,7 +231,7 @@ class MessageStore:
         Others may rename the same message at the same time, so that this is a claim and not a
         publication: FileNotFoundError means that another was first, and the caller looks again.
         """
-        outcome = self._handoff.claim(dirs.fd(message.subdir), message.name, target.fd(subdir), name)
+        outcome = self._handoff.claim(dirs.fd(message.subdir), message.name, target.fd(subdir), name, True)
         if outcome.kind == GONE or not self._was_done(outcome, target.fd(subdir), name):
             raise FileNotFoundError(errno.ENOENT, "moved by another", message.name)
         error = outcome.error or OSError(errno.EIO, "no error was given")
@@ -284,6 +285,8 @@ class MessageStore:
                 if error.errno in _NO_FILE and not self._is_file(message.name, dirs.fd(message.subdir)):
                     self._set_aside(message)  # what only looks like a message
                 elif error.errno not in (errno.ENOENT, errno.ESTALE):
+                    from maildir_safe._maildir.conflict import unusable
+
                     where = f"{self._path}/{message.subdir}/{message.name}"
                     raise unusable(self._fs, where, dirs.fd(message.subdir), error) from error
                 reopen = error.errno == errno.ESTALE

@@ -46,6 +46,31 @@ class Quota:
             if 0 < most < would_be:
                 raise QuotaExceeded(f"{self._path}: over quota: {would_be} of {most} {word}")
 
+    def metered(self, stream: BinaryIO) -> BinaryIO:
+        """The stream, ending in QuotaExceeded where it is longer than what there is room for."""
+        return _Metered(stream, self)  # type: ignore[return-value]
+
+
+class _Metered:
+    """A stream that ends in `QuotaExceeded` where it is longer than what its Maildir has room for.
+
+    Args:
+        stream: the message.
+        quota: of the Maildir, with room for the message's beginning.
+    """
+
+    def __init__(self, stream: BinaryIO, quota: Quota) -> None:
+        self._stream = stream
+        self._quota = quota
+        self._size = 0
+
+    def read(self, size: int = -1) -> bytes:
+        """As the stream's."""
+        chunk = self._stream.read(size)
+        self._size += len(chunk or b"")
+        self._quota.check(self._size)
+        return chunk
+
 
 def check_quota(maildir: Maildir, fs: FileSystem, root: int, size: int) -> Quota | None:
     """Refuse a message that the Maildir's quota has no room for.
@@ -75,27 +100,6 @@ def check_quota(maildir: Maildir, fs: FileSystem, root: int, size: int) -> Quota
         quota.used = _count(maildir)
         quota.check(size)
     return quota
-
-
-class Metered:
-    """A stream that ends in `QuotaExceeded` where it is longer than what its Maildir has room for.
-
-    Args:
-        stream: the message.
-        quota: of the Maildir, with room for the message's beginning.
-    """
-
-    def __init__(self, stream: BinaryIO, quota: Quota) -> None:
-        self._stream = stream
-        self._quota = quota
-        self._size = 0
-
-    def read(self, size: int = -1) -> bytes:
-        """As the stream's."""
-        chunk = self._stream.read(size)
-        self._size += len(chunk or b"")
-        self._quota.check(self._size)
-        return chunk
 
 
 def _count(maildir: Maildir) -> tuple[int, int]:

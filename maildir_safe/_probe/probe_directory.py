@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from maildir_safe._fs import FileSystem
+from maildir_safe._handoff.removing import remove_tree
 from maildir_safe._handoff.rename import close_quietly
 
 Call = Callable[[], object]
@@ -113,15 +114,7 @@ class ProbeDirectory:
     def _clear(self, directory: int) -> None:
         for name in self.fs.listdir(directory):
             if self.errno(lambda name=name: self.fs.unlink(name, dir_fd=directory)):  # type: ignore[misc]
-                self.errno(lambda name=name: self._clear_away(name, directory))  # type: ignore[misc]
-
-    def _clear_away(self, name: str, above: int) -> None:
-        inside = self.fs.open_dir(name, above)
-        try:
-            self._clear(inside)
-        finally:
-            close_quietly(self.fs, inside)
-        self.fs.rmdir(name, above)
+                self.errno(lambda name=name: remove_tree(self.fs, name, directory))  # type: ignore[misc]
 
     def leave(self) -> None:
         """Close the descriptors, and leave the folder there."""

@@ -9,9 +9,8 @@ from typing import Any
 
 from maildir_safe import __version__
 from maildir_safe._fs.posix import OsFileSystem
-from maildir_safe._fs.stored_options import options_path, stored_options
+from maildir_safe._fs.stored_options import STORED, options_path, stored_options
 from maildir_safe._handoff.small_files import publish_small_file
-from maildir_safe._names import STORED
 from maildir_safe._probe.report import ProbeReport
 
 _BY_TWO = ("shared", "hidden_for")

@@ -8,13 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from maildir_safe._handoff.group_commit import UNSUPPORTED
 from maildir_safe._handoff.rename import close_quietly
 from maildir_safe._queue.store import envelope
 from maildir_safe._queue.store.bucket import parse as parse_bucket
 from maildir_safe._queue.store.item import Item, parse
 from maildir_safe._queue.store.item_file import Damaged, open_item
 from maildir_safe._queue.store.states import BOUNCED, FAILED, ITEM_STATES, OWED, ItemState
-from maildir_safe.errors import TemporaryError, storage_error
+from maildir_safe.errors import PermanentError, TemporaryError, storage_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -152,7 +153,8 @@ class QueueAdmin:
 
         Raises:
             KeyError: there is no such item.
-            TemporaryError: a worker has it, storage fails, or the item is still damaged.
+            TemporaryError: a worker has it, or storage fails.
+            PermanentError: it is in corrupt/, and it is damaged.
         """
 
         def due_now(dir_fd: int, item: Item) -> bool:
@@ -188,11 +190,11 @@ class QueueAdmin:
             raise TemporaryError(f"{listed.item.id}: it has just been moved by another; try again")
 
     def _check(self, listed: QueueEntry) -> None:
-        """Raises TemporaryError: an item that was put into corrupt/ is damaged, or cannot be read now."""
+        """Raises PermanentError: an item in corrupt/ is damaged. TemporaryError: it cannot be read now."""
         try:
             self._at(listed, lambda dir_fd: self._read_envelope(dir_fd, listed.item))
         except (Damaged, envelope.Unreadable) as reason:
-            raise TemporaryError(f"{listed.item.id} is damaged: {reason}") from None
+            raise PermanentError(f"{listed.item.id} is damaged: {reason}") from None
         except OSError as error:
             raise storage_error(f"read {listed.path}", error) from error
 
@@ -224,6 +226,16 @@ class QueueAdmin:
             return act(dir_fd)
         finally:
             close_quietly(self.fs, dir_fd)
+
+    def _make_durable(self, listed: QueueEntry) -> None:
+        """Make an item durable where it is; one that has moved since was made so by who moved it."""
+        try:
+            self._at(listed, self.fs.fsync)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            if error.errno not in UNSUPPORTED:
+                raise
 
     def _read_envelope(self, dir_fd: int, item: Item) -> Envelope:
         with open_item(self.fs, item, dir_fd) as file:

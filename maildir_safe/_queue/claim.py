@@ -133,8 +133,9 @@ class Claim:
     def ack_into(self, maildir: Maildir) -> None:
         """Deliver the item into a Maildir and be done with it: exactly one file, by one rename.
 
-        Where spool and Maildir are not on one file system the message is copied and then removed
-        here, which a crash in between makes a second copy of.
+        Where spool and Maildir are not on one file system, or a worker that runs as root delivers to
+        another user, the message is copied and then removed here, which a crash in between makes a
+        second copy of.
 
         Raises:
             PermanentError: the file is damaged; it is in corrupt/ now.
@@ -231,21 +232,22 @@ class Claim:
                     self._lost(lost)
                     raise
                 self._over = True
-            if item.gen:
-                self._delivery_log.remove(item)
+            self._delivery_log.finish(item)
 
     def _remove(self) -> None:
         self._spool.ack(self._lease, self.item)
-        self._delivery_log.remove(self.item)
+        self._delivery_log.finish(self.item)
         self._lease.synced(self.id)
 
     def _into(self, maildir: Maildir) -> bool:
+        if not maildir.takes_renames:
+            return False
         try:
             delivered = self._spool.deliver(self._lease, self.item, maildir.directories())
         except Damaged as reason:
             raise self._to_corrupt(str(reason)) from None
         if delivered:
-            self._delivery_log.remove(self.item)
+            self._delivery_log.finish(self.item)
         return delivered
 
     def _damaged(self, reason: str) -> PermanentError:

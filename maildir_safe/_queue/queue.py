@@ -15,11 +15,14 @@ from maildir_safe._names import host_token
 from maildir_safe._queue.admin import QueueAdmin, QueueEntry
 from maildir_safe._queue.claim import Claim
 from maildir_safe._queue.consumer import BEATS, Consumer
+from maildir_safe._queue.heartbeat import start_heartbeat
 from maildir_safe._queue.store import envelope
 from maildir_safe._queue.store.bucket import NOW, period
+from maildir_safe._queue.store.delivery_ids import key_in, key_of
 from maildir_safe._queue.store.delivery_log import DeliveryLog
 from maildir_safe._queue.store.item import ItemIds
-from maildir_safe._queue.store.layout import LEASE, Layout
+from maildir_safe._queue.store.layout import Layout
+from maildir_safe._queue.store.mount_rules import LEASE, MountRules
 from maildir_safe._queue.store.spool import Spool
 from maildir_safe._queue.store.states import OWED
 from maildir_safe._queue.store.writer import PutJob, SpoolWriter
@@ -102,9 +105,7 @@ class Queue(QueueAdmin):
         self._heartbeat = heartbeat
         self._stop: threading.Event | None = None
         self._async: AsyncCombiner | None = None
-        self._require = require
-        self._shared = shared
-        self._lease_asked_for = lease
+        self._require, self._shared, self._lease_asked_for = require, shared, lease
         self._opening = threading.Lock()
         self._open(create)
 
@@ -117,6 +118,7 @@ class Queue(QueueAdmin):
         recipients: Sequence[str],
         *,
         not_before: float | None = None,
+        delivery_id: str | None = None,
     ) -> str:
         """Put a message in; when this returns, the queue has it, complete and durable.
 
@@ -126,18 +128,28 @@ class Queue(QueueAdmin):
             recipients: 1 to 50 envelope recipients, who become one item. Several items, one a
                 domain for instance, are what `maildir_safe._queue.store.envelope.groups` is for.
             not_before: seconds since 1970 before which it is not to be claimed.
+            delivery_id: makes tries one after the other one item, also when the first has been delivered
+                meanwhile: an earlier one is looked for first, which costs some fsyncs. An id is remembered
+                for a week, and must not be used for another message or other recipients.
 
         Returns:
-            The item's id.
+            The item's id; of the earlier try if there was one.
 
         Raises:
             TemporaryError: not taken, and nothing is left of it; try again later.
             UnknownOutcome: perhaps taken; putting it again is safe against loss.
             PermanentError: an address that would break the envelope.
-            ValueError, TypeError: no recipient or too many; a message that is none.
+            ValueError, TypeError: no recipient or too many, an empty delivery id; a message that is none.
         """
+        key = "" if delivery_id is None else key_of(delivery_id)
         writer = self._writer_now()
         job = _put_job(message, sender, recipients, int(not_before or 0))
+        ids = self._delivery_log.ids
+        if key:
+            job.hashed_id = key
+            earlier = ids.begin(key, self._put_with)
+            if earlier is not None:
+                return earlier
         try:
             writer.put(job, self._period(not_before))
         except TemporaryError:
@@ -145,6 +157,8 @@ class Queue(QueueAdmin):
             raise
         self._acknowledge(writer, [job])
         job.result()
+        if key:
+            ids.finish(key, job.unique)
         return job.unique
 
     def put_many(
@@ -177,16 +191,19 @@ class Queue(QueueAdmin):
         recipients: Sequence[str],
         *,
         not_before: float | None = None,
+        delivery_id: str | None = None,
     ) -> str:
         """`put` for asyncio: same arguments, result and errors; many at once share their fsyncs.
 
         A caller that is cancelled does not stop the put: its outcome is then unknown to it. Items
-        for later and streams are put by `put`, in a thread.
+        for later or with a delivery id, and streams, are put by `put`, in a thread.
         """
         import asyncio
 
-        if not_before is not None or hasattr(message, "read"):
-            return await asyncio.to_thread(self.put, message, sender, recipients, not_before=not_before)
+        if not_before is not None or delivery_id is not None or hasattr(message, "read"):
+            return await asyncio.to_thread(
+                self.put, message, sender, recipients, not_before=not_before, delivery_id=delivery_id
+            )
         job = _put_job(message, sender, recipients, 0)
         await self._async_combiner().run(job)
         job.result()
@@ -279,12 +296,17 @@ class Queue(QueueAdmin):
 
     # Inside: everything that belongs to the directories as they are open now
 
+    def _check_mount(self) -> None:
+        MountRules.for_new(self.fs, self.path).shared_lease(self._lease_asked_for)
+
     def _open(self, create: bool) -> None:
         fs = self.fs
+        if create and self._shared:
+            self._check_mount()  # a refused queue leaves no directory behind
         layout = Layout(fs, self.path, create)
         host = host_token(os.uname().nodename)
-        asked_for = self._lease_asked_for
-        self._lease_seconds = layout.shared_lease(asked_for) if self._shared else asked_for or LEASE
+        lease = self._lease_asked_for
+        self._lease_seconds = layout.rules.shared_lease(lease) if self._shared else lease or LEASE
         shard = f"{host}-{fs.random(4).hex()}"
         self._layout = layout
         self._writer = SpoolWriter(fs, layout, shard, ItemIds(fs, host), self._require, self._resolve_timeout)
@@ -300,7 +322,7 @@ class Queue(QueueAdmin):
             alone=not self._shared,
             lease_seconds=self._lease_seconds,
             resolve_timeout=self._resolve_timeout,
-            registered=self._start_heartbeat,
+            before_registering=self._start_heartbeat,
         )
         self._check_at = fs.monotonic() + _CHECKED_EVERY
 
@@ -355,10 +377,17 @@ class Queue(QueueAdmin):
                 job.commit_record, job.error = None, error
         return False
 
+    def _put_with(self, key: str) -> str | None:
+        """The id of the item that was put with this key, and which is durable then."""
+        for entry in self.items():
+            if key_in(entry.item) == key:
+                self._make_durable(entry)
+                return entry.item.id
+        return None
+
     def _start_heartbeat(self) -> None:
         if self._heartbeat and self._stop is None:
-            self._stop = threading.Event()
-            _start_heartbeat(weakref.ref(self), self._stop, self._lease_seconds / BEATS)
+            self._stop = start_heartbeat(weakref.ref(self), self._lease_seconds / BEATS)
 
     def _async_combiner(self) -> AsyncCombiner:
         if self._async is None:
@@ -373,17 +402,3 @@ class Queue(QueueAdmin):
 
 def _put_job(message: Content, sender: str, recipients: Sequence[str], not_before: int) -> PutJob:
     return PutJob(chunks(message, envelope.head(sender, recipients)), OWED * len(recipients), not_before)
-
-
-def _start_heartbeat(queue: weakref.ref[Queue], stop: threading.Event, seconds: float) -> None:
-    """Look after a queue from a thread, until it is closed or nobody uses it any more."""
-
-    def beat() -> None:
-        while not stop.wait(seconds) and (alive := queue()) is not None:
-            try:
-                alive.tend()
-            except TemporaryError as error:
-                log.warning("%s", error)
-            del alive
-
-    threading.Thread(target=beat, name="maildir-safe-heartbeat", daemon=True).start()

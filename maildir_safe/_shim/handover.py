@@ -44,7 +44,7 @@ REFUSALS = frozenset(
         errno.EMLINK, errno.EIO, errno.EREMOTEIO, errno.EINVAL,
     }
 )  # fmt: skip
-"""What mounts without links answer; each was seen (docs/filesystems.md), or is what POSIX gives them."""
+"""What mounts without links answer; seen (docs/reference/file-systems.md), or what POSIX gives them."""
 
 _YOUNG = 3600.0  # seconds; a program's file in tmp/ is not swept that soon
 

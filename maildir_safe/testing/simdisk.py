@@ -177,6 +177,8 @@ class Disk:
             raise fail(errno.EEXIST, dst)
         if old is not None:
             self._replaceable(node, self.nodes[old], dst)
+        if node.kind == stat.S_IFDIR and src_dir != dst_dir and not node.mode & stat.S_IWUSR:
+            raise fail(errno.EACCES, src)  # its ".." would change
         src = self.spelled(self.nodes[src_dir], src)
         if old == node.ino and (src_dir, src) != (dst_dir, dst):
             return  # POSIX: two names of one file, and nothing happens

@@ -10,7 +10,8 @@ import errno
 from collections.abc import Callable, Iterable, Sequence
 
 from maildir_safe._delivery.attempt import JANITOR_AGE
-from maildir_safe._delivery.receipt import PartialDelivery, Receipt
+from maildir_safe._delivery.partial import PartialDelivery
+from maildir_safe._delivery.receipt import Receipt
 from maildir_safe._maildir.maildir import Maildir
 from maildir_safe.errors import TemporaryError, UnknownOutcome
 from maildir_safe.testing.invariants import Ledger, Violation

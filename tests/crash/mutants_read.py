@@ -11,7 +11,7 @@ import pytest
 from maildir_safe._fs import Mount
 from maildir_safe._handoff.group_commit import DirectorySync
 from maildir_safe._handoff.rename import DONE, GONE, Handoff, Outcome
-from maildir_safe._maildir import earlier, janitor, maildir
+from maildir_safe._maildir import earlier, janitor
 from maildir_safe._maildir.message_store import MessageStore
 from maildir_safe._names import UniqueNames, carries
 from maildir_safe.testing.simfs import SimHost
@@ -30,7 +30,7 @@ def name_from_the_clock_alone(patch: Patch) -> None:
 
 def tried_again_without_looking(patch: Patch) -> None:
     """a delivery with an id is not looked for before it is made again"""
-    patch.setattr(maildir, "find_earlier", lambda *_: None)
+    patch.setattr(earlier, "find_earlier", lambda *_: None)
 
 
 def looked_for_in_new_alone(patch: Patch) -> None:

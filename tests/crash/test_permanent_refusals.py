@@ -6,15 +6,14 @@ just made on another host is absent for a while.
 
 from __future__ import annotations
 
-import asyncio
 import errno
 
 import pytest
 
 from maildir_safe import Maildir
-from maildir_safe._smtp.backends.maildir_store import MaildirStore
+from maildir_safe._mailboxes import Mailboxes, NoSuchMailbox
 from maildir_safe._smtp.backends.routing import MailboxMap
-from maildir_safe._smtp.protocol.replies import Refused
+from maildir_safe.errors import NotAMaildir
 from maildir_safe.testing.simfs import Fault, SimHost, SimServer
 
 LONG_AGO = 86400.0
@@ -32,13 +31,16 @@ def served(profile: str = "nfs4") -> SimServer:
 
 
 def answer(server: SimServer, address: str, *faults: Fault, host: SimHost | None = None) -> str:
-    """What RCPT is told, by its code: 250, 450 or 550."""
+    """What RCPT is told: 250, 450 or 550."""
     fs = host or SimHost(server, f"mx{len(server.hosts)}", faults=faults)
-    store = MaildirStore(MailboxMap("/users/{local}"), lambda path: Maildir(path, create=False, fs=fs), fs)
+    candidates = MailboxMap("/users/{local}").candidates
+    mailboxes = Mailboxes(candidates, lambda path: Maildir(path, create=False, fs=fs), fs=fs)
     try:
-        asyncio.run(store.locate(address))
-    except Refused as refused:
-        return str(refused).split()[0]
+        mailboxes.find(address)
+    except NoSuchMailbox:
+        return "550"
+    except NotAMaildir:
+        return "450"
     return "250"
 
 

@@ -101,6 +101,20 @@ def test_whatever_a_courier_returns_the_claim_ends(nonsense: object) -> None:
     assert not held(server)
 
 
+@pytest.mark.parametrize("kind", ["open", "read", "fstat"])
+@pytest.mark.parametrize("error", [errno.EIO, errno.EAGAIN, errno.ESTALE])
+def test_an_item_that_cannot_be_read_for_a_while_returns(error: int, kind: str) -> None:
+    """The worker does not know what to say of it, and lets it go."""
+    server, post = new_server("nfs4"), Post()
+    fault = Fault(kind, error, times=12, match="/claimed/")  # type: ignore[arg-type]
+    actor = Actor(server, Ledger(), "a", [fault])
+    actor.queue.put(b"Subject: one\n\n", "s@example.org", ["r@example.org"])
+    work(actor, post, 240)
+    assert actor.host.plan.hits
+    assert len(post.sent) == 1, "it never came back"
+    assert not held(server)
+
+
 @pytest.mark.parametrize("kind", ["open_dir", "listdir"])
 @pytest.mark.parametrize("error", [errno.EIO, errno.ESTALE, errno.EACCES])
 def test_one_unreadable_bucket_does_not_starve_the_others(error: int, kind: str) -> None:

@@ -81,12 +81,12 @@ def focused(page: Page) -> str:
 
 
 def test_a_message_arrives_without_reload(page: Page, serve: Serve) -> None:
-    expect(page.get_by_text("No mail yet.")).to_be_visible()
+    expect(page.get_by_text("No mail yet")).to_be_visible()
     page.evaluate("window.sameDocument = true")
     with serve.client() as client:
         client.send_message(mail("news"))
     expect(page.get_by_text("news")).to_be_visible(timeout=20_000)
-    expect(page.get_by_text("No mail yet.")).to_have_count(0)
+    expect(page.get_by_text("No mail yet")).to_have_count(0)
     with serve.client() as client:
         client.send_message(mail("more"))
     expect(page.get_by_text("more")).to_be_visible(timeout=20_000)
@@ -138,6 +138,19 @@ def test_a_link_opens_in_a_window_apart(page: Page, maildir: Maildir, tracker: T
     assert page.url.endswith(key)
 
 
+def test_a_link_with_a_window_of_a_name_knows_no_opener(
+    page: Page, maildir: Maildir, tracker: Tracker
+) -> None:
+    """A browser gives window.opener to links that name their window, and it could lead this page away."""
+    html = f'<a id="link" target="mine" rel="opener" href="{tracker.url}/confirm">Confirm</a>'
+    key = maildir.deliver(mail("confirm", html)).key
+    page.goto(f"/message/{key}")
+    with page.context.expect_page() as opened:
+        page.frame_locator("iframe").locator("#link").click()
+    opened.value.wait_for_load_state()
+    assert opened.value.evaluate("window.opener") is None
+
+
 def opened(page: Page, subject: str) -> None:
     """Wait until this message is open and the script listens."""
     expect(page.locator("h2")).to_have_text(subject)
@@ -185,6 +198,8 @@ def test_keyboard(page: Page, maildir: Maildir) -> None:
     page.keyboard.press("Enter")
     opened(page, "n1")
     page.keyboard.press("d")
+    expect(page.get_by_text("Nothing has this word")).to_be_visible()
+    page.get_by_role("link", name="Inbox").click()
     expect(page.locator(".messages .subject")).to_have_text(["n2", "n0"])
 
 
@@ -201,9 +216,47 @@ def test_delete_one_and_all(page: Page, maildir: Maildir) -> None:
     assert len(list(maildir.messages())) == 2
     page.once("dialog", lambda dialog: dialog.accept())
     page.get_by_role("button", name="Delete all").click()
-    expect(page.get_by_text("No mail yet.")).to_be_visible()
+    expect(page.get_by_text("No mail yet")).to_be_visible()
     expect(page.get_by_role("button", name="Delete all")).to_be_disabled()
     assert sorted(path.name for path in Path(maildir.path).iterdir()) == ["cur", "new", "tmp"]
+
+
+def test_delete_with_a_search_asks_for_what_is_found_and_deletes_that(page: Page, maildir: Maildir) -> None:
+    for subject in ("keep", "spam one", "spam two"):
+        maildir.deliver(mail(subject))
+    page.goto("/?search=spam")
+    maildir.deliver(mail("spam three"))
+    expect(page.locator(".messages .subject")).to_have_count(3, timeout=20_000)
+    asked: list[str] = []
+    page.once("dialog", lambda dialog: (asked.append(dialog.message), dialog.accept()))
+    page.get_by_role("button", name="Delete found").click()
+    expect(page.locator(".messages .subject")).to_have_text(["keep"])
+    assert asked == ["Delete the 3 messages found by “spam”?"]
+
+
+def test_the_title_counts_what_is_unread_and_the_list_marks_attachments(page: Page, maildir: Maildir) -> None:
+    maildir.deliver(mail("plain"))
+    expect(page).to_have_title("(1) Inbox", timeout=20_000)
+    message = mail("with a file")
+    message.add_attachment(b"%PDF", maintype="application", subtype="pdf", filename="a.pdf")
+    maildir.deliver(message)
+    expect(page).to_have_title("(2) Inbox", timeout=20_000)
+    expect(page.get_by_role("img", name="has attachments")).to_have_count(1)
+    page.get_by_text("with a file").click()
+    page.locator("#back").click()
+    expect(page).to_have_title("(1) Inbox")
+
+
+def test_back_and_older_stay_in_the_search(page: Page, maildir: Maildir) -> None:
+    for subject in ("find one", "other", "find two"):
+        maildir.deliver(mail(subject))
+    page.goto("/?search=find")
+    page.get_by_text("find two").click()
+    page.locator("#older").click()
+    opened(page, "find one")
+    expect(page.locator("#older")).to_have_count(0)
+    page.locator("#back").click()
+    expect(page.locator(".messages .subject")).to_have_text(["find two", "find one"])
 
 
 def test_without_scripts(browser: Browser, serve: Serve, maildir: Maildir) -> None:
@@ -214,7 +267,7 @@ def test_without_scripts(browser: Browser, serve: Serve, maildir: Maildir) -> No
     page.get_by_text("plain").click()
     expect(page.locator("pre")).to_have_text("the text\n")
     page.get_by_role("button", name="Delete").click()
-    expect(page.get_by_text("No mail yet.")).to_be_visible()
+    expect(page.get_by_text("No mail yet")).to_be_visible()
     context.close()
 
 

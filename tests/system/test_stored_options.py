@@ -10,7 +10,7 @@ from mounts import CHOSEN, on_mounts
 
 from benchmarks.mounts import Mount
 from maildir_safe import Maildir, Queue, TemporaryError
-from maildir_safe._names import STORED
+from maildir_safe._fs.stored_options import STORED
 
 
 def save(mount: Mount) -> str:

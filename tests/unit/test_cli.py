@@ -275,6 +275,42 @@ def test_show_of_none_or_many(part: str, says: str, box: Maildir, capsys: pytest
     assert says in err
 
 
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"Subject: deep\n"
+        + b"".join(b"Content-Type: multipart/mixed; boundary=b%d\n\n--b%d\n" % (n, n) for n in range(300))
+        + b"\n" * 1_900_000,
+        b"Subject: deep\nFrom: " + b'"a" <b@c>, ' * 25_000 + b"\n\n",
+        b"Subject: deep\nContent-Type: multipart/mixed; boundary=x\n\n"
+        + (b"--x\nContent-Type: text/plain" + b";" * 30_000 + b"\n\nx\n") * 700,
+    ],
+    ids=["nested", "from", "parameters"],
+)
+def test_no_message_costs_ls_and_show_minutes(
+    raw: bytes, box: Maildir, capsys: pytest.CaptureFixture[str]
+) -> None:
+    key = box.deliver(raw).key
+    assert "deep" in run(capsys, "ls", box.path)[1]
+    assert "Subject: deep" in run(capsys, "show", box.path, key)[1]
+
+
+def test_ls_and_show_read_headers_as_the_page_does(box: Maildir, capsys: pytest.CaptureFixture[str]) -> None:
+    head = "From: =?utf-8?q?boss=40bank=3E=2C?= <ada@dömäin>\nSubject: Grüße =?x-none?q?=C3=A4?=\n"
+    key = box.deliver(head.encode() + b"Content-Type: text/html\n\n<p>Dear <b>you</b></p>\n").key
+    sender = '"boss@bank>," <ada@dömäin>'
+    for words in (["ls", box.path], ["show", box.path, key]):
+        _, out, _ = run(capsys, *words)
+        assert sender in out
+        assert "Grüße ä" in out
+    assert "\nDear you\n" in run(capsys, "show", box.path, key)[1]
+
+
+def test_show_says_what_it_does_not_show(box: Maildir, capsys: pytest.CaptureFixture[str]) -> None:
+    key = box.deliver(b"Content-Type: multipart/mixed; boundary=x\n\n" + b"--x\n\nhi\n" * 1500).key
+    assert "more than 1000 parts" in run(capsys, "show", box.path, key)[1]
+
+
 # clean
 
 
@@ -350,7 +386,9 @@ def test_full_disk_is_an_error(box: Maildir) -> None:
 
 
 @pytest.mark.parametrize("verb", sorted(set(VERBS) - {"deliver", "run"}))
-def test_a_wrong_use_is_exit_64_for_every_verb(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_wrong_use_is_exit_64_for_every_verb_but_those_of_mail_servers(
+    verb: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as ended:
         main([verb, "--no-such-option"])
     assert ended.value.code == 64

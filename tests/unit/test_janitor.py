@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import errno
+import os
+import time
+from pathlib import Path
+
+import pytest
 
 from maildir_safe import Maildir
 from maildir_safe.testing.simfs import Fault, SimHost, SimServer
@@ -84,3 +89,55 @@ def test_what_cannot_be_removed_is_named() -> None:
     lab.writer.sleep(37 * HOUR)
     report = lab.cleaner.clean()
     assert [path for path, _ in report.failed] == ["tmp/1763.M1P2Q3R0123456789abcdef.host"]
+
+
+def old(path: Path) -> Path:
+    before = time.time() - 40 * 3600
+    os.utime(path, (before, before))
+    return path
+
+
+def test_a_seal_is_removed_and_no_other_directory(tmp_path: Path) -> None:
+    """What `late_calls.seal` leaves in tmp/ after an ambiguous rename."""
+    box = Maildir(tmp_path / "m")
+    tmp = tmp_path / "m" / "tmp"
+    for name in ("1700000000.M1P2Q3R4.host", "1700000000.full.host", "somebody's", "1700000001.young.host"):
+        (tmp / name).mkdir(mode=0o500)
+    (tmp / "1700000000.full.host").chmod(0o700)
+    (tmp / "1700000000.full.host" / "x").touch()
+    for name in ("1700000000.M1P2Q3R4.host", "1700000000.full.host", "somebody's"):
+        old(tmp / name)
+    report = box.clean()
+    assert report.removed == ["tmp/1700000000.M1P2Q3R4.host"]
+    assert report.failed == []
+    left = {"1700000000.full.host", "somebody's", "1700000001.young.host"}
+    assert {path.name for path in tmp.iterdir()} == left
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_what_a_crash_left_of_making_a_maildir_is_removed(dry_run: bool, tmp_path: Path) -> None:
+    """Nobody removed ``.M.<hex>``."""
+    box = Maildir(tmp_path / "m")
+    left = [
+        tmp_path / ".m.0123456789abcdef",
+        tmp_path / "m" / "..Sent.0123456789abcdef",
+    ]
+    kept = [
+        tmp_path / ".m.0123456789abcde0",  # young
+        tmp_path / ".m.backup",
+        tmp_path / ".n.0123456789abcdef",  # another's
+        tmp_path / ".m.00000000000000ff",  # with something in it
+    ]
+    for path in (*left, *kept):
+        (path / "tmp").mkdir(parents=True)
+        if path is not kept[0]:
+            old(path)
+    (left[1] / "maildirfolder").touch()
+    (kept[3] / "tmp" / "mail").touch()
+    for path in (left[1], kept[3]):
+        old(path)
+    report = box.clean(dry_run)
+    assert {"../.m.0123456789abcdef", "..Sent.0123456789abcdef"} <= set(report.removed)
+    assert [path.exists() for path in left] == [dry_run, dry_run]
+    assert all(path.exists() for path in kept)
+    assert (kept[3] / "tmp" / "mail").exists()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -15,9 +16,10 @@ from maildir_safe import Maildir, Queue
 from maildir_safe._check.fsck import SpoolCheck
 from maildir_safe._check.fsck_maildir import MaildirCheck
 from maildir_safe._cli import main
+from maildir_safe._cli.work import make_courier
 from maildir_safe._fs.quirks import Quirks
-from maildir_safe._queue.store import layout
-from maildir_safe.errors import TemporaryError
+from maildir_safe._queue.consumer import Consumer
+from maildir_safe.errors import PermanentError, TemporaryError
 
 MESSAGE = b"Subject: hello\n\nbody\n"
 
@@ -100,13 +102,13 @@ def test_put_says_what_mail_servers_understand(
 def test_what_is_no_spool_is_not_made_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["queue", "ls", str(tmp_path)]) == 75
     assert main(["work", str(tmp_path), "--to", "maildir:/x"]) == 75
-    assert main(["work", str(tmp_path), "--to", "ftp://x"]) == 2
+    assert main(["work", str(tmp_path), "--to", "ftp://x"]) == 64
     assert "not a spool" in capsys.readouterr().err
     assert os.listdir(tmp_path) == []
 
 
 def test_a_mount_that_hosts_cannot_share_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(layout, "quirks", lambda _: Quirks(shared=False))
+    monkeypatch.setattr("maildir_safe._queue.store.mount_rules.quirks", lambda _: Quirks(shared=False))
     with pytest.raises(TemporaryError, match="shared=False"):
         Queue(tmp_path / "s")
     alone, other = Queue(tmp_path / "s", shared=False), Queue(tmp_path / "s", shared=False)
@@ -199,3 +201,101 @@ def test_fsck_of_a_maildir(tmp_path: Path) -> None:
         assert sum(words in what for what in found) == 1, words
     assert good.key not in str(found)
     assert main(["fsck", "--json", maildir.path]) == 1
+
+
+def test_a_message_is_put_as_deliver_takes_it(spool: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the envelope line of mbox, its lines ending in LF."""
+    raw = b"From s@x.org Mon Nov 30 02:30:18 2026\r\nSubject: hello\r\n\r\nbody\r\n"
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(raw)))
+    assert main(["queue", "put", spool, "a@x.org"]) == 0
+    [claim] = Queue(spool).claim()
+    assert claim.read() == MESSAGE
+
+
+def test_nothing_is_no_message(spool: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"")))
+    assert main(["queue", "put", spool, "a@x.org"]) == 75
+    assert not os.path.exists(spool)
+
+
+@pytest.mark.parametrize("delay", ["-5", "nan", "inf"])
+def test_a_message_is_not_put_for_the_past(spool: str, monkeypatch: pytest.MonkeyPatch, delay: str) -> None:
+    with pytest.raises(SystemExit):
+        put(spool, monkeypatch, f"--in={delay}", "a@x.org")
+    assert not os.path.exists(spool)
+
+
+def test_what_was_put_and_cannot_be_printed_was_put(tmp_path: Path) -> None:
+    """Whoever sees a failure puts it again; it caught exit 1 after the message was in the queue."""
+    spool = str(tmp_path / "spool")
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "maildir_safe", "queue", "put", spool, "a@x.org"],
+            input=MESSAGE, stdout=full, stderr=subprocess.PIPE, timeout=60,
+        )  # fmt: skip
+    assert done.returncode == 0
+    [listed] = Queue(spool).items()
+    assert listed.item.id in done.stderr.decode()
+
+
+def test_a_password_is_not_taken_from_the_command_line_nor_told(
+    spool: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Queue(spool).close()
+    for url in (
+        "smtp://user:se/cret@127.0.0.1:9",
+        "smtp://user:secret@127.0.0.1:9",
+        "smtp://u:secret@x:port",
+    ):
+        assert main(["work", spool, "--once", "--to", url]) == 64
+        assert "cret" not in capsys.readouterr().err
+    file = tmp_path / "password"
+    file.write_text("secret\n")
+    assert make_courier("smtp://user@127.0.0.1:9", str(file))._login == ("user", "secret")  # type: ignore[attr-defined]
+
+
+def test_working_once_says_when_nothing_could_be_done(
+    spool: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nowhere = ["work", spool, "--once", "--to", f"maildir:{tmp_path}/nobody"]
+    assert main(nowhere) == 75
+    assert "there is no spool yet" in capsys.readouterr().err
+    put(spool, monkeypatch, "a@x.org")
+    assert main(nowhere) == 75
+    assert main(nowhere) == 0  # nothing is due now
+    put(spool, monkeypatch, "a@x.org")
+    monkeypatch.setattr(Consumer, "claim", lambda *_: (_ for _ in ()).throw(TemporaryError("it hangs")))
+    assert main(nowhere) == 75
+    assert "it hangs" in capsys.readouterr().err
+
+
+def test_an_item_shown_on_a_terminal_does_not_steer_it(
+    spool: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Queue(spool).put(b"Subject: \x1b[2J\n\nbody\n", "s@x.org", ["a@x.org"])
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    assert main(["queue", "show", spool, "1"]) == 0
+    shown = capsys.readouterr().out
+    assert "\x1b" not in shown
+    assert r"\x1b[2J" in shown
+
+
+def test_retry_takes_a_good_item_out_of_corrupt_and_leaves_a_damaged_one(
+    spool: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Queue(spool) as queue:
+        ident = queue.put(MESSAGE, "s@x.org", ["a@x.org"])
+        [listed] = queue.items()
+        path = Path(spool, listed.path)
+        whole = path.read_bytes()
+        path.write_bytes(whole[:20])
+        [claim] = queue.claim()
+        with pytest.raises(PermanentError, match="20 bytes"):
+            claim.read()
+        assert main(["queue", "retry", spool, ident]) == 65
+        assert main(["queue", "why", spool, ident]) == 0
+        assert "damaged: it has 20 bytes" in capsys.readouterr().out
+        [listed] = queue.items("corrupt")
+        Path(spool, listed.path).write_bytes(whole)
+        assert main(["queue", "retry", spool, ident]) == 0
+        assert [claim.read() for claim in queue.claim()] == [MESSAGE]

@@ -6,13 +6,15 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from maildir_safe._smtp.protocol.address import (
-    check_recipient_parameters,
-    check_sender_parameters,
     decode_xtext,
     parse_recipient,
     parse_sender,
 )
+from maildir_safe._smtp.protocol.extension import Offer, check_parameters, original_recipient
 from maildir_safe._smtp.protocol.replies import Refused
+from maildir_safe._smtp.server.extensions import MAIL_PARAMETERS, RCPT_PARAMETERS
+
+OFFER = Offer(max_size=100)
 
 
 @pytest.mark.parametrize(
@@ -103,7 +105,7 @@ def test_no_address_ever_holds_a_character_that_is_not_printable(text: str, utf8
     ],
 )
 def test_sender_parameters_that_pass(parameters: str) -> None:
-    check_sender_parameters(parse_sender(f"FROM:<a@b> {parameters}").parameters, limit=100)
+    check_parameters(MAIL_PARAMETERS, parse_sender(f"FROM:<a@b> {parameters}").parameters, "MAIL", OFFER)
 
 
 @pytest.mark.parametrize(
@@ -123,13 +125,15 @@ def test_sender_parameters_that_pass(parameters: str) -> None:
 )
 def test_sender_parameters_that_are_refused(parameters: str, code: str) -> None:
     with pytest.raises(Refused) as refused:
-        check_sender_parameters(parse_sender(f"FROM:<a@b> {parameters}").parameters, limit=100)
+        check_parameters(MAIL_PARAMETERS, parse_sender(f"FROM:<a@b> {parameters}").parameters, "MAIL", OFFER)
     assert refused.value.reply.startswith(code)
 
 
 def test_recipient_parameters() -> None:
     def check(parameters: str) -> str | None:
-        return check_recipient_parameters(parse_recipient(f"TO:<a@b> {parameters}", utf8=False).parameters)
+        found = parse_recipient(f"TO:<a@b> {parameters}", utf8=False).parameters
+        check_parameters(RCPT_PARAMETERS, found, "RCPT", OFFER)
+        return original_recipient(found)
 
     assert check("NOTIFY=NEVER") is None
     assert check("NOTIFY=SUCCESS,delay ORCPT=rfc822;Bob+2Btag@example.com") == "Bob+tag@example.com"

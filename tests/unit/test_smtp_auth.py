@@ -65,7 +65,7 @@ def test_three_wrong_passwords_end_the_connection(tmp_path: Path, passwords: str
 @pytest.mark.parametrize(
     ("lines", "code"),
     [
-        (["AUTH"], "504"),
+        (["AUTH"], "501"),
         (["AUTH CRAM-MD5"], "504"),
         (["AUTH PLAIN ???"], "501 5.5.2"),
         (["AUTH PLAIN " + b64("a")], "501 5.5.2"),

@@ -56,7 +56,7 @@ def test_any_session_is_answered(server: BackgroundServer, text: bytes, lmtp: bo
             assert "Internal" not in reply
     wire.close()
     other = Wire(address)
-    assert other.ask("NOOP") == "250 OK"
+    assert other.ask("NOOP") == "250 2.0.0 OK"
     other.close()
     _check_log(server)
     _check_stored(server.place / "M")  # type: ignore[attr-defined]

@@ -12,15 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from smtp_support import Serve, Wire, serving, until
+from smtp_support import Serve, Wire, serving, unchanged_for_long, until
 
 from benchmarks.smtp_client import Load, send, wire_form
 from maildir_safe import Maildir, Queue
 from maildir_safe._cli import main
 from maildir_safe._delivery.job import DeliveryJob
+from maildir_safe._delivery.status import RecipientStatus
 from maildir_safe._queue.store.writer import SpoolWriter
-from maildir_safe._smtp.backends.maildir_store import MailObject, Recipient, RecipientStatus
 from maildir_safe._smtp.backends.queue_store import MAX_HOPS, QueueStore
+from maildir_safe._smtp.backends.store import MailObject, Recipient
 from maildir_safe._smtp.faults.faults import Fault, Faults
 from maildir_safe._smtp.faults.faulty_fs import FaultyFileSystem
 from maildir_safe._smtp.protocol.auth import hash_password
@@ -104,6 +105,7 @@ def test_with_a_map_only_mailboxes_are_taken_and_each_has_an_item(tmp_path: Path
         Maildir(tmp_path / name)
     to = ["bob@one", "bob+tag@one", "eve@one", "cy@one", "cy@one"]
     with serving(tmp_path, queue=str(spool), map=f"{tmp_path}/{{local}}") as server:
+        unchanged_for_long(tmp_path)
         refused = send_mail(server, to)
     assert refused == {"eve@one": (550, b"5.1.1 No such mailbox here")}
     assert sorted(items(spool).values()) == [("bob+tag@one",), ("bob@one",), ("cy@one",)]
@@ -149,7 +151,7 @@ def test_the_answer_waits_for_the_put(tmp_path: Path, spool: Path, monkeypatch: 
         wire, other = Wire(server.service.smtp_addresses[0]), Wire(server.service.smtp_addresses[0])
         wire.ready_for_data()
         wire.send(MESSAGE + b".\r\n")
-        assert other.ask("NOOP") == "250 OK"
+        assert other.ask("NOOP") == "250 2.0.0 OK"
         assert returned == []
         may_go_on.set()
         assert wire.reply() == f"250 2.0.0 Queued as {returned[0]}"
@@ -161,7 +163,7 @@ def test_concurrent_messages_share_fsyncs(spool: Path) -> None:
     async def store_all() -> list[list[RecipientStatus]]:
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(64))  # as many as `serve` has
         store = QueueStore(Queue(spool, fs=FaultyFileSystem(faults)), None)
-        mail = MailObject("a@b", [Recipient("c@d", "")], b"Received: today\n", b"Subject: s\n\nx\n")
+        mail = MailObject("a@b", [Recipient("c@d", "")], b"Received: today\n", [b"Subject: s\n\nx\n"])
         return await asyncio.gather(*(store.store(mail) for _ in range(64)))
 
     results = asyncio.run(store_all())
@@ -269,3 +271,47 @@ def test_a_spool_whose_bucket_was_removed_gets_another(tmp_path: Path, spool: Pa
             bucket.rmdir()
         send_mail(server, ["c@d"])
     assert len(items(spool)) == 1
+
+
+@pytest.mark.parametrize(("parameters", "count"), [(" ENVID=stable", 2), ("", 4)])
+def test_a_second_try_with_an_envid_is_recognised(
+    tmp_path: Path, spool: Path, parameters: str, count: int
+) -> None:
+    """Also when the first one's items were delivered meanwhile; it caught 1,918 doubles in one run."""
+    with serving(tmp_path, queue=str(spool)) as server:
+        wire = Wire(server.service.smtp_addresses[0])
+        wire.ask("EHLO x")
+
+        def put() -> str:
+            assert wire.ask(f"MAIL FROM:<a@b>{parameters}").startswith("250")
+            for address in ("ann@example.com", "bob@example.org"):
+                assert wire.ask(f"RCPT TO:<{address}>").startswith("250")
+            assert wire.ask("DATA").startswith("354")
+            return wire.ask(MESSAGE + b".")
+
+        assert put().startswith("250")
+        taken = claimed(spool)
+        assert put().startswith("250")
+    assert len(taken + claimed(spool)) == count
+
+
+@pytest.mark.parametrize("envid", ["", " ENVID=one"])
+def test_a_second_try_with_an_envid_is_one_item(tmp_path: Path, spool: Path, envid: str) -> None:
+    """One domain's item failed and the client sends to both again: the other domain has it once."""
+    faults = Faults()
+    with serving(tmp_path, faults, queue=str(spool)) as server:
+        wire = Wire(server.service.smtp_addresses[0])
+        wire.ask("EHLO x")
+
+        def send(text: bytes = MESSAGE) -> str:
+            assert wire.ask(f"MAIL FROM:<a@b>{envid}").startswith("250")
+            for recipient in ("c@one", "d@two"):
+                assert wire.ask(f"RCPT TO:<{recipient}>").startswith("250")
+            assert wire.ask("DATA").startswith("354")
+            return wire.ask(text + b".")[:3]
+
+        faults.add(stage="stored", reply="451 4.3.0 Lost", times=1)
+        assert [send(), send()] == ["451", "250"]
+        assert len(items(spool)) == (2 if envid else 4)
+        assert send(b"Subject: another with the same id\r\n\r\n") == "250"
+        assert len(items(spool)) == (4 if envid else 6)

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from smtp_support import Wire, body, serving, stored, until
+from smtp_support import Wire, body, serving, stored, unchanged_for_long, until
 
 from maildir_safe import Maildir, TemporaryError
 from maildir_safe._delivery.receipt import Receipt
@@ -52,7 +52,7 @@ def test_the_answer_comes_after_the_receipt(tmp_path: Path, monkeypatch: pytest.
         wire, other = Wire(server.service.smtp_addresses[0]), Wire(server.service.smtp_addresses[0])
         wire.ready_for_data()
         wire.send(MESSAGE + b".\r\n")
-        assert other.ask("NOOP") == "250 OK"
+        assert other.ask("NOOP") == "250 2.0.0 OK"
         assert released == []
         reply = wire.reply()
         assert Path(released[0]).exists()
@@ -190,6 +190,7 @@ def test_lmtp_answers_each_recipient_in_order(tmp_path: Path) -> None:
     (tmp_path / "bob" / "new").rmdir()
     path = str(tmp_path / "lmtp.sock")
     with serving(tmp_path, map=f"{tmp_path}/{{local}}", smtp=[], lmtp=[path]) as server:
+        unchanged_for_long(tmp_path)
         wire = Wire(server.service.lmtp_addresses[0])
         assert wire.banner == "220 mx.example LMTP maildir_safe"
         assert wire.ask("EHLO client").startswith("500 5.5.1")
@@ -266,14 +267,36 @@ def test_a_full_mailbox_alone_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_lost_mount_is_temporary(tmp_path: Path) -> None:
-    (tmp_path / "share").mkdir()
-    with serving(tmp_path, map=f"{tmp_path}/share/{{domain}}/{{local}}") as server:
+    share = tmp_path / "share"
+    share.mkdir()
+    unchanged_for_long(share)
+    with serving(tmp_path, map=f"{share}/{{domain}}/{{local}}") as server:
         wire = Wire(server.service.smtp_addresses[0])
         wire.ask("EHLO x")
         wire.ask("MAIL FROM:<>")
-        assert wire.ask("RCPT TO:<bob@example.com>").startswith("451 4.3.0")
-        (tmp_path / "share" / "other").mkdir()
-        assert wire.ask("RCPT TO:<bob@example.com>").startswith("550 5.1.1")
+        assert wire.ask("RCPT TO:<bob@example.com>").startswith("450 4.2.1")
+
+
+def test_a_mailbox_is_missing_for_good_only_where_nothing_has_changed_lately(
+    tmp_path: Path,
+) -> None:
+    """Another host may have made it a moment ago, and this one not see it yet."""
+    (tmp_path / "mail").mkdir()
+    Maildir(tmp_path / "mail" / "alice")
+    where = f"{tmp_path}/mail/{{local}}"
+    for longer, reply in ((False, "450 4.2.1"), (True, "550 5.1.1")):
+        if longer:
+            unchanged_for_long(tmp_path / "mail")
+        with serving(tmp_path, map=where) as server:
+            wire = Wire(server.service.smtp_addresses[0])
+            wire.ask("EHLO x")
+            wire.ask("MAIL FROM:<>")
+            assert wire.ask("RCPT TO:<alice@example.com>").startswith("250")
+            assert wire.ask("RCPT TO:<bob@example.com>").startswith(reply)
+            (tmp_path / "mail" / "bob").symlink_to("nowhere")  # listed, and not found by a look-up
+            unchanged_for_long(tmp_path / "mail")
+            assert wire.ask("RCPT TO:<bob@example.com>").startswith("450 4.2.1")
+        (tmp_path / "mail" / "bob").unlink()
 
 
 def test_starttls_forgets_what_was_said_before(tmp_path: Path) -> None:
@@ -304,7 +327,7 @@ def test_commands_before_the_handshake_are_thrown_away(tmp_path: Path) -> None:
             received = b""
             while received.count(b"\r\n") < 2:
                 received += tls.recv(1000)
-        assert received.startswith(b"250 OK\r\n503 "), received
+        assert received.startswith(b"250 2.0.0 OK\r\n503 "), received
 
 
 def test_a_failed_handshake_leaves_the_server_well(tmp_path: Path) -> None:

@@ -13,14 +13,13 @@ import pytest
 from maildir_safe._cli import main
 from maildir_safe._fs import Mount
 from maildir_safe._fs.posix import OsFileSystem
-from maildir_safe._fs.stored_options import options_path, stored_options
+from maildir_safe._fs.stored_options import STORED, options_path, stored_options
 from maildir_safe._maildir.maildir import Maildir
-from maildir_safe._names import STORED
 from maildir_safe._probe.probe import probe
 from maildir_safe._probe.report import Check
 from maildir_safe._probe.storing import store
 from maildir_safe._queue.queue import Queue
-from maildir_safe._queue.store.layout import LEASE
+from maildir_safe._queue.store.mount_rules import LEASE
 from maildir_safe.errors import TemporaryError
 
 OURS = {"separator": ";", "staging": "new", "shared": False, "hidden_for": 20.5}
@@ -155,6 +154,7 @@ def test_a_queue_that_hosts_must_not_share_names_the_file(fs: OneMount) -> None:
     with pytest.raises(TemporaryError, match="two hosts can win") as refusal:
         Queue(fs.root / "spool", fs=fs)
     assert str(path) in str(refusal.value)
+    assert os.listdir(fs.root) == [STORED]  # a refused queue leaves nothing behind
     with Queue(fs.root / "spool", shared=False, fs=fs) as queue:
         queue.put(b"x\n", "a@example.org", ["b@example.org"])
         queue.claim()[0].ack()

@@ -94,7 +94,7 @@ def test_a_queue_that_did_not_drain_has_not_passed(tmp_path: Path) -> None:
 def test_the_command_prints_json_and_fails_on_a_bad_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], seconds: float
 ) -> None:
-    monkeypatch.setattr("maildir_safe._queue.store.layout.Layout.shareable", False)  # as on s3fs
+    monkeypatch.setattr("maildir_safe._queue.store.mount_rules.MountRules.shareable", False)  # as on s3fs
     command = ["torture", "--queue", "--json", "--minutes", str(seconds / 60), "--writers", "1"]
     assert main([*command, str(tmp_path)]) == 0
     report = json.loads(capsys.readouterr().out)

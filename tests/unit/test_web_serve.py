@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import socket
 import subprocess
 import time
 import urllib.request
@@ -11,6 +13,8 @@ from pathlib import Path
 
 import pytest
 from smtp_support import COMMAND, Serve
+
+from maildir_safe import Maildir
 
 MESSAGE = b"Subject: hello\r\n\r\nworld\r\n"
 
@@ -103,3 +107,64 @@ def test_what_keeps_the_page_from_being_served_is_said(tmp_path: Path) -> None:
     assert "web shows one Maildir" in fails("--web", "127.0.0.1:0", "--map", "/m/{local}")
     (tmp_path / "starlette.py").write_text("raise ImportError('no starlette here')")
     assert "pip install 'maildir-safe[server]'" in fails("--web", "127.0.0.1:0", PYTHONPATH=str(tmp_path))
+
+
+def idle(serve: Serve, count: int) -> list[socket.socket]:
+    """Connections that say nothing."""
+    host, _, port = serve.told("Inbox").split("/")[2].rpartition(":")
+    return [socket.create_connection((host, int(port))) for _ in range(count)]
+
+
+def test_idle_connections_shut_nobody_out(tmp_path: Path) -> None:
+    """1,100 of them took all descriptors: neither the page nor SMTP answered."""
+    serve = Serve(tmp_path, "--web", "127.0.0.1:0")
+    pages = [listening(serve) for _ in range(3)]
+    assert [page.getresponse().status for page in pages] == [200] * 3
+    silent = idle(serve, 400)
+    assert json.loads(get(serve, "api/messages"))["total"] == 0
+    with serve.client() as client:
+        client.sendmail("a@b", ["c@d"], MESSAGE)
+    assert json.loads(get(serve, "api/messages"))["total"] == 1
+    assert len(list(Path(f"/proc/{serve.process.pid}/fd").iterdir())) < 300
+    assert all(page.sock is not None for page in pages)
+    for connection in silent:
+        connection.close()
+    assert serve.end()[0] == 0
+
+
+def resident(serve: Serve) -> int:
+    """Mebibytes of memory."""
+    status = Path(f"/proc/{serve.process.pid}/status").read_text()
+    return int(status.split("VmRSS:")[1].split()[0]) >> 10
+
+
+def test_slow_readers_of_an_attachment_cost_no_memory(tmp_path: Path) -> None:
+    """Sixty of them cost 2 GB: each had the decoded attachment."""
+    serve = Serve(tmp_path, "--web", "127.0.0.1:0")
+    head = b"Content-Type: application/pdf\nContent-Transfer-Encoding: base64\n\n"
+    content = bytes(range(256)) * (20 << 12)
+    key = Maildir(tmp_path / "Maildir").deliver(head + base64.encodebytes(content)).key
+    path = f"api/messages/{key}/attachments/0"
+    assert get(serve, path) == content
+    before = resident(serve)
+    readers = []
+    for _ in range(20):
+        connection = HTTPConnection(serve.told("Inbox").split("/")[2], timeout=60)
+        connection.request("GET", f"/{path}")
+        readers.append(connection.getresponse())
+    assert [reader.status for reader in readers] == [200] * 20
+    assert resident(serve) - before < 150
+    assert readers[0].read() == content
+    assert serve.end()[0] == 0
+
+
+def test_the_page_has_the_names_that_it_was_given(tmp_path: Path) -> None:
+    serve = Serve(tmp_path, "--web", "127.0.0.1:0", "--web-host", "mail", "--web-host", "inbox.example")
+
+    def status(host: str) -> int:
+        connection = HTTPConnection(serve.told("Inbox").split("/")[2], timeout=20)
+        connection.request("GET", "/health", headers={"Host": host})
+        return connection.getresponse().status
+
+    assert [status(host) for host in ("mail:8025", "inbox.example", "other")] == [200, 200, 403]
+    assert serve.end()[0] == 0

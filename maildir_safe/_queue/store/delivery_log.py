@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from maildir_safe._delivery.status import RecipientStatus, one_line
 from maildir_safe._handoff.rename import close_quietly, remove_quietly
 from maildir_safe._handoff.small_files import write_all
+from maildir_safe._queue.store.delivery_ids import DeliveryIds, key_in
 from maildir_safe.errors import storage_error
 
 if TYPE_CHECKING:
@@ -46,11 +47,15 @@ class DeliveryLog:
     Args:
         fs: the file system's calls.
         layout: the spool.
+
+    Attributes:
+        ids: those that items were put with.
     """
 
     def __init__(self, fs: FileSystem, layout: Layout) -> None:
         self._fs = fs
         self._notes = layout.hashed["notes"]
+        self.ids = DeliveryIds(fs, layout)
 
     def write(self, item: Item, note: dict[str, Any], durable: bool) -> None:
         """Keep a note about this `gen` of an item.
@@ -109,10 +114,15 @@ class DeliveryLog:
         finally:
             close_quietly(self._fs, fd)
 
+    def finish(self, item: Item) -> None:
+        """An item has left the queue: remember its delivery id, if it has one, and forget its notes."""
+        if "D" in item.id and (key := key_in(item)):
+            self.ids.finish(key, item.id)
+        if item.gen:  # most items were never in trouble and have no notes
+            self.remove(item)
+
     def remove(self, item: Item) -> None:
-        """Forget the notes of an item that is done. Most items were never in trouble and have none."""
-        if not item.gen:
-            return
+        """Forget the notes of an item."""
         try:
             part = self._notes.find(item.id)
             names = self._names(item, part.dir_fd)

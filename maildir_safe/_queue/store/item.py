@@ -15,11 +15,11 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from maildir_safe._names import host_token, with_size
 from maildir_safe._queue.store.states import LETTERS
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -123,6 +123,9 @@ class ItemIds:
     def new(self, hashed_ids: Sequence[str]) -> list[str]:
         """Fresh ids; see `maildir_safe._names.UniqueNames.new`, in whose place it is used."""
         micros = str(self._fs.time_ns() // 1000)
-        head, tail = f"{micros[:-6]}.M{micros[-6:]}R", f".{self._host}"
+        when, tail = f"{micros[:-6]}.M{micros[-6:]}", f".{self._host}"
         random = self._fs.random(8 * len(hashed_ids)).hex()
-        return [f"{head}{random[at : at + 16]}{tail}" for at in range(0, 16 * len(hashed_ids), 16)]
+        ids = [f"{when}R{random[at : at + 16]}{tail}" for at in range(0, 16 * len(hashed_ids), 16)]
+        if any(hashed_ids):  # `delivery_ids`: the key instead of what is random
+            ids = [f"{when}D{key}{tail}" if key else new for new, key in zip(ids, hashed_ids, strict=True)]
+        return ids

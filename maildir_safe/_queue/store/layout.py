@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import errno
-import os.path
-from math import ceil
 from typing import TYPE_CHECKING
 
-from maildir_safe._fs.quirks import quirks
-from maildir_safe._fs.stored_options import stored_options
 from maildir_safe._handoff.group_commit import DirectorySync
 from maildir_safe._handoff.rename import close_quietly
+from maildir_safe._handoff.small_files import make_directory
 from maildir_safe._maildir.directories import make
 from maildir_safe._queue.store.hashed_directory import HashedDirectory
+from maildir_safe._queue.store.mount_rules import MountRules
 from maildir_safe.errors import TemporaryError, storage_error
 
 if TYPE_CHECKING:
     from maildir_safe._fs import FileSystem
 
-DIRECTORIES = ("tmp", "pending", "claimed", "alive", "fenced", "notes", "hold", "failed", "corrupt")
-_SHELVES = ("notes", "hold", "failed", "corrupt")
-
-LEASE = 300
+DIRECTORIES = ("tmp", "pending", "claimed", "alive", "fenced", "notes", "ids", "hold", "failed", "corrupt")
+_HASHED = ("notes", "ids", "hold", "failed", "corrupt")
 
 
 class Layout:
@@ -37,6 +33,7 @@ class Layout:
         fd: a descriptor for each of `DIRECTORIES`, by name.
         sync: the shared fsync of each, by name.
         shelf: those that are in parts, by name: ``notes``, ``hold``, ``failed``, ``corrupt``.
+        rules: what its mount demands.
         mount: what pending/ lies on; fstype: its type, as /proc/self/mountinfo names it.
 
     Raises:
@@ -52,16 +49,26 @@ class Layout:
         try:
             self.root = self.fd[""] = fs.open_dir(path)
             for name in DIRECTORIES:
-                self.fd[name] = fs.open_dir(name, self.root)
+                self.fd[name] = self._open(name)
         except OSError as error:
+            if error.errno == errno.ENOENT and not self.fd:
+                raise TemporaryError(f"{path}: there is no spool yet; the first put makes one") from error
             raise storage_error(f"{path}: not a spool that can be used", error) from error
         self.mount = fs.mount(self.fd["pending"])
         self.fstype = self.mount.fstype
-        self._known, self._stored_in = stored_options(fs, os.path.abspath(path), self.mount)
+        self.rules = MountRules(fs, path, self.mount)
         self.sync = {name: DirectorySync(fs, fd, self.fstype) for name, fd in self.fd.items()}
         self.hashed = {
-            name: HashedDirectory(fs, self.fd[name], self.sync[name], self.fstype) for name in _SHELVES
+            name: HashedDirectory(fs, self.fd[name], self.sync[name], self.fstype) for name in _HASHED
         }
+
+    def _open(self, name: str) -> int:
+        try:
+            return self._fs.open_dir(name, self.root)
+        except FileNotFoundError:
+            if name != "ids":
+                raise
+            return make_directory(self._fs, name, self.root)  # spools of before 0.1 have none
 
     def __del__(self) -> None:
         for fd in self.fd.values():
@@ -95,49 +102,6 @@ class Layout:
             return _identity(self._fs, fd)
         finally:
             close_quietly(self._fs, fd)
-
-    @property
-    def shareable(self) -> bool:
-        """Whether several hosts can work a spool together on this mount, as far as is known."""
-        return quirks(self.fstype).shared and "shared" not in self._known
-
-    @property
-    def shortest_lease(self) -> int:
-        """In seconds: three times what the mount hides of other hosts' changes."""
-        hidden: float = self._known.get("hidden_for", quirks(self.fstype).hidden_for)
-        return ceil(3 * hidden)
-
-    def shared_lease(self, lease: int | None) -> int:
-        """Refuse a mount on which several hosts cannot share a spool, or a lease too short for it.
-
-        What a probe has stored for the mount counts more than what is known of its type.
-
-        Args:
-            lease: in seconds; None: `LEASE`, or more where the mount needs it.
-
-        Returns:
-            The lease to use, in seconds.
-
-        Raises:
-            TemporaryError: two hosts could both win the same item.
-            ValueError: the lease is shorter than three times what the mount hides.
-        """
-        if not self.shareable:
-            why = f", says {self._stored_in}" if "shared" in self._known else ""
-            raise TemporaryError(
-                f"{self.path}: on this {self.fstype} two hosts can win the same rename{why}, so they must "
-                "not share a spool's items. Run every host with shared=False (--alone): each works what it "
-                "put itself"
-            )
-        least = self.shortest_lease
-        if lease is None:
-            return max(LEASE, least)
-        if lease < least:
-            where = f" ({self._stored_in})" if "hidden_for" in self._known else ""
-            raise ValueError(
-                f"{self.path}: on this {self.fstype} a lease is {least} seconds at least, not {lease}{where}"
-            )
-        return lease
 
 
 def _identity(fs: FileSystem, fd: int) -> tuple[int, int]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 from threading import Lock
+from typing import TYPE_CHECKING
 
 from maildir_safe._delivery.job import DeliveryJob
 from maildir_safe._delivery.pipeline import DeliveryPipeline
@@ -20,7 +21,6 @@ from maildir_safe._queue.store.bucket import LIMIT, NOW, Bucket
 from maildir_safe._queue.store.item import Item, suffix
 from maildir_safe.errors import TemporaryError, storage_error
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from maildir_safe._delivery.content import Chunks
     from maildir_safe._fs import FileSystem
@@ -100,6 +100,10 @@ class BucketTarget:
         """What was noted since this was asked last; nothing if others have had time to take the first."""
         fresh, self._fresh = self._fresh, []
         return fresh if self._fs.monotonic() - self._noted < _FRESH else []
+
+    def moved_on(self, name: str) -> bool:  # noqa: ARG002
+        """True: a worker may have claimed it at once; nobody else takes anything out of tmp/."""
+        return True
 
     def fd(self, subdir: str) -> int:  # noqa: ARG002 - there is one
         """The bucket's descriptor."""

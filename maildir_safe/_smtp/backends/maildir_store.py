@@ -7,110 +7,25 @@ each of them; so in test mode (one Maildir for all) it is one message, as it was
 from __future__ import annotations
 
 import asyncio
-import errno
-import hashlib
-from collections import OrderedDict
+from typing import TYPE_CHECKING
 
-from maildir_safe import Maildir
 from maildir_safe._delivery.content import gap
+from maildir_safe._delivery.status import RecipientStatus
 from maildir_safe._delivery.trace_headers import delivered_to
-from maildir_safe._fs.posix import OsFileSystem
+from maildir_safe._fs.mounts import mount_points
+from maildir_safe._mailboxes import NoSuchMailbox
+from maildir_safe._smtp.backends.delivery_ids import delivery_ids
+from maildir_safe._smtp.backends.lanes import Lanes
 from maildir_safe._smtp.protocol import replies
 from maildir_safe._smtp.protocol.replies import Refused
-from maildir_safe.errors import MaildirSafeError
+from maildir_safe.errors import MaildirSafeError, TemporaryError
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Protocol
-
-    from maildir_safe._fs import FileSystem
+    from maildir_safe._delivery.receipt import Receipt
+    from maildir_safe._mailboxes import Mailboxes
+    from maildir_safe._smtp.backends.lanes import Lane
     from maildir_safe._smtp.backends.routing import Routing
-else:
-    Protocol = object
-
-OPEN_MAILDIRS = 64
-"""Maildirs kept open for the next message; each holds four descriptors."""
-
-
-class Recipient:
-    """An accepted recipient.
-
-    Attributes:
-        address: as the client gave it.
-        original: from ORCPT (RFC 3461), if it gave that too.
-        mailbox: the path of the Maildir it leads to.
-    """
-
-    __slots__ = ("address", "mailbox", "original")
-
-    def __init__(self, address: str, mailbox: str, original: str | None = None) -> None:
-        self.address = address
-        self.mailbox = mailbox
-        self.original = original
-
-
-class MailObject:
-    """One message with its envelope, ready to be stored.
-
-    Attributes:
-        sender: ``""`` for bounces.
-        recipients: in the order in which they were accepted.
-        received: our Received header.
-        body: the message, lines ending in LF.
-        envelope_id: ENVID (RFC 3461), if the client gave one.
-    """
-
-    __slots__ = ("body", "envelope_id", "received", "recipients", "sender")
-
-    def __init__(
-        self,
-        sender: str,
-        recipients: list[Recipient],
-        received: bytes,
-        body: bytes,
-        envelope_id: str | None = None,
-    ) -> None:
-        self.sender = sender
-        self.recipients = recipients
-        self.received = received
-        self.body = body
-        self.envelope_id = envelope_id
-
-
-class RecipientStatus:
-    """What became of a message for one recipient.
-
-    Attributes:
-        reply: for the client.
-        stored: what it is found by, if it was stored: its file, or the id of its item in the queue.
-        durability: of that file, one of `receipt.DURABILITY_LEVELS`.
-        error: why not, in words for the log, which may name local paths.
-    """
-
-    __slots__ = ("durability", "error", "reply", "stored")
-
-    def __init__(self, reply: str, stored: str = "", durability: str = "", error: str = "") -> None:
-        self.reply = reply
-        self.stored = stored
-        self.durability = durability
-        self.error = error
-
-
-class Store(Protocol):
-    """What a session hands its messages to.
-
-    Attributes:
-        test_mode: see `routing.Routing`.
-    """
-
-    test_mode: bool
-
-    async def locate(self, address: str) -> str:
-        """The mailbox for `address`. Raises `Refused`."""
-
-    async def store(self, mail: MailObject) -> list[RecipientStatus]:
-        """Store for all recipients; a result for each, in their order. Does not raise."""
+    from maildir_safe._smtp.backends.store import MailObject, Recipient
 
 
 class MaildirStore:
@@ -118,42 +33,29 @@ class MaildirStore:
 
     Args:
         routing: from an address to Maildirs.
-        open_maildir: how a Maildir is opened, for faults in tests.
-        fs: where mailboxes are looked for.
+        mailboxes: finds and opens them, by the same routing.
+        deliveries: most deliveries at a time; each needs file descriptors.
     """
 
-    def __init__(
-        self,
-        routing: Routing,
-        open_maildir: Callable[[str], Maildir] | None = None,
-        fs: FileSystem | None = None,
-    ) -> None:
+    def __init__(self, routing: Routing, mailboxes: Mailboxes, deliveries: int = 100) -> None:
         self.test_mode = routing.test_mode
         self._routing = routing
-        self._open_maildir = open_maildir or (lambda path: Maildir(path, create=False))
-        self._fs = fs or OsFileSystem()
-        self._open: OrderedDict[str, Maildir] = OrderedDict()
+        self._mailboxes = mailboxes
+        self._lanes = Lanes(mount_points, max(1, deliveries // 2))  # a lane that hangs leaves others room
+        self._places = asyncio.Semaphore(deliveries)
 
     async def locate(self, address: str) -> str:
-        """See `Store.locate`: 550 5.1.1 where there is none, 451 where the storage cannot tell."""
+        """See `Store.locate`: 550 5.1.1 where there is certainly none, 450 or 451 where nobody can tell."""
         paths = self._routing.candidates(address)
-        for path in paths:
-            if path in self._open:
-                return path
-        return await asyncio.to_thread(self._first_existing, paths)
-
-    def _first_existing(self, paths: list[str]) -> str:
-        for path in paths:
-            try:
-                self._fs.close(self._fs.open_dir(path))
-                return path
-            except FileNotFoundError:
-                if lost_mount(self._fs, path):
-                    raise Refused(replies.STORAGE_FAULT) from None
-            except OSError as error:
-                if error.errno not in (errno.ENOTDIR, errno.ENAMETOOLONG):
-                    raise Refused(replies.STORAGE_FAULT) from None
-        raise Refused(replies.NO_MAILBOX)
+        known = self._mailboxes.known(address)
+        if known is not None:
+            return known
+        try:
+            return await self._lanes.of(paths[0]).run(self._mailboxes.find, address)
+        except NoSuchMailbox:
+            raise Refused(replies.NO_MAILBOX) from None
+        except MaildirSafeError as error:
+            raise Refused(replies.MAILBOX_UNCERTAIN) from error
 
     async def store(self, mail: MailObject) -> list[RecipientStatus]:
         """See `Store.store`.
@@ -168,70 +70,50 @@ class MaildirStore:
         groups: dict[str, list[Recipient]] = {}
         for recipient in mail.recipients:
             groups.setdefault(recipient.mailbox, []).append(recipient)
-        results = await asyncio.gather(*(self._deliver(path, group, mail) for path, group in groups.items()))
+        ids = await delivery_ids(mail, groups)
+        results = await asyncio.gather(
+            *(self._deliver(path, group, mail, ids[path]) for path, group in groups.items())
+        )
         by_path = dict(zip(groups, results, strict=True))
         return [by_path[recipient.mailbox] for recipient in mail.recipients]
 
-    async def _deliver(self, path: str, group: list[Recipient], mail: MailObject) -> RecipientStatus:
-        first, *others = group
+    async def _deliver(
+        self, path: str, group: list[Recipient], mail: MailObject, delivery_id: str | None
+    ) -> RecipientStatus:
         try:
-            head = delivered_to(recipient.address for recipient in others) + mail.received
-            maildir = await self._maildir(path)
-            if not self.test_mode:
-                await asyncio.to_thread(maildir.check_quota, len(mail.body))
-            receipt = await maildir.deliver_async(
-                head + gap(mail.body) + mail.body,
-                sender=mail.sender,
-                recipient=first.address,
-                original_recipient=first.original,
-                delivery_id=_delivery_id(mail, path),
-            )
+            lane = self._lanes.of(path)
+            async with lane.delivery(), self._places:
+                try:
+                    receipt = await self._delivered(path, group, mail, delivery_id, lane)
+                except TemporaryError as error:
+                    if not self._mailboxes.let_go(error):  # too many files open
+                        raise
+                    receipt = await self._delivered(path, group, mail, delivery_id, lane)
+        except Refused as refused:
+            hangs = f"{path}: the file system has hung for some time"
+            return RecipientStatus.from_reply(refused.reply, error=hangs)
         except MaildirSafeError as error:
-            return RecipientStatus(replies.for_error(error), error=str(error))
+            return RecipientStatus.from_reply(replies.for_error(error), error=str(error))
         except Exception as error:  # noqa: BLE001 - whatever it is, the client keeps the message
-            return RecipientStatus(replies.INTERNAL, error=f"{type(error).__name__}: {error}")
-        return RecipientStatus(f"250 2.0.0 Stored as {receipt.key}", receipt.path, receipt.durability)
+            return RecipientStatus.from_reply(replies.INTERNAL, error=f"{type(error).__name__}: {error}")
+        text = f"2.0.0 Stored as {receipt.key}"
+        return RecipientStatus(250, text, stored=receipt.path, durability=receipt.durability)
 
-    async def _maildir(self, path: str) -> Maildir:
-        maildir = self._open.get(path)
+    async def _delivered(
+        self, path: str, group: list[Recipient], mail: MailObject, delivery_id: str | None, lane: Lane
+    ) -> Receipt:
+        first, *others = group
+        headers = delivered_to(recipient.address for recipient in others) + mail.received
+        maildir = self._mailboxes.opened(path)
         if maildir is None:
-            maildir = await asyncio.to_thread(self._open_maildir, path)
-            maildir = self._open.setdefault(path, maildir)
-            if len(self._open) > OPEN_MAILDIRS:
-                self._open.popitem(last=False)
-        self._open.move_to_end(path)
-        return maildir
-
-
-def lost_mount(fs: FileSystem, path: str) -> bool:
-    """Whether the missing `path` may be missing because a file system is not mounted.
-
-    A mount point without its mount is an empty directory: so if the nearest directory above that
-    is there is empty, nobody can tell an unknown user from a lost share.
-    """
-    above = path
-    while above != "/":
-        above = above.rpartition("/")[0] or "/"
-        try:
-            fd = fs.open_dir(above)
-        except FileNotFoundError:
-            continue
-        except OSError:
-            return True
-        try:
-            return not fs.listdir(fd)
-        except OSError:
-            return True
-        finally:
-            fs.close(fd)
-    return True
-
-
-def _delivery_id(mail: MailObject, path: str) -> str | None:
-    """An id that only another try of the same delivery has: the client's ENVID alone may be anything."""
-    if mail.envelope_id is None:
-        return None
-    digest = hashlib.sha256(mail.body)
-    for part in (mail.envelope_id, mail.sender, path):
-        digest.update(b"\0" + part.encode(errors="surrogateescape"))
-    return digest.hexdigest()
+            maildir = await lane.run(self._mailboxes.open, path)
+        if not self.test_mode:
+            await lane.run(maildir.check_quota, mail.size)
+        return await maildir.deliver_async(
+            (headers + gap(mail.body[0] if mail.body else b""), *mail.body),
+            sender=mail.sender,
+            recipient=first.address,
+            original_recipient=first.original,
+            delivery_id=delivery_id,
+            executor=lane.executor,
+        )

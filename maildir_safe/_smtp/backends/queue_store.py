@@ -7,17 +7,20 @@ one for each of them where they are mailboxes here (`--map`): then a worker deli
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 from maildir_safe._delivery.content import gap
+from maildir_safe._delivery.status import RecipientStatus
 from maildir_safe._queue.store.envelope import groups
-from maildir_safe._smtp.backends.maildir_store import RecipientStatus
+from maildir_safe._smtp.backends.delivery_ids import delivery_ids
 from maildir_safe._smtp.protocol import replies
 from maildir_safe.errors import MaildirSafeError
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from maildir_safe._queue.queue import Queue
-    from maildir_safe._smtp.backends.maildir_store import MailObject, Store
+    from maildir_safe._smtp.backends.store import MailObject, Store
 
 MAX_HOPS = 100
 """Servers that a message may have been through: who relays must end loops (RFC 5321 6.3)."""
@@ -42,13 +45,22 @@ class QueueStore:
         return await self._mailboxes.locate(address) if self._mailboxes else self._queue.path
 
     async def store(self, mail: MailObject) -> list[RecipientStatus]:
-        """See `Store.store`. A client that sends again because some items failed sends the others twice."""
+        """See `Store.store`.
+
+        A client that sends again because some items failed sends the others twice, unless it gave an
+        ENVID: then a second try with the same envelope and the same bytes is recognised.
+        """
         addresses = [recipient.address for recipient in mail.recipients]
         if hops(mail.body) >= MAX_HOPS:
-            return [RecipientStatus(replies.LOOP)] * len(addresses)
+            return [RecipientStatus.from_reply(replies.LOOP)] * len(addresses)
         items = groups(list(dict.fromkeys(addresses)), each=self._mailboxes is not None)
-        message = mail.received + gap(mail.body) + mail.body
-        puts = (self._queue.put_async(message, mail.sender, item) for item in items)
+        first = mail.body[0] if mail.body else b""
+        message = (mail.received + gap(first), *mail.body)
+        ids = await delivery_ids(mail, map(" ".join, items))
+        puts = (
+            self._queue.put_async(message, mail.sender, item, delivery_id=ids[" ".join(item)])
+            for item in items
+        )
         outcomes = await asyncio.gather(*puts, return_exceptions=True)
         results = {
             address: self._result(outcome)
@@ -59,13 +71,16 @@ class QueueStore:
 
     def _result(self, outcome: str | BaseException) -> RecipientStatus:
         if isinstance(outcome, str):
-            return RecipientStatus(f"250 2.0.0 Queued as {outcome}", outcome)
+            return RecipientStatus(250, f"2.0.0 Queued as {outcome}", stored=outcome)
         if isinstance(outcome, MaildirSafeError):
-            return RecipientStatus(replies.for_error(outcome), error=str(outcome))
-        return RecipientStatus(replies.INTERNAL, error=f"{type(outcome).__name__}: {outcome}")
+            return RecipientStatus.from_reply(replies.for_error(outcome), error=str(outcome))
+        return RecipientStatus.from_reply(replies.INTERNAL, error=f"{type(outcome).__name__}: {outcome}")
 
 
-def hops(body: bytes) -> int:
-    """How many servers have put a Received header on top of a message, whose lines end in LF."""
-    header = b"\n" + body.partition(b"\n\n")[0]
+def hops(body: Sequence[bytes]) -> int:
+    """How many servers have put a Received header on top of a message, whose lines end in LF.
+
+    Only its first piece is looked at: a header of 64 KiB before the hundredth is another's trouble.
+    """
+    header = b"\n" + (body[0] if body else b"").partition(b"\n\n")[0]
     return header.lower().count(b"\nreceived:")

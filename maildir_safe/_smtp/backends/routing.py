@@ -1,25 +1,31 @@
 """From an address to the Maildirs it may mean, best first. Pure: nothing is looked up here.
 
-An address can never name a path outside the template: a mapped part holds only the characters of
-the allow-list, never begins with a dot and never holds two in a row, so ``/``, ``..`` and ``@sys``
-(which Coda expands) cannot occur in it.
+An address can never name a path outside the template: a mapped part holds neither ``/`` nor ``\\``
+(a separator on SMB) nor ``@`` (``@sys`` is expanded by Coda), never begins or ends with a dot or a
+space, and never holds two dots in a row. Everything else that a local part may hold (RFC 5321
+4.1.2, RFC 6531) may stand in the name of a mailbox: ``o'brien``, ``jürgen``. ``"bob"`` is ``bob``.
+
+Upper case is folded in ASCII, and beyond it one character to one that is not ASCII: the Kelvin
+sign is no ``k``, and reaches nobody else's mailbox. Names are in Unicode's composed form (NFC); a
+domain is looked for as it is written and in its other form, A-labels (``xn--``) or U-labels.
 """
 
 from __future__ import annotations
 
 import re
 import string
+import unicodedata
+from typing import TYPE_CHECKING, Protocol
 
 from maildir_safe._smtp.protocol.replies import NO_MAILBOX, Refused
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Protocol
-else:
-    Protocol = object
+    from collections.abc import Iterable
 
-_LOCAL = re.compile(r"[a-z0-9_=+-]+(?:\.[a-z0-9_=+-]+)*")
-_DOMAIN = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*")
+_QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
+_LOCAL = re.compile(r"[a-z0-9!#$%&'*+=?^_`{|}~ -]")  # what may stand in a mailbox's name, beside dots
+_LABEL = re.compile(r"[a-z0-9_-]")
+_A_LABEL = "xn--"
 
 
 class Routing(Protocol):
@@ -92,19 +98,73 @@ class MailboxMap:
     def candidates(self, address: str) -> list[str]:
         """Paths for `address`, best first. Raises `Refused` (550 5.1.1) if it fits no mailbox name."""
         local, _, domain = address.rpartition("@") if "@" in address else (address, "", "")
-        names = [local.lower()]
-        if "+" in local:
-            names.append(names[0].partition("+")[0])
-        paths = [path for name in names if (path := self._path(name, domain.lower()))]
+        name = _mailbox_name(local)
+        names = [name, name.partition("+")[0]] if "+" in name else [name]
+        domains = _domain_forms(domain) if "{domain" in self.template else [""]
+        paths = [self.template.format(local=name, domain=form) for name in names if name for form in domains]
         if names[-1] == "postmaster" and self._postmaster is not None:
             paths += self.candidates(self._postmaster)
         if not paths:
             raise Refused(NO_MAILBOX)
         return paths
 
-    def _path(self, local: str, domain: str) -> str | None:
-        if len(local) > 64 or not _LOCAL.fullmatch(local):
-            return None
-        if "{domain" in self.template and (len(domain) > 253 or not _DOMAIN.fullmatch(domain)):
-            return None
-        return self.template.format(local=local, domain=domain)
+
+def _mailbox_name(local: str) -> str:
+    """The name of the mailbox that a local part means; ``""`` if there can be none."""
+    quoted = _QUOTED.fullmatch(local)
+    if quoted:
+        local = re.sub(r"\\(.)", r"\1", quoted[1])
+    name = _folded(local)
+    if not name or len(name) > 64 or ".." in name or name[0] in ". " or name[-1] in ". ":
+        return ""
+    return name if all(c == "." or _LOCAL.match(c) or _is_word(c) for c in name) else ""
+
+
+def _domain_forms(domain: str) -> list[str]:
+    """A domain as it is written, and in its other form; empty if no host can be called so."""
+    domain = _folded(domain)
+    labels = domain.split(".")
+    if len(domain) > 253 or not all(map(_is_label, labels)):
+        return []
+    forms = [labels, [_a_label(label) for label in labels], [_u_label(label) for label in labels]]
+    return list(dict.fromkeys(".".join(form) for form in forms))
+
+
+def _is_label(label: str) -> bool:
+    return bool(label) and label.strip("-") == label and all(_LABEL.match(c) or _is_word(c) for c in label)
+
+
+def _a_label(label: str) -> str:
+    return label if label.isascii() else _A_LABEL + label.encode("punycode").decode()
+
+
+def _u_label(label: str) -> str:
+    if not label.startswith(_A_LABEL):
+        return label
+    try:
+        decoded = label[len(_A_LABEL) :].encode().decode("punycode")
+    except (UnicodeError, ValueError, OverflowError):
+        return label
+    honest = _folded(decoded) == decoded and _is_label(decoded) and _a_label(decoded) == label
+    return decoded if honest else label
+
+
+def _folded(text: str) -> str:
+    """Lower case and NFC; ``""`` if something beyond ASCII would become ASCII."""
+    folded = "".join(_lower(text))
+    composed = unicodedata.normalize("NFC", folded)
+    beyond = [c for c in text if not c.isascii()]
+    if any(unicodedata.normalize("NFC", c)[0].isascii() or c.lower()[0].isascii() for c in beyond):
+        return ""
+    return composed
+
+
+def _lower(text: str) -> Iterable[str]:
+    for c in text:
+        lower = c.lower()
+        yield lower if len(lower) == 1 else c
+
+
+def _is_word(c: str) -> bool:
+    """A letter, mark or digit beyond ASCII."""
+    return not c.isascii() and unicodedata.category(c)[0] in "LMN"

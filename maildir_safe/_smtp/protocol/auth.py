@@ -13,10 +13,10 @@ import hashlib
 import hmac
 import re
 import secrets
+from typing import TYPE_CHECKING
 
 from maildir_safe._smtp.protocol.replies import Refused
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
@@ -106,6 +106,8 @@ async def credentials(
         parts = _decode(first or await ask(b"")).split("\0")
         if len(parts) != 3:
             raise Refused("501 5.5.2 Malformed credentials")
+        if parts[0] not in ("", parts[1]):
+            raise Refused("535 5.7.8 Nobody acts for somebody else here")  # RFC 4616: another authzid
         return parts[1], parts[2]
     name = _decode(first or await ask(base64.b64encode(b"Username:")))
     return name, _decode(await ask(base64.b64encode(b"Password:")))

@@ -11,47 +11,63 @@ accepted must not bounce here.
 
 from __future__ import annotations
 
-import asyncio
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
 _END = b"\r\n.\r\n"
+_LINE_END = b"\r\n"  # a lone dot may be the very first line: it follows the CRLF of the DATA command
+
+PIECE = 64 * 1024
+"""Bytes that come before a part of a message is decoded."""
 
 
-async def read_data(reader: asyncio.StreamReader, keep: Callable[[int], bool]) -> bytes | None:
-    """Read up to the end of data, and no byte of a pipelined command behind it.
+class DataDecoder:
+    """Decodes one message from the buffer in which the client's bytes arrive.
 
     Args:
-        reader: at the first byte after the CRLF of the DATA command.
-        keep: called with the number of bytes of each piece as it arrives; once it answers False
-            the rest is read and thrown away, for the client must be heard out before it listens.
+        buffer: stands at the first byte after the CRLF of the DATA command. What is decoded is
+            removed from it; no byte of a command behind the message is.
+        piece: bytes that come before a part of a message is decoded.
 
-    Returns:
-        The message as it is stored (dots taken off, CRLF turned into LF), or None if it was
-        thrown away.
-
-    Raises:
-        asyncio.IncompleteReadError: the connection ended first. There is no message then.
+    Attributes:
+        ended: whether the end of the message was found.
+        size: octets so far as RFC 1870 counts them: neither the final dot nor doubled dots.
     """
-    # A lone dot may be the very first line; what ended the line before it is gone already.
-    reader._buffer[:0] = b"\r\n"  # type: ignore[attr-defined]
-    chunks: list[bytes] | None = []
-    ended = False
-    while not ended:
-        try:
-            piece = await reader.readuntil(_END)
-            ended = True
-        except asyncio.LimitOverrunError as overrun:
-            piece = await reader.readexactly(overrun.consumed)
-        if not keep(len(piece)):
-            chunks = None
-        if chunks is not None:
-            chunks.append(piece)
-    return None if chunks is None else _unwrap(b"".join(chunks))
+
+    def __init__(self, buffer: bytearray, piece: int = PIECE) -> None:
+        self._buffer = buffer
+        self._piece = piece
+        self._buffer[:0] = _LINE_END
+        self._searched = 0
+        self._to_skip = len(_LINE_END)
+        self.ended = False
+        self.size = 0
+
+    def decode(self) -> bytes:
+        """Take what can be taken, in the form in which it is stored; ``b""`` if more must come first."""
+        buffer = self._buffer
+        end = buffer.find(_END, self._searched)
+        if end >= 0:
+            self.ended = True
+            return self._take(end + len(_LINE_END), len(_END) - len(_LINE_END))
+        if len(buffer) < self._piece:
+            self._searched = max(0, len(buffer) - len(_END) + 1)
+            return b""
+        self._searched = 0
+        return self._take(_safe_cut(buffer))
+
+    def _take(self, end: int, drop: int = 0) -> bytes:
+        if not end:
+            return b""
+        text = bytes(self._buffer[:end]).replace(b"\r\n.", b"\r\n")[self._to_skip :]
+        del self._buffer[: end + drop]
+        self._to_skip = 0
+        self.size += len(text)
+        return text.replace(b"\r\n", b"\n")
 
 
-def _unwrap(wire: bytes) -> bytes:
-    """``\\r\\n`` + message + ``.\\r\\n``, as read, to the bytes that are stored."""
-    return wire.replace(b"\r\n.", b"\r\n")[2:-2].replace(b"\r\n", b"\n")
+def _safe_cut(buffer: bytearray) -> int:
+    """Where to cut so that no CRLF, no CRLF with its dot and no part of the end is cut in two."""
+    cut = len(buffer) - len(_END)
+    if buffer[cut - 1] == 0x0D:
+        return cut - 1
+    if buffer[cut - 2 : cut] == _LINE_END:
+        return cut - 2
+    return cut

@@ -17,32 +17,24 @@ TIMEOUT = "421 4.4.2 Timeout, closing connection"
 TOO_MANY_RECIPIENTS = "452 4.5.3 Too many recipients"
 TOO_BIG = "552 5.3.4 Message is larger than this server takes"
 NO_MAILBOX = "550 5.1.1 No such mailbox here"
+MAILBOX_UNCERTAIN = "450 4.2.1 Mailbox is not available at this moment, try again later"
 LOOP = "554 5.4.6 Too many hops, this mail goes round in a loop"
 BAD_SENDER = "553 5.1.7 Malformed sender address"
 BAD_RECIPIENT = "553 5.1.3 Malformed recipient address"
 NEEDS_SMTPUTF8 = "553 5.6.7 Address is not ASCII and SMTPUTF8 was not asked for"
+UNKNOWN_COMMANDS = "421 4.7.0 Too many unrecognized commands, closing connection"
+TOO_MANY_ERRORS = "421 4.7.0 Too many errors, closing connection"
+TOO_MUCH_JUNK = "421 4.7.0 Too many commands without mail, closing connection"
+NOT_SMTP = "421 4.7.0 This is not SMTP, closing connection"
+NEEDS_AUTH = "530 5.7.0 Authentication required"
+DROPPED = "(connection dropped by a scripted fault)"
+CLIENT_LEFT = "(the client left before the answer)"
 INTERNAL = "451 4.3.0 Internal error, try again later"
 
 _TEXTS = {
     "4.3.1": STORAGE_FULL,
     "4.2.0": "451 4.2.0 Mailbox is not available, try again later",
     "4.2.2": "452 4.2.2 Mailbox is full, try again later",
-}
-
-# What aiosmtpd's own replies lack, by their basic code.
-_ENHANCED = {
-    "220": "2.0.0",
-    "221": "2.0.0",
-    "250": "2.0.0",
-    "252": "2.5.2",
-    "454": "4.7.0",
-    "500": "5.5.2",
-    "501": "5.5.4",
-    "502": "5.5.1",
-    "503": "5.5.1",
-    "504": "5.5.4",
-    "530": "5.7.0",
-    "554": "5.7.0",
 }
 
 
@@ -73,15 +65,6 @@ def for_error(error: BaseException) -> str:
     if isinstance(error, PermanentError):
         return f"554 {error.status} Message refused"
     return INTERNAL
-
-
-def with_enhanced_code(reply: str) -> str:
-    """The reply with an enhanced status code, if its basic code calls for one and it has none."""
-    code, text = reply[:3], reply[4:]
-    enhanced = _ENHANCED.get(code)
-    if enhanced is None or text[:2] == enhanced[:2] or reply[3:4] == "-":
-        return reply
-    return f"{code} {enhanced} {text}"
 
 
 def worst(lines: list[str]) -> str:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from typing import TYPE_CHECKING
 
 from maildir_safe._smtp.server.service import Service
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from maildir_safe._smtp.faults.faults import Faults
     from maildir_safe._smtp.server.message_log import MessageLog
+    from maildir_safe._smtp.server.service import Page
     from maildir_safe._smtp.server.settings import Settings
 
 
@@ -24,6 +25,7 @@ class BackgroundServer:
         settings: what to do; port 0 takes a free one.
         faults: scripted faults, which can be changed while it runs.
         log: where messages are logged; by default on standard error.
+        page: serves the inbox page, see `Service`.
 
     Attributes:
         service: the addresses, and the CA for TLS.
@@ -33,9 +35,13 @@ class BackgroundServer:
     """
 
     def __init__(
-        self, settings: Settings, faults: Faults | None = None, log: MessageLog | None = None
+        self,
+        settings: Settings,
+        faults: Faults | None = None,
+        log: MessageLog | None = None,
+        page: Page | None = None,
     ) -> None:
-        self.service = Service(settings, faults, log)
+        self.service = Service(settings, faults, log, page)
         self._loop = asyncio.new_event_loop()
         self._stop = asyncio.Event()
         self._started = threading.Event()

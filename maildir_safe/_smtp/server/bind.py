@@ -6,8 +6,8 @@ import errno
 import pathlib
 import socket
 import stat
+from typing import TYPE_CHECKING
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 

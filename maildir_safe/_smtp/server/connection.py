@@ -1,189 +1,318 @@
-"""One connection, without the mail: limits, time-outs, replies, hang-ups and shutting down.
+"""One connection, without the mail: replies, time-outs, TLS, and every way in which it ends.
 
-aiosmtpd reads commands, keeps their order and does STARTTLS; what it gets wrong for us is replaced
-here: a client that has closed its sending side and waits for the answer would be dropped, replies
-carry no enhanced codes, an error would show its text to the client.
+A connection is over (`gone`) as soon as a goodbye was said, the client was lost or the server
+wants it to end. From then on nothing is read, nothing that has arrived is obeyed, and nothing is
+sent. Its place among the connections is given back when the transport is closed; a client that
+does not let it close has it aborted.
 """
 
 from __future__ import annotations
 
 import asyncio
 import collections
-
-from aiosmtpd.smtp import SMTP, TLSSetupException
+from typing import TYPE_CHECKING, cast
 
 from maildir_safe._smtp.protocol import replies
 from maildir_safe._smtp.protocol.replies import Refused
+from maildir_safe._smtp.server.input import EndOfInput, InputBuffer
+from maildir_safe._smtp.server.transaction import Transaction
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, AnyStr
-
     from maildir_safe._smtp.server.listener import Listener
 
-_MAX_COMMAND = 2048  # bytes; RFC 5321 asks for 512, and for more with SMTPUTF8, DSN and AUTH
+BEFORE_MAIL = 60.0
+"""Seconds that a client may be silent before its first MAIL: it holds a place and has brought nothing."""
+
+LINGER = 5.0
+"""Seconds that a client has to take our last words and close."""
 
 _MAX_UNSENT = 2048  # bytes of replies that may wait for the next
-_ANSWER_AT_ONCE = (b"220", b"221", b"334", b"354", b"421")  # the client waits, or we leave
 
 
-class Connection(SMTP):
+class Connection(asyncio.Protocol):
     """A connection that was made to one of our listeners.
 
     Args:
-        door: what all connections share.
-        loop: the running event loop.
+        listener: what all connections share.
 
     Attributes:
         lmtp: whether it speaks LMTP.
+        listener: as given.
+        input: what the client has sent.
+        peer: the client's IP address; ``""`` on a unix socket.
+        client: the name the client greeted with; ``""`` before.
+        extended: whether it greeted with EHLO or LHLO.
+        authenticated: whether AUTH was done.
+        wrong_passwords: how many were tried.
+        transaction: the mail transaction.
+        gone: whether it is over.
+        encrypted: whether STARTTLS was done.
+        busy: from DATA to its answer. The server's shutting down waits for that.
+        storing: a message is being stored; the client waits for us then, and not we for it.
     """
 
-    session: Any
-    transport: Any
-    _reader: Any
     lmtp = False
-    # aiosmtpd makes its reader with this: bigger pieces, fewer turns of the event loop
-    line_length_limit = 64 * 1024
-    command_size_limit = _MAX_COMMAND
-    command_size_limits = collections.defaultdict(lambda: _MAX_COMMAND)
+    protocol = "ESMTP"
 
-    def __init__(self, listener: Listener, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(
-            None,
-            data_size_limit=listener.max_size,
-            enable_SMTPUTF8=True,
-            hostname=listener.hostname,
-            ident=("LMTP" if self.lmtp else "ESMTP") + " maildir_safe",
-            tls_context=listener.tls,
-            timeout=listener.timeout,
-            loop=loop,
-        )
-        self._listener = listener
+    def __init__(self, listener: Listener) -> None:
+        self.listener = listener
+        self.input = InputBuffer(self._pause)
+        self.peer = ""
+        self.client = ""
+        self.extended = False
+        self.authenticated = False
+        self.transaction = Transaction()
+        self.wrong_passwords = 0
+        self.gone = False
+        self.encrypted = False
+        self.busy = False
+        self.storing = False
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._deadline = 0.0
         self._admitted = False
         self._leaving = False
-        self._busy = False  # from DATA to its answer
-        self._storing = False
+        self._handshaking = False
+        self._mail_came = False
         self._unsent = b""
-        self._deadline = 0.0
+        self._writable = asyncio.Event()
+        self._writable.set()
         self._stages: collections.Counter[str] = collections.Counter()
 
-    @property
-    def peer(self) -> str:
-        """The client's IP address; ``""`` on a unix socket."""
-        peer = self.session.peer
-        return str(peer[0]) if isinstance(peer, tuple) else ""
-
-    @property
-    def encrypted(self) -> bool:
-        """Whether STARTTLS was done."""
-        return self._tls_protocol is not None
+    # What asyncio calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Called again after STARTTLS, which is the same connection."""
-        if self._original_transport is None:
-            self._admitted = self._listener.enter(self)
-        super().connection_made(transport)
+        """The client is there; not called again after STARTTLS."""
+        self._transport = cast("asyncio.Transport", transport)
+        peer = transport.get_extra_info("peername")
+        self.peer = str(peer[0]) if isinstance(peer, tuple) else ""
+        self._admitted = self.listener.enter(self)
+        self.restart_timer()
+        self._task = self._loop.create_task(self._run())
 
-    def connection_lost(self, error: Exception | None) -> None:
-        """May be called twice by aiosmtpd when a TLS handshake fails."""
-        if self._admitted:
-            self._admitted = False
-            self._listener.leave(self)
-        super().connection_lost(error)
+    def data_received(self, data: bytes) -> None:
+        """Bytes have come; after a goodbye they are dropped."""
+        if not self.gone:
+            self.input.feed(data)
 
     def eof_received(self) -> bool:
         """Let what has arrived be worked off and answered: a client may close its sending side."""
-        self._reader.feed_eof()
-        return self.session.ssl is None
+        self.input.feed_eof()
+        return not self.encrypted  # TLS cannot be half closed
 
-    async def _handle_client(self) -> None:
+    def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002
+        """The transport is closed."""
+        self._lost()
+
+    def pause_writing(self) -> None:
+        """The client does not take our replies."""
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        """It does again."""
+        self._writable.set()
+
+    def _pause(self, pause: bool) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            if pause:
+                self._transport.pause_reading()
+            else:
+                self._transport.resume_reading()
+
+    # The dialogue
+
+    async def _run(self) -> None:
         try:
             if not self._admitted:
                 raise Refused(replies.TOO_MANY_CONNECTIONS)
-            await self._fault("connect")
-            await super()._handle_client()
+            await self.fault("connect")
+            await self.reply(f"220 {self.listener.hostname} {self.protocol} maildir_safe")
+            await self.talk()
         except Refused as refused:
-            await self.push(refused.reply)
-            self.transport.close()
-        except ConnectionError:
+            await self.reply(refused.reply)
+        except (EndOfInput, ConnectionError):
             pass
+        except Exception as error:  # noqa: BLE001 - a bug of ours must not keep the connection's place
+            self.listener.log.failure(self, error)
+            self.hang_up(replies.INTERNAL)
+        finally:
+            self._close()
 
-    async def _fault(self, stage: str, *addresses: str, key: tuple[str, ...] = ()) -> None:
+    async def talk(self) -> None:
+        """Obey commands until the connection is gone."""
+        raise NotImplementedError
+
+    async def fault(self, stage: str, *addresses: str, key: tuple[str, ...] = ()) -> None:
         """What the script has for this moment: a wait, a hang-up, or `Refused`."""
-        if self._listener.faults is None:
+        if self.listener.faults is None:
             return
         self._stages[stage] += 1
-        fault = self._listener.faults.at(stage, self._stages[stage], addresses, key)
+        fault = self.listener.faults.at(stage, self._stages[stage], addresses, key)
         if fault is None:
             return
         await asyncio.sleep(fault.delay)
         if fault.drop:
-            if self.transport is not None:
-                self.transport.abort()
+            if stage != "stored":  # the message's own line says it
+                self.listener.log.refused(self, " ".join([stage, *addresses]), replies.DROPPED)
+            self._abort()
             raise ConnectionResetError
         if fault.reply:
             raise Refused(fault.reply)
 
+    async def reply(self, text: str, hold: bool = False) -> None:
+        """Send a reply; 221 and 421 are also the end (RFC 5321 3.8). Nothing is sent once `gone`.
+
+        Args:
+            text: without the last CRLF.
+            hold: it may be sent together with the reply to the next command, if that is here
+                already. Only RSET, MAIL and RCPT allow it (RFC 2920 3.2).
+        """
+        if text.startswith(("421", "221")):
+            self.hang_up(text)
+        if self.gone:
+            return
+        self._unsent += text.encode() + b"\r\n"
+        if hold and b"\n" in self.input.data and len(self._unsent) < _MAX_UNSENT:
+            return
+        self._flush()
+        await self._writable.wait()
+        if self.input.data:
+            await asyncio.sleep(0)  # whoever sends thousands of commands at once lets others have their turn
+
+    def _flush(self) -> None:
+        if self._transport is not None and self._unsent:
+            self._transport.write(self._unsent)
+            self._unsent = b""
+
+    async def start_tls(self, ready: str) -> None:
+        """Say `ready` and shake hands. What has come in clear text behind STARTTLS is dropped (RFC 3207 5).
+
+        Raises:
+            ConnectionResetError: there was no handshake, and there is no connection any more.
+        """
+        transport, context = self._transport, self.listener.tls
+        assert transport is not None
+        assert context is not None
+        self.restart_timer()
+        self._handshaking = True
+        try:
+            self._unsent += ready.encode() + b"\r\n"
+            self._flush()
+            self.input.clear()
+            encrypted = await self._loop.start_tls(
+                transport,
+                self,
+                context,
+                server_side=True,
+                ssl_handshake_timeout=self.listener.timeout,
+                ssl_shutdown_timeout=LINGER,
+            )
+        except (OSError, EOFError) as error:  # TimeoutError and SSLError too
+            raise ConnectionResetError from error
+        finally:
+            self._handshaking = False
+            if not self.encrypted:
+                self._transport = transport
+        if encrypted is None or self.gone:  # asyncio's answer when the transport was aborted meanwhile
+            raise ConnectionResetError
+        self._transport = encrypted
+        self.encrypted = True
+        self.client, self.extended, self.authenticated = "", False, False
+        self.transaction = Transaction()
+
+    # The end
+
     def say_goodbye(self) -> None:
         """The server shuts down: leave now, or after the message that is being received or stored."""
         self._leaving = True
-        if not self._busy:
-            self._hang_up(replies.SHUTTING_DOWN)
+        if not self.busy:
+            self.hang_up(replies.SHUTTING_DOWN)
 
-    def _hang_up(self, last_words: str) -> None:
-        if self.transport is not None and not self.transport.is_closing():
-            self._unsent += last_words.encode() + b"\r\n"
-            self._flush()
-            self.transport.close()
+    def finish(self) -> None:
+        """A message was answered: leave if the server wants it."""
+        self.busy = False
+        if self._leaving:
+            self.say_goodbye()
 
-    def _timeout_cb(self) -> None:
-        if self._storing:  # the client's patience ends this wait, not ours: it waits for our answer
-            self._reset_timeout()
-        if self.loop.time() < self._deadline:
-            self._timeout_handle = self.loop.call_at(self._deadline, self._timeout_cb)
-        elif self.transport is not None:
-            self._hang_up(replies.TIMEOUT)
-            self.transport.abort()  # it may not read either
-
-    def _reset_timeout(self, duration: float | None = None) -> None:  # noqa: ARG002 - for PROXY, unused
-        """Called at each command: moves the end, and leaves the timer alone until it is reached."""
-        self._deadline = self.loop.time() + self._timeout_duration
-        if self._timeout_handle is None:
-            self._timeout_handle = self.loop.call_at(self._deadline, self._timeout_cb)
-
-    async def push(self, status: AnyStr | None) -> None:
-        """Send a reply, with an enhanced code where it lacks one; 421 is also the end (RFC 5321 3.8).
-
-        Nothing is sent to a connection that is gone.
-        """
-        if status is None or self.transport is None or self.transport.is_closing():
+    def hang_up(self, last_words: str) -> None:
+        """Say `last_words`, obey nothing that has arrived, and close. During a handshake, say nothing."""
+        if self.gone:
             return
-        line = status if isinstance(status, bytes) else self._encoded(status)
-        self._unsent += line + b"\r\n"
-        more = b"\n" in self._reader._buffer
-        if more and len(self._unsent) < _MAX_UNSENT and line[:3] not in _ANSWER_AT_ONCE:
-            return  # the next command is here already: answer them together (RFC 2920 3.2)
+        if self._handshaking:
+            self._abort()
+            return
+        self._unsent += last_words.encode() + b"\r\n"
         self._flush()
-        if line[:3] == b"421":
-            self.transport.close()
-        await self._writer.drain()
-        if more:
-            await asyncio.sleep(0)  # whoever sends thousands of commands at once lets others have their turn
+        self._close()
 
-    def _encoded(self, reply: str) -> bytes:
-        if self.session.host_name is not None:  # the greeting bears no code
-            reply = replies.with_enhanced_code(reply)
-        return reply.encode()
+    def _close(self) -> None:
+        """Close once what we said is sent; a client that does not take it in time is cut off."""
+        if self._transport is None or self.gone:
+            return
+        self.gone = True
+        self._flush()
+        self.input.clear()
+        self.input.feed_eof()
+        self._transport.close()
+        self._set_timer(self._loop.time() + LINGER)
 
-    def _flush(self) -> None:
-        self._writer.write(self._unsent)
+    def _abort(self) -> None:
+        transport = self._transport
+        self.gone = True
+        self.input.clear()
+        self.input.feed_eof()
+        if transport is not None:
+            transport.abort()
+        self._loop.call_soon(self._lost)  # asyncio does not call connection_lost during a handshake
+
+    def _lost(self) -> None:
+        """Nothing is left of the connection: give its place back. May be called again."""
+        self.gone = True
+        self._transport = None
+        self._writable.set()
         self._unsent = b""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._admitted:
+            self._admitted = False
+            self.listener.leave(self)
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
 
-    async def handle_exception(self, error: Exception) -> str:
-        """The end of input is a hang-up; anything else is our own fault, and temporary."""
-        if isinstance(error, asyncio.IncompleteReadError):
-            self.transport.close()
-            await asyncio.Future()  # until connection_lost cancels this task
-        if not isinstance(error, TLSSetupException):
-            self._listener.log.failure(self, error)
-        return replies.INTERNAL
+    # Time
+
+    def mail_came(self) -> None:
+        """A MAIL was accepted: the client is here for what it should be."""
+        self._mail_came = True
+        self.restart_timer()
+
+    def restart_timer(self) -> None:
+        """The client has made progress; called at each command. The timer itself is left alone until then."""
+        patience = self.listener.timeout
+        if not self._mail_came:
+            patience = min(patience, BEFORE_MAIL)
+        self._deadline = self._loop.time() + patience
+        if self._timer is None or self._deadline < self._timer.when():
+            self._set_timer(self._deadline)
+
+    def _set_timer(self, deadline: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(deadline, self._timer_rang)
+
+    def _timer_rang(self) -> None:
+        self._timer = None
+        if self.gone:
+            self._abort()
+            return
+        if self.storing:
+            self.restart_timer()
+        elif self._loop.time() < self._deadline:
+            self._set_timer(self._deadline)
+        else:
+            self.hang_up(replies.TIMEOUT)
+            self._abort()  # it may not read either

@@ -3,22 +3,36 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING, Protocol
 
-from maildir_safe._smtp.protocol.auth import MECHANISMS
+from maildir_safe._smtp.protocol.extension import Offer
 from maildir_safe._smtp.server.counters import Counters
 from maildir_safe._smtp.server.limits import MemoryBudget, MemoryReservation
+from maildir_safe._smtp.server.throttle import Guesses
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Coroutine
     from typing import Any
 
-    from maildir_safe._smtp.backends.maildir_store import RecipientStatus, Store
+    from maildir_safe._delivery.status import RecipientStatus
+    from maildir_safe._smtp.backends.store import Store
     from maildir_safe._smtp.faults.faults import Faults
     from maildir_safe._smtp.protocol.auth import Passwords
-    from maildir_safe._smtp.server.connection import Connection
     from maildir_safe._smtp.server.message_log import MessageLog
+
+_HASHING = 2  # passwords checked at a time: 16 MiB and a core each
+
+
+class Guest(Protocol):
+    """A connection, as a listener knows it."""
+
+    @property
+    def peer(self) -> str:
+        """The client's IP address; ``""`` on a unix socket."""
+
+    def say_goodbye(self) -> None:
+        """Leave now, or after the message that is being received or stored."""
 
 
 class Listener:
@@ -36,7 +50,11 @@ class Listener:
         passwords: mail is refused before AUTH, and AUTH before STARTTLS where there is TLS. None: in
             test mode any password is taken, otherwise AUTH is not offered.
         faults: scripted faults, or None.
-        tally: counts the messages.
+        counters: counts the messages.
+
+    Attributes:
+        hashing: held while a password is checked.
+        guesses: wrong passwords by address.
     """
 
     def __init__(
@@ -64,21 +82,23 @@ class Listener:
         self.passwords = passwords
         self.faults = faults
         self.counters = counters or Counters()
+        self.hashing = asyncio.Semaphore(_HASHING)
+        self.guesses = Guesses()
         self._budget = budget
-        self._sessions: set[Connection] = set()
+        self._guests: set[Guest] = set()
         self._deliveries: set[asyncio.Task[list[RecipientStatus]]] = set()
 
-    def enter(self, session: Connection) -> bool:
-        """A connection was made; False if there are too many."""
-        if not self._budget.connect():
+    def enter(self, guest: Guest) -> bool:
+        """A connection was made; False if there are too many, of all or of its address."""
+        if not self._budget.connect(guest.peer):
             return False
-        self._sessions.add(session)
+        self._guests.add(guest)
         return True
 
-    def leave(self, session: Connection) -> None:
+    def leave(self, guest: Guest) -> None:
         """A connection that was let in is gone."""
-        self._sessions.discard(session)
-        self._budget.disconnect()
+        self._guests.discard(guest)
+        self._budget.disconnect(guest.peer)
 
     def reservation(self) -> MemoryReservation:
         """Room for the message that is about to arrive."""
@@ -102,21 +122,14 @@ class Listener:
             return self.store.test_mode
         return tls or self.tls is None
 
-    def extensions(self, tls: bool) -> str:
-        """The answer to EHLO or LHLO, several lines, without the last CRLF.
-
-        DSN (RFC 3461) is said in test mode only: its parameters are always taken, but whoever says
-        it also promises reports that this server never sends.
-        """
-        words = ["PIPELINING", f"SIZE {self.max_size}", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES"]
-        if self.tls is not None and not tls:
-            words.append("STARTTLS")
-        if self.offers_auth(tls):
-            words.append("AUTH " + " ".join(MECHANISMS))
-        if self.store.test_mode:
-            words.append("DSN")
-        lines = [self.hostname, *words]
-        return "\r\n".join(["250-" + line for line in lines[:-1]] + ["250 " + lines[-1]])
+    def offer(self, tls: bool) -> Offer:
+        """What a client may use, over TLS or not."""
+        return Offer(
+            self.max_size,
+            starttls=self.tls is not None and not tls,
+            auth=self.offers_auth(tls),
+            test_mode=self.store.test_mode,
+        )
 
     async def close(self, grace: float) -> bool:
         """Send everybody home; wait at most `grace` seconds for messages being received or stored.
@@ -124,9 +137,9 @@ class Listener:
         Returns:
             False if some are still being stored.
         """
-        for session in list(self._sessions):
-            session.say_goodbye()
+        for guest in list(self._guests):
+            guest.say_goodbye()
         end = asyncio.get_running_loop().time() + grace
-        while (self._sessions or self._deliveries) and asyncio.get_running_loop().time() < end:
+        while (self._guests or self._deliveries) and asyncio.get_running_loop().time() < end:
             await asyncio.sleep(0.02)
         return not self._deliveries

@@ -2,37 +2,28 @@
 
 from __future__ import annotations
 
-from aiosmtpd.smtp import syntax
+from typing import TYPE_CHECKING
 
+from maildir_safe._smtp.protocol.replies import Refused
 from maildir_safe._smtp.server.session import SmtpSession
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from maildir_safe._smtp.backends.maildir_store import RecipientStatus
+    from maildir_safe._delivery.status import RecipientStatus
 
 
 class LmtpSession(SmtpSession):
     """An LMTP connection."""
 
     lmtp = True
+    protocol = "LMTP"
+    greeting_verb = "LHLO"
 
-    @syntax("LHLO hostname")
-    async def smtp_LHLO(self, arg: str | None) -> None:
-        """LHLO: the greeting, answered as EHLO is."""
-        await super().smtp_EHLO(arg)
-
-    async def smtp_HELO(self, arg: str | None) -> None:  # noqa: ARG002
-        """HELO must not be taken here (RFC 2033 4.1)."""
-        await self.push("500 5.5.1 This is LMTP: say LHLO")
-
-    async def smtp_EHLO(self, arg: str | None) -> None:
-        """EHLO must not be taken here either."""
-        await self.smtp_HELO(arg)
-
-    async def check_helo_needed(self, helo: str = "LHLO") -> bool:
-        """Whether the greeting is missing; says so."""
-        return bool(await super().check_helo_needed(helo))
+    async def not_here(self, argument: str) -> None:  # noqa: ARG002
+        """HELO and EHLO must not be taken here (RFC 2033 4.1)."""
+        raise Refused("500 5.5.1 This is LMTP: say LHLO")
 
     async def _answer(self, results: list[RecipientStatus]) -> None:
         """One reply for each accepted recipient, in their order, in one write."""
-        await self.push("\r\n".join(result.reply for result in results))
+        await self.reply("\r\n".join(result.reply for result in results))
+
+    commands = {**SmtpSession.commands, "HELO": not_here, "EHLO": not_here, "LHLO": SmtpSession.ehlo}  # type: ignore[dict-item]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from maildir_safe._smtp.faults.faulty_fs import FaultyFileSystem
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from maildir_safe._smtp.faults.faults import Faults
     from maildir_safe._smtp.server.counters import Counters

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import functools
 import os
 import signal
-import sys
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 from maildir_safe._smtp.server.lmtp import LmtpSession
+from maildir_safe._smtp.server.operator import tell
 from maildir_safe._smtp.server.session import SmtpSession
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Coroutine
@@ -20,14 +21,18 @@ if TYPE_CHECKING:
 
     from maildir_safe._smtp.server.listener import Listener
 
+BACKLOG = 512
+"""Connections that the kernel holds until we accept them."""
+
 _THREADS = 64
+_TOO_MUCH_OPEN = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
 
 
 class Server:
     """Serves listening sockets until it is told to stop. Usable as an async context manager.
 
     Args:
-        door: the rules, and what all connections share.
+        listener: the rules, and what all connections share.
         smtp: listening sockets that speak SMTP.
         lmtp: listening sockets that speak LMTP.
         grace: seconds that stopping waits for messages that are being received or stored.
@@ -45,8 +50,10 @@ class Server:
         """Begin to accept connections."""
         loop = asyncio.get_running_loop()
         for sock, session in self._sockets:
-            connect = functools.partial(session, self._listener, loop)
-            self._servers.append(await loop.create_server(connect, sock=sock, backlog=512))
+            connect = functools.partial(session, self._listener)
+            # asyncio accepts so many before it serves any; those whom we refuse shall be gone before the next
+            self._servers.append(await loop.create_server(connect, sock=sock, backlog=1))
+            sock.listen(BACKLOG)
 
     async def stop(self) -> bool:
         """Accept nothing more, finish what is being received, and hang up; False if that took too long."""
@@ -64,7 +71,7 @@ class Server:
 
 async def serve(
     server: Server,
-    beside: list[Coroutine[Any, Any, None]],
+    background: list[Coroutine[Any, Any, None]],
     parent: socket.socket | None = None,
     ready: Callable[[], None] = lambda: None,
 ) -> None:
@@ -72,22 +79,23 @@ async def serve(
 
     Args:
         server: not yet started.
-        beside: what else runs as long as it does; cancelled at the end.
+        background: what else runs as long as it does; cancelled at the end.
         parent: its becoming readable is an order to stop too (see `workers`).
         ready: called once connections are accepted and signals obeyed.
     """
     loop = asyncio.get_running_loop()
-    # a mailbox on a mount that hangs keeps its threads; the others shall have theirs
+    loop.set_exception_handler(_report)
+    # for what is no mailbox: the queue, passwords, ids; mailboxes have lanes of their own
     loop.set_default_executor(ThreadPoolExecutor(_THREADS, "maildir-safe"))
-    told = asyncio.Event()
+    ordered = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, told.set)
+        loop.add_signal_handler(number, ordered.set)
     if parent is not None:
-        loop.add_reader(parent, told.set)
-    tasks = [loop.create_task(other) for other in beside]
+        loop.add_reader(parent, ordered.set)
+    tasks = [loop.create_task(other) for other in background]
     await server.start()
     ready()
-    await told.wait()
+    await ordered.wait()
     if parent is not None:
         loop.remove_reader(parent)
     finished = await server.stop()
@@ -95,9 +103,19 @@ async def serve(
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     if not finished:
-        print(
-            "the storage hangs: not all messages were stored; their senders keep them",
-            file=sys.stderr,
-            flush=True,
-        )
+        tell("the storage hangs: not all messages were stored; their senders keep them")
         os._exit(1)  # an orderly end would wait for the threads that hang
+
+
+def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Too many files open for one more connection is a line; asyncio tries again in a second."""
+    error = context.get("exception")
+    if isinstance(error, OSError) and error.errno in (
+        errno.EMFILE,
+        errno.ENFILE,
+        errno.ENOMEM,
+        errno.ENOBUFS,
+    ):
+        tell(f"connections must wait: {error.strerror}")
+    else:
+        loop.default_exception_handler(context)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import os.path
 import pathlib
+import signal
 import sys
+from typing import TYPE_CHECKING
 
 from maildir_safe import Maildir
-from maildir_safe._fs.posix import OsFileSystem
-from maildir_safe._maildir.directories import OpenDirectories
+from maildir_safe._mailboxes import Mailboxes, open_as_owner
 from maildir_safe._queue.queue import Queue
 from maildir_safe._smtp.backends import retention
 from maildir_safe._smtp.backends.maildir_store import MaildirStore
@@ -20,13 +21,14 @@ from maildir_safe._smtp.protocol.auth import Passwords
 from maildir_safe._smtp.server import tls, workers
 from maildir_safe._smtp.server.bind import address_of, is_local, listen
 from maildir_safe._smtp.server.counters import Counters
+from maildir_safe._smtp.server.destination import Descriptors, destination
 from maildir_safe._smtp.server.limits import MemoryBudget
 from maildir_safe._smtp.server.listener import Listener
 from maildir_safe._smtp.server.message_log import MessageLog
 from maildir_safe._smtp.server.metered_fs import MeteredFileSystem
+from maildir_safe._smtp.server.operator import tell
 from maildir_safe._smtp.server.server import Server, serve
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
     import ssl
@@ -34,9 +36,11 @@ if TYPE_CHECKING:
     from typing import Any
 
     from maildir_safe._fs import FileSystem
-    from maildir_safe._smtp.backends.maildir_store import Store
     from maildir_safe._smtp.backends.routing import Routing
+    from maildir_safe._smtp.backends.store import Store
     from maildir_safe._smtp.server.settings import Settings
+
+    Page = Callable[[Maildir, socket.socket, list[str], Counters, list[str]], Coroutine[Any, Any, None]]
 
 _DAY = 86400.0
 
@@ -48,12 +52,16 @@ class Service:
         settings: what to do.
         faults: scripted faults, in place of a file of them.
         log: where messages are logged; by default on standard error.
+        page: serves the inbox page of a Maildir at a listening socket, until cancelled; it is also
+            given the addresses where mail is taken, what came, and `settings.web_hosts`. Needed if
+            `settings.web` is set.
 
     Attributes:
         destination: what mail goes into, where that is and how durable, for the operator.
         smtp_addresses, lmtp_addresses: what is listened on, port 0 resolved.
         web_address: of the inbox page, likewise; ``""`` without one.
         budget: what is taken at once, of all processes together.
+        warnings: what the operator should know besides.
         ca: the file of the CA whose certificate was made for this run, or None.
 
     Raises:
@@ -62,7 +70,11 @@ class Service:
     """
 
     def __init__(
-        self, settings: Settings, faults: Faults | None = None, log: MessageLog | None = None
+        self,
+        settings: Settings,
+        faults: Faults | None = None,
+        log: MessageLog | None = None,
+        page: Page | None = None,
     ) -> None:
         settings.check()
         self._settings = settings
@@ -70,12 +82,15 @@ class Service:
         self._faults = Faults.read(settings.faults) if settings.faults else faults
         self._passwords = Passwords.read(settings.auth) if settings.auth else None
         self._routing = _routing(settings)
-        self.destination = _destination(settings)
+        self.destination = destination(settings)
+        self.warnings: list[str] = []
         self._tls: ssl.SSLContext | None = None
         self.ca: str | None = None
         if settings.tls:
             self._tls, self.ca = tls.server_context(settings.tls, settings.hostname)
-        self.budget = MemoryBudget(settings.max_connections, settings.max_in_flight, settings.workers)
+        self._page = page
+        self._descriptors = Descriptors(settings.max_connections, bool(settings.web))
+        self.budget = self._budget()
         self._counters = Counters(settings.workers)
         self._fs: FileSystem = MeteredFileSystem(self._counters, self._faults)
         self._smtp = [listen(address) for address in settings.smtp]
@@ -85,8 +100,8 @@ class Service:
         self._web: socket.socket | None = None
         self.web_address = ""
         if settings.web:
-            import maildir_safe._web.app  # noqa: F401 - fail here if its parts are missing
-
+            if page is None:
+                raise ValueError("web: nothing was given that serves the page")
             self._web = listen(settings.web)
             self.web_address = address_of(self._web)
         exposed = not all(map(is_local, self._smtp + self._lmtp))
@@ -95,8 +110,25 @@ class Service:
         if self._passwords and not self._tls and exposed:
             raise ValueError("passwords would cross the network in clear text: --auth needs --tls")
 
+    def _budget(self) -> MemoryBudget:
+        """Limits of connections and bytes; no more connections than file descriptors allow."""
+        settings = self._settings
+        connections = self._descriptors.connections
+        if connections < settings.max_connections:
+            self.warnings.append(
+                f"only {connections} connections of {settings.max_connections}: a process may have no more "
+                "files open (ulimit -n)"
+            )
+        return MemoryBudget(
+            connections, settings.max_in_flight, settings.workers, settings.max_connections_per_address
+        )
+
     def run(self, ready: Callable[[], None]) -> int:
-        """Serve until SIGTERM or SIGINT; the exit status. `ready` is called once signals are obeyed."""
+        """Serve until SIGTERM or SIGINT; the exit status. `ready` is called once signals are obeyed.
+
+        SIGHUP, which a closing terminal sends, ends nothing.
+        """
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
         try:
             if self._settings.workers > 1:
                 return workers.supervise(self._settings.workers, self._work, ready)
@@ -135,49 +167,33 @@ class Service:
 
     def _store(self) -> Store:
         """Opened by each process for itself."""
-        mailboxes = MaildirStore(
-            self._routing, lambda path: Maildir(path, create=False, fs=self._fs), OsFileSystem()
+        mailboxes = Mailboxes(
+            self._routing.candidates,
+            lambda path: open_as_owner(path, self._fs),
+            kept_open=self._descriptors.kept,
         )
+        maildirs = MaildirStore(self._routing, mailboxes, self._descriptors.deliveries)
         if self._settings.queue is None:
-            return mailboxes
+            return maildirs
         queue = Queue(self._settings.queue, create=False, shared=False, fs=self._fs)
-        return QueueStore(queue, mailboxes if self._settings.map else None)
+        return QueueStore(queue, maildirs if self._settings.map else None)
 
     def background_tasks(self) -> list[Coroutine[Any, Any, None]]:
         """What one process does for all: it serves the page, and removes what is not to be kept."""
         settings = self._settings
         work: list[Coroutine[Any, Any, None]] = []
-        if self._web:
-            from maildir_safe._web.app import serve_page
-
+        if self._web and self._page:
             addresses = [*self.smtp_addresses, *self.lmtp_addresses]
             inbox = Maildir(settings.maildir, create=False)
-            work.append(serve_page(inbox, self._web, addresses, self._counters, settings.web_hosts))
+            work.append(self._page(inbox, self._web, addresses, self._counters, settings.web_hosts))
         if settings.keep is not None or settings.keep_days is not None:
             seconds = None if settings.keep_days is None else settings.keep_days * _DAY
             maildir = Maildir(settings.maildir, create=False)
-            work.append(retention.keep_sweeping(maildir, settings.keep, seconds, _complain))
+            work.append(retention.keep_sweeping(maildir, settings.keep, seconds, tell))
         return work
-
-
-def _complain(text: str) -> None:
-    print(text, file=sys.stderr)
 
 
 def _routing(settings: Settings) -> Routing:
     if settings.map is not None:
         return MailboxMap(settings.map, settings.postmaster)
     return CatchAll(os.path.abspath(settings.maildir))
-
-
-def _destination(settings: Settings) -> str:
-    """Make what mail goes into, and say what it is."""
-    if settings.queue is not None:
-        path = os.path.abspath(settings.queue)
-        return f"Spool    {path} (durability {Queue(path, shared=False).durability})"
-    if settings.map is not None:
-        return f"Maildir  {settings.map} (where it exists)"
-    path = os.path.abspath(settings.maildir)
-    Maildir(path, create=True)
-    directories = OpenDirectories(OsFileSystem(), path)
-    return f"Maildir  {path} (durability {directories.durability}, {directories.fstype})"

@@ -7,13 +7,17 @@ ends when the parent wants it to, and when the parent was killed.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
 import sys
 import time
+from typing import TYPE_CHECKING
 
-TYPE_CHECKING = False
+from maildir_safe._smtp.server.operator import tell
+from maildir_safe.errors import MaildirSafeError
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -68,7 +72,7 @@ def _restart_dead(
 ) -> None:
     for pid in [pid for pid in workers if os.waitpid(pid, os.WNOHANG)[0]]:
         number = workers.pop(pid)
-        print(f"worker {number} (process {pid}) died; starting it anew", file=sys.stderr, flush=True)
+        tell(f"worker {number} (process {pid}) died; starting it anew")
         time.sleep(RESTART_DELAY)
         workers[_start(number, work, ours, theirs)] = number
 
@@ -76,8 +80,9 @@ def _restart_dead(
 def _start(
     number: int, work: Callable[[int, socket.socket], None], ours: socket.socket, theirs: socket.socket
 ) -> int:
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):  # or the child has what is unwritten a second time
+        with contextlib.suppress(OSError):
+            stream.flush()
     pid = os.fork()
     if pid:
         return pid
@@ -88,8 +93,11 @@ def _start(
         signal.signal(signal.SIGTERM, signal.SIG_DFL)  # until `work` sets its own
         work(number, theirs)
         status = 0
+    except (MaildirSafeError, OSError) as error:
+        tell(f"worker: {error}")
     except BaseException:  # noqa: BLE001 - nothing may run on into the parent's code
         sys.excepthook(*sys.exc_info())
     finally:
-        sys.stderr.flush()
+        with contextlib.suppress(OSError):
+            sys.stderr.flush()
         os._exit(status)

@@ -32,10 +32,15 @@ function facts() {
   document.title = found.unread === "0" ? title : `(${found.unread}) ${title}`;
 }
 
-// in this person's time zone, written as the server writes it: 2026-11-23 09:30
+// In this person's time zone, written as the server writes it: 2026-11-23 09:30. In the list what is of
+// today has only the hour, and what is not only the day.
 function localTimes() {
+  const today = new Date().toLocaleDateString("sv");
   for (const time of document.querySelectorAll("time")) {
-    time.textContent = new Date(time.dateTime).toLocaleString("sv").slice(0, 16);
+    const text = new Date(time.dateTime).toLocaleString("sv");
+    const short = text.startsWith(today) ? text.slice(11, 16) : text.slice(0, 10);
+    time.title = text;
+    time.textContent = time.closest(".messages") ? short : text.slice(0, 16);
   }
 }
 

@@ -1,0 +1,63 @@
+"""What processes that died have left of a Maildir that they were making: directories under dot names."""
+
+from __future__ import annotations
+
+import os.path
+
+from maildir_safe._handoff.rename import close_quietly
+from maildir_safe._maildir.directories import SUBDIRS, aside_prefix, discard
+from maildir_safe._names import FOLDER_MARK
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from maildir_safe._fs import FileSystem
+
+_RANDOM = 16  # hexadecimal digits, after a dot
+_FOLDERS = ".."  # a folder's name begins with a dot, and so with two of them while it is made
+
+
+def unfinished(fs: FileSystem, path: str, root: int, before: float, remove: bool) -> list[str]:
+    """Find what is left of making a Maildir and its folders.
+
+    Args:
+        path: the Maildir; root: its descriptor.
+        before: seconds since 1970 on the server's clock; what was changed later is left alone.
+        remove: remove it: directories that are empty, and a folder's mark. All else in it stays, and so
+            does it.
+
+    Returns:
+        Names, relative to the Maildir. Never raises: what cannot be looked at is left for another time.
+    """
+    parent, name = os.path.split(os.path.abspath(path))
+    found = [*_in(fs, root, _FOLDERS, before, remove)]
+    try:
+        above = fs.open_dir(parent)
+    except OSError:
+        return found
+    try:
+        return [f"../{aside}" for aside in _in(fs, above, aside_prefix(name), before, remove)] + found
+    finally:
+        close_quietly(fs, above)
+
+
+def _in(fs: FileSystem, above: int, prefix: str, before: float, remove: bool) -> list[str]:
+    found: list[str] = []
+    try:
+        for name in fs.listdir(above):
+            if not (name.startswith(prefix) and _is_random(name)) or fs.stat(name, above).st_mtime >= before:
+                continue
+            inside = fs.open_dir(name, above)
+            try:
+                if remove:
+                    discard(fs, inside, above, name, SUBDIRS, (FOLDER_MARK,))
+            finally:
+                close_quietly(fs, inside)
+            found.append(name)
+    except OSError:
+        pass
+    return found
+
+
+def _is_random(name: str) -> bool:
+    _, _, end = name.rpartition(".")
+    return len(end) == _RANDOM and all(c in "0123456789abcdef" for c in end)

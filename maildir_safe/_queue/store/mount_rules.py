@@ -1,0 +1,93 @@
+"""What a mount demands of a spool on it: whether hosts may share it, and how long a lease is at least.
+
+What a probe has stored counts more than what is known of the mount's type.
+"""
+
+from __future__ import annotations
+
+import os.path
+from math import ceil
+from typing import TYPE_CHECKING
+
+from maildir_safe._fs.quirks import quirks
+from maildir_safe._fs.stored_options import stored_options
+from maildir_safe._handoff.rename import close_quietly
+from maildir_safe.errors import TemporaryError, storage_error
+
+if TYPE_CHECKING:
+    from maildir_safe._fs import FileSystem, Mount
+
+LEASE = 300
+"""Seconds of a lease, where the mount does not need a longer one."""
+
+
+class MountRules:
+    """The rules for a spool on a mount.
+
+    Args:
+        fs: the file system's calls.
+        path: the spool, which need not exist yet.
+        mount: what it lies on, or will lie on.
+    """
+
+    def __init__(self, fs: FileSystem, path: str, mount: Mount) -> None:
+        self._path = path
+        self._fstype = mount.fstype
+        self._known, self._stored_in = stored_options(fs, os.path.abspath(path), mount)
+
+    @classmethod
+    def for_new(cls, fs: FileSystem, path: str) -> MountRules:
+        """The rules for a spool that is about to be made.
+
+        Raises:
+            TemporaryError: the directory above cannot be opened.
+        """
+        parent = os.path.dirname(os.path.abspath(path))
+        try:
+            above = fs.open_dir(parent)
+        except OSError as error:
+            raise storage_error(f"{path}: cannot be made, {parent}", error) from error
+        try:
+            return cls(fs, path, fs.mount(above))
+        finally:
+            close_quietly(fs, above)
+
+    @property
+    def shareable(self) -> bool:
+        """Whether several hosts can work a spool together on this mount, as far as is known."""
+        return quirks(self._fstype).shared and "shared" not in self._known
+
+    @property
+    def shortest_lease(self) -> int:
+        """In seconds: three times what the mount hides of other hosts' changes."""
+        hidden: float = self._known.get("hidden_for", quirks(self._fstype).hidden_for)
+        return ceil(3 * hidden)
+
+    def shared_lease(self, lease: int | None) -> int:
+        """Refuse a mount on which several hosts cannot share a spool, or a lease too short for it.
+
+        Args:
+            lease: in seconds; None: `LEASE`, or more where the mount needs it.
+
+        Returns:
+            The lease to use, in seconds.
+
+        Raises:
+            TemporaryError: two hosts could both win the same item.
+            ValueError: the lease is shorter than three times what the mount hides.
+        """
+        if not self.shareable:
+            why = f", says {self._stored_in}" if "shared" in self._known else ""
+            raise TemporaryError(
+                f"{self._path}: on this {self._fstype} two hosts can win the same rename{why}, so they must "
+                "not share a spool's items. Run every host with shared=False (--alone): each works what it "
+                "put itself"
+            )
+        least = self.shortest_lease
+        if lease is None:
+            return max(LEASE, least)
+        if lease < least:
+            where = f" ({self._stored_in})" if "hidden_for" in self._known else ""
+            why = f"on this {self._fstype} a lease is {least} seconds at least, not {lease}{where}"
+            raise ValueError(f"{self._path}: {why}")
+        return lease

@@ -1,0 +1,114 @@
+"""Threads for file calls, in lanes: a file system that hangs holds up its own mail and no other.
+
+A mailbox's lane is its mount, found in the kernel's table of mounts without asking the mount
+itself. Each lane has threads of its own. A lane in which something has hung for half a minute takes
+nothing more, so that clients who wait for it cannot take all connections.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, TypeVar
+
+from maildir_safe._smtp.protocol.replies import STORAGE_FAULT, Refused
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Sequence
+
+    T = TypeVar("T")
+
+THREADS = 32
+"""Threads of one lane."""
+
+HANGS = 30.0
+"""Seconds after which an operation is taken to hang."""
+
+_TABLE_IS_GOOD = 5.0  # seconds
+
+
+class Lane:
+    """The threads of one mount.
+
+    Args:
+        name: of its mount point.
+        deliveries: most deliveries at a time.
+
+    Attributes:
+        executor: where its file calls run.
+    """
+
+    def __init__(self, name: str, deliveries: int) -> None:
+        self._places = asyncio.Semaphore(deliveries)
+        self.executor = ThreadPoolExecutor(THREADS, f"maildir-safe {name}")
+        self._begun: dict[object, float] = {}
+
+    def check(self) -> None:
+        """Refuse (451) if something hangs here. The oldest operation stands first."""
+        if self._begun and time.monotonic() - next(iter(self._begun.values())) > HANGS:
+            raise Refused(STORAGE_FAULT)
+
+    @contextlib.asynccontextmanager
+    async def delivery(self) -> AsyncIterator[None]:
+        """A delivery, once there is a place for it. Raises `Refused` if something hangs here."""
+        self.check()
+        while self._places.locked():
+            try:
+                await asyncio.wait_for(self._places.acquire(), HANGS / 4)
+                break
+            except TimeoutError:
+                self.check()
+        else:
+            await self._places.acquire()
+        token = self._begin()
+        try:
+            yield
+        finally:
+            self._end(token)
+            self._places.release()
+
+    def _begin(self) -> object:
+        token = object()
+        self._begun[token] = time.monotonic()
+        return token
+
+    def _end(self, token: object) -> None:
+        del self._begun[token]
+
+    async def run(self, call: Callable[..., T], *args: object) -> T:
+        """`call(*args)` in one of the threads. Raises `Refused` if something hangs here."""
+        self.check()
+        token = self._begin()
+        running = asyncio.get_running_loop().run_in_executor(self.executor, call, *args)
+        running.add_done_callback(lambda _: self._end(token))  # not when the caller gives up: it still runs
+        return await asyncio.shield(running)
+
+
+class Lanes:
+    """All lanes of a process.
+
+    Args:
+        mount_points: gives the directories that something is mounted on, without touching them.
+        deliveries: most deliveries of a lane at a time.
+    """
+
+    def __init__(self, mount_points: Callable[[], Sequence[str]], deliveries: int) -> None:
+        self._deliveries = deliveries
+        self._mount_points = mount_points
+        self._read = float("-inf")
+        self._points: Sequence[str] = ()
+        self._lanes: dict[str, Lane] = {}
+
+    def of(self, path: str) -> Lane:
+        """The lane of an absolute path."""
+        now = time.monotonic()
+        if now - self._read > _TABLE_IS_GOOD:
+            self._read, self._points = now, sorted(self._mount_points(), key=len, reverse=True)
+        inside = path + "/"
+        point = next((p for p in self._points if inside.startswith(p if p == "/" else p + "/")), "/")
+        lane = self._lanes.get(point)
+        if lane is None:
+            lane = self._lanes[point] = Lane(point, self._deliveries)
+        return lane

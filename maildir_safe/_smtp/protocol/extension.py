@@ -1,0 +1,133 @@
+"""Extensions of SMTP (RFC 5321 2.2) that are no more than a word in EHLO's answer and parameters.
+
+One object each. What needs a conversation of its own (STARTTLS, AUTH) adds its verb; see
+`maildir_safe._smtp.server.extensions`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from maildir_safe._smtp.protocol.address import decode_xtext
+from maildir_safe._smtp.protocol.replies import TOO_BIG, Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any
+
+    Check = Callable[[str, "Offer"], None]
+
+_NOTIFY = {"SUCCESS", "FAILURE", "DELAY"}
+
+
+class Offer:
+    """What a server offers to one client at this moment.
+
+    Attributes:
+        max_size: bytes of one message.
+        starttls: whether the client can begin TLS.
+        auth: whether the client can authenticate.
+        test_mode: whether the server is there to try out senders.
+    """
+
+    __slots__ = ("auth", "max_size", "starttls", "test_mode")
+
+    def __init__(
+        self, max_size: int, starttls: bool = False, auth: bool = False, test_mode: bool = False
+    ) -> None:
+        self.max_size = max_size
+        self.starttls = starttls
+        self.auth = auth
+        self.test_mode = test_mode
+
+
+class Extension:
+    """One extension.
+
+    Args:
+        word: gives the line of EHLO's answer; ``""`` where it is not offered. Its parameters are
+            taken all the same: a client that uses them does no harm.
+        mail: checks the value of each MAIL parameter (``""`` where none was given) or raises `Refused`.
+        rcpt: the same for RCPT.
+        verbs: what its commands do; each is called with the connection and the argument.
+    """
+
+    def __init__(
+        self,
+        word: Callable[[Offer], str],
+        mail: Mapping[str, Check] | None = None,
+        rcpt: Mapping[str, Check] | None = None,
+        verbs: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.word = word
+        self.mail = mail or {}
+        self.rcpt = rcpt or {}
+        self.verbs = verbs or {}
+
+
+def check_parameters(
+    known: Mapping[str, Check], parameters: Mapping[str, str], verb: str, offer: Offer
+) -> None:
+    """Refuse parameters that are wrong (501) or that no extension knows (555)."""
+    for name, value in parameters.items():
+        check = known.get(name)
+        if check is None:
+            raise Refused(f"555 5.5.4 Unknown {verb} parameter")
+        check(value, offer)
+
+
+def original_recipient(parameters: Mapping[str, str]) -> str | None:
+    """The address in ORCPT, if that was given."""
+    value = parameters.get("ORCPT")
+    return None if value is None else decode_xtext(value.partition(";")[2])
+
+
+def _size(value: str, offer: Offer) -> None:
+    if not (value.isascii() and value.isdigit()) or len(value) > 20:
+        raise Refused("501 5.5.4 SIZE takes a number of bytes")
+    if int(value) > offer.max_size:
+        raise Refused(TOO_BIG)
+
+
+def _one_of(name: str, *words: str) -> Check:
+    def check(value: str, offer: Offer) -> None:  # noqa: ARG001
+        if value.upper() not in words:
+            raise Refused(f"501 5.5.4 {name} is {' or '.join(words)}")
+
+    return check
+
+
+def _no_value(value: str, offer: Offer) -> None:  # noqa: ARG001
+    if value:
+        raise Refused("501 5.5.4 SMTPUTF8 takes no value")
+
+
+def _notify(value: str, offer: Offer) -> None:  # noqa: ARG001
+    words = value.upper().split(",")
+    if words != ["NEVER"] and not _NOTIFY.issuperset(words):
+        raise Refused("501 5.5.4 NOTIFY is NEVER or some of SUCCESS,FAILURE,DELAY")
+
+
+def _original(value: str, offer: Offer) -> None:  # noqa: ARG001
+    kind, _, address = value.partition(";")
+    if not kind or not address:
+        raise Refused("501 5.5.4 ORCPT is type;address")
+    decode_xtext(address)
+
+
+def xtext(value: str, offer: Offer) -> None:  # noqa: ARG001
+    """Refuse a value that is no xtext (RFC 3461), or an empty one."""
+    decode_xtext(value)
+
+
+PIPELINING = Extension(lambda offer: "PIPELINING")  # noqa: ARG005 - RFC 2920
+SIZE = Extension(lambda offer: f"SIZE {offer.max_size}", mail={"SIZE": _size})  # RFC 1870
+EIGHT_BIT = Extension(lambda offer: "8BITMIME", mail={"BODY": _one_of("BODY", "7BIT", "8BITMIME")})  # noqa: ARG005
+UTF8 = Extension(lambda offer: "SMTPUTF8", mail={"SMTPUTF8": _no_value})  # noqa: ARG005 - RFC 6531
+CODES = Extension(lambda offer: "ENHANCEDSTATUSCODES")  # noqa: ARG005 - RFC 2034
+# RFC 3461. Said in test mode only: whoever says it promises reports, and this server never sends any.
+DSN = Extension(
+    lambda offer: "DSN" if offer.test_mode else "",
+    mail={"RET": _one_of("RET", "FULL", "HDRS"), "ENVID": xtext},
+    rcpt={"NOTIFY": _notify, "ORCPT": _original},
+)

@@ -1,0 +1,89 @@
+"""Where mail goes: made at the start, tried, and told to the operator as it is."""
+
+from __future__ import annotations
+
+import os
+import resource
+from typing import TYPE_CHECKING
+
+from maildir_safe import Maildir
+from maildir_safe._fs.posix import OsFileSystem
+from maildir_safe._mailboxes import KEPT_OPEN
+from maildir_safe._maildir.directories import OpenDirectories
+from maildir_safe._names import UniqueNames
+from maildir_safe._queue.queue import Queue
+
+if TYPE_CHECKING:
+    from maildir_safe._fs import FileSystem
+    from maildir_safe._smtp.server.settings import Settings
+
+_RESERVED = 40  # descriptors: listeners, the event loop, libraries
+_KEPT_MAILDIR = 4
+_CONNECTION = 2  # its socket, and the directory in which a recipient is looked for
+_DELIVERY = 6  # a Maildir, its quota, and the file of the message
+
+
+def destination(settings: Settings) -> str:
+    """Make what mail goes into, and say in a line what it is.
+
+    "durability full" is only said of what a file could be written to.
+
+    Raises:
+        MaildirSafeError, OSError: it cannot be made or opened.
+    """
+    fs = OsFileSystem()
+    if settings.queue is not None:
+        path = os.path.abspath(settings.queue)
+        durability = Queue(path, shared=False).durability
+        return f"Spool    {path} ({_trouble(fs, f'{path}/tmp') or f'durability {durability}'})"
+    if settings.map is not None:
+        return f"Maildir  {settings.map} (where it exists)"
+    path = os.path.abspath(settings.maildir)
+    Maildir(path, create=True)
+    directories = OpenDirectories(fs, path)
+    durability = _trouble(fs, f"{path}/tmp") or f"durability {directories.durability}"
+    return f"Maildir  {path} ({durability}, {directories.fstype})"
+
+
+def _trouble(fs: FileSystem, directory: str) -> str:
+    """What hinders writing a file there now, in words; ``""`` if nothing does."""
+    (name,) = UniqueNames(fs, os.getpid(), "tried").new([""])
+    try:
+        above = fs.open_dir(directory)
+        try:
+            fd = fs.create(name, above)
+            try:
+                fs.write(fd, b"x")
+                fs.fsync(fd)
+            finally:
+                fs.close(fd)
+                fs.unlink(name, dir_fd=above)
+        finally:
+            fs.close(above)
+    except OSError as error:
+        return f"CANNOT BE WRITTEN NOW: {error.strerror}; all mail is answered 4xx"
+    return ""
+
+
+class Descriptors:
+    """What a process may have open at a time, within its limit of file descriptors (``ulimit -n``).
+
+    Args:
+        connections: how many are wanted.
+        web: whether the inbox page is served too.
+
+    Attributes:
+        connections: at most as wanted, and at least 4.
+        kept: Maildirs that are kept open for the next message.
+        deliveries: messages that are written into a Maildir.
+    """
+
+    def __init__(self, connections: int, web: bool) -> None:
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if soft == resource.RLIM_INFINITY:
+            soft = 1 << 20
+        spare = max(0, soft - _RESERVED * (2 if web else 1))
+        self.kept = max(1, min(KEPT_OPEN, spare // 3 // _KEPT_MAILDIR))
+        self.connections = min(connections, max(4, spare // 3 // _CONNECTION))
+        left = spare - self.kept * _KEPT_MAILDIR - self.connections * _CONNECTION
+        self.deliveries = max(1, left // _DELIVERY)

@@ -1,0 +1,29 @@
+"""The extensions of this server: one line each, and what they come to together."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from maildir_safe._smtp.protocol.extension import CODES, DSN, EIGHT_BIT, PIPELINING, SIZE, UTF8
+from maildir_safe._smtp.server.authentication import AUTH
+from maildir_safe._smtp.server.starttls import STARTTLS
+
+if TYPE_CHECKING:
+    from maildir_safe._smtp.protocol.extension import Offer
+
+EXTENSIONS = (PIPELINING, SIZE, EIGHT_BIT, UTF8, CODES, STARTTLS, AUTH, DSN)
+
+MAIL_PARAMETERS = {name: check for extension in EXTENSIONS for name, check in extension.mail.items()}
+"""What MAIL takes, with the check of each value."""
+
+RCPT_PARAMETERS = {name: check for extension in EXTENSIONS for name, check in extension.rcpt.items()}
+"""What RCPT takes."""
+
+VERBS = {verb: run for extension in EXTENSIONS for verb, run in extension.verbs.items()}
+"""The commands that extensions add; each is called with the connection and its argument."""
+
+
+def greeting(hostname: str, offer: Offer) -> str:
+    """The answer to EHLO or LHLO, several lines, without the last CRLF."""
+    lines = [hostname, *(word for extension in EXTENSIONS if (word := extension.word(offer)))]
+    return "\r\n".join(["250-" + line for line in lines[:-1]] + ["250 " + lines[-1]])

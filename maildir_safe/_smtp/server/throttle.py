@@ -1,0 +1,61 @@
+"""What one client address may take: connections, and guesses of passwords."""
+
+from __future__ import annotations
+
+import ipaddress
+import time
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+FIRST_DELAY = 0.5
+"""Seconds before the first wrong password of an address is answered; doubled with each that follows."""
+
+_LONGEST_DELAY = 10.0
+_FORGIVEN = 600.0  # seconds without a wrong password
+_REMEMBERED = 1000  # addresses
+
+
+def network(peer: str) -> str:
+    """What stands for a client: its IPv4 address, or the /64 that an IPv6 client can choose from.
+
+    ``""`` for the loopback addresses and unix sockets: they say nothing about who it is.
+    """
+    try:
+        address = ipaddress.ip_address(peer.partition("%")[0])
+    except ValueError:
+        return ""
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped is None:
+            return "" if address.is_loopback else str(ipaddress.ip_network((int(address) >> 64 << 64, 64)))
+        address = address.ipv4_mapped
+    return "" if address.is_loopback else str(address)
+
+
+class Guesses:
+    """Wrong passwords by address, of the last ten minutes.
+
+    Args:
+        clock: seconds that never jump.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._wrong: OrderedDict[str, tuple[int, float]] = OrderedDict()
+
+    def wrong(self, peer: str) -> float:
+        """A wrong password came; how many seconds its answer shall wait."""
+        key, now = network(peer), self._clock()
+        count, last = self._wrong.pop(key, (0, now))
+        if now - last > _FORGIVEN:
+            count = 0
+        self._wrong[key] = count + 1, now
+        if len(self._wrong) > _REMEMBERED:
+            self._wrong.popitem(last=False)
+        return float(min(_LONGEST_DELAY, FIRST_DELAY * 2 ** min(count, 20)))
+
+    def forget(self, peer: str) -> None:
+        """A right password came."""
+        self._wrong.pop(network(peer), None)

@@ -1,0 +1,118 @@
+"""A put with a delivery id that is tried again is one item, whatever has become of the first try."""
+
+from __future__ import annotations
+
+import errno
+from collections import Counter
+
+import pytest
+
+from maildir_safe import Queue
+from maildir_safe.errors import TemporaryError
+from maildir_safe.testing.simfs import Fault, SimHost, SimServer
+from tests.model.queue_world import SPOOL, faults_of, new_server
+
+MESSAGE = b"Subject: one\n\n"
+
+
+def queue_at(server: SimServer, name: str, *faults: Fault) -> Queue:
+    return Queue(SPOOL, create=False, fs=SimHost(server, name, faults=faults), heartbeat=False)
+
+
+def put(queue: Queue, delivery_id: str | None = "envid-1") -> str:
+    return queue.put(MESSAGE, "s@x.org", ["a@x.org"], delivery_id=delivery_id)
+
+
+def test_a_second_try_puts_nothing_and_gives_the_same_item() -> None:
+    server = new_server()
+    first = put(queue_at(server, "a"))
+    assert put(queue_at(server, "b")) == first
+    assert queue_at(server, "c").stats()["pending"] == 1
+
+
+def test_a_second_try_is_recognised_after_the_first_was_delivered() -> None:
+    server = new_server()
+    queue = queue_at(server, "a")
+    first = put(queue)
+    [claim] = queue.claim()
+    claim.ack()
+    assert put(queue_at(server, "b")) == first
+    assert queue.stats()["pending"] == 0
+
+
+def test_another_id_is_another_item_and_none_is_none() -> None:
+    queue = queue_at(new_server(), "a")
+    assert len({put(queue), put(queue, "envid-2"), put(queue, None), put(queue, None)}) == 4
+
+
+@pytest.mark.parametrize("empty", ["", " ", "\t\n"])
+def test_an_empty_id_is_refused(empty: str) -> None:
+    """It caught messages that were taken for one because their ids were all empty."""
+    with pytest.raises(ValueError, match="empty"):
+        put(queue_at(new_server(), "a"), empty)
+
+
+def test_an_id_is_forgotten_after_a_week() -> None:
+    server = new_server()
+    queue = queue_at(server, "a")
+    first = put(queue)
+    for claim in queue.claim():
+        claim.ack()
+    server.advance(9 * 86400.0)
+    part = next(path for path in server.files() if path.startswith(f"{SPOOL}/ids/")).split("/")[3]
+    for number in range(2000):  # until another id is in the same part
+        put(queue, f"other-{number}")
+        if not any(path.startswith(f"{SPOOL}/ids/{part}/") and first in str(data) for path, data in
+                   server.files().items()):  # fmt: skip
+            break
+        server.advance(1.0)
+    else:
+        pytest.fail("it is kept for ever")
+
+
+def test_one_fault_anywhere_in_the_first_try_makes_no_second_item() -> None:
+    """With every fault that every call of it may have; the client tries again until it is told."""
+
+    def run(*faults: Fault) -> SimServer:
+        server = new_server("nfs4")
+        try:
+            put(queue_at(server, "a", *faults))
+        except (TemporaryError, OSError):
+            server.settle()
+            put(queue_at(server, "b"))
+        server.settle()
+        return server
+
+    for fault in faults_of(run(), "a"):
+        if fault.kind == "listdir" and not fault.error:
+            continue
+        server = run(fault)
+        queue = queue_at(server, "last")
+        bodies = Counter(claim.read() for _ in range(3) for claim in queue.claim(9))
+        assert bodies == {MESSAGE: 1}, fault
+        assert not queue.stats()["corrupt"], fault
+
+
+def test_a_crash_between_putting_and_saying_so_makes_no_second_item() -> None:
+    server = new_server()
+    found: list[SimServer] = []
+    server.after_call = lambda _: found.extend(server.crashed(choice) for choice in server.disk.choices())
+    put(queue_at(server, "a"))
+    server.after_call = None
+    for after in found:
+        queue = queue_at(after, "b")
+        put(queue)
+        assert queue.stats()["pending"] == 1
+    assert len(found) > 20
+
+
+def test_the_worker_that_was_faster_than_the_answer_leaves_word() -> None:
+    """The putter dies after the put; the item is delivered before the client tries again."""
+    server = new_server()
+    dying = Fault("create", errno.EIO, times=9, match=".done")
+    first = put(queue_at(server, "a", dying))
+    queue = queue_at(server, "worker")
+    [claim] = queue.claim()
+    claim.ack()
+    assert put(queue_at(server, "b")) == first
+    assert queue.stats()["pending"] == 0

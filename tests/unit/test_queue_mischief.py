@@ -1,0 +1,129 @@
+"""Somebody who may write into the spool makes things up: bounded, put aside, and everybody goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from maildir_safe import Maildir, Queue
+from maildir_safe._cli import main
+from maildir_safe._fs.posix import OsFileSystem
+from maildir_safe._queue.store import item, process_identity
+from maildir_safe._queue.store.hashed_directory import _part
+from maildir_safe.errors import MaildirSafeError
+
+MESSAGE = b"Subject: hello\n\nbody\n"
+HUGE = "9" * 30
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Path:
+    return tmp_path / "spool"
+
+
+def one_bucket(spool: Path) -> tuple[Queue, Path, str]:
+    queue = Queue(spool, heartbeat=False)
+    ident = queue.put(MESSAGE, "s@x.org", ["a@x.org"])
+    [listed] = queue.items()
+    return queue, Path(spool, listed.path), ident
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "1.M1R1.h,S=1,g1000000000000,t0,n0,o", f"1.M1R1.h,S=1,g{HUGE},t0,n0,o",
+        f"1.M1R1.h,S={HUGE},g0,t0,n0,o",
+        f"1.M1R1.h,S=1,g0,t{HUGE},n0,o", f"1.M1R1.h,S=1,g0,t0,n{HUGE},o", f"{HUGE}.M1R1.h,S=1,g0,t0,n0,o",
+        "1.M1R1.h,S=1,g0,t0,n0," + "o" * 90, "1." + "x" * 200 + ",S=1,g0,t0,n0,o", "1.h,S=1,g00,t0,n0,o",
+    ],
+)  # fmt: skip
+def test_a_name_that_no_item_can_have_is_put_aside(spool: Path, name: str) -> None:
+    """It caught a worker that counted to 10^12."""
+    queue, good, _ = one_bucket(spool)
+    good.with_name(name).write_bytes(b"x")
+    assert item.parse(name) is None
+    queue.put(MESSAGE, "s@x.org", ["b@x.org"])
+    other = Queue(spool, heartbeat=False)
+    taken = [claim.read() for _ in range(3) for claim in other.claim(9)]
+    assert taken == [MESSAGE, MESSAGE]
+    assert name not in os.listdir(good.parent)
+    assert any(files for _, _, files in os.walk(spool / "corrupt"))
+    assert main(["queue", "ls", str(spool)]) == 0
+    assert main(["queue", "stats", str(spool)]) == 0
+    queue.close()
+    other.close()
+
+
+@pytest.mark.parametrize("kind", ["fifo", "directory", "link", "socket"])
+def test_what_is_no_file_is_not_delivered(spool: Path, tmp_path: Path, kind: str) -> None:
+    """A symbolic link or a FIFO under an item's name would otherwise be renamed into a Maildir."""
+    queue, good, _ = one_bucket(spool)
+    maildir = Maildir(tmp_path / "m")
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"secret")
+    fake = good.with_name(f"1.M1R1.h,S={secret.stat().st_size},g0,t0,n0,o")
+    if kind == "fifo":
+        os.mkfifo(fake)
+    elif kind == "directory":
+        fake.mkdir()
+    elif kind == "link":
+        fake.symlink_to(secret)
+    else:
+        os.mknod(fake, stat.S_IFSOCK | 0o600)
+    for _ in range(3):
+        for claim in queue.claim(9):
+            try:
+                claim.ack_into(maildir)
+            except MaildirSafeError:
+                claim.let_go()
+    assert [maildir.open(message.key).read().endswith(MESSAGE) for message in maildir.messages()] == [True]
+    assert not os.path.lexists(fake)
+    queue.close()
+
+
+@pytest.mark.parametrize(
+    "note",
+    [
+        b"[" * 100_000, b'{"at":' * 50_000, b"null", b"[]", b'{"recipients": 7}', b'{"recipients": {"a": 7}}',
+        b'{"recipients": {"a": [true, 1]}}', b'{"at": 1e300}', f'{{"at": {HUGE}}}'.encode(), b'{"at": "x"}',
+        b'{"at": NaN, "text": 7}', b"\xff\xfe", b"x" * (2 << 20), b'{"at": -1, "recipients": {"a": [250]}}',
+        b'{"text": "\\u001b[2J", "recipients": {"a@x.org": [99999, "x"]}}',
+    ],
+    ids=range(15),
+)  # fmt: skip
+def test_notes_of_any_shape_are_read_as_notes(
+    spool: Path, note: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    queue, _, ident = one_bucket(spool)
+    [claim] = queue.claim()
+    claim.retry(0.0)
+    claim.let_go()
+    [listed] = queue.items()
+    part = spool / "notes" / _part(ident)
+    part.mkdir()
+    (part / f"{ident}.0").write_bytes(note)
+    (part / f"{ident}.{HUGE}").write_bytes(b"{}")
+    for found in queue.why(ident):
+        json.dumps(found)
+    assert main(["queue", "why", str(spool), ident]) == 0
+    assert main(["queue", "why", "--json", str(spool), ident]) == 0
+    assert "\x1b" not in capsys.readouterr().out
+    assert listed.item.gen == 1
+    queue.close()
+
+
+@pytest.mark.parametrize("process", [f"b p {HUGE} 1", f"b p -{HUGE} 1", "b p x 1", "\0" * 4000])
+def test_heartbeats_of_any_content_are_looked_at(spool: Path, process: str) -> None:
+    """It caught observers that ended at a process id of 30 digits."""
+    queue, _, _ = one_bucket(spool)
+    place = process_identity._place(OsFileSystem())
+    (spool / "alive" / "evil-00-300.0").write_text(process.replace("b p", place))
+    (spool / "alive" / f"evil-01-{HUGE}.{HUGE}").touch()
+    (spool / "fenced" / "evil-02").mkdir()
+    queue.tend()
+    assert [claim.read() for claim in queue.claim(9)] == [MESSAGE]
+    queue.close()
