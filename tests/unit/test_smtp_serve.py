@@ -9,6 +9,7 @@ import shlex
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -420,3 +421,20 @@ def test_a_log_that_cannot_be_written_stops_nobody(tmp_path: Path, workers: tupl
     process.terminate()
     assert process.wait(30) in (0, 120)  # 120: Python could not flush standard output
     assert len(stored(tmp_path / "Maildir")) == 2
+
+
+def test_mail_alone_needs_no_other_package(tmp_path: Path) -> None:
+    """Only the page, made certificates and metrics do; without them it starts, up to what is wrong here."""
+    code = (
+        "import sys\n"
+        "for name in ('aiosmtpd', 'starlette', 'uvicorn', 'jinja2', 'prometheus_client', 'trustme'):\n"
+        "    sys.modules[name] = None\n"
+        "from maildir_safe._cli import main\n"
+        "sys.exit(main(['serve', '--smtp', 'nonsense', *sys.argv[1:]]))\n"
+    )
+    for flags, said in ((["--no-web"], "nonsense: not an address"), ([], "leave that out (--no-web)")):
+        command = [sys.executable, "-c", code, *flags]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 1
+        assert said in done.stderr
+        assert "Traceback" not in done.stderr
