@@ -30,7 +30,6 @@ NAMES = """
 FILE_CALLS = {name for name in NAMES.split() if hasattr(os, name)}
 MAY_TOUCH_FILES = {"_fs", "_probe", "_bench", "_shim", "testing"}
 MODULES = sorted(PACKAGE.rglob("*.py"))
-MOST_LINES = 400
 
 
 def room_of(path: Path) -> str:
@@ -208,12 +207,12 @@ def test_nothing_that_handles_mail_links() -> None:
     assert linking == []
 
 
-@pytest.mark.parametrize("folder", ["maildir_safe", "benchmarks", "tests"])
-def test_no_file_is_too_long(folder: str) -> None:
+@pytest.mark.parametrize(("folder", "most"), [("maildir_safe", 400), ("benchmarks", 400), ("tests", 500)])
+def test_no_file_is_too_long(folder: str, most: int) -> None:
     long = {
         str(path): lines
         for path in (PACKAGE.parent / folder).rglob("*.py")
-        if (lines := len(path.read_text().splitlines())) > MOST_LINES
+        if (lines := len(path.read_text().splitlines())) > most
     }
     assert long == {}
 
