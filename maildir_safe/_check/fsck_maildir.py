@@ -9,6 +9,7 @@ from maildir_safe._check.fsck import TROUBLE, Finding, not_looked
 from maildir_safe._fs.posix import OsFileSystem
 from maildir_safe._handoff.listing import stable_listing
 from maildir_safe._handoff.rename import close_quietly
+from maildir_safe._maildir.compression import compression
 from maildir_safe._maildir.maildir import Maildir
 from maildir_safe._names import may_be_message, size_of, split
 
@@ -90,10 +91,21 @@ class MaildirCheck:
         size = size_of(name)
         if facts.st_size == 0:
             yield Finding(path, "is empty")
+        elif compressed := self._compression(name, dir_fd, facts.st_size):
+            yield Finding(path, f"is compressed ({compressed}); it is read here as it is stored")
         elif size is not None and size != facts.st_size:
             yield Finding(path, f"has {facts.st_size} bytes, and its name says {size}")
         if subdir == "new" and split(name)[1]:
             yield Finding(path, "has flags, and is in new/")
+
+    def _compression(self, name: str, dir_fd: int, size: int) -> str:
+        """Looked for only where the name gives a reason: each look opens a message."""
+        if size_of(name) == size and "Z" not in split(name)[1]:
+            return ""
+        try:
+            return compression(self._fs, name, dir_fd)
+        except FileNotFoundError:
+            return ""
 
     def _still_there(self, places: list[str]) -> list[str]:
         """A reader that moves a message from new/ to cur/ between the two listings doubles nothing."""
