@@ -9,7 +9,6 @@ from maildir_safe._check.fsck import TROUBLE, Finding, not_looked
 from maildir_safe._fs.posix import OsFileSystem
 from maildir_safe._handoff.listing import stable_listing
 from maildir_safe._handoff.rename import close_quietly
-from maildir_safe._maildir.compression import compression
 from maildir_safe._maildir.maildir import Maildir
 from maildir_safe._names import may_be_message, size_of, split
 
@@ -18,6 +17,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from maildir_safe._fs import FileSystem
+
+
+# what Dovecot's mail_compress plugin writes: RFC 1952, bzip2, xz, lz4 and Zstandard (RFC 8878)
+_COMPRESSED = {
+    b"\x1f\x8b": "gzip",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ": "xz",
+    b"Dovecot-": "lz4",
+    b"\x28\xb5\x2f\xfd": "zstd",
+}
 
 
 class MaildirCheck:
@@ -91,21 +100,23 @@ class MaildirCheck:
         size = size_of(name)
         if facts.st_size == 0:
             yield Finding(path, "is empty")
-        elif compressed := self._compression(name, dir_fd, facts.st_size):
-            yield Finding(path, f"is compressed ({compressed}); it is read here as it is stored")
-        elif size is not None and size != facts.st_size:
-            yield Finding(path, f"has {facts.st_size} bytes, and its name says {size}")
+        elif size != facts.st_size:
+            yield from self._other_size(path, name, dir_fd, facts.st_size)
         if subdir == "new" and split(name)[1]:
             yield Finding(path, "has flags, and is in new/")
 
-    def _compression(self, name: str, dir_fd: int, size: int) -> str:
-        """Looked for only where the name gives a reason: each look opens a message."""
-        if size_of(name) == size and "Z" not in split(name)[1]:
-            return ""
+    def _other_size(self, path: str, name: str, dir_fd: int, size: int) -> Iterator[Finding]:
+        """A file whose name tells no size, or another one: a compressed message has that of its text."""
+        fd = self._fs.open(name, dir_fd)
         try:
-            return compression(self._fs, name, dir_fd)
-        except FileNotFoundError:
-            return ""
+            head = self._fs.read(fd, 8)
+        finally:
+            close_quietly(self._fs, fd)
+        kind = next((kind for magic, kind in _COMPRESSED.items() if head.startswith(magic)), "")
+        if kind:
+            yield Finding(path, f"is compressed ({kind}), which other programs than Dovecot show as it is")
+        elif size_of(name) is not None:
+            yield Finding(path, f"has {size} bytes, and its name says {size_of(name)}")
 
     def _still_there(self, places: list[str]) -> list[str]:
         """A reader that moves a message from new/ to cur/ between the two listings doubles nothing."""

@@ -17,7 +17,7 @@ import re
 import ssl
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from maildir_safe import Maildir
 from maildir_safe._mail.charsets import guess
@@ -29,6 +29,9 @@ from maildir_safe._smtp.server.message_log import MessageLog
 from maildir_safe._smtp.server.settings import Settings
 from maildir_safe.errors import MaildirSafeError
 from maildir_safe.testing.received_message import ReceivedMessage, received_message
+
+if TYPE_CHECKING:
+    from maildir_safe._smtp.server.service import Page
 
 _LOOK_AGAIN = 0.02
 _TRACE = re.compile(
@@ -85,6 +88,7 @@ class MaildirSmtp:
             Settings(**settings),
             self.faults,
             MessageLog(self._log),
+            _page() if settings.get("web") else None,
         )
         self.maildir = Maildir(settings["maildir"])
         self._parsed: dict[str, ReceivedMessage] = {}
@@ -180,6 +184,12 @@ class MaildirSmtp:
         message = received_message(raw)
         message.sender, message.recipients, message.key = sender, recipients, key
         return message
+
+
+def _page() -> Page:
+    from maildir_safe._web.app import serve_page
+
+    return serve_page
 
 
 def _fits(message: ReceivedMessage, to: str, subject: str) -> bool:

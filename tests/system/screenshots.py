@@ -17,6 +17,7 @@ from maildir_safe._fs.posix import OsFileSystem
 from maildir_safe._smtp.server.background import BackgroundServer
 from maildir_safe._smtp.server.message_log import MessageLog
 from maildir_safe._smtp.server.settings import Settings
+from maildir_safe._web.app import serve_page
 
 IMAGES = Path(__file__).parents[2] / "docs/img"
 _WIDE = {"width": 1100, "height": 640}
@@ -98,7 +99,7 @@ def main() -> None:
         path = Path(place, "Maildir")
         fill(path)
         settings = Settings(maildir=str(path), smtp=["127.0.0.1:0"], web="127.0.0.1:0")
-        with BackgroundServer(settings, log=MessageLog(None)) as server:
+        with BackgroundServer(settings, log=MessageLog(None), page=serve_page) as server:
             url = f"http://{server.service.web_address}/"
             for name, size, scheme, opened in (
                 ("list.png", _WIDE, "light", None),

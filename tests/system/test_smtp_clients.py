@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from mta import Postfix, delivered, need, scratch
-from smtp_support import Serve
+from smtp_support import Serve, unchanged_for_long
 
 from maildir_safe import Maildir
 from maildir_safe._smtp.protocol.auth import hash_password
@@ -123,6 +123,7 @@ def test_postfix_by_lmtp_two_recipients_one_refused(base: Path) -> None:
     mail = base / "mail"
     (mail / "example.org").mkdir(parents=True)
     Maildir(mail / "example.org" / "bob")
+    unchanged_for_long(mail / "example.org")
     serve = Serve(base, "--map", f"{mail}/{{domain}}/{{local}}", "--lmtp", f"{base}/lmtp.sock")
     (base / "lmtp.sock").chmod(0o777)  # Postfix connects as its own user
     with _postfix(base) as postfix:

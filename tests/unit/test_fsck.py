@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import json
 import os
 from pathlib import Path
@@ -137,3 +138,15 @@ def test_a_read_only_spool_can_be_looked_at(spool: Path) -> None:
     os.utime(left, (1e9, 1e9))
     (finding,) = SpoolCheck(str(spool), fs=ReadOnly()).run()
     assert "interrupted put" in finding.what
+
+
+@pytest.mark.parametrize("name", ["1763000000.M1P2Q3.host,S=40:2,SZ", "1763000000.M1P2Q3.host:2,S"])
+def test_a_compressed_message_is_called_so(tmp_path: Path, name: str) -> None:
+    Maildir(tmp_path / "m")
+    (tmp_path / "m/cur" / name).write_bytes(gzip.compress(b"Subject: x\n\nbody\n"))
+    (finding,) = MaildirCheck(str(tmp_path / "m")).run()
+    assert "is compressed (gzip)" in finding.what
+    (tmp_path / "m/cur" / name).write_bytes(b"Subject: x\n\nbody\n")
+    assert [finding.what for finding in MaildirCheck(str(tmp_path / "m")).run()] == (
+        ["has 17 bytes, and its name says 40"] if ",S=" in name else []
+    )

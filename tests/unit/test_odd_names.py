@@ -66,4 +66,4 @@ def test_fsck_says_that_a_message_is_compressed(
     (tmp_path / "box/cur" / (KEY + info)).write_bytes(start)
     assert main(["fsck", str(tmp_path / "box")]) == 1
     (line,) = capsys.readouterr().out.splitlines()
-    assert line.endswith(f"{KEY}{info}: is compressed ({kind}); it is read here as it is stored")
+    assert f"{KEY}{info}: is compressed ({kind})" in line

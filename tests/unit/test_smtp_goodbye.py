@@ -42,16 +42,21 @@ def replies_to(wire: Wire, data: bytes) -> list[str]:
     [
         FORM, FETCH, b"CONNECT x:25 HTTP/1.1\r\n", b"HEAD / HTTP/1.0\r\n", b"Host: x\r\n",
         b"XYZ / HTTP/1.1\r\n", b"x\r\n" * MAX_UNKNOWN, b"\x16\x03\x01\r\n",
+        b"GET /" + b"a" * 5000 + b" HTTP/1.1\r\nHost: x\r\n", (b"a" * 5000 + b"\r\n") * MAX_UNKNOWN,
     ],
 )  # fmt: skip
 def test_a_web_page_cannot_send_mail(tmp_path: Path, before: bytes, lmtp: bool) -> None:
     kind = "lmtp" if lmtp else "smtp"
     with serving(tmp_path, **{"smtp": [], kind: ["127.0.0.1:0"]}) as server:
-        wire = Wire(getattr(server.service, f"{kind}_addresses")[0])
+        address = getattr(server.service, f"{kind}_addresses")[0]
+        with (smtplib.LMTP if lmtp else smtplib.SMTP)("127.0.0.1", int(address.rpartition(":")[2])) as client:
+            client.sendmail("a@b", ["c@d"], "from a program")  # from now on its Maildir is open
+        wire = Wire(address)
         found = replies_to(wire, before + MAIL.replace(b"EHLO", b"LHLO" if lmtp else b"EHLO"))
         assert found[-1:] == [] or found[-1].startswith("421 4.7.0")
         assert not any(reply.startswith(("2", "354")) for reply in found)
-    assert stored(tmp_path / "M") == []
+    (message,) = stored(tmp_path / "M")
+    assert b"from a program" in message
 
 
 def test_a_form_in_pieces_cannot_either(tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ each of them; so in test mode (one Maildir for all) it is one message, as it was
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from typing import TYPE_CHECKING
 
 from maildir_safe._delivery.content import gap
@@ -15,14 +14,13 @@ from maildir_safe._delivery.status import RecipientStatus
 from maildir_safe._delivery.trace_headers import delivered_to
 from maildir_safe._fs.mounts import mount_points
 from maildir_safe._mailboxes import NoSuchMailbox
+from maildir_safe._smtp.backends.delivery_ids import delivery_ids
 from maildir_safe._smtp.backends.lanes import Lanes
 from maildir_safe._smtp.protocol import replies
 from maildir_safe._smtp.protocol.replies import Refused
 from maildir_safe.errors import MaildirSafeError, TemporaryError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from maildir_safe._delivery.receipt import Receipt
     from maildir_safe._mailboxes import Mailboxes
     from maildir_safe._smtp.backends.lanes import Lane
@@ -72,9 +70,7 @@ class MaildirStore:
         groups: dict[str, list[Recipient]] = {}
         for recipient in mail.recipients:
             groups.setdefault(recipient.mailbox, []).append(recipient)
-        ids = (
-            dict.fromkeys(groups) if mail.envelope_id is None else await asyncio.to_thread(_ids, mail, groups)
-        )
+        ids = await delivery_ids(mail, groups)
         results = await asyncio.gather(
             *(self._deliver(path, group, mail, ids[path]) for path, group in groups.items())
         )
@@ -121,17 +117,3 @@ class MaildirStore:
             delivery_id=delivery_id,
             executor=lane.executor,
         )
-
-
-def _ids(mail: MailObject, paths: Iterable[str]) -> dict[str, str | None]:
-    """Ids that only another try of the same deliveries has: the client's ENVID alone may be anything."""
-    message = hashlib.sha256()
-    for piece in mail.body:
-        message.update(piece)
-    found: dict[str, str | None] = {}
-    for path in paths:
-        digest = message.copy()
-        for part in (mail.envelope_id or "", mail.sender, path):
-            digest.update(b"\0" + part.encode(errors="surrogateescape"))
-        found[path] = digest.hexdigest()
-    return found

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from maildir_safe._delivery.content import gap
 from maildir_safe._delivery.status import RecipientStatus
 from maildir_safe._queue.store.envelope import groups
+from maildir_safe._smtp.backends.delivery_ids import delivery_ids
 from maildir_safe._smtp.protocol import replies
 from maildir_safe.errors import MaildirSafeError
 
@@ -44,14 +45,22 @@ class QueueStore:
         return await self._mailboxes.locate(address) if self._mailboxes else self._queue.path
 
     async def store(self, mail: MailObject) -> list[RecipientStatus]:
-        """See `Store.store`. A client that sends again because some items failed sends the others twice."""
+        """See `Store.store`.
+
+        A client that sends again because some items failed sends the others twice, unless it gave an
+        ENVID: then a second try with the same envelope and the same bytes is recognised.
+        """
         addresses = [recipient.address for recipient in mail.recipients]
         if hops(mail.body) >= MAX_HOPS:
             return [RecipientStatus.from_reply(replies.LOOP)] * len(addresses)
         items = groups(list(dict.fromkeys(addresses)), each=self._mailboxes is not None)
         first = mail.body[0] if mail.body else b""
         message = (mail.received + gap(first), *mail.body)
-        puts = (self._queue.put_async(message, mail.sender, item) for item in items)
+        ids = await delivery_ids(mail, map(" ".join, items))
+        puts = (
+            self._queue.put_async(message, mail.sender, item, delivery_id=ids[" ".join(item)])
+            for item in items
+        )
         outcomes = await asyncio.gather(*puts, return_exceptions=True)
         results = {
             address: self._result(outcome)

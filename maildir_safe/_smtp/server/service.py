@@ -53,7 +53,8 @@ class Service:
         faults: scripted faults, in place of a file of them.
         log: where messages are logged; by default on standard error.
         page: serves the inbox page of a Maildir at a listening socket, until cancelled; it is also
-            given the addresses where mail is taken, and what came. Needed if `settings.web` is set.
+            given the addresses where mail is taken, what came, and `settings.web_hosts`. Needed if
+            `settings.web` is set.
 
     Attributes:
         destination: what mail goes into, where that is and how durable, for the operator.
@@ -183,9 +184,8 @@ class Service:
         work: list[Coroutine[Any, Any, None]] = []
         if self._web and self._page:
             addresses = [*self.smtp_addresses, *self.lmtp_addresses]
-            maildir = Maildir(settings.maildir, create=False)
-            hosts = settings.web_hosts
-            work.append(self._page(maildir, self._web, addresses, self._counters, hosts))
+            inbox = Maildir(settings.maildir, create=False)
+            work.append(self._page(inbox, self._web, addresses, self._counters, settings.web_hosts))
         if settings.keep is not None or settings.keep_days is not None:
             seconds = None if settings.keep_days is None else settings.keep_days * _DAY
             maildir = Maildir(settings.maildir, create=False)

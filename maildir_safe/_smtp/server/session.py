@@ -61,7 +61,7 @@ class SmtpSession(Connection):
             try:
                 line = await self.input.line(MAX_COMMAND)
             except LineTooLong:
-                await self._error("500 5.5.2 Command line too long")
+                await self._unknown_command("500 5.5.2 Command line too long")
                 continue
             # surrogateescape: what is not UTF-8 is refused later, as not printable
             verb, _, argument = line.decode("utf-8", "surrogateescape").partition(" ")
@@ -71,7 +71,7 @@ class SmtpSession(Connection):
         verb = word.upper()
         run = self.commands.get(verb)
         if run is None:
-            await self._unknown_command(word, argument)
+            await self._no_command(word, argument)
             return
         self.restart_timer()
         try:
@@ -95,15 +95,18 @@ class SmtpSession(Connection):
         if verb not in _BEFORE_AUTH and self.listener.passwords is not None and not self.authenticated:
             raise Refused(replies.NEEDS_AUTH)
 
-    async def _unknown_command(self, word: str, argument: str) -> None:
+    async def _no_command(self, word: str, argument: str) -> None:
+        """Hang up on what a web browser sends, and on bytes that are no text; else say that it is unknown."""
         http = word.upper() in _HTTP or word.endswith(":") or " HTTP/" in argument
         if http or (word and not (word.isascii() and _VERB.match(word))):
             self.listener.log.refused(self, f"{word[:40]} {argument[:40]}", replies.NOT_SMTP)
             self.hang_up(replies.NOT_SMTP)
-            return
+        else:
+            await self._unknown_command("500 5.5.2 Command not recognized")
+
+    async def _unknown_command(self, reply: str) -> None:
         self._unknown += 1
-        too_many = self._unknown >= MAX_UNKNOWN
-        await self._error(replies.UNKNOWN_COMMANDS if too_many else "500 5.5.2 Command not recognized")
+        await self._error(replies.UNKNOWN_COMMANDS if self._unknown >= MAX_UNKNOWN else reply)
 
     async def _refuse(self, verb: str, argument: str, reply: str) -> None:
         shown = verb if verb in ("AUTH", "DATA") else f"{verb} {argument}"
