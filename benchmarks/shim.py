@@ -115,9 +115,8 @@ def main() -> int:
     parser.add_argument("--messages", type=int, default=160)
     args = parser.parse_args()
     plain, caught = bare()
-    print(
-        f"a caught call left to the kernel: {(caught - plain) * 1e6:.0f} us more than {plain * 1e6:.1f} us"
-    )
+    more = (caught - plain) * 1e6
+    print(f"a caught call that is left to the kernel: {more:.0f} us more than {plain * 1e6:.1f} us")
     print(f"starting and ending a supervisor: {start_up(RUN) * 1e3:.0f} ms\n")
     print("| file system | program | at once | plain | " + " | ".join(list(WAYS)[1:]) + " |")
     print("|---" * (4 + len(WAYS) - 1) + "|")

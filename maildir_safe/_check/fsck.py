@@ -16,7 +16,7 @@ from maildir_safe._delivery.attempt import JANITOR_AGE
 from maildir_safe._fs.posix import OsFileSystem
 from maildir_safe._handoff.listing import stable_listing
 from maildir_safe._handoff.rename import DONE, Handoff, close_quietly
-from maildir_safe._handoff.small_files import server_time
+from maildir_safe._handoff.small_files import server_time, server_time_to_look
 from maildir_safe._queue.admin import QueueEntry
 from maildir_safe._queue.queue import Queue
 from maildir_safe._queue.store import envelope
@@ -132,7 +132,7 @@ class SpoolCheck:
         names = self._fs.listdir(tmp)
         if not names:
             return
-        now = server_time(self._fs, tmp)
+        now = (server_time if self._fix else server_time_to_look)(self._fs, tmp)
         for name in sorted(names):
             try:
                 age = now - self._fs.stat(name, tmp).st_mtime

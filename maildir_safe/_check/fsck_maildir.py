@@ -19,6 +19,16 @@ if TYPE_CHECKING:
     from maildir_safe._fs import FileSystem
 
 
+# what Dovecot's mail_compress plugin writes: RFC 1952, bzip2, xz, lz4 and Zstandard (RFC 8878)
+_COMPRESSED = {
+    b"\x1f\x8b": "gzip",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ": "xz",
+    b"Dovecot-": "lz4",
+    b"\x28\xb5\x2f\xfd": "zstd",
+}
+
+
 class MaildirCheck:
     """Looks at one Maildir and its folders. Readers and deliveries may go on meanwhile.
 
@@ -90,10 +100,23 @@ class MaildirCheck:
         size = size_of(name)
         if facts.st_size == 0:
             yield Finding(path, "is empty")
-        elif size is not None and size != facts.st_size:
-            yield Finding(path, f"has {facts.st_size} bytes, and its name says {size}")
+        elif size != facts.st_size:
+            yield from self._other_size(path, name, dir_fd, facts.st_size)
         if subdir == "new" and split(name)[1]:
             yield Finding(path, "has flags, and is in new/")
+
+    def _other_size(self, path: str, name: str, dir_fd: int, size: int) -> Iterator[Finding]:
+        """A file whose name tells no size, or another one: a compressed message has that of its text."""
+        fd = self._fs.open(name, dir_fd)
+        try:
+            head = self._fs.read(fd, 8)
+        finally:
+            close_quietly(self._fs, fd)
+        kind = next((kind for magic, kind in _COMPRESSED.items() if head.startswith(magic)), "")
+        if kind:
+            yield Finding(path, f"is compressed ({kind}), which other programs than Dovecot show as it is")
+        elif size_of(name) is not None:
+            yield Finding(path, f"has {size} bytes, and its name says {size_of(name)}")
 
     def _still_there(self, places: list[str]) -> list[str]:
         """A reader that moves a message from new/ to cur/ between the two listings doubles nothing."""

@@ -8,6 +8,7 @@ import sys
 from typing import Any
 
 from maildir_safe._bench.runner import bench, environment
+from maildir_safe._cli.ownership import add_as_root, check_owner
 from maildir_safe._cli.progress import progress_bar
 
 
@@ -17,6 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quick", action="store_true", help="under 30 seconds a mount")
     parser.add_argument("--json", metavar="FILE", help="write all that was measured; '-' is standard output")
     parser.add_argument("--html", metavar="FILE", help="write a report with plots (extra 'bench')")
+    add_as_root(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -32,6 +34,7 @@ def run(args: argparse.Namespace) -> int:
     results: dict[str, Any] = {"environment": environment(), "mounts": []}
     for mount in args.mounts:
         try:
+            check_owner([mount], args)
             with progress_bar(f"bench {mount}") as progress:
                 results["mounts"].append(bench(mount, args.quick, progress))
         except OSError as error:

@@ -10,6 +10,8 @@ import sys
 from maildir_safe._check.fsck import SpoolCheck
 from maildir_safe._check.fsck_maildir import MaildirCheck
 from maildir_safe._cli.output import print_json, visible
+from maildir_safe._fs.owner import as_owner
+from maildir_safe._fs.posix import OsFileSystem
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,7 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """0: nothing is wrong, or all is mended; 1: something is wrong; 75: something could not be looked at."""
     is_spool = os.path.isdir(os.path.join(args.path, "pending"))
-    check = SpoolCheck(args.path, args.fix) if is_spool else MaildirCheck(args.path, args.fix)
+    fs = as_owner(OsFileSystem(), args.path)
+    check = SpoolCheck(args.path, args.fix, fs) if is_spool else MaildirCheck(args.path, args.fix, fs)
     wrong = mended = unknown = 0
     for finding in check.run():
         mended += finding.mended

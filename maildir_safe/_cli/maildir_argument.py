@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from maildir_safe._mailboxes import open_as_owner
 from maildir_safe._maildir.maildir import Maildir
 from maildir_safe.errors import TemporaryError
 
@@ -16,12 +17,12 @@ def add_place(parser: argparse.ArgumentParser) -> None:
 
 
 def open_maildir(path: str, folder: str | None) -> Maildir:
-    """The Maildir, or a folder of it; nothing is made.
+    """The Maildir, or a folder of it; nothing is made. Root opens it as its owner.
 
     Raises:
         TemporaryError: there is none.
     """
-    maildir = Maildir(path.rstrip("/") or "/", create=False)
+    maildir = open_as_owner(path.rstrip("/") or "/")
     if folder is None:
         return maildir
     try:

@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 
+from maildir_safe._cli.ownership import add_as_root, check_owner
 from maildir_safe._probe.probe import ProbeReport, probe
 
 _SIGNS = {"ok": ("ok  ", "32"), "note": ("note", "33"), "bad": ("BAD ", "31")}
@@ -29,11 +30,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--save", action="store_true", help="store the options in MOUNT, for all mail below it"
     )
     parser.add_argument("--json", action="store_true", help="the result as one JSON object")
+    add_as_root(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """0: safe; 1: not; 75: the directory cannot be used, or the options not stored."""
     try:
+        check_owner([args.mount] + [args.second] * bool(args.second), args)
         report = probe(args.mount, args.second, args.keep, args.token, _print_progress)
     except OSError as error:
         print(f"maildir-safe probe: {error.filename or args.mount}: {error.strerror}", file=sys.stderr)

@@ -9,6 +9,7 @@ import sys
 
 from maildir_safe._check.torture import MaildirReport, torture
 from maildir_safe._check.torture_queue import QueueReport, torture_queue
+from maildir_safe._cli.ownership import add_as_root, check_owner
 from maildir_safe._cli.progress import progress_bar
 from maildir_safe.errors import TemporaryError
 
@@ -32,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=int, help="of the random moments (default: another each time)")
     parser.add_argument("--json", action="store_true", help="the result as one JSON object")
+    add_as_root(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -42,6 +44,7 @@ def run(args: argparse.Namespace) -> int:
     seed = random.randrange(1 << 32) if args.seed is None else args.seed
     report: MaildirReport | QueueReport
     try:
+        check_owner([args.directory], args)
         with progress_bar(f"torture {args.directory}") as progress:
             kind = torture_queue if args.queue else torture
             report = kind(args.directory, args.minutes * 60, args.writers, seed, progress)

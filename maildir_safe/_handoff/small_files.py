@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 _TRIES = 3
 _FULL = {errno.ENOSPC, errno.EDQUOT}  # which is when cleaning is wanted most
 
+_READ_ONLY = {errno.EROFS, errno.EACCES, errno.EPERM}
+
 
 def write_all(fs: FileSystem, fd: int, data: bytes | memoryview, done: int = 0) -> None:
     """Write all of `data`, of which `done` bytes are written. Signals, quotas and pipes write less.
@@ -122,3 +124,17 @@ def server_time(fs: FileSystem, dir_fd: int) -> float:
         return fs.stat(name, dir_fd).st_mtime
     finally:
         remove_quietly(fs, dir_fd, name)
+
+
+def server_time_to_look(fs: FileSystem, dir_fd: int) -> float:
+    """`server_time`; on a mount that takes no file, this host's clock, which may be hours off.
+
+    For those who only look: a read-only mount can be checked too. What removes files must not use it.
+    Raises OSError as `server_time`, for other reasons.
+    """
+    try:
+        return server_time(fs, dir_fd)
+    except OSError as error:
+        if error.errno not in _READ_ONLY:
+            raise
+        return fs.time_ns() / 1e9

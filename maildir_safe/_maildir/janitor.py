@@ -11,7 +11,7 @@ import errno
 import stat
 
 from maildir_safe._handoff.rename import WITHDRAWN
-from maildir_safe._handoff.small_files import server_time
+from maildir_safe._handoff.small_files import server_time, server_time_to_look
 from maildir_safe._maildir.unfinished import unfinished
 from maildir_safe._names import is_unique
 from maildir_safe.errors import storage_error
@@ -61,7 +61,7 @@ def clean(fs: FileSystem, path: str, dirs: OpenDirectories, max_age: float, dry_
     """
     report = CleanReport()
     try:
-        now = server_time(fs, dirs.tmp)
+        now = (server_time_to_look if dry_run else server_time)(fs, dirs.tmp)
         abandoned = [("tmp", dirs.tmp, name) for name in fs.listdir(dirs.tmp)]
         for subdir in ("new", "cur"):  # drafts of staging="new"
             fd = dirs.fd(subdir)

@@ -212,6 +212,8 @@ class Maildir:
     def open(self, key: str) -> BinaryIO:
         """A message as a binary file for reading.
 
+        A read raises OSError where the mount cannot give all that the file has: it never ends early.
+
         Raises:
             KeyError: there is no such message. TemporaryError: it cannot be opened.
         """

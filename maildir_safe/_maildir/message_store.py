@@ -13,6 +13,7 @@ import stat
 from maildir_safe._fs.quirks import quirks
 from maildir_safe._handoff.listing import stable_listing
 from maildir_safe._handoff.rename import DONE, GONE, UNKNOWN, close_quietly
+from maildir_safe._maildir.message_file import whole
 from maildir_safe._names import flags_of, is_unique, may_be_message, size_of, split, with_flags
 from maildir_safe.errors import TemporaryError, UnknownOutcome, storage_error
 
@@ -139,7 +140,7 @@ class MessageStore:
         return self._on(key, lambda _, message: message, fresh=True)
 
     def open(self, key: str) -> BinaryIO:
-        """The message as a binary file, open for reading.
+        """The message as a binary file, open for reading; reading it raises OSError, and never ends early.
 
         Raises:
             KeyError: there is no such message.
@@ -161,8 +162,9 @@ class MessageStore:
                 raise IsADirectoryError(errno.EISDIR, "not a file", message.name) from error
             raise
         try:
-            if stat.S_ISREG(self._fs.fstat(fd).st_mode):
-                return self._fs.reader(fd)
+            facts = self._fs.fstat(fd)
+            if stat.S_ISREG(facts.st_mode):
+                return whole(self._fs.reader(fd), facts.st_size)
         except BaseException:
             close_quietly(self._fs, fd)
             raise

@@ -5,6 +5,7 @@ For `maildir_safe.mailbox`, whose interface is the standard library's.
 
 from __future__ import annotations
 
+import errno
 import os.path
 
 from maildir_safe._delivery.content import chunks
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from maildir_safe._maildir.message_store import Message
-
-_CHUNK = 1 << 20
 
 
 class NotEmpty(TemporaryError):
@@ -58,23 +57,18 @@ class NamedStore(Maildir):
     def read(self, found: Message) -> tuple[bytes, float]:
         """A message whole, and when it was written (seconds since 1970).
 
-        A read that the mount answers with EAGAIN, or with fewer bytes than the file has, ends nothing.
-
         Raises:
             TemporaryError: it cannot be read whole now.
-            FileNotFoundError, IsADirectoryError: as `open_file`.
+            OSError: as `open_file`.
         """
         with self.open_file(found) as file:
-            facts = self._fs.fstat(file.fileno())
-            parts, size = [], 0
-            while part := file.read(_CHUNK):  # None: nothing yet
-                parts.append(part)
-                size += len(part)
-            if part is None or size < facts.st_size:
-                raise TemporaryError(
-                    f"{self.path}/{found.subdir}/{found.name}: {size} of {facts.st_size} bytes could be read"
-                )
-        return parts[0] if len(parts) == 1 else b"".join(parts), facts.st_mtime
+            date = self._fs.fstat(file.fileno()).st_mtime
+            try:
+                return file.read(), date
+            except OSError as error:
+                if error.errno == errno.ESTALE:  # as if it had not been opened
+                    raise
+                raise storage_error(f"read {self.path}/{found.subdir}/{found.name}", error) from error
 
     def has(self, found: Message) -> bool:
         """Whether it is still where it was found."""

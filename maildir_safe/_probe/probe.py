@@ -7,6 +7,7 @@ said, not guessed: whether a disk keeps what it acknowledged when the power fail
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from math import ceil
 
 from maildir_safe._fs import FileSystem
@@ -73,6 +74,7 @@ def probe(
             room.leave()
         else:
             room.remove()
+    _doubt_the_client(report)
     _judge(report)
     return report
 
@@ -128,6 +130,20 @@ def _hosts(
         report.checks.append(
             Check("other-host", BAD, f"could not be tried: {error}", "a new token, both hosts")
         )
+
+
+_BY_THE_SERVER = {"mtime-precision", "inode", "mode", "fsync-file", "fsync-directory"}
+"""What a client that works on its own cache only says of itself."""
+
+
+def _doubt_the_client(report: ProbeReport) -> None:
+    """Say so where a client answers from its own cache: the server may keep something else."""
+    if quirks(report.fstype).durability != "client":
+        return
+    for at, check in enumerate(report.checks):
+        if check.id in _BY_THE_SERVER:
+            evidence = f"{check.evidence}; so this client says, and its server may keep something else"
+            report.checks[at] = replace(check, evidence=evidence)
 
 
 def _judge(report: ProbeReport) -> None:

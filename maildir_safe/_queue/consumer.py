@@ -44,7 +44,7 @@ class Consumer:
         alone: claim and watch only what this host has put.
         lease_seconds: how long a lease is.
         resolve_timeout: see `maildir_safe._handoff.rename.Handoff`.
-        when_registered: called when a lease was registered.
+        before_registering: called before a lease is registered.
 
     Attributes:
         lease: the one in use; None before the first claim, and after it was lost.
@@ -63,7 +63,7 @@ class Consumer:
         alone: bool,
         lease_seconds: int,
         resolve_timeout: float,
-        when_registered: Callable[[], None],
+        before_registering: Callable[[], None],
     ) -> None:
         self._fs = fs
         self._layout = layout
@@ -72,7 +72,7 @@ class Consumer:
         self._host = host
         self._lease_seconds = lease_seconds
         self._resolve_timeout = resolve_timeout
-        self._when_registered = when_registered
+        self._before_registering = before_registering
         self._lock = threading.Lock()
         self._tending = threading.Lock()
         self._look_at = self._tend_at = 0.0
@@ -189,10 +189,10 @@ class Consumer:
         """The lease, registered if need be. Raises TemporaryError."""
         with self._lock:
             if self.lease is None:
+                self._before_registering()
                 self.lease = Lease(
                     self._fs, self._layout, self._host, self._lease_seconds, self._resolve_timeout
                 )
-                self._when_registered()
             return self.lease
 
     def _renew(self) -> None:

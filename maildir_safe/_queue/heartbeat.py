@@ -16,13 +16,19 @@ if TYPE_CHECKING:
 log = logging.getLogger("maildir_safe.queue")
 
 
-def start_heartbeat(queue: weakref.ref[Queue], stop: threading.Event, seconds: float) -> None:
-    """Call `Queue.tend` from a thread, until the queue is closed or nobody uses it any more.
+def start_heartbeat(queue: weakref.ref[Queue], seconds: float) -> threading.Event:
+    """Call `Queue.tend` from a thread, until nobody uses the queue any more.
 
     Args:
-        stop: ends the thread.
         seconds: between two calls.
+
+    Returns:
+        What ends the thread.
+
+    Raises:
+        TemporaryError: no thread can be started.
     """
+    stop = threading.Event()
 
     def beat() -> None:
         while not stop.wait(seconds) and (alive := queue()) is not None:
@@ -34,4 +40,8 @@ def start_heartbeat(queue: weakref.ref[Queue], stop: threading.Event, seconds: f
                 log.exception("%s: unexpected; the lease is renewed all the same", alive.path)
             del alive
 
-    threading.Thread(target=beat, name="maildir-safe-heartbeat", daemon=True).start()
+    try:
+        threading.Thread(target=beat, name="maildir-safe-heartbeat", daemon=True).start()
+    except RuntimeError as error:
+        raise TemporaryError(f"nobody would renew the lease: {error}") from error
+    return stop

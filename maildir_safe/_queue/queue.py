@@ -322,7 +322,7 @@ class Queue(QueueAdmin):
             alone=not self._shared,
             lease_seconds=self._lease_seconds,
             resolve_timeout=self._resolve_timeout,
-            when_registered=self._start_heartbeat,
+            before_registering=self._start_heartbeat,
         )
         self._check_at = fs.monotonic() + _CHECKED_EVERY
 
@@ -387,8 +387,7 @@ class Queue(QueueAdmin):
 
     def _start_heartbeat(self) -> None:
         if self._heartbeat and self._stop is None:
-            self._stop = threading.Event()
-            start_heartbeat(weakref.ref(self), self._stop, self._lease_seconds / BEATS)
+            self._stop = start_heartbeat(weakref.ref(self), self._lease_seconds / BEATS)
 
     def _async_combiner(self) -> AsyncCombiner:
         if self._async is None:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     Process = tuple[int, int]
 
 
-MOST_OF_A_USER = 32
+MOST_OF_A_USER = 128
 """Calls of one user, other than the supervisor's own, that are in hand at the same time. Those that come
 while there are so many are left to the kernel, so that nobody can hold up others."""
 

@@ -14,7 +14,7 @@ import json
 import os
 import signal
 import socket
-from threading import Lock
+from threading import Condition
 from typing import Any
 
 from maildir_safe._fs import libc
@@ -29,8 +29,9 @@ _PR_SET_DUMPABLE, _PR_SET_KEEPCAPS = 4, 8
 _CAP_FOWNER = 3
 _LARGEST = 1 << 16  # two paths of PATH_MAX, written as JSON
 _MOST_AT_ONCE = 16
-"""Processes that act for one set of credentials at the same time. Who has more calls that hang gets
-the kernel's own answer for the rest."""
+"""Processes that act for one set of credentials at the same time; more calls wait for one of them."""
+_LONGEST_WAIT = 60.0
+"""Seconds after which a call that waits for one gets the kernel's own answer: those there all hang."""
 _MOST_IDLE = 16
 
 
@@ -236,7 +237,7 @@ class Helpers:
     def __init__(self, sock: socket.socket, pid: int) -> None:
         self.pid = pid
         self._sock = sock
-        self._lock = Lock()
+        self._changed = Condition()
         self._idle: list[Helper] = []
         self._busy: dict[object, int] = {}
 
@@ -245,15 +246,15 @@ class Helpers:
         return self._sock.fileno()
 
     def take(self, credentials: Credentials, root: int | None) -> Helper | None:
-        """A helper with these credentials; None if too many of them are busy already.
+        """A helper with these credentials; None if all that there may be have been busy for too long.
 
         Args:
             credentials: the caller's.
             root: its root directory if it is another; such a helper is used once.
         """
         key = credentials.key()
-        with self._lock:
-            if self._busy.get(key, 0) >= _MOST_AT_ONCE:
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._busy.get(key, 0) < _MOST_AT_ONCE, _LONGEST_WAIT):
                 return None
             self._busy[key] = self._busy.get(key, 0) + 1
             for helper in [one for one in reversed(self._idle) if root is None and one.key == key]:
@@ -278,7 +279,8 @@ class Helpers:
 
     def give_back(self, helper: Helper) -> None:
         """The helper's call is done."""
-        with self._lock:
+        with self._changed:
+            self._changed.notify_all()
             self._busy[helper.key] -= 1
             if not self._busy[helper.key]:
                 del self._busy[helper.key]

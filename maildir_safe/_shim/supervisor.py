@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from maildir_safe._shim.helpers import Helper, Helpers
     from maildir_safe._shim.listener import Listener, Question
 
-MOST_THREADS = 512
+MOST_THREADS = 1024
 """Calls that may hang at the same time without holding up others."""
 
 

@@ -29,7 +29,7 @@ from maildir_safe._web.search import folded
 _MOST = 500
 _FURTHEST = 10**9
 _LONGEST_WAIT = 60.0
-_AT_A_TIME = 500
+_AT_A_TIME = 2000
 
 
 def line(inbox: Inbox, message: Message) -> dict[str, Any]:
@@ -201,27 +201,30 @@ async def wait(request: Request) -> Response:
 async def _match(
     inbox: Inbox, wanted: dict[str, str], after: str, looked_at: set[str]
 ) -> dict[str, Any] | None:
-    """The newest message that fits. Each is looked at once, in portions: a client that goes away ends it."""
-    messages = [message for message in await inbox.messages() if message.key not in looked_at]
-    for at in range(0, len(messages), _AT_A_TIME):
-        some = messages[at : at + _AT_A_TIME]
-        found = await asyncio.to_thread(_first, inbox, some, wanted, after, looked_at)
-        if found is not None:
-            return found
-    return None
+    """The newest message that fits. Each is looked at once, in portions: what comes meanwhile is next."""
+    unread: set[str] = set()
+    try:
+        while True:
+            messages = [message for message in await inbox.messages(1.0) if message.key not in looked_at]
+            some = messages[:_AT_A_TIME]
+            found = await asyncio.to_thread(_first, inbox, some, wanted, after, unread)
+            looked_at.update(message.key for message in some)
+            if found is not None or len(messages) <= _AT_A_TIME:
+                return found
+    finally:
+        looked_at -= unread
 
 
 def _first(
-    inbox: Inbox, messages: list[Message], wanted: dict[str, str], after: str, looked_at: set[str]
+    inbox: Inbox, messages: list[Message], wanted: dict[str, str], after: str, unread: set[str]
 ) -> dict[str, Any] | None:
     for message in messages:
         if after and not inbox.is_newer(printable(message.key), after):
-            looked_at.add(message.key)
             continue
         summary = inbox.summary(message)
         if summary is None:
-            continue  # it may be read next time
-        looked_at.add(message.key)
+            unread.add(message.key)  # it may be read next time
+            continue
         recipients = folded(" ".join([summary.to, summary.cc, *summary.envelope]))
         if wanted["to"] in recipients and wanted["subject"] in folded(summary.subject):
             return line(inbox, message)

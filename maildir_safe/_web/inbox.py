@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from operator import itemgetter
 from typing import TypeVar
@@ -18,7 +16,7 @@ from typing import TypeVar
 from maildir_safe._mail.summary import Summary, read_head, summarize
 from maildir_safe._maildir.maildir import Maildir
 from maildir_safe._maildir.message_store import Message
-from maildir_safe._web.search import SEARCHED, Texts, folded, haystack
+from maildir_safe._web.search import SEARCHED, Memory, folded, haystack, texts
 from maildir_safe.errors import MaildirSafeError
 
 T = TypeVar("T")
@@ -28,7 +26,7 @@ GONE = (KeyError, MaildirSafeError, OSError)
 
 _POLL = 1.0
 _COARSEST = 2.5  # seconds; vfat keeps times in steps of 2
-_REMEMBERED = 5000
+_REMEMBERED = 20_000
 _REMEMBERED_LENGTH = 16 << 20
 _REMEMBERED_GONE = 10_000
 _SEARCH_SECONDS = 5.0
@@ -63,10 +61,8 @@ class Inbox:
         self._stamp = (-1, -1)
         self._stamped = 0.0
         self._stable = False
-        self._summaries: OrderedDict[str, Summary] = OrderedDict()
-        self._length = 0
-        self._texts = Texts()
-        self._lock = threading.Lock()
+        self._summaries: Memory[Summary] = Memory(_REMEMBERED, _REMEMBERED_LENGTH, lambda s: s.length + 200)
+        self._texts = texts()
         self._refreshing = asyncio.Lock()
         self._looked = float("-inf")
         self._took = 0.0
@@ -130,7 +126,12 @@ class Inbox:
             return
         for message in gone:
             self._by_key.pop(printable(message.key), None)
-        self._by_key |= {printable(message.key): message for message in come}
+        arrived = {printable(message.key): message for message in come}
+        self._by_key |= arrived
+        for message in gone:
+            if printable(message.key) not in self._by_key:
+                self._summaries.forget(message.key)
+                self._texts.forget(message.key)
         if gone:
             self._sorted = [entry for entry in self._sorted if entry[1] not in gone]
         self._sorted += [(order(message.key), message) for message in come]
@@ -138,9 +139,11 @@ class Inbox:
         self._newest = [message for _, message in self._sorted]
         self.unread += sum(map(is_unread, come)) - sum(map(is_unread, gone))
         self.version += 1
-        fresh = [key for key in map(_key, come) if key not in self._came]
-        self._came.update(dict.fromkeys(fresh, self.version))
-        self.latest = max(fresh, key=order, default=self.latest)
+        fresh = dict.fromkeys(arrived.keys() - self._came.keys(), self.version)
+        self._came |= fresh
+        self.latest = next(
+            (key for message in self._newest if (key := printable(message.key)) in fresh), self.latest
+        )
         if len(self._came) > 2 * len(self._by_key) + _REMEMBERED_GONE:
             for key in [key for key in self._came if key not in self._by_key][:-_REMEMBERED_GONE]:
                 del self._came[key]
@@ -196,11 +199,7 @@ class Inbox:
                 known = summarize(read_head(file))
         except GONE:
             return None
-        with self._lock:
-            self._length += known.length
-            self._summaries[message.key] = known
-            while len(self._summaries) > _REMEMBERED or self._length > _REMEMBERED_LENGTH:
-                self._length -= self._summaries.popitem(last=False)[1].length
+        self._summaries.put(message.key, known)
         return known
 
     def search(self, words: str, seconds: float | None = _SEARCH_SECONDS) -> tuple[list[Message], bool]:
@@ -222,16 +221,14 @@ class Inbox:
         return found, True
 
     def _text(self, message: Message) -> str | None:
-        with self._lock:
-            known = self._texts.get(message.key)
+        known = self._texts.get(message.key)
         if known is not None:
             return known
         try:
             text = haystack(self.read(message.key, SEARCHED))
         except GONE:
             return None
-        with self._lock:
-            self._texts.put(message.key, text)
+        self._texts.put(message.key, text)
         return text
 
     async def discard(self, search: str, upto: str) -> tuple[int, int]:
@@ -261,13 +258,9 @@ class Inbox:
             self.forget()
 
 
-def _key(message: Message) -> str:
-    return printable(message.key)
-
-
 def is_unread(message: Message) -> bool:
     """Whether nobody has seen it."""
-    return "S" not in message.flags
+    return message.subdir == "new" or "S" not in message.flags
 
 
 def order(key: str) -> tuple[float, str]:

@@ -5,14 +5,18 @@ A message is read when it is searched first; its text is then remembered, as far
 
 from __future__ import annotations
 
+import threading
 import unicodedata
-from collections import OrderedDict
+from collections.abc import Callable
+from typing import Generic, TypeVar
 
 from maildir_safe._mail.message import read_mail
 
+T = TypeVar("T")
+
 SEARCHED = 1 << 20
 """Bytes of a message, from its beginning, that are looked through."""
-_REMEMBERED = 32 << 20
+_REMEMBERED = 48 << 20
 
 
 def folded(text: str) -> str:
@@ -28,23 +32,57 @@ def haystack(raw: bytes) -> str:
     return folded("\n".join([*values, *mail.summary.envelope, mail.text or "", mail.html_text, *names]))
 
 
-class Texts:
-    """Remembers haystacks by key, the latest used ones."""
+class Memory(Generic[T]):
+    """Remembers what was read of messages, as far as there is room. Thread-safe.
 
-    def __init__(self) -> None:
-        self._texts: OrderedDict[str, str] = OrderedDict()
+    What came in last makes room, not what came in first: a search goes through all messages from
+    the newest on, and would forget each before it comes round again.
+
+    Args:
+        most: entries.
+        longest: of all of them together, as `length` counts.
+        length: of one.
+    """
+
+    def __init__(self, most: int, longest: int, length: Callable[[T], int]) -> None:
+        self._most, self._longest, self._length_of = most, longest, length
+        self._entries: dict[str, T] = {}
         self._length = 0
+        self._lock = threading.Lock()
 
-    def get(self, key: str) -> str | None:
-        """The text of a message, if it is remembered."""
-        text = self._texts.get(key)
-        if text is not None:
-            self._texts.move_to_end(key)
-        return text
+    def __len__(self) -> int:
+        return len(self._entries)
 
-    def put(self, key: str, text: str) -> None:
+    @property
+    def length(self) -> int:
+        """Of all entries together."""
+        return self._length
+
+    def get(self, key: str) -> T | None:
+        """What is remembered, or None."""
+        return self._entries.get(key)
+
+    def put(self, key: str, entry: T) -> None:
         """Remember it, and forget what there is no room for."""
-        self._length += len(text) - len(self._texts.pop(key, ""))
-        self._texts[key] = text
-        while self._length > _REMEMBERED and self._texts:
-            self._length -= len(self._texts.popitem(last=False)[1])
+        length = self._length_of(entry)
+        with self._lock:
+            if key in self._entries or length > self._longest:
+                return
+            while self._entries and (
+                len(self._entries) >= self._most or self._length + length > self._longest
+            ):
+                self._length -= self._length_of(self._entries.popitem()[1])
+            self._entries[key] = entry
+            self._length += length
+
+    def forget(self, key: str) -> None:
+        """Make room: its message has gone."""
+        with self._lock:
+            entry = self._entries.pop(key, None)
+            if entry is not None:
+                self._length -= self._length_of(entry)
+
+
+def texts() -> Memory[str]:
+    """A memory for haystacks."""
+    return Memory(1 << 30, _REMEMBERED, lambda text: len(text) + 100)

@@ -315,34 +315,36 @@ def test_a_read_that_ends_early_is_no_message(box: Maildir, monkeypatch: pytest.
     """A mount may answer a read with EAGAIN, or with less than the file has."""
     key = box.add(MAIL)
 
-    class Early(io.BytesIO):
-        parts: list[bytes | None]
-
+    class Early(io.FileIO):
         def __init__(self, fd: int, *parts: bytes | None) -> None:
-            super().__init__()
-            self.fd, self.parts = fd, list(parts)
+            super().__init__(fd)
+            self.parts = list(parts)
 
-        def fileno(self) -> int:
-            return self.fd
-
-        def read(self, size: int | None = -1) -> bytes:  # noqa: ARG002
-            return self.parts.pop(0) if self.parts else b""  # type: ignore[return-value]
-
-        def close(self) -> None:
-            if not self.closed:
-                os.close(self.fd)
-            super().close()
+        def readinto(self, buffer: Any) -> int | None:  # type: ignore[override]
+            part = self.parts.pop(0) if self.parts else b""
+            if part is None:
+                return None
+            buffer[: len(part)] = part
+            return len(part)
 
     def reads(*parts: bytes | None) -> None:
-        monkeypatch.setattr(OsFileSystem, "reader", lambda _, fd: Early(fd, *parts))
+        monkeypatch.setattr(OsFileSystem, "reader", lambda _, fd: io.BufferedReader(Early(fd, *parts)))
 
     for parts in ([None], [MAIL[:5], None], [MAIL[:5]], []):
         for call in (box.get_bytes, box.__getitem__):
             reads(*parts)
-            with pytest.raises(TemporaryError, match="bytes could be read"):
+            with pytest.raises(TemporaryError, match="^read .*(EIO|EAGAIN)"):
                 call(key)
+        for read in ("read", "readlines"):
+            reads(*parts)
+            with maildir.Maildir(box._path).open(key) as file, pytest.raises(OSError, match="could be read"):
+                getattr(file, read)()
     reads(MAIL[:5], MAIL[5:])
     assert box.get_bytes(key) == MAIL
+    reads(MAIL[:5], MAIL[5:])
+    with maildir.Maildir(box._path).open(key) as file:
+        assert file.readline() + file.read() == MAIL
+        assert (file.tell(), file.seek(0, 2)) == (len(MAIL), len(MAIL))
 
 
 def test_a_folder_that_is_being_delivered_to_is_not_removed(box: Maildir) -> None:

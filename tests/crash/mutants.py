@@ -15,6 +15,7 @@ import mutants_deliver as deliver
 import mutants_read as read
 import pytest
 
+from maildir_safe import Maildir
 from maildir_safe._delivery.attempt import JANITOR_AGE
 from maildir_safe._handoff.rename import DONE, Handoff
 from maildir_safe.testing import simhistories as histories
@@ -99,6 +100,12 @@ def sweep_after_a_day(world: World) -> None:
     world.clean("a")
 
 
+def server_was_down_staging_in_tmp(world: World) -> None:
+    """One of a directory's servers is down while messages are renamed from tmp/ to new/."""
+    world.make = lambda path, host: Maildir(path, create=False, staging="tmp", fs=host)
+    histories.server_was_down(world)
+
+
 def two_claimants(world: World) -> None:
     """Two hosts claim one file, each into a directory of its own; one wins."""
     world.deliver("one", "c")
@@ -155,7 +162,7 @@ MUTANTS = [
     Mutant(read.sweep_by_atime, sweep_after_a_day, "I7", "vfat", crash=False),
     Mutant(read.sweep_by_the_local_clock, histories.janitor, "I7", "nfs4"),
     Mutant(read.sweep_everything, histories.janitor, "I7", crash=False),
-    Mutant(read.new_before_tmp, histories.server_was_down, "I1", "coda", crash=False),
+    Mutant(read.new_before_tmp, server_was_down_staging_in_tmp, "I1", "coda", crash=False),
     Mutant(read.shared_claim_target, two_claimants, "I2", "gluster"),
     Mutant(read.claim_won_because_the_source_is_gone, two_claimants, "I2", "gluster"),
 ]  # fmt: skip

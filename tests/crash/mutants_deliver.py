@@ -179,6 +179,7 @@ def trust_EIO(patch: Patch) -> None:
 def refuse_without_withdrawing(patch: Patch) -> None:
     """refused while the request may still be executed: the source is left where it was"""
     patch.setattr(Handoff, "withdraw", lambda *args: args[-1])
+    patch.setattr(rename, "seal", lambda *_: True)  # which takes the source away as well
 
 
 def look_by_stat_alone(patch: Patch) -> None:

@@ -29,6 +29,7 @@ from tests.model import (
     test_queue_faults as faults,
     test_queue_hosts as hosts,
 )
+from tests.model.queue_mutants_faults import FAULT_MUTANTS
 from tests.model.queue_world import LEASE, Actor, Ledger, new_server, reckon
 from tests.model.test_queue_hosts import Scene, StandsStill
 
@@ -366,6 +367,7 @@ MUTANTS = [
         "never told",
     ),
 ]
+MUTANTS += [Mutant(*mutant) for mutant in FAULT_MUTANTS]
 
 
 def table() -> str:
@@ -375,7 +377,9 @@ def table() -> str:
 
 
 def _scenario(check: Callable[[], None]) -> str:
-    name = check.args[0].__name__ if isinstance(check, partial) else check.__name__
+    name = getattr(check, "__name__", "")
+    if isinstance(check, partial):
+        name = getattr(check.args[0], "__name__", check.func.__name__)
     return str(name).removeprefix("test_")
 
 

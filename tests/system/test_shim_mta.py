@@ -84,7 +84,10 @@ def test_postfix(agent: str, error: int, base: Path) -> None:
         with UnderShim(base, main, master) as postfix:
             for number in range(COUNT):
                 postfix.send(recipient, message(number))
-            postfix.outcome("sent", COUNT)
+            try:
+                postfix.outcome("sent", COUNT)
+            except AssertionError as error:
+                raise AssertionError((base / "log").read_text()) from error
             assert not postfix.queue()
         texts = delivered(box)
         assert len(texts) == COUNT

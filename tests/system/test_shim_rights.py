@@ -320,3 +320,11 @@ def test_a_mutant_gains_a_right(mutant: str, programs: str, tmp_path: Path) -> N
     done = subprocess.run(words, capture_output=True, timeout=60, check=False)
     assert done.stdout.split()[0] == b"0", (done.stdout, done.stderr)
     assert listing(box / "new") == ["a"]
+
+
+def test_a_hundred_at_once_of_one_user(programs: str, tmp_path: Path) -> None:
+    """More than there are helpers: the others wait for one, and are not left to the kernel."""
+    box = maildir(tmp_path / "box", ANN)
+    done = shimmed(*as_user(ANN, programs, "crowd", str(box), "100"), error=NO)
+    assert done.returncode == 0
+    assert len(listing(box / "new")) == 100

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import json
 import os
 from pathlib import Path
@@ -10,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from maildir_safe import Maildir, Queue
-from maildir_safe._check import fsck
 from maildir_safe._check.fsck import SpoolCheck
 from maildir_safe._check.fsck_maildir import MaildirCheck
 from maildir_safe._cli import main
@@ -102,7 +102,7 @@ def test_a_directory_that_cannot_be_listed_does_not_hide_the_others(tmp_path: Pa
 def test_the_exit_code_tells_wrong_from_could_not_look(
     spool: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fsck, "OsFileSystem", lambda: Sick("read", 1000))
+    monkeypatch.setattr("maildir_safe._cli.fsck.OsFileSystem", lambda: Sick("read", 1000))
     assert main(["fsck", "--json", str(spool)]) == 75
     (line,) = capsys.readouterr().out.splitlines()
     assert json.loads(line)["looked"] is False
@@ -110,3 +110,43 @@ def test_the_exit_code_tells_wrong_from_could_not_look(
     assert "run fsck again" in capsys.readouterr().err
     (spool / "stray").touch()
     assert main(["fsck", str(spool)]) == 1
+
+
+class ReadOnly(OsFileSystem):
+    """A mount that takes no file."""
+
+    def create(self, name: str, dir_fd: int) -> int:  # noqa: ARG002
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+
+def test_a_read_only_mount_can_be_looked_at(tmp_path: Path) -> None:
+    Maildir(tmp_path / "m").deliver(b"Subject: x\n\n")
+    left = tmp_path / "m/tmp/1763000000.M1P2Q3R4.host"
+    left.touch()
+    os.utime(left, (1e9, 1e9))
+    (finding,) = MaildirCheck(str(tmp_path / "m"), fs=ReadOnly()).run()
+    assert finding.looked
+    assert "interrupted delivery" in finding.what
+    (finding,) = MaildirCheck(str(tmp_path / "m"), fix=True, fs=ReadOnly()).run()
+    assert not finding.looked
+    assert left.exists()
+
+
+def test_a_read_only_spool_can_be_looked_at(spool: Path) -> None:
+    left = spool / "tmp/1763000000.M1R2.host"
+    left.touch()
+    os.utime(left, (1e9, 1e9))
+    (finding,) = SpoolCheck(str(spool), fs=ReadOnly()).run()
+    assert "interrupted put" in finding.what
+
+
+@pytest.mark.parametrize("name", ["1763000000.M1P2Q3.host,S=40:2,SZ", "1763000000.M1P2Q3.host:2,S"])
+def test_a_compressed_message_is_called_so(tmp_path: Path, name: str) -> None:
+    Maildir(tmp_path / "m")
+    (tmp_path / "m/cur" / name).write_bytes(gzip.compress(b"Subject: x\n\nbody\n"))
+    (finding,) = MaildirCheck(str(tmp_path / "m")).run()
+    assert "is compressed (gzip)" in finding.what
+    (tmp_path / "m/cur" / name).write_bytes(b"Subject: x\n\nbody\n")
+    assert [finding.what for finding in MaildirCheck(str(tmp_path / "m")).run()] == (
+        ["has 17 bytes, and its name says 40"] if ",S=" in name else []
+    )

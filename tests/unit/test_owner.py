@@ -274,3 +274,39 @@ def test_the_couriers_and_the_servers_way_to_open_is_as_the_owner(tmp_path: Path
     courier = MaildirCourier(lambda _: [str(tmp_path / "m")])
     assert courier._mailboxes._open_maildir is open_as_owner
     assert owner_of(str(tmp_path)) is None
+
+
+@as_root
+@pytest.mark.parametrize("words", [["probe"], ["torture", "--minutes", "0.01"], ["bench", "--quick"]])
+def test_tools_that_make_and_remove_files_refuse_to_be_root_in_a_users_directory(
+    words: list[str], home: Path
+) -> None:
+    before = sorted(path.name for path in home.iterdir())
+    done = run(*words, str(home))
+    assert done.returncode == 75
+    assert f"it belongs to uid {ALICE}: run this as that user".encode() in done.stderr
+    assert sorted(path.name for path in home.iterdir()) == before
+    told = run(words[0], "--help").stdout.decode()
+    assert "--as-root" in told
+
+
+@as_root
+def test_a_tool_that_was_told_so_works_as_root_in_a_users_directory(home: Path) -> None:
+    assert run("probe", "--as-root", str(home)).returncode == 0
+
+
+@as_root
+def test_fsck_and_clean_look_as_the_owner(home: Path) -> None:
+    """What the owner may not read, root does not read for the owner; what the owner may, is mended."""
+    box = make_maildir(home / "Maildir", ALICE)
+    stray = box / "tmp" / "1763000000.M1P2Q3.host"
+    stray.write_text("x")
+    os.chown(stray, ALICE, ALICE)
+    os.utime(stray, (OLD, OLD))
+    assert run("fsck", "--fix", str(box)).returncode == 0
+    assert not stray.exists()
+    (box / "new").rmdir()
+    (box / "new").symlink_to(victim(home.parent))
+    assert run("fsck", "--fix", str(box)).returncode == 75
+    assert run("clean", str(box)).returncode == 75
+    assert (home.parent / "etc" / "passwd").exists()

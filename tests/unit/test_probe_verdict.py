@@ -12,6 +12,7 @@ import pytest
 
 import maildir_safe._probe.probe as probing
 from maildir_safe._cli import main
+from maildir_safe._fs import Mount
 from maildir_safe._fs.posix import OsFileSystem
 from maildir_safe._probe.probe import probe
 from maildir_safe._probe.report import LABELS, ProbeReport
@@ -173,3 +174,22 @@ def test_directories_are_let_go_so_that_a_second_client_sees_what_the_first_did(
     (tmp_path / "two").symlink_to("one")
     report = probe(str(tmp_path / "one"), second=str(tmp_path / "two"))
     assert report.facts["visibility"] is not None
+
+
+class OnCoda(OsFileSystem):
+    """A directory, as if Coda's client had it."""
+
+    def mount(self, fd: int) -> Mount:  # noqa: ARG002
+        return Mount("coda", "Coda", "rw", "/coda")
+
+
+def test_what_only_the_client_says_is_not_said_of_the_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Coda's client keeps times of 4 ms and the server whole seconds: 1 ms was said, without a word."""
+    monkeypatch.setattr(probing, "OsFileSystem", OnCoda)
+    evidence = {check.id: check.evidence for check in probe(str(tmp_path)).checks}
+    assert "its server may keep something else" in evidence["mtime-precision"]
+    assert "its server may keep something else" in evidence["inode"]
+    monkeypatch.setattr(probing, "OsFileSystem", OsFileSystem)
+    assert not any("its server" in check.evidence for check in probe(str(tmp_path)).checks)

@@ -302,7 +302,7 @@ def test_summaries_that_are_long_are_not_all_remembered(
     inbox = inbox_module.Inbox(maildir)
     inbox.refresh()
     assert all(inbox.summary(message) for message in inbox._newest)
-    assert (len(inbox._summaries), inbox._length <= 10_000) == (3, True)
+    assert (len(inbox._summaries), inbox._summaries.length <= 10_000) == (3, True)
 
 
 def test_a_key_of_any_form_is_quoted_in_links(client: TestClient, maildir: Maildir) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from maildir_safe._delivery.status import RecipientStatus
+from maildir_safe._fs.mounts import mount_points
 from maildir_safe._fs.posix import OsFileSystem
-from maildir_safe._handoff.rename import close_quietly
 from maildir_safe._mailboxes import Mailboxes
 from maildir_safe.errors import LeaseLost, MaildirSafeError, NotAMaildir, PermanentError
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from maildir_safe._queue.couriers.courier import DeliveryRequest
 
 _MOUNTS_KNOWN_FOR = 10.0  # seconds
-_MOUNTINFO = 1 << 20
 
 
 class MaildirCourier:
@@ -99,26 +98,5 @@ class MaildirCourier:
         """The mount points of this host, each with a slash at its end."""
         now = self._fs.monotonic()
         if self._mounts_read is None or now - self._mounts_read > _MOUNTS_KNOWN_FOR:
-            rows = [row.split() for row in self._mountinfo().splitlines()]
-            points = [row[4].replace("\\040", " ") for row in rows if len(row) > 4]
-            self._mounts, self._mounts_read = [f"{point.rstrip('/')}/" for point in points], now
+            self._mounts, self._mounts_read = [f"{point.rstrip('/')}/" for point in mount_points()], now
         return self._mounts
-
-    def _mountinfo(self) -> str:
-        try:
-            directory = self._fs.open_dir("/proc/self")
-        except OSError:
-            return ""
-        try:
-            fd = self._fs.open("mountinfo", directory)
-            try:
-                data = b""
-                while len(data) < _MOUNTINFO and (more := self._fs.read(fd, _MOUNTINFO)):
-                    data += more
-                return data.decode("utf-8", "surrogateescape")
-            finally:
-                close_quietly(self._fs, fd)
-        except OSError:
-            return ""
-        finally:
-            close_quietly(self._fs, directory)

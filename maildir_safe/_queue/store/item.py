@@ -15,11 +15,11 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from maildir_safe._names import host_token, with_size
 from maildir_safe._queue.store.states import LETTERS
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 

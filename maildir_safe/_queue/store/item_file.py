@@ -84,10 +84,24 @@ def open_item(fs: FileSystem, item: Item, dir_fd: int) -> BinaryIO:
             again = fs.open(item.name, dir_fd)  # all is there, and the size was an old one
             close_quietly(fs, fd)
             fd = again
-        return io.BufferedReader(ItemFile(fs, fd, item.size), max(512, min(item.size, _BUFFER)))
+        if item.size > _BUFFER:
+            return io.BufferedReader(ItemFile(fs, fd, item.size), _BUFFER)
+        data = _read(fs, fd, item.size)  # most are small: read at once
     except BaseException:
         close_quietly(fs, fd)
         raise
+    close_quietly(fs, fd)
+    return io.BytesIO(data)
+
+
+def _read(fs: FileSystem, fd: int, size: int) -> bytes:
+    data = fs.read(fd, size)
+    while len(data) < size:
+        more = fs.read(fd, size - len(data))
+        if not more:
+            raise OSError(errno.EIO, "the file ended before all of it was read")
+        data += more
+    return data
 
 
 def _open(fs: FileSystem, item: Item, dir_fd: int) -> int:

@@ -8,11 +8,12 @@ nothing: ext4 left out entries in 1,026 of 3,194 listings of a busy directory
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from maildir_safe._handoff.rename import Handoff, close_quietly
 from maildir_safe._queue.store import process_identity
 from maildir_safe._queue.store.lease import heartbeat, host_of, lease_seconds
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from maildir_safe._fs import FileSystem
     from maildir_safe._queue.store.layout import Layout

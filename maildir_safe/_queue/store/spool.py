@@ -35,6 +35,7 @@ from __future__ import annotations
 
 import errno
 import logging
+from typing import TYPE_CHECKING
 
 from maildir_safe._fs.quirks import quirks
 from maildir_safe._handoff.rename import DONE, GONE, UNKNOWN, Handoff, Outcome, remove_quietly
@@ -44,7 +45,6 @@ from maildir_safe._queue.store.second_names import has_second_name, is_delivered
 from maildir_safe._queue.store.states import FAILED
 from maildir_safe.errors import LeaseLost, TemporaryError, UnknownOutcome, storage_error
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from maildir_safe._fs import FileSystem
     from maildir_safe._handoff.group_commit import DirectorySync

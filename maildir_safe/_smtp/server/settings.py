@@ -26,30 +26,30 @@ class Settings:
     """Every setting, with its default.
 
     Attributes:
-        maildir: where mail goes in test mode; made if it is not there.
-        smtp: addresses for SMTP (see `listen.listen`); 127.0.0.1:1025 if there is no `lmtp` either.
-        lmtp: addresses for LMTP.
-        queue: a spool into which mail is put, for `maildir-safe work`, instead of being delivered.
-        map: template of existing Maildirs; set, it replaces `maildir`.
+        maildir: the one Maildir that takes all mail in test mode; made if it is not there.
+        smtp: addresses to listen on for SMTP, each ``HOST:PORT``.
+        lmtp: addresses to listen on for LMTP, each ``HOST:PORT`` or the path of a socket.
+        queue: a spool to put mail into, for `maildir-safe work`, instead of delivering it.
+        map: template of the Maildirs of addresses, such as ``/mail/{domain}/{local}``, in place of `maildir`.
         web: address of the inbox page; empty for none. The command has one unless told otherwise.
         web_hosts: names under which the page is served besides addresses and this machine's name.
-        postmaster: who gets mail for postmaster, with `map`.
-        tls: a PEM file with chain and key for STARTTLS; ``"made"`` makes a certificate for this run.
-        auth: file of names and passwords (see `auth`); mail is then refused before AUTH.
-        faults: file of scripted faults (see `faults`).
-        keep: the newest so many messages stay in `maildir`.
-        keep_days: messages of the last so many days stay.
-        workers: processes.
+        postmaster: with `map`, the address that gets mail for postmaster.
+        tls: a PEM file with chain and key, for STARTTLS; ``"made"`` makes a certificate for this run.
+        auth: a file of names and hashes of passwords; mail is then refused before AUTH.
+        faults: a file of scripted faults.
+        keep: how many messages stay in `maildir`; the oldest are removed.
+        keep_days: how many days messages stay in `maildir`.
+        workers: how many processes serve.
         hostname: our name in greetings and Received headers.
-        max_size: bytes of one message.
-        max_recipients: of one message.
-        max_connections: of all listeners and workers together.
+        max_size: most bytes of one message.
+        max_recipients: most recipients of one message.
+        max_connections: most connections at a time, of all listeners and workers together.
         max_connections_per_address: of one client address; by default half of `max_connections`. It
             does not hold for clients on this machine.
-        max_in_flight: bytes of messages in memory, likewise.
-        timeout: seconds a client may be silent.
-        grace: seconds that SIGTERM waits for messages that are being received.
-        log_json: log JSON.
+        max_in_flight: most bytes of messages in memory, of all workers together.
+        timeout: seconds that a client may be silent.
+        grace: seconds that SIGTERM waits for messages that are being received or stored.
+        log_json: log JSON, one object a line.
     """
 
     maildir: str = "Maildir"

@@ -1,0 +1,74 @@
+"""A message's file, read to its end or with an error: a mount that takes a read short ends no message.
+
+A read may be answered with EAGAIN, which Python's own files take for "nothing more now", or with no
+bytes before the end that the file has.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, BinaryIO
+
+_BUFFER = 1 << 16
+
+
+class _WholeFile(io.RawIOBase):
+    """The raw file below, which ends where `size` says and no earlier."""
+
+    def __init__(self, raw: Any, size: int) -> None:
+        self._raw = raw
+        self._size = size
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return int(self._raw.fileno())
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        self._at = self._raw.seek(offset, whence)
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        taken: int | None = self._raw.readinto(buffer)
+        if taken is None:
+            raise BlockingIOError(errno.EAGAIN, "nothing could be read now")
+        if not taken and len(buffer) and self._at < self._size:
+            raise OSError(errno.EIO, f"only {self._at} of {self._size} bytes could be read")
+        self._at += taken
+        return taken
+
+    def readall(self) -> bytes:
+        parts: list[bytes] = []
+        while True:
+            part = bytearray(max(self._size - self._at, 1))
+            taken = self.readinto(part)
+            if not taken:
+                return b"".join(parts)
+            parts.append(bytes(part[:taken]) if taken < len(part) else bytes(part))
+
+    def close(self) -> None:
+        if not self.closed:
+            self._raw.close()
+        super().close()
+
+
+def whole(file: BinaryIO, size: int) -> BinaryIO:
+    """A file that raises OSError where fewer bytes can be read of it than it has.
+
+    Args:
+        file: from `FileSystem.reader`, not read yet; the result owns it.
+        size: bytes that the system says it has.
+    """
+    return io.BufferedReader(_WholeFile(file.detach(), size), min(max(size, 512), _BUFFER))  # type: ignore[attr-defined]
