@@ -187,7 +187,7 @@ def test_mail_survives_kill_9_and_a_stale_socket_does_no_harm(tmp_path: Path) ->
         (["--workers", "0"], "workers is 0"),
         (["--faults", "none.toml"], "none.toml"),
         (["--config", "bad.toml"], "no such setting: colour"),
-        (["--config", "wrong.toml"], "max_size = '1 MB' is not int"),
+        (["--config", "wrong.toml"], "max_size = '1 MB' is not a whole number"),
         (["--lmtp", "serve.py/"], "serve.py"),
         (["--lmtp", "./bad.toml"], "exists and is not a socket"),
     ],
@@ -369,6 +369,30 @@ def test_the_banner_does_not_promise_durability_on_a_mount_that_takes_no_file(
     assert list((where / "tmp").iterdir()) == []
 
 
+def test_sigterm_does_not_wait_for_a_look_up_that_hangs(tmp_path: Path) -> None:
+    """Python joins all threads at its end; a thread in a dead NFS mount would keep the process for ever."""
+    code = (
+        "import sys, time\n"
+        "from maildir_safe._mailboxes import Mailboxes\n"
+        "Mailboxes.find = lambda self, address: (open('looking', 'w').close(), time.sleep(3600))\n"
+        "from maildir_safe._cli import main\n"
+        "sys.exit(main(['serve', '--no-web', *sys.argv[1:]]))\n"
+    )
+    (tmp_path / "serve.toml").write_text("grace = 0.2\n")
+    flags = ["--config", "serve.toml", "--smtp", f"{tmp_path}/s", "--map", f"{tmp_path}/mail/{{local}}"]
+    process = subprocess.Popen([sys.executable, "-c", code, *flags], cwd=tmp_path, stderr=subprocess.PIPE)
+    until(lambda: (tmp_path / "s").exists())
+    wire = Wire(f"{tmp_path}/s")
+    wire.ask("EHLO x")
+    assert wire.ask("MAIL FROM:<a@b>").startswith("250")
+    wire.send(b"RCPT TO:<c@d>\r\n")
+    until(lambda: (tmp_path / "looking").exists())
+    process.terminate()
+    _, log = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert b"the storage hangs" in log
+
+
 def test_what_a_mount_hangs_on_holds_up_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each mount has threads of its own; one on which something hangs for long takes nothing more."""
     for name in ("hung", "well"):
@@ -419,8 +443,10 @@ def test_a_log_that_cannot_be_written_stops_nobody(tmp_path: Path, workers: tupl
         assert wire.ask("RCPT TO:<a@b@c>").startswith("503")
         wire.close()
         if workers and not last:
-            children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-            os.kill(int(children[0]), signal.SIGKILL)
+            children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+            killed = children.read_text().split()[0]
+            os.kill(int(killed), signal.SIGKILL)
+            until(lambda: len(now := children.read_text().split()) == 2 and killed not in now)
     process.terminate()
     assert process.wait(30) in (0, 120)  # 120: Python could not flush standard output
     assert len(stored(tmp_path / "Maildir")) == 2
