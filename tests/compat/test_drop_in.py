@@ -333,7 +333,7 @@ def test_a_read_that_ends_early_is_no_message(box: Maildir, monkeypatch: pytest.
     for parts in ([None], [MAIL[:5], None], [MAIL[:5]], []):
         for call in (box.get_bytes, box.__getitem__):
             reads(*parts)
-            with pytest.raises(TemporaryError, match="^read .*(EIO|EAGAIN)"):
+            with pytest.raises(TemporaryError, match=r"^read .*(EIO|EAGAIN)"):
                 call(key)
         for read in ("read", "readlines"):
             reads(*parts)
