@@ -9,20 +9,24 @@ import shlex
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
 
 import pytest
+import trustme
 from smtp_support import COMMAND, Serve, Wire, serving, stored, until
 
 from maildir_safe import Maildir
 from maildir_safe._cli.serve import sender
 from maildir_safe._fs.posix import OsFileSystem
 from maildir_safe._smtp.backends import lanes, retention
+from maildir_safe._smtp.server import settings as smtp_settings
 from maildir_safe._smtp.server.destination import destination
 from maildir_safe._smtp.server.limits import MemoryBudget, MemoryReservation
 from maildir_safe._smtp.server.settings import Settings
+from maildir_safe._smtp.server.tls import server_context
 from maildir_safe._smtp.server.workers import supervise
 from maildir_safe.errors import NotAMaildir
 
@@ -420,3 +424,52 @@ def test_a_log_that_cannot_be_written_stops_nobody(tmp_path: Path, workers: tupl
     process.terminate()
     assert process.wait(30) in (0, 120)  # 120: Python could not flush standard output
     assert len(stored(tmp_path / "Maildir")) == 2
+
+
+def test_mail_alone_needs_no_other_package(tmp_path: Path) -> None:
+    """Only the page, made certificates and metrics do; without them it starts, up to what is wrong here."""
+    code = (
+        "import sys\n"
+        "for name in ('aiosmtpd', 'starlette', 'uvicorn', 'jinja2', 'prometheus_client', 'trustme'):\n"
+        "    sys.modules[name] = None\n"
+        "from maildir_safe._cli import main\n"
+        "sys.exit(main(['serve', '--smtp', 'nonsense', *sys.argv[1:]]))\n"
+    )
+    for flags, said in ((["--no-web"], "nonsense: not an address"), ([], "leave that out (--no-web)")):
+        command = [sys.executable, "-c", code, *flags]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 1
+        assert said in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_a_certificate_that_cannot_be_used_is_said_in_words(tmp_path: Path) -> None:
+    (tmp_path / "Inbox").mkdir()
+    ca = trustme.CA()
+    cert = ca.issue_cert("localhost")
+    (tmp_path / "cert.pem").write_bytes(cert.cert_chain_pems[0].bytes())
+    (tmp_path / "both.pem").write_bytes(cert.private_key_pem.bytes() + cert.cert_chain_pems[0].bytes())
+    for name, words in (
+        ("nothing.pem", "No such file or directory"),
+        ("cert.pem", "a certificate and its unencrypted key"),
+        ("Inbox", "put --tls behind"),
+    ):
+        with pytest.raises(ValueError, match=f"--tls {tmp_path}/{name}: .*{words}"):
+            server_context(str(tmp_path / name), "localhost")
+    assert server_context(str(tmp_path / "both.pem"), "localhost")[1] is None
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("smtp = 'x'", "a list of strings"),
+        ("max-size = 'x'", "a whole number"),
+        ("timeout = 'x'", "a number"),
+        ("log-json = 1", "true or false"),
+        ("tls = 1", "a string"),
+    ],
+)
+def test_a_setting_of_another_kind_is_said_in_words(tmp_path: Path, line: str, words: str) -> None:
+    (tmp_path / "serve.toml").write_text(line)
+    with pytest.raises(ValueError, match=f"is not {words}"):
+        smtp_settings.read(str(tmp_path / "serve.toml"))
