@@ -11,7 +11,7 @@ from maildir_safe._handoff.group_commit import DirectorySync
 from maildir_safe._handoff.rename import close_quietly, remove_quietly
 from maildir_safe._handoff.small_files import make_directory
 from maildir_safe._names import split, with_flags
-from maildir_safe.errors import NotAMaildir
+from maildir_safe.errors import NotAMaildir, storage_error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -245,6 +245,17 @@ def _is_directory(fs: FileSystem, name: str, dir_fd: int) -> bool:
         return stat.S_ISDIR(mode)
     except OSError:
         return False
+
+
+def has_file(fs: FileSystem, name: str, root: int, path: str) -> bool:
+    """Whether a Maildir holds a file of this name. Raises TemporaryError: it cannot be looked at."""
+    try:
+        fs.stat(name, root)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise storage_error(f"read {path}/{name}", error) from error
+    return True
 
 
 def find_separator(fs: FileSystem, tmp: int, fstype: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import stat
+from typing import TYPE_CHECKING
 
 from maildir_safe._fs.quirks import quirks
 from maildir_safe._handoff.listing import stable_listing
@@ -17,7 +18,6 @@ from maildir_safe._maildir.message_file import whole
 from maildir_safe._names import flags_of, is_unique, may_be_message, size_of, split, with_flags
 from maildir_safe.errors import TemporaryError, UnknownOutcome, storage_error
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import BinaryIO, TypeVar

@@ -132,7 +132,7 @@ class Answers:
         try:
             caller = callers.Caller(question.tid)
             hidden = self._actors.hides_rights(caller)
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError):
             hidden = False
         if not hidden and self._listener.valid(question):
             self._sandboxed = True
@@ -158,7 +158,7 @@ class Answers:
                     self._listener.pass_on(question)
                 else:
                     self._act(question, call, actor, actor.open(wanted), caller)
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError):
             self._listener.pass_on(question)
         finally:
             for fd in bases:

@@ -65,26 +65,39 @@ class Caller:
         """
         self.tid = tid
         status = _status(tid)
-        self.tgid = int(status[b"Tgid"])
-        self.parent = int(status[b"PPid"])
+        self.tgid = int(_field(status, b"Tgid"))
+        self.parent = int(_field(status, b"PPid"))
         self.credentials = Credentials(
-            tuple(map(int, status[b"Uid"].split())),
-            tuple(map(int, status[b"Gid"].split())),
-            tuple(sorted(map(int, status[b"Groups"].split()))),
-            int(status[b"CapEff"], 16),
+            tuple(map(int, _field(status, b"Uid").split())),
+            tuple(map(int, _field(status, b"Gid").split())),
+            tuple(sorted(map(int, _field(status, b"Groups").split()))),
+            int(_field(status, b"CapEff"), 16),
         )
-        self.confined = int(status[b"NoNewPrivs"])
-        self.filters = int(status[b"Seccomp_filters"])
+        self.confined = int(_field(status, b"NoNewPrivs"))
+        self.filters = int(_field(status, b"Seccomp_filters"))
         self.namespaces = tuple(os.stat(f"/proc/{tid}/ns/{kind}").st_ino for kind in ("user", "mnt"))
         self.label = _label(tid)
         found = os.stat(f"/proc/{tid}/root")
         self.root = (found.st_dev, found.st_ino, os.readlink(f"/proc/{tid}/root"))
 
 
-def _status(tid: int) -> dict[bytes, bytes]:
-    with open(f"/proc/{tid}/status", "rb", buffering=0) as file:
-        lines = file.read(1 << 16).split(b"\n")
-    return {name: value for name, _, value in (line.partition(b":") for line in lines)}
+def _status(tid: int) -> bytes:
+    fd = os.open(f"/proc/{tid}/status", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        text = os.read(fd, 1 << 13)
+        while b"\nSeccomp_filters:" not in text:  # a process may be in 65536 groups
+            more = os.read(fd, 1 << 16)
+            if not more:
+                raise ValueError("a kernel that does not count filters")
+            text += more
+        return text
+    finally:
+        os.close(fd)
+
+
+def _field(status: bytes, name: bytes) -> bytes:
+    at = status.index(b"\n" + name + b":\t") + len(name) + 3
+    return status[at : status.index(b"\n", at)]
 
 
 def _label(tid: int) -> bytes:

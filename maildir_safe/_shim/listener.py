@@ -52,16 +52,17 @@ class Listener:
 
     def receive(self) -> Question | None:
         """Wait for the next caught call; None when there will be none any more."""
-        while not self.ended():
+        while True:
             room = bytearray(_QUESTION.size)
             try:
                 fcntl.ioctl(self.fd, _RECEIVE, room, True)
             except OSError as error:
-                if error.errno in (errno.ENOENT, errno.EINTR):  # it was killed before we could look
-                    continue
-                raise
-            return Question(_QUESTION.unpack(room))
-        return None
+                if error.errno not in (errno.ENOENT, errno.EINTR):
+                    raise
+                if self.ended():
+                    return None
+            else:  # else it was killed before we could look
+                return Question(_QUESTION.unpack(room))
 
     def valid(self, question: Question) -> bool:
         """Whether the caller still waits: what was read of its process before is really its own."""

@@ -22,6 +22,10 @@ MOST_THREADS = 1024
 """Calls that may hang at the same time without holding up others."""
 
 
+MOST_WAITING = 2
+"""Threads that wait for a call: the kernel wakes all of them for each."""
+
+
 class Actors:
     """Finds who may act for a caller: this process, a helper, or nobody.
 
@@ -119,7 +123,7 @@ class Threads:
             except Exception as error:  # noqa: BLE001 - the caller must be answered
                 self._failed(question, error)
             with self._lock:
-                if self._waiting >= 4:
+                if self._waiting >= MOST_WAITING:
                     self._running -= 1
                     return
                 self._waiting += 1

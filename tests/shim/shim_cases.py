@@ -46,7 +46,7 @@ def refused(error: int, *words: str, options: tuple[str, ...] = (), shim: bool =
     """Run a command under the shim, where every link of the supervisor is refused with `error` (0: none)."""
     shimmed = [*RUN, *options, "--"] if shim else []
     command = [sys.executable, str(HERE / "refuse.py"), str(error), *shimmed, *words]
-    return subprocess.run(command, input=MESSAGE, capture_output=True, timeout=60, check=False)
+    return subprocess.run(command, input=MESSAGE, capture_output=True, timeout=240, check=False)
 
 
 def names_of(error: int) -> str:

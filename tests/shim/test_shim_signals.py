@@ -32,7 +32,7 @@ def test_shower(how: str, restart: int, durable: str, usec: int, dynamic: str, b
     program = [dynamic, "shower", str(box), str(COUNT), str(restart), str(usec)]
     done = subprocess.run(
         [*refuse, sys.executable, "-c", LAUNCH, how, durable, *program],
-        input=MESSAGE, capture_output=True, timeout=120, check=False,
+        input=MESSAGE, capture_output=True, timeout=240, check=False,
     )  # fmt: skip
     if how == "killable":
         assert (done.returncode, done.stderr) == (0, b"")

@@ -9,20 +9,24 @@ import shlex
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
 
 import pytest
+import trustme
 from smtp_support import COMMAND, Serve, Wire, serving, stored, until
 
 from maildir_safe import Maildir
 from maildir_safe._cli.serve import sender
 from maildir_safe._fs.posix import OsFileSystem
 from maildir_safe._smtp.backends import lanes, retention
+from maildir_safe._smtp.server import settings as smtp_settings
 from maildir_safe._smtp.server.destination import destination
 from maildir_safe._smtp.server.limits import MemoryBudget, MemoryReservation
 from maildir_safe._smtp.server.settings import Settings
+from maildir_safe._smtp.server.tls import server_context
 from maildir_safe._smtp.server.workers import supervise
 from maildir_safe.errors import NotAMaildir
 
@@ -183,7 +187,7 @@ def test_mail_survives_kill_9_and_a_stale_socket_does_no_harm(tmp_path: Path) ->
         (["--workers", "0"], "workers is 0"),
         (["--faults", "none.toml"], "none.toml"),
         (["--config", "bad.toml"], "no such setting: colour"),
-        (["--config", "wrong.toml"], "max_size = '1 MB' is not int"),
+        (["--config", "wrong.toml"], "max_size = '1 MB' is not a whole number"),
         (["--lmtp", "serve.py/"], "serve.py"),
         (["--lmtp", "./bad.toml"], "exists and is not a socket"),
     ],
@@ -365,6 +369,30 @@ def test_the_banner_does_not_promise_durability_on_a_mount_that_takes_no_file(
     assert list((where / "tmp").iterdir()) == []
 
 
+def test_sigterm_does_not_wait_for_a_look_up_that_hangs(tmp_path: Path) -> None:
+    """Python joins all threads at its end; a thread in a dead NFS mount would keep the process for ever."""
+    code = (
+        "import sys, time\n"
+        "from maildir_safe._mailboxes import Mailboxes\n"
+        "Mailboxes.find = lambda self, address: (open('looking', 'w').close(), time.sleep(3600))\n"
+        "from maildir_safe._cli import main\n"
+        "sys.exit(main(['serve', '--no-web', *sys.argv[1:]]))\n"
+    )
+    (tmp_path / "serve.toml").write_text("grace = 0.2\n")
+    flags = ["--config", "serve.toml", "--smtp", f"{tmp_path}/s", "--map", f"{tmp_path}/mail/{{local}}"]
+    process = subprocess.Popen([sys.executable, "-c", code, *flags], cwd=tmp_path, stderr=subprocess.PIPE)
+    until(lambda: (tmp_path / "s").exists())
+    wire = Wire(f"{tmp_path}/s")
+    wire.ask("EHLO x")
+    assert wire.ask("MAIL FROM:<a@b>").startswith("250")
+    wire.send(b"RCPT TO:<c@d>\r\n")
+    until(lambda: (tmp_path / "looking").exists())
+    process.terminate()
+    _, log = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert b"the storage hangs" in log
+
+
 def test_what_a_mount_hangs_on_holds_up_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each mount has threads of its own; one on which something hangs for long takes nothing more."""
     for name in ("hung", "well"):
@@ -415,8 +443,59 @@ def test_a_log_that_cannot_be_written_stops_nobody(tmp_path: Path, workers: tupl
         assert wire.ask("RCPT TO:<a@b@c>").startswith("503")
         wire.close()
         if workers and not last:
-            children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-            os.kill(int(children[0]), signal.SIGKILL)
+            children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+            killed = children.read_text().split()[0]
+            os.kill(int(killed), signal.SIGKILL)
+            until(lambda: len(now := children.read_text().split()) == 2 and killed not in now)
     process.terminate()
     assert process.wait(30) in (0, 120)  # 120: Python could not flush standard output
     assert len(stored(tmp_path / "Maildir")) == 2
+
+
+def test_mail_alone_needs_no_other_package(tmp_path: Path) -> None:
+    """Only the page, made certificates and metrics do; without them it starts, up to what is wrong here."""
+    code = (
+        "import sys\n"
+        "for name in ('aiosmtpd', 'starlette', 'uvicorn', 'jinja2', 'prometheus_client', 'trustme'):\n"
+        "    sys.modules[name] = None\n"
+        "from maildir_safe._cli import main\n"
+        "sys.exit(main(['serve', '--smtp', 'nonsense', *sys.argv[1:]]))\n"
+    )
+    for flags, said in ((["--no-web"], "nonsense: not an address"), ([], "leave that out (--no-web)")):
+        command = [sys.executable, "-c", code, *flags]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 1
+        assert said in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_a_certificate_that_cannot_be_used_is_said_in_words(tmp_path: Path) -> None:
+    (tmp_path / "Inbox").mkdir()
+    ca = trustme.CA()
+    cert = ca.issue_cert("localhost")
+    (tmp_path / "cert.pem").write_bytes(cert.cert_chain_pems[0].bytes())
+    (tmp_path / "both.pem").write_bytes(cert.private_key_pem.bytes() + cert.cert_chain_pems[0].bytes())
+    for name, words in (
+        ("nothing.pem", "No such file or directory"),
+        ("cert.pem", "a certificate and its unencrypted key"),
+        ("Inbox", "put --tls behind"),
+    ):
+        with pytest.raises(ValueError, match=f"--tls {tmp_path}/{name}: .*{words}"):
+            server_context(str(tmp_path / name), "localhost")
+    assert server_context(str(tmp_path / "both.pem"), "localhost")[1] is None
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("smtp = 'x'", "a list of strings"),
+        ("max-size = 'x'", "a whole number"),
+        ("timeout = 'x'", "a number"),
+        ("log-json = 1", "true or false"),
+        ("tls = 1", "a string"),
+    ],
+)
+def test_a_setting_of_another_kind_is_said_in_words(tmp_path: Path, line: str, words: str) -> None:
+    (tmp_path / "serve.toml").write_text(line)
+    with pytest.raises(ValueError, match=f"is not {words}"):
+        smtp_settings.read(str(tmp_path / "serve.toml"))
