@@ -429,6 +429,14 @@ def test_what_a_mount_hangs_on_holds_up_no_other(tmp_path: Path, monkeypatch: py
         assert [wire.reply()[:3] for wire in stuck] == ["250"] * 5
 
 
+def _kill_a_worker(parent: int) -> None:
+    """And wait for the one that takes its place."""
+    children = Path(f"/proc/{parent}/task/{parent}/children")
+    killed = children.read_text().split()[0]
+    os.kill(int(killed), signal.SIGKILL)
+    until(lambda: len(now := children.read_text().split()) == 2 and killed not in now)
+
+
 @pytest.mark.parametrize("workers", [(), ("--workers", "2")])
 def test_a_log_that_cannot_be_written_stops_nobody(tmp_path: Path, workers: tuple[str, ...]) -> None:
     """`2>/dev/full`: everything is answered as always, a worker that dies is replaced, the end is orderly."""
@@ -443,10 +451,7 @@ def test_a_log_that_cannot_be_written_stops_nobody(tmp_path: Path, workers: tupl
         assert wire.ask("RCPT TO:<a@b@c>").startswith("503")
         wire.close()
         if workers and not last:
-            children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-            killed = children.read_text().split()[0]
-            os.kill(int(killed), signal.SIGKILL)
-            until(lambda: len(now := children.read_text().split()) == 2 and killed not in now)
+            _kill_a_worker(process.pid)
     process.terminate()
     assert process.wait(30) in (0, 120)  # 120: Python could not flush standard output
     assert len(stored(tmp_path / "Maildir")) == 2
