@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from smtp_support import COMMAND, Serve, Wire, stored, until
+from smtp_support import COMMAND, Serve, Wire, stored, until, workers_of
 
 from maildir_safe import Maildir
 from maildir_safe._cli.serve import sender
@@ -106,12 +106,12 @@ def test_sigterm_does_not_wait_for_a_storage_that_hangs(tmp_path: Path) -> None:
 
 def test_workers_share_the_port_and_one_that_dies_is_replaced(tmp_path: Path) -> None:
     serve = Serve(tmp_path, "--workers", "3", "--lmtp", str(tmp_path / "l.sock"))
-    children = _workers(serve, 3)
+    children = workers_of(serve, 3)
     for _ in range(20):
         with serve.client() as client:
             client.sendmail("a@b", ["c@d"], MESSAGE)
     os.kill(int(children[0]), signal.SIGKILL)
-    assert _workers(serve, 3, without=children[0])
+    assert workers_of(serve, 3, without=children[0])
     wire = Wire(str(tmp_path / "l.sock"))
     assert wire.ask("LHLO x").startswith("250")
     wire.close()
@@ -125,21 +125,10 @@ def test_workers_share_the_port_and_one_that_dies_is_replaced(tmp_path: Path) ->
 
 def test_workers_do_not_outlive_their_parent(tmp_path: Path) -> None:
     serve = Serve(tmp_path, "--workers", "2")
-    children = _workers(serve, 2)
+    children = workers_of(serve, 2)
     serve.process.kill()
     serve.process.communicate(timeout=20)
     until(lambda: not any(Path(f"/proc/{child}/cmdline").exists() for child in children))
-
-
-def _workers(serve: Serve, count: int, without: str = "") -> list[str]:
-    """Wait until there are so many worker processes."""
-    pid, end = serve.process.pid, time.monotonic() + 20
-    while time.monotonic() < end:
-        found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        if len(found) == count and without not in found:
-            return found
-        time.sleep(0.05)
-    pytest.fail("not enough workers")
 
 
 def test_a_config_file_and_a_flag_that_wins(tmp_path: Path) -> None:

@@ -9,12 +9,11 @@ import socket
 import subprocess
 import sys
 import threading
-from functools import partial
 from pathlib import Path
 
 import pytest
 import trustme
-from smtp_support import COMMAND, Serve, Wire, serving, stored, until
+from smtp_support import COMMAND, Serve, Wire, serving, stored, until, workers_of
 
 from maildir_safe import Maildir
 from maildir_safe._fs.posix import OsFileSystem
@@ -32,7 +31,7 @@ MESSAGE = b"Subject: hello\r\n\r\nworld\r\n"
 def test_sighup_ends_nothing(tmp_path: Path) -> None:
     for flags in ((), ("--workers", "2")):
         serve = Serve(tmp_path, *flags)
-        for pid in [serve.process.pid, *(int(child) for child in _workers(serve, 2 if flags else 0))]:
+        for pid in [serve.process.pid, *(int(child) for child in workers_of(serve, 2 if flags else 0))]:
             os.kill(pid, signal.SIGHUP)
         with serve.client() as client:
             client.sendmail("a@b", ["c@d"], MESSAGE)
@@ -186,9 +185,12 @@ def test_what_a_mount_hangs_on_holds_up_no_other(tmp_path: Path, monkeypatch: py
         assert [wire.reply()[:3] for wire in stuck] == ["250"] * 5
 
 
-def _are_two_without(children: Path, killed: str) -> bool:
-    now = children.read_text().split()
-    return len(now) == 2 and killed not in now
+def _kill_a_worker(parent: int) -> None:
+    """And wait for the one that takes its place."""
+    children = Path(f"/proc/{parent}/task/{parent}/children")
+    killed = children.read_text().split()[0]
+    os.kill(int(killed), signal.SIGKILL)
+    until(lambda: len(now := children.read_text().split()) == 2 and killed not in now)
 
 
 @pytest.mark.parametrize("workers", [(), ("--workers", "2")])
@@ -205,10 +207,7 @@ def test_a_log_that_cannot_be_written_stops_nobody(tmp_path: Path, workers: tupl
         assert wire.ask("RCPT TO:<a@b@c>").startswith("503")
         wire.close()
         if workers and not last:
-            children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-            killed = children.read_text().split()[0]
-            os.kill(int(killed), signal.SIGKILL)
-            until(partial(_are_two_without, children, killed))
+            _kill_a_worker(process.pid)
     process.terminate()
     assert process.wait(30) in (0, 120)  # 120: Python could not flush standard output
     assert len(stored(tmp_path / "Maildir")) == 2
