@@ -20,17 +20,15 @@ _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 
-# devices on which fsync is never interrupted: there `os.fsync`, which is loaded, does what it should
-_uninterrupted: set[int] = set()
+# by device: whether fsync may be interrupted; else `os.fsync`, which is loaded, does what it should
+_interrupted: dict[int, bool] = {}
 
 
 def _note_type(fd: int, fstype: str) -> None:
-    device = os.fstat(fd).st_dev  # a mount may have got the number of one that is gone
+    """Remember it of the device; each time, since a mount may have got the number of one that is gone."""
+    _interrupted[os.fstat(fd).st_dev] = quirks(fstype).interrupted
     if quirks(fstype).interrupted:
-        _uninterrupted.discard(device)
         from maildir_safe._fs import fsync  # noqa: F401 - while there are descriptors left to load it
-    else:
-        _uninterrupted.add(device)
 
 
 class OsFileSystem:
@@ -74,12 +72,15 @@ class OsFileSystem:
 
     def fsync(self, fd: int) -> None:
         """See `FileSystem.fsync`."""
-        if os.fstat(fd).st_dev in _uninterrupted:
-            os.fsync(fd)
-        else:
+        device = os.fstat(fd).st_dev
+        if device not in _interrupted:
+            self.mount(fd)
+        if _interrupted.get(device, True):
             from maildir_safe._fs.fsync import fsync
 
             fsync(fd)
+        else:
+            os.fsync(fd)
 
     def syncfs(self, fd: int) -> None:
         """See `FileSystem.syncfs`."""
