@@ -28,7 +28,7 @@ _HOMES = {
     "Message": "maildir_safe._maildir.message_store",
     "NotAMaildir": "maildir_safe.errors",
     "PartialDelivery": "maildir_safe._delivery.partial",
-    "PartialPut": "maildir_safe._queue.queue",
+    "PartialPut": "maildir_safe._delivery.partial",
     "PermanentError": "maildir_safe.errors",
     "Queue": "maildir_safe._queue.queue",
     "QueueEntry": "maildir_safe._queue.admin",
@@ -44,7 +44,7 @@ _HOMES = {
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from maildir_safe._delivery.partial import PartialDelivery
+    from maildir_safe._delivery.partial import PartialDelivery, PartialPut
     from maildir_safe._delivery.receipt import Receipt
     from maildir_safe._delivery.status import RecipientStatus
     from maildir_safe._maildir.maildir import Maildir
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from maildir_safe._queue.couriers.courier import Courier, DeliveryRequest
     from maildir_safe._queue.couriers.maildir import MaildirCourier
     from maildir_safe._queue.couriers.smtp import SmtpCourier
-    from maildir_safe._queue.queue import PartialPut, Queue
+    from maildir_safe._queue.queue import Queue
     from maildir_safe._queue.schedule import Schedule
     from maildir_safe._queue.worker import Worker
     from maildir_safe.errors import (

@@ -237,8 +237,9 @@ class Maildir(mailbox.Maildir):
 
     def add_folder(self, folder: str) -> Maildir:
         """A folder, made if need be."""
-        result = Maildir(os.path.join(self._path, "." + folder), self._factory)
-        root = self._fs.open_dir(result._path)
+        path = os.path.join(self._path, "." + folder)
+        result = Maildir(path, self._factory)
+        root = self._fs.open_dir(path)
         try:
             if FOLDER_MARK not in self._fs.listdir(root):
                 self._fs.close(self._fs.create(FOLDER_MARK, root))

@@ -155,13 +155,14 @@ def until(condition: Callable[[], Any], seconds: float = 30) -> None:
 
 
 def stored(path: Path) -> list[bytes]:
-    """The messages of a Maildir, sorted by their bytes; none may be left in tmp/."""
+    """The messages of a Maildir, sorted by their bytes; no file may be left in tmp/."""
     maildir = Maildir(path, create=False)
     found = []
     for message in maildir.messages():
         with maildir.open(message.key) as file:
             found.append(file.read())
-    assert list((path / "tmp").iterdir()) == []
+    # after an ambiguous reply the name there is sealed by an empty directory (`late_calls.seal`)
+    assert [left for left in (path / "tmp").iterdir() if not left.is_dir()] == []
     return sorted(found)
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from maildir_safe._delivery.receipt import Receipt
-from maildir_safe._queue.queue import Claim, Queue
+from maildir_safe._queue.claim import Claim
+from maildir_safe._queue.queue import Queue
 
 _SENDER, _RECIPIENTS = "bench@example.org", ["box@example.org"]
 

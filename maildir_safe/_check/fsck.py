@@ -11,6 +11,7 @@ from __future__ import annotations
 import io
 from collections import defaultdict
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from maildir_safe._delivery.attempt import JANITOR_AGE
 from maildir_safe._fs.posix import OsFileSystem
@@ -26,7 +27,6 @@ from maildir_safe._queue.store.item import Item, parse
 from maildir_safe._queue.store.layout import DIRECTORIES, Layout
 from maildir_safe.errors import MaildirSafeError, TemporaryError
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import stat
 from collections import defaultdict
+from typing import TYPE_CHECKING
 
 from maildir_safe._check.fsck import TROUBLE, Finding, not_looked
 from maildir_safe._fs.posix import OsFileSystem
@@ -12,7 +13,6 @@ from maildir_safe._handoff.rename import close_quietly
 from maildir_safe._maildir.maildir import Maildir
 from maildir_safe._names import may_be_message, size_of, split
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 

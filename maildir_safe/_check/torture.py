@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import random
 import time
+from typing import TYPE_CHECKING
 
 from maildir_safe._check.torture_folder import TortureDirectory, own_folder, read_patiently
 from maildir_safe._check.torture_ledger import Ledger, TortureReport, reckon
 from maildir_safe._check.torture_process import Victim, life
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 

@@ -6,6 +6,7 @@ import os.path
 import time
 from contextlib import contextmanager
 from functools import partial
+from typing import TYPE_CHECKING
 
 from maildir_safe._fs.posix import OsFileSystem
 from maildir_safe._handoff.removing import remove_tree
@@ -13,7 +14,6 @@ from maildir_safe._maildir.maildir import Maildir
 from maildir_safe._probe.space import room_left
 from maildir_safe.errors import MaildirSafeError
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import TypeVar

@@ -10,10 +10,10 @@ import signal
 import subprocess
 import sys
 import time
+from typing import TYPE_CHECKING
 
 from maildir_safe._child import DIRECTORY, command, running
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 

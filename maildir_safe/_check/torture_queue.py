@@ -13,6 +13,7 @@ import random
 import signal
 import time
 from functools import partial
+from typing import TYPE_CHECKING
 
 from maildir_safe._check.torture_folder import Found, TortureDirectory, own_folder, patiently, read_patiently
 from maildir_safe._check.torture_ledger import Ledger, TortureReport, reckon
@@ -25,7 +26,6 @@ from maildir_safe._queue.store import envelope
 from maildir_safe._queue.store.layout import Layout
 from maildir_safe.errors import MaildirSafeError
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 

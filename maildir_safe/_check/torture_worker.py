@@ -14,6 +14,7 @@ import os
 import random
 import sys
 import time
+from typing import TYPE_CHECKING
 
 from maildir_safe._check.torture_ledger import message
 from maildir_safe._check.torture_process import say, say_error
@@ -21,9 +22,8 @@ from maildir_safe._maildir.maildir import Maildir
 from maildir_safe._queue.queue import Queue
 from maildir_safe.errors import LeaseLost, TemporaryError
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from maildir_safe._queue.queue import Claim
+    from maildir_safe._queue.claim import Claim
 
 SPOOL, MAILDIR = "spool", "maildir"
 SENDER, RECIPIENT = "torture@localhost", "maildir@localhost"

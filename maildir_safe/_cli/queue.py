@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from maildir_safe._cli import USAGE
 from maildir_safe._cli.output import bytes_text, print_json, visible
 from maildir_safe._delivery.incoming import Incoming
-from maildir_safe._queue.queue import PartialPut, Queue
+from maildir_safe._delivery.partial import PartialPut
+from maildir_safe._queue.queue import Queue
 from maildir_safe._queue.store.envelope import groups
 from maildir_safe._queue.store.states import ITEM_STATES, RecipientState
 from maildir_safe.errors import PermanentError, TemporaryError

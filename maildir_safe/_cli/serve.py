@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import shutil
-import sys
 from typing import TYPE_CHECKING
 
 from maildir_safe._smtp.server.operator import tell
@@ -83,12 +82,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serve until SIGTERM or SIGINT. 0 then; 1 if it cannot start, with the reason on stderr."""
-    try:
-        from maildir_safe._smtp.server.bind import CannotListen
-        from maildir_safe._smtp.server.service import Service
-    except ImportError as error:
-        print(f"serve needs the server extra: pip install 'maildir-safe[server]' ({error})", file=sys.stderr)
-        return 1
+    from maildir_safe._smtp.server.bind import CannotListen
+    from maildir_safe._smtp.server.service import Service
+
     try:
         wanted = settings(args)
         service = Service(wanted, page=_page() if wanted.web else None)

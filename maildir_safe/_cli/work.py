@@ -47,7 +47,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"others take over from a worker that stands still so long ({LEASE}, or as the mount needs)",
     )  # fmt: skip
     parser.add_argument("--alone", action="store_true", help="work only what this host has put (Coda, s3fs)")
-    parser.add_argument("--metrics", metavar="HOST:PORT", help="serve numbers for Prometheus there")
+    parser.add_argument(
+        "--metrics", type=_host_and_port, metavar="HOST:PORT", help="serve numbers for Prometheus there"
+    )
     parser.add_argument("-v", "--verbose", action="store_true", help="log every recipient, not only trouble")
 
 
@@ -124,7 +126,10 @@ def make_courier(where: str, password_file: str | None = None) -> Courier:
     from maildir_safe._smtp.protocol.replies import Refused
     from maildir_safe.errors import PermanentError
 
-    mailboxes = MailboxMap(path)
+    try:
+        mailboxes = MailboxMap(path)
+    except ValueError as error:
+        raise ValueError(str(error).replace("--map ", "maildir:", 1)) from None
 
     def locate(address: str) -> list[str]:
         try:
@@ -147,13 +152,21 @@ def _positive(text: str) -> int:
     return number
 
 
-def _metrics(queue: Queue, address: str | None) -> Metrics | None:
+def _host_and_port(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not (port.isascii() and port.isdecimal() and int(port) < 65536):
+        raise argparse.ArgumentTypeError(f"HOST:PORT, such as 127.0.0.1:9100, not {text}")
+    return host.strip("[]") or "127.0.0.1", int(port)
+
+
+def _metrics(queue: Queue, address: tuple[str, int] | None) -> Metrics | None:
     if address is None:
         return None
     from maildir_safe._queue.metrics import Metrics
 
-    host, _, port = address.rpartition(":")
+    host, port = address
     metrics = Metrics(queue)
-    taken = metrics.serve(host.strip("[]") or "127.0.0.1", int(port))
-    print(f"metrics on http://{host or '127.0.0.1'}:{taken}/metrics", file=sys.stderr)
+    taken = metrics.serve(host, port)
+    shown = f"[{host}]" if ":" in host else host
+    print(f"metrics on http://{shown}:{taken}/metrics", file=sys.stderr)
     return metrics

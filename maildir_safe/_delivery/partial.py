@@ -1,10 +1,11 @@
-"""The error of a batch of which some was delivered; in a file of its own, as one message needs none."""
+"""The errors of a batch of which some was taken; in a file of their own, as one message needs none."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from maildir_safe.errors import TemporaryError
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from maildir_safe._delivery.receipt import Receipt
 
@@ -21,4 +22,17 @@ class PartialDelivery(TemporaryError):
     def __init__(self, results: list[Receipt | BaseException]) -> None:
         failed = [result for result in results if isinstance(result, BaseException)]
         super().__init__(f"{len(failed)} of {len(results)} messages not delivered; the first: {failed[0]}")
+        self.results = results
+
+
+class PartialPut(TemporaryError):
+    """Some messages of a `Queue.put_many` were not taken; the caller still owns those.
+
+    Attributes:
+        results: for each message in order, its item id or its error.
+    """
+
+    def __init__(self, results: list[str | BaseException]) -> None:
+        failed = [result for result in results if isinstance(result, BaseException)]
+        super().__init__(f"{len(failed)} of {len(results)} messages were not put; the first: {failed[0]}")
         self.results = results

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import errno
+from typing import TYPE_CHECKING
 
 from maildir_safe._handoff.rename import close_quietly
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     import os
 

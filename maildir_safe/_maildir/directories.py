@@ -11,7 +11,7 @@ from maildir_safe._handoff.group_commit import DirectorySync
 from maildir_safe._handoff.rename import close_quietly, remove_quietly
 from maildir_safe._handoff.small_files import make_directory
 from maildir_safe._names import split, with_flags
-from maildir_safe.errors import NotAMaildir
+from maildir_safe.errors import NotAMaildir, storage_error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -137,7 +137,8 @@ def make(fs: FileSystem, path: str, subdirs: Sequence[str] = SUBDIRS, files: Seq
     try:
         names = fs.listdir(root)
         if not {*subdirs} & {*names}:
-            strange = sorted(name for name in names if not name.startswith(".") and name != "lost+found")
+            ours = ("lost+found", *files)
+            strange = sorted(name for name in names if not name.startswith(".") and name not in ours)
             if strange:
                 raise NotAMaildir(f"{path}: something else is there ({strange[0]}); name a new directory")
             _fill(fs, root, subdirs, files)
@@ -244,6 +245,17 @@ def _is_directory(fs: FileSystem, name: str, dir_fd: int) -> bool:
         return stat.S_ISDIR(mode)
     except OSError:
         return False
+
+
+def has_file(fs: FileSystem, name: str, root: int, path: str) -> bool:
+    """Whether a Maildir holds a file of this name. Raises TemporaryError: it cannot be looked at."""
+    try:
+        fs.stat(name, root)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise storage_error(f"read {path}/{name}", error) from error
+    return True
 
 
 def find_separator(fs: FileSystem, tmp: int, fstype: str) -> str:

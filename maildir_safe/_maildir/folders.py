@@ -18,6 +18,7 @@ from __future__ import annotations
 from maildir_safe._fs.stored_options import STORED
 from maildir_safe._handoff.rename import close_quietly
 from maildir_safe._maildir.conflict import in_conflict
+from maildir_safe.errors import storage_error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,9 +50,12 @@ def folder_directory(name: str, made: bool = True) -> str:
     return directory
 
 
-def folders_in(fs: FileSystem, root: int) -> list[str]:
-    """The names of all folders in an open Maildir, sorted. Raises OSError: it cannot be listed."""
-    entries = [entry for entry in fs.listdir(root) if _may_be_folder(entry)]
+def folders_in(fs: FileSystem, root: int, path: str) -> list[str]:
+    """The names of all folders in an open Maildir, sorted. Raises TemporaryError: it cannot be listed."""
+    try:
+        entries = [entry for entry in fs.listdir(root) if _may_be_folder(entry)]
+    except OSError as error:
+        raise storage_error(f"list {path}", error) from error
     return sorted(folder_name(entry) for entry in entries if _is_directory(fs, entry, root))
 
 

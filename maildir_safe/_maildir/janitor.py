@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import stat
+from typing import TYPE_CHECKING
 
 from maildir_safe._handoff.rename import WITHDRAWN
 from maildir_safe._handoff.small_files import server_time, server_time_to_look
@@ -16,7 +17,6 @@ from maildir_safe._maildir.unfinished import unfinished
 from maildir_safe._names import is_unique
 from maildir_safe.errors import storage_error
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 

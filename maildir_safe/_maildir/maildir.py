@@ -12,10 +12,10 @@ from maildir_safe._delivery.receipt import DURABILITY_LEVELS, Receipt
 from maildir_safe._delivery.trace_headers import trace_headers
 from maildir_safe._fs.posix import OsFileSystem
 from maildir_safe._handoff.rename import RESOLVE_TIMEOUT, Handoff
-from maildir_safe._maildir.directories import make
+from maildir_safe._maildir.directories import has_file, make
 from maildir_safe._maildir.handles import DirectoryHandles
 from maildir_safe._names import FOLDER_MARK, UniqueNames, host_token, id_hash, with_flags
-from maildir_safe.errors import NotAMaildir, storage_error
+from maildir_safe.errors import NotAMaildir
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -75,9 +75,7 @@ class Maildir:
         _one_of("staging", staging, (None, "tmp", "new"))
         self.path = os.path.abspath(path)  # it is looked up again, perhaps after a chdir
         self._fs = fs or OsFileSystem()
-        self._require = require
-        self._separator = separator
-        self._staging = staging
+        self._how = (require, separator, staging)  # as folders are opened, too
         self._resolve_timeout = resolve_timeout
         self._async: AsyncCombiner | None = None
         self._folders: dict[str, Maildir] = {}
@@ -264,8 +262,7 @@ class Maildir:
 
         Args:
             name: parts with dots between; ``INBOX``, in upper or lower case, is this Maildir itself.
-                ``/`` is in no name. A name that begins with a dot is the directory's own, taken
-                as it is (`maildir_safe._maildir.folders` tells more).
+                ``/`` is in no name. A name that begins with a dot is the directory's own.
             create: make it if it is not there.
 
         Raises:
@@ -286,15 +283,8 @@ class Maildir:
         path = f"{self.path}/{directory}"
         if create:
             make(self._fs, path, files=(FOLDER_MARK,))
-        found = self._folders[directory] = _Folder(
-            path,
-            False,
-            self._require,
-            self._separator,
-            self._staging,
-            resolve_timeout=self._resolve_timeout,
-            fs=self._fs,
-        )
+        found = _Folder(path, False, *self._how, resolve_timeout=self._resolve_timeout, fs=self._fs)
+        self._folders[directory] = found
         return found
 
     def folders(self) -> list[str]:
@@ -305,11 +295,7 @@ class Maildir:
         """
         from maildir_safe._maildir.folders import folders_in
 
-        root = self._open().root
-        try:
-            return folders_in(self._fs, root)
-        except OSError as error:
-            raise storage_error(f"list {self.path}", error) from error
+        return folders_in(self._fs, self._open().root, self.path)
 
     @property
     def takes_renames(self) -> bool:
@@ -353,8 +339,6 @@ class Maildir:
     def __repr__(self) -> str:
         return f"Maildir({self.path!r})"
 
-    # For the queue and the drop-in
-
     def directories(self) -> OpenDirectories:
         """The open directories, to rename into. Raises as the constructor."""
         return self._open()
@@ -372,8 +356,6 @@ class Maildir:
         job = self._job(message)
         job.final = name
         return self._pipeline.deliver(job).result()
-
-    # Inside
 
     @property
     def _reading(self) -> MessageStore:
@@ -393,12 +375,8 @@ class Maildir:
 
     def _quota(self, size: int) -> Quota | None:
         root = self._open().root
-        try:
-            self._fs.stat("maildirsize", root)
-        except FileNotFoundError:
+        if not has_file(self._fs, "maildirsize", root, self.path):
             return None
-        except OSError as error:
-            raise storage_error(f"read {self.path}/maildirsize", error) from error
         from maildir_safe._maildir.quota import check_quota
 
         return check_quota(self, self._fs, root, size)

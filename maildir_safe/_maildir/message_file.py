@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import errno
 import io
+from typing import TYPE_CHECKING
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, BinaryIO
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import stat
+from typing import TYPE_CHECKING
 
 from maildir_safe._fs.quirks import quirks
 from maildir_safe._handoff.listing import stable_listing
@@ -17,7 +18,6 @@ from maildir_safe._maildir.message_file import whole
 from maildir_safe._names import flags_of, is_unique, may_be_message, size_of, split, with_flags
 from maildir_safe.errors import TemporaryError, UnknownOutcome, storage_error
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import BinaryIO, TypeVar
@@ -309,7 +309,7 @@ class MessageStore:
         if names == before.names and not before.strays:
             return before
         names = stable_listing(self._fs, fd, names)
-        holds_directory = self._fs.fstat(fd).st_nlink > 2  # where directories are counted
+        look_at_all = self._fs.fstat(fd).st_nlink > 2  # it holds a directory, where these are counted
         come, gone = _difference(before.names, names)
         by_name, by_key = before.by_name.copy(), before.by_key.copy()
         for name in gone:
@@ -320,7 +320,7 @@ class MessageStore:
         for name in come | (before.strays - gone):
             if not may_be_message(name):
                 continue
-            doubtful = holds_directory or name in before.strays or not is_unique(name)
+            doubtful = look_at_all or not is_unique(name) or name in before.strays
             if doubtful and not self._is_file(name, fd):
                 strays.add(name)
                 continue

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os.path
+from typing import TYPE_CHECKING
 
 from maildir_safe._delivery.content import chunks
 from maildir_safe._delivery.job import DeliveryJob
@@ -15,7 +16,6 @@ from maildir_safe._maildir.directories import SUBDIRS, subdirectories
 from maildir_safe._maildir.maildir import Maildir
 from maildir_safe.errors import TemporaryError, storage_error
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import BinaryIO
 

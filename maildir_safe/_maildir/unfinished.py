@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os.path
+from typing import TYPE_CHECKING
 
 from maildir_safe._handoff.rename import close_quietly
 from maildir_safe._maildir.directories import SUBDIRS, aside_prefix, discard
 from maildir_safe._names import FOLDER_MARK
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from maildir_safe._fs import FileSystem
 

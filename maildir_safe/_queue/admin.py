@@ -147,7 +147,7 @@ class QueueAdmin:
         )
 
     def retry(self, ident: str) -> None:
-        """Make a waiting, paused or failed item due now; who was given up is owed it again.
+        """Make a waiting, paused or failed item due now; recipients that were given up are owed it again.
 
         An item in corrupt/ is read anew, and goes on if it is good.
 
@@ -228,7 +228,7 @@ class QueueAdmin:
             close_quietly(self.fs, dir_fd)
 
     def _make_durable(self, listed: QueueEntry) -> None:
-        """Make an item durable where it is; one that has moved since was made so by who moved it."""
+        """Make an item durable where it is. If it has moved since, whoever moved it has done that."""
         try:
             self._at(listed, self.fs.fsync)
         except FileNotFoundError:

@@ -211,8 +211,8 @@ class Claim:
     def let_go(self) -> None:
         """Hold the item no longer: the next renewal of the lease gives it back, as it was.
 
-        For who cannot say what became of it. After the claim has ended, and after `record_later`, this does
-        nothing.
+        For a caller that cannot say what became of it. After the claim has ended, and after `record_later`,
+        this does nothing.
         """
         if not self._over and self.item.name not in self._lease.unrecorded:
             self._over = True
@@ -271,7 +271,7 @@ class Claim:
         with self._lock:
             self._not_over()
             try:
-                self._lease.confirm()  # the path decides; but who stood still need not look far
+                self._lease.confirm()  # the path decides; but a worker that stood still need not look far
                 result = act(*args)
             except LeaseLost as lost:
                 self._lost(lost)

@@ -52,7 +52,7 @@ class InHand:
 
 
 class Destinations:
-    """Who is on the way where. Thread-safe.
+    """The items that are on their way, by destination. Thread-safe.
 
     Args:
         limit: most items at a time for each destination.

@@ -9,10 +9,11 @@ import weakref
 from typing import TYPE_CHECKING
 
 from maildir_safe._delivery.content import chunks
+from maildir_safe._delivery.partial import PartialPut
 from maildir_safe._fs.posix import OsFileSystem
 from maildir_safe._handoff.rename import RESOLVE_TIMEOUT
 from maildir_safe._names import host_token
-from maildir_safe._queue.admin import QueueAdmin, QueueEntry
+from maildir_safe._queue.admin import QueueAdmin
 from maildir_safe._queue.claim import Claim
 from maildir_safe._queue.consumer import BEATS, Consumer
 from maildir_safe._queue.heartbeat import start_heartbeat
@@ -35,25 +36,10 @@ if TYPE_CHECKING:
     from maildir_safe._fs import FileSystem
     from maildir_safe._handoff.group_commit_async import AsyncCombiner
 
-__all__ = ["Claim", "PartialPut", "Queue", "QueueEntry"]
-
 log = logging.getLogger("maildir_safe.queue")
 
 _CHECKED_EVERY = 3.0  # seconds for which the path is taken to lead where it led
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
-
-
-class PartialPut(TemporaryError):
-    """Some messages of a `Queue.put_many` were not taken; the caller still owns those.
-
-    Attributes:
-        results: for each message in order, its item id or its error.
-    """
-
-    def __init__(self, results: list[str | BaseException]) -> None:
-        failed = [result for result in results if isinstance(result, BaseException)]
-        super().__init__(f"{len(failed)} of {len(results)} messages were not put; the first: {failed[0]}")
-        self.results = results
 
 
 class Queue(QueueAdmin):

@@ -43,6 +43,7 @@ log = logging.getLogger("maildir_safe.queue")
 
 _POLL = 1.0
 _BUSY_DELAY = 10.0  # seconds that an item waits when its destination has as many as it may
+_STALLED_DELAY = 60.0  # the same for a destination that stalls
 _SENT_BEFORE = RecipientStatus(250, "2.0.0 it was sent before, and that could not be recorded")
 _MOST_REMEMBERED = 10_000
 
@@ -233,7 +234,7 @@ class Worker:
         destination = own.destination(owed[0]) if own else domain_of(owed[0])
         visit = self._destinations.enter(destination, may_stall=own is not None)
         if visit is None:
-            claim.release(_BUSY_DELAY)
+            claim.release(_STALLED_DELAY if own else _BUSY_DELAY)
             return
         try:
             with self._lock:
@@ -246,7 +247,7 @@ class Worker:
             self._write_down(claim, statuses)
 
     def _statuses(self, claim: Claim, owed: tuple[str, ...]) -> dict[str, RecipientStatus]:
-        """What became of each who is owed it. Who was sent it before is not sent it again."""
+        """What became of each recipient that is owed it. None is sent it a second time."""
         before = self._sent.get(claim.id, frozenset())
         left = tuple(recipient for recipient in owed if recipient not in before)
         statuses = {recipient: _SENT_BEFORE for recipient in owed if recipient in before}
@@ -295,7 +296,7 @@ class Worker:
         return statuses
 
     def _remember(self, key: str, recipients: set[str]) -> None:
-        """Remember who was sent a message until that is recorded: it must not be sent again."""
+        """Remember that a message was sent until that is recorded: it must not be sent again."""
         if not recipients:
             return
         with self._lock:
@@ -319,7 +320,7 @@ class Worker:
         )
 
     def _send_bounce(self, claim: Claim) -> None:
-        """Tell the sender who was given up. A bounce of a bounce there is not: `f` becomes `b` at once."""
+        """Tell the sender who was given up. A bounce is never bounced: `f` becomes `b` at once."""
         envelope, key = claim.envelope, f"{claim.id} bounce"
         told = claim.item.states.replace(FAILED, BOUNCED)
         if envelope.sender and key not in self._sent:

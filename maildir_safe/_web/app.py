@@ -37,7 +37,13 @@ def application(
         counters: what came, for the metrics.
     """
     static = Mount("/static", StaticFiles(directory=Path(__file__).parent / "static"))
-    handlers = {KeyError: _gone, MaildirSafeError: _trouble, HTTPException: _wrong, Exception: _broken}
+    handlers = {
+        KeyError: _gone,
+        MaildirSafeError: _trouble,
+        OSError: _trouble,
+        HTTPException: _wrong,
+        Exception: _broken,
+    }
     app = Starlette(routes=[*pages.ROUTES, *api.ROUTES, *metrics.ROUTES, static], exception_handlers=handlers)
     app.router.redirect_slashes = False  # DELETE /api/messages/ must not become "delete all"
     app.state.inbox = Inbox(maildir)

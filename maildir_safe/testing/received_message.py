@@ -17,6 +17,7 @@ from typing import Any, cast
 
 from maildir_safe._mail.addresses import Mailbox, addresses_text, mailboxes
 from maildir_safe._mail.charsets import decode
+from maildir_safe._mail.fields import LONGEST_HEADER
 from maildir_safe._mail.parameters import value_and_parameters
 from maildir_safe._mail.structure import Structure
 from maildir_safe._mail.transfer import coding_of
@@ -125,7 +126,8 @@ def received_message(raw: bytes) -> ReceivedMessage:
     problem = _problem(raw)
     parser = email.parser.BytesParser(ReceivedMessage, policy=_POLICY)
     try:
-        message = cast(ReceivedMessage, parser.parsebytes(raw, headersonly=bool(problem)))
+        beginning = raw[:LONGEST_HEADER] if problem else raw
+        message = cast(ReceivedMessage, parser.parsebytes(beginning, headersonly=bool(problem)))
     except Exception as error:  # noqa: BLE001 - what it raises on broken MIME is not written down anywhere
         message = ReceivedMessage(policy=_POLICY)
         problem = f"it cannot be parsed ({type(error).__name__})"

@@ -13,7 +13,8 @@ from pathlib import Path
 from disk_workloads import Acknowledge, message, settle
 
 from maildir_safe import Maildir
-from maildir_safe._queue.queue import Claim, Queue
+from maildir_safe._queue.claim import Claim
+from maildir_safe._queue.queue import Queue
 
 ASKED, DONE = 1_000_000, 2_000_000
 _NOT_ITEMS = {"tmp", "alive", "fenced", "notes"}

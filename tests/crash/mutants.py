@@ -21,7 +21,9 @@ from maildir_safe._handoff.rename import DONE, Handoff
 from maildir_safe.testing import simhistories as histories
 from maildir_safe.testing.explore import Explorer, History
 from maildir_safe.testing.invariants import Violation
+from maildir_safe.testing.simdisk import ROOT
 from maildir_safe.testing.simfs import Fault, Mode
+from maildir_safe.testing.simserver import Call
 from maildir_safe.testing.simworld import World
 
 Patch = pytest.MonkeyPatch
@@ -120,10 +122,53 @@ def two_claimants(world: World) -> None:
         raise Violation("I2", f"claimed by {won}")
 
 
+def taken_by_a_janitor(world: World) -> None:
+    """A janitor with a wrong clock removes the file from tmp/ between its fsync and its rename."""
+
+    def janitor(call: Call) -> None:
+        if call.kind == "close" and call.names.startswith("/mail/tmp/"):
+            world.server.after_call = after
+            disk = world.server.disk
+            disk.unlink(disk.lookup(disk.lookup(ROOT, "mail").ino, "tmp").ino, call.names.rpartition("/")[2])
+            world.server.version += 1
+        if after:
+            after(call)
+
+    after, world.server.after_call = world.server.after_call, janitor
+    world.deliver("one")
+
+
+def healed_before_the_flag(_: World) -> None:
+    """One message has names in new/ and in cur/, as healing leaves them; it is flagged as the latter says."""
+    world = World("gluster")
+    world.deliver("one", "b")
+    world.server.advance(60.0)
+    disk, key = world.server.disk, world.ledger.entries["one"].key
+    new, cur = (disk.lookup(disk.lookup(ROOT, "mail").ino, subdir).ino for subdir in ("new", "cur"))
+    disk.link(new, key, cur, f"{key}:2,S")
+    disk.sync_all()
+    world.server.version += 1
+    world.flag("one", "S", "a")
+    world.check()
+
+
+def two_clients_by_turns(world: World) -> None:
+    """Two clients deliver by turns, and each sees what the other did; nobody is refused."""
+    for number in range(3):
+        for host in ("a", "b"):
+            if world.deliver(f"{host}{number}", host) != "acked":
+                raise Violation("I9", f"{host}{number} was refused though nothing goes wrong")
+            world.server.advance(30.0)
+
+
 RENAMED = (Fault("rename", errno.EIO, "done"),)
 RENAMED_AGAIN = (Fault("rename", errno.ENOENT, "done"),)
 LINKED = (Fault("link", errno.EEXIST, "done"),)
 LATE = (Fault("rename", errno.EIO, "late", times=5, delay=100.0),)
+CREATED_LATE = (
+    Fault("create", errno.ESTALE, "late", delay=3.0),
+    Fault("rename", errno.EIO, "late", delay=4.0),
+)
 MISSED = (Fault("listdir", 0, nth=5, match="/mail/cur", hides="Q"),)
 SLOW = (Fault("fsync", 0, "slow", delay=JANITOR_AGE + 4 * 3600.0),)
 NO_FSYNC, NO_DIRECTORY_FSYNC = (Fault("fsync"),), (Fault("fsync_dir"),)
@@ -146,6 +191,14 @@ MUTANTS = [
     Mutant(deliver.refuse_without_withdrawing, histories.deliver_one, "I5", "nfs3", LATE),
     Mutant(deliver.look_by_stat_alone, one_lost_reply, "I9", "nfs3", RENAMED),
     Mutant(deliver.identity_by_inode, histories.deliver_one, "I5", "rclone", RENAMED),
+    Mutant(deliver.names_are_not_sealed, histories.deliver_one, "I3", "nfs4", CREATED_LATE, crash=False),
+    Mutant(
+        deliver.an_interrupted_fsync_is_made_again, histories.deliver_one, "I3",
+        faults=(Fault("fsync", errno.EINTR),),
+    ),
+    Mutant(deliver.gone_is_taken_for_moved_on, taken_by_a_janitor, "I1", crash=False),
+    Mutant(deliver.second_names_are_left, healed_before_the_flag, "I6", "gluster", crash=False),
+    Mutant(deliver.directories_are_held, two_clients_by_turns, "I9", "coda", crash=False),
     Mutant(read.name_from_the_clock_alone, histories.deliver_two, "I1"),
     Mutant(read.tried_again_without_looking, histories.deliver_again, "I8", faults=NO_DIRECTORY_FSYNC),
     Mutant(

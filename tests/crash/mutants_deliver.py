@@ -10,9 +10,12 @@ import pytest
 
 from maildir_safe._delivery import attempt
 from maildir_safe._delivery.attempt import Attempt
+from maildir_safe._fs.quirks import Quirks
 from maildir_safe._handoff import rename
 from maildir_safe._handoff.group_commit import DirectorySync
 from maildir_safe._handoff.rename import DONE, NOT_DONE, Handoff, Outcome
+from maildir_safe._maildir import handles
+from maildir_safe._maildir.directories import OpenDirectories
 from maildir_safe.testing.simfs import SimHost
 
 Patch = pytest.MonkeyPatch
@@ -217,3 +220,37 @@ def publish_from_any_age(patch: Patch) -> None:
     """a file in tmp/ is published, and taken for moved on, however old it is"""
     publish = Handoff.publish
     patch.setattr(Handoff, "publish", lambda self, *args: publish(self, *args[:4], float("inf")))
+
+
+def names_are_not_sealed(patch: Patch) -> None:
+    """after an ambiguous rename nothing keeps a late create from taking the name again"""
+    patch.setattr(rename, "seal", lambda *_: True)
+
+
+def an_interrupted_fsync_is_made_again(patch: Patch) -> None:
+    """fsync is repeated on the same file for as long as it says EINTR, as `os.fsync` does"""
+    fsync = SimHost.fsync
+
+    def patient(self: SimHost, fd: int) -> None:
+        while True:
+            try:
+                return fsync(self, fd)
+            except InterruptedError:
+                continue
+
+    patch.setattr(SimHost, "fsync", patient)
+
+
+def gone_is_taken_for_moved_on(patch: Patch) -> None:
+    """a source that is gone is taken for published, whether the message is anywhere or not"""
+    patch.setattr(OpenDirectories, "moved_on", lambda *_: True)
+
+
+def second_names_are_left(patch: Patch) -> None:
+    """a rename that says it was done is believed, though it was of one name of a file onto another"""
+    patch.setattr(rename, "remove_second_name", lambda *_: None)
+
+
+def directories_are_held(patch: Patch) -> None:
+    """directories stay open between two deliveries on a mount that is blinded by that"""
+    patch.setattr(handles, "quirks", lambda _: Quirks(staging="new"))

@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from maildir_safe._delivery.partial import PartialPut
 from maildir_safe._maildir.maildir import Maildir
-from maildir_safe._queue.queue import Claim, PartialPut, Queue
+from maildir_safe._queue.claim import Claim
+from maildir_safe._queue.queue import Queue
 from maildir_safe.errors import LeaseLost, TemporaryError, UnknownOutcome
 from maildir_safe.testing.explore import menu
 from maildir_safe.testing.simdisk import Mode

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from maildir_safe._queue.queue import Claim
+from maildir_safe._queue.claim import Claim
 from maildir_safe.errors import LeaseLost, TemporaryError
 from maildir_safe.testing.simfs import Fault, SimServer, interleave
 from tests.model.queue_world import LEASE, SPOOL, Actor, Ledger, new_server, reckon

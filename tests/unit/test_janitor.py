@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from maildir_safe import Maildir
+from maildir_safe import Maildir, NotAMaildir
 from maildir_safe.testing.simfs import Fault, SimHost, SimServer
 
 HOUR = 3600
@@ -141,3 +141,21 @@ def test_what_a_crash_left_of_making_a_maildir_is_removed(dry_run: bool, tmp_pat
     assert [path.exists() for path in left] == [dry_run, dry_run]
     assert all(path.exists() for path in kept)
     assert (kept[3] / "tmp" / "mail").exists()
+
+
+def test_who_is_slow_in_making_a_maildir_does_not_publish_half_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    lab = Lab()
+    slow = SimHost(lab.server, "slow")
+    rename = slow.rename
+
+    def too_late(src: str, dst: str, **directories: int) -> None:
+        monkeypatch.setattr(slow, "rename", rename)
+        slow.sleep(37 * HOUR)
+        lab.cleaner.clean()
+        rename(src, dst, **directories)
+
+    monkeypatch.setattr(slow, "rename", too_late)
+    with pytest.raises(NotAMaildir):
+        Maildir("/m", create=False, fs=slow).folder("Sent")
+    root = lab.writer.open_dir("/m")
+    assert sorted(lab.writer.listdir(root)) == ["cur", "new", "tmp"]

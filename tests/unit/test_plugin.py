@@ -307,8 +307,9 @@ def test_attachments_have_their_names() -> None:
         b"Content-Type: multipart/mixed; boundary=x\n\n"
         + (b"--x\nContent-Type: text/plain" + b";" * 30_000 + b"\n\nx\n") * 700,
         b"Content-Type: message/rfc822\n\n" * 5000 + b"\n" * 500_000,
+        b"a: b\n" * 4_000_000,
     ],
-    ids=["nested", "parameters", "messages"],
+    ids=["nested", "parameters", "messages", "fields"],
 )
 def test_a_message_that_costs_minutes_is_not_parsed(raw: bytes) -> None:
     message = received_message(b"Subject: x\n" + raw)

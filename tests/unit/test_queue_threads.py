@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable
 
 import pytest
 
-from maildir_safe._queue.queue import Claim, Queue
+from maildir_safe._queue.claim import Claim
+from maildir_safe._queue.queue import Queue
 from maildir_safe.testing.simfs import SimHost
 from tests.model.queue_world import SPOOL, new_server
 

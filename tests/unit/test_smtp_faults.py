@@ -193,3 +193,13 @@ def test_scripts_that_cannot_be(tmp_path: Path, text: str) -> None:
     script.write_text(text)
     with pytest.raises(ValueError, match=r"faults\.toml"):
         Faults.read(str(script))
+
+
+def test_a_field_that_is_none_is_named_with_those_that_are(tmp_path: Path) -> None:
+    script = tmp_path / "faults.toml"
+    script.write_text("[[fault]]\nstage = 'mail'\nspeed = 3\n_first = 3")
+    with pytest.raises(ValueError, match="a fault has no _first, speed; it has stage, call, reply"):
+        Faults.read(str(script))
+    script.write_text("[[fault]]\nstage = 'mail'\nreply = 3")
+    with pytest.raises(ValueError, match="wrong kind"):
+        Faults.read(str(script))

@@ -169,6 +169,11 @@ def test_search_reads_the_values_of_headers_and_not_their_names(client: TestClie
     ]
 
 
+def test_a_letter_with_many_accents_is_searched_in_seconds(client: TestClient, maildir: Maildir) -> None:
+    maildir.deliver("Subject: caf\u0065\u0301\n\n".encode() + b"a" + "\u0300\u0327".encode() * 250_000)
+    assert [found(client, words) for words in ("café", "cafe\u0301", "cafe")] == [1, 1, 0]
+
+
 def test_search_reads_html_as_a_person_does_and_names_of_attachments(
     client: TestClient, maildir: Maildir
 ) -> None:
@@ -233,10 +238,26 @@ def test_a_directory_named_like_a_message_breaks_nothing(client: TestClient, mai
     before = len(os.listdir("/proc/self/fd"))
     for path in ("/", "/api/messages", "/?search=x", "/api/messages?search=x", "/ready", "/metrics"):
         assert client.get(path).status_code == 200, path
+    assert client.get("/api/messages").json()["total"] == 1
     assert client.get("/api/wait?subject=x&timeout=0").json()["subject"] == "x"
     for path in ("/message/1.a", "/message/1.a/html", "/api/messages/1.a", "/api/messages/1.a/raw"):
         assert client.get(path).status_code in (404, 503), path
     assert len(os.listdir("/proc/self/fd")) <= before + 2
+
+
+def test_a_message_that_cannot_be_read_now_is_a_503(
+    client: TestClient, maildir: Maildir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = maildir.deliver(b"Subject: x\n\n").key
+
+    def fail(key: str) -> None:
+        raise OSError(5, "Input/output error", key)
+
+    monkeypatch.setattr(maildir, "open", fail)
+    for path in (f"/message/{key}", f"/api/messages/{key}", f"/api/messages/{key}/raw"):
+        assert client.get(path).status_code == 503, path
+    assert "error" in client.get(f"/api/messages/{key}").json()
+    assert client.get("/").status_code == 200
 
 
 # Wait

@@ -6,9 +6,9 @@ A courier is any function of one argument:
         ...
 
 It returns what became of each recipient and changes nothing in the queue; that is the worker's. Two more
-protocols are there for who needs them: `HandsOverFiles` for a courier whose recipients have Maildirs, into
-which the worker may rename an item's file, and `HasDestinations` for a courier that knows better than by
-the domain which recipients wait for the same thing.
+protocols are there for couriers that need them: `HandsOverFiles` for a courier whose recipients have
+Maildirs, into which the worker may rename an item's file, and `HasDestinations` for a courier that knows
+better than by the domain which recipients wait for the same thing.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Courier(Protocol):
         """Hand a message on.
 
         Returns:
-            A status for each recipient, or None if all have it. Who is missing is tried again.
+            A status for each recipient, or None if all have it. A recipient that is missing is tried again.
 
         Raises:
             Exception: nobody has it, as far as is known: all are tried again. `PermanentError`:

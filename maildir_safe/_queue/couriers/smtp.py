@@ -110,7 +110,7 @@ class SmtpCourier:
             )
 
     def _send(self, server: smtplib.SMTP, request: DeliveryRequest) -> dict[str, RecipientStatus]:
-        """MAIL, RCPT for each, DATA; who was refused is not sent to."""
+        """MAIL, RCPT for each, and DATA for those that were accepted."""
         utf8 = not (request.sender + "".join(request.recipients)).isascii()
         if utf8 and not server.has_extn("smtputf8"):
             return same_status(
@@ -147,7 +147,7 @@ class SmtpCourier:
         statuses = dict.fromkeys(
             accepted, RecipientStatus(451, "4.4.2 the connection ended before an answer came")
         )
-        with contextlib.suppress(smtplib.SMTPServerDisconnected):  # who was answered has it all the same
+        with contextlib.suppress(smtplib.SMTPServerDisconnected):  # replies that came are true all the same
             for recipient in accepted:
                 statuses[recipient] = status_of(server.getreply())
         return statuses

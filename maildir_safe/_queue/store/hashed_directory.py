@@ -1,4 +1,4 @@
-"""Shelves: hold/, failed/, corrupt/ and notes/, in parts, so that no directory grows with the queue.
+"""Hashed directories: hold/, failed/, corrupt/, notes/ and ids/ in parts, so that none grows with the queue.
 
     failed/7f/<item>        the part follows from the item's id
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from maildir_safe._fs import FileSystem
 
 PARTS = [f"{number:02x}" for number in range(256)]
-"""With some 4,000 names a directory (Coda, AFS) a shelf holds a million files."""
+"""With some 4,000 names a directory (Coda, AFS) a hashed directory holds a million files."""
 
 
 class HashPart:
-    """An open part of a shelf.
+    """An open part of a hashed directory.
 
     Attributes:
         dir_fd: its descriptor, closed when the last user lets go.

@@ -32,7 +32,7 @@ class Layout:
         root: a descriptor of the spool itself.
         fd: a descriptor for each of `DIRECTORIES`, by name.
         sync: the shared fsync of each, by name.
-        shelf: those that are in parts, by name: ``notes``, ``hold``, ``failed``, ``corrupt``.
+        hashed: those that are in parts, by name: ``notes``, ``ids``, ``hold``, ``failed``, ``corrupt``.
         rules: what its mount demands.
         mount: what pending/ lies on; fstype: its type, as /proc/self/mountinfo names it.
 

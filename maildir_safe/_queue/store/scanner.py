@@ -39,7 +39,7 @@ log = logging.getLogger("maildir_safe.queue")
 _CLOSED_EMPTY = 10.0  # seconds that a bucket which its writer has left is seen empty before it is removed
 _OWN_FIRST = 1.0  # seconds after a pass over everything; a put is claimed within 2 s
 _EMPTY = 900.0  # the same for any bucket: its writer leaves it after `writer.RETIRED_AFTER`
-_AT_ONCE = 256  # names that are read together: who claims one need not read all of a bucket's
+_AT_ONCE = 256  # names that are read together: to claim one item, not all of a bucket need be read
 _REMOVED = (errno.ENOENT, errno.ESTALE)
 
 

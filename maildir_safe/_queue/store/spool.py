@@ -1,13 +1,13 @@
 """Every move that an item can make, each one rename (or, at the end, one unlink).
 
-State is where the file is and what its name says. The path is the fencing token: no path is ever
-used twice, so that who comes late finds nothing. (ARCHITECTURE.md, "The queue".)
+The state is where the file lies and what its name says. The path is the fencing token: no path is ever
+used twice, so a call that is executed late finds nothing. (ARCHITECTURE.md, "The queue".)
 
-    move                               who               fsync owed            a crash may undo
+    move                               by                fsync owed            a crash may undo
     ---------------------------------+-----------------+---------------------+-------------------------
-    mkdir bucket                       put (Writer)      pending/ once, before nothing: else loss
+    mkdir bucket                       put (SpoolWriter) pending/ once, before nothing: else loss
                                                          its first "accepted"
-    tmp -> pending/<bucket>            put (Writer)      file, bucket          after "accepted": nothing
+    tmp -> pending/<bucket>            put (SpoolWriter) file, bucket          after "accepted": nothing
     mkdir claimed/<W>                  W (Lease)         claimed/, before W's  nothing: else loss
                                                          first claim
     pending -> claimed/<W>             W                 none                  back in pending
@@ -16,8 +16,8 @@ used twice, so that who comes late finds nothing. (ARCHITECTURE.md, "The queue".
                                                          reporting delivered   under the same name
     claimed/<W> -> pending             W or a sweeper    bucket, if a state    done recipients are sent
       (release, retry, states)                           changed               again, a bounce too
-    mkdir failed/<part>, hold/, ...    who needs it      failed/, hold/, ...   nothing: else loss
-                         (Shelf)                         before its first use
+    mkdir failed/<part>, hold/, ...    HashedDirectory   failed/, hold/, ...   nothing: else loss
+                                                         before its first use
     claimed/<W> -> failed, corrupt     W                 that part             finished again
     pending -> hold -> pending         an operator       that part of hold/    held, or not
     hold, failed, corrupt -> gone      an operator       that part             back again
@@ -28,7 +28,7 @@ used twice, so that who comes late finds nothing. (ARCHITECTURE.md, "The queue".
 Several may want what lies in pending/, and what lies in claimed/<W> is wanted by W and, once it is
 fenced, by sweepers. Their destinations differ, so one of them wins and the losers find the source
 gone. When W finds it gone, its own call may have done it and the reply been lost, or W was fenced:
-renewing the lease decides, since who can renew was never fenced.
+the renewal of the lease decides: a worker that can renew was never fenced.
 """
 
 from __future__ import annotations

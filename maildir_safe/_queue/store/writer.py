@@ -84,7 +84,7 @@ class BucketTarget:
         close_quietly(self._fs, self.dir_fd)
 
     def note(self, puts: list[PutJob]) -> None:
-        """Remember what was put in: who claims as well need not list the bucket to find it."""
+        """Remember what was put in, so that this process need not list the bucket to claim it."""
         fresh = self._fresh
         if not fresh:
             self._noted = self._fs.monotonic()

@@ -25,7 +25,7 @@ import threading
 import time
 import tomllib
 from collections import Counter, deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -190,7 +190,13 @@ class Faults:
 
 
 def _fault(path: str, table: dict[str, Any]) -> Fault:
+    known = [field.name for field in fields(Fault) if not field.name.startswith("_")]
+    unknown = sorted(table.keys() - set(known))
+    if unknown:
+        raise ValueError(f"{path}: a fault has no {', '.join(unknown)}; it has {', '.join(known)}")
     try:
         return Fault(**table)
-    except (TypeError, ValueError) as error:
+    except ValueError as error:
         raise ValueError(f"{path}: {table}: {error}") from None
+    except TypeError:  # a string where a number belongs, or the like
+        raise ValueError(f"{path}: {table}: a value of the wrong kind") from None

@@ -11,6 +11,13 @@ if TYPE_CHECKING:
     from typing import Any
 
 MIB = 1024 * 1024
+_WORDS = {
+    "str": "a string",
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "list[str]": "a list of strings",
+}
 DEFAULT_WEB = "127.0.0.1:8025"
 
 
@@ -112,7 +119,8 @@ def read(path: str) -> dict[str, Any]:
         raise ValueError(f"{path}: no such setting: {', '.join(unknown)}")
     for known in fields(Settings):
         if known.name in found and not _fits(found[known.name], str(known.type)):
-            raise ValueError(f"{path}: {known.name} = {found[known.name]!r} is not {known.type}")
+            words = _WORDS[str(known.type).removesuffix(" | None")]
+            raise ValueError(f"{path}: {known.name} = {found[known.name]!r} is not {words}")
     return found
 
 

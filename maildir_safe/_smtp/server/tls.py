@@ -21,12 +21,12 @@ def server_context(certificate: str, hostname: str) -> tuple[ssl.SSLContext, str
         the process ends: clients that trust it can verify us.
 
     Raises:
-        OSError, ssl.SSLError: the file cannot be read or does not hold both. ImportError: trustme
-            is needed to make one.
+        ValueError: the file cannot be read or does not hold both; says which. ImportError: trustme is
+            needed to make one.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     if certificate != MADE:
-        context.load_cert_chain(certificate)
+        _load(context, certificate)
         return context, None
     import trustme
 
@@ -37,6 +37,21 @@ def server_context(certificate: str, hostname: str) -> tuple[ssl.SSLContext, str
     file.flush()
     _files.append(file)
     return context, file.name
+
+
+def _load(context: ssl.SSLContext, certificate: str) -> None:
+    try:
+        context.load_cert_chain(certificate, password=lambda: "")  # never ask at a terminal
+    except ssl.SSLError:
+        raise ValueError(
+            f"--tls {certificate}: not a PEM file that holds a certificate and its unencrypted key"
+        ) from None
+    except IsADirectoryError:
+        raise ValueError(
+            f"--tls {certificate}: a directory; for a certificate of its own, put --tls behind the Maildir"
+        ) from None
+    except OSError as error:
+        raise ValueError(f"--tls {certificate}: {error.strerror}") from None
 
 
 _files: list[object] = []  # a temporary file is gone with the last reference to it
