@@ -235,3 +235,22 @@ def test_the_server_says_nothing_permanent_whatever_fails(mount: FaultFuse, tmp_
     finally:
         server.end()
     assert not [code for code in codes if code >= 500], codes
+
+
+def test_a_name_that_was_sealed_and_is_renamed_late_is_neither_message_nor_item(mount: FaultFuse) -> None:
+    """Root may rename a read-only directory: late, and after a reader or a worker has moved the file on."""
+    box, queue = Maildir(mount.path / "box"), Queue(mount.path / "spool")
+    mount.once("rename", "EIO", "late", 1.5, "/box/new/")
+    key = box.deliver(SHORT).key
+    box.set_flags(key, "S")
+    mount.once("rename", "EIO", "late", 1.5, "/pending/")
+    queue.put(SHORT, "s@example.org", ["r@example.org"])
+    for claim in queue.claim():
+        claim.ack_into(box)
+    mount.wait()
+    assert sum(mount.counts().values()) == 2
+    assert len(there(mount)) == 2
+    assert len(list(box.messages())) == 2, "a directory is listed as a message"
+    assert queue.claim() == [], "a directory is claimed"
+    assert not list(queue.items("corrupt"))
+    queue.close()
