@@ -37,6 +37,7 @@ class Nowhere:
     """A store of ours that keeps nothing."""
 
     test_mode = True
+    busy = False
 
     async def locate(self, address: str) -> str:
         """Everybody has a mailbox."""

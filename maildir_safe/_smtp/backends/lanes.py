@@ -45,6 +45,11 @@ class Lane:
         self.executor = ThreadPoolExecutor(THREADS, f"maildir-safe {name}")
         self._begun: dict[object, float] = {}
 
+    @property
+    def busy(self) -> bool:
+        """Whether an operation is under way."""
+        return bool(self._begun)
+
     def check(self) -> None:
         """Refuse (451) if something hangs here. The oldest operation stands first."""
         if self._begun and time.monotonic() - next(iter(self._begun.values())) > HANGS:
@@ -100,6 +105,11 @@ class Lanes:
         self._read = float("-inf")
         self._points: Sequence[str] = ()
         self._lanes: dict[str, Lane] = {}
+
+    @property
+    def busy(self) -> bool:
+        """Whether an operation is under way in any of them."""
+        return any(lane.busy for lane in self._lanes.values())
 
     def of(self, path: str) -> Lane:
         """The lane of an absolute path."""

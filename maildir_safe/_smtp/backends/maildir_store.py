@@ -44,6 +44,11 @@ class MaildirStore:
         self._lanes = Lanes(mount_points, max(1, deliveries // 2))  # a lane that hangs leaves others room
         self._places = asyncio.Semaphore(deliveries)
 
+    @property
+    def busy(self) -> bool:
+        """See `Store.busy`."""
+        return self._lanes.busy
+
     async def locate(self, address: str) -> str:
         """See `Store.locate`: 550 5.1.1 where there is certainly none, 450 or 451 where nobody can tell."""
         paths = self._routing.candidates(address)

@@ -40,6 +40,11 @@ class QueueStore:
         self._queue = queue
         self._mailboxes = mailboxes
 
+    @property
+    def busy(self) -> bool:
+        """See `Store.busy`."""
+        return self._mailboxes is not None and self._mailboxes.busy
+
     async def locate(self, address: str) -> str:
         """See `Store.locate`."""
         return await self._mailboxes.locate(address) if self._mailboxes else self._queue.path

@@ -65,9 +65,13 @@ class Store(Protocol):
 
     Attributes:
         test_mode: see `routing.Routing`.
+        busy: whether file calls are under way, which an orderly end of the process would wait for.
     """
 
     test_mode: bool
+
+    @property
+    def busy(self) -> bool: ...
 
     async def locate(self, address: str) -> str:
         """The mailbox for `address`. Raises `Refused`."""

@@ -135,11 +135,14 @@ class Listener:
         """Send everybody home; wait at most `grace` seconds for messages being received or stored.
 
         Returns:
-            False if some are still being stored.
+            False if some are still being stored, or the storage has not answered a look-up: threads
+            hang then, and an orderly end of the process would wait for them.
         """
         for guest in list(self._guests):
             guest.say_goodbye()
         end = asyncio.get_running_loop().time() + grace
-        while (self._guests or self._deliveries) and asyncio.get_running_loop().time() < end:
+        while (
+            self._guests or self._deliveries or self.store.busy
+        ) and asyncio.get_running_loop().time() < end:
             await asyncio.sleep(0.02)
-        return not self._deliveries
+        return not self._deliveries and not self.store.busy

@@ -103,7 +103,7 @@ async def serve(
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     if not finished:
-        tell("the storage hangs: not all messages were stored; their senders keep them")
+        tell("the storage hangs; senders keep what was not acknowledged")
         os._exit(1)  # an orderly end would wait for the threads that hang
 
 
