@@ -28,6 +28,7 @@ MODULES = {
     "maildir_safe.testing.smtp_fixture": ("MaildirSmtp", "ReceivedMessage"),
     "maildir_safe.testing.simfs": ("SimServer", "SimHost", "Fault"),
     "maildir_safe.testing.faultmount": ("FaultMount",),
+    "maildir_safe.contrib.aiosmtpd": ("MaildirHandler",),
 }
 NOT_CONSTRUCTED = {"Claim", "Message", "QueueEntry", "Receipt"}
 """Classes whose objects this package makes: how is nobody's business."""

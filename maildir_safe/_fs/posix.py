@@ -7,7 +7,7 @@ import os
 import time
 
 from maildir_safe._fs import Mount
-from maildir_safe._fs.fsync import fsync
+from maildir_safe._fs.quirks import quirks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,12 +20,24 @@ _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 
+# devices on which fsync is never interrupted: there `os.fsync`, which is loaded, does what it should
+_uninterrupted: set[int] = set()
+
+
+def _note_type(fd: int, fstype: str) -> None:
+    device = os.fstat(fd).st_dev  # a mount may have got the number of one that is gone
+    if quirks(fstype).interrupted:
+        _uninterrupted.discard(device)
+        from maildir_safe._fs import fsync  # noqa: F401 - while there are descriptors left to load it
+    else:
+        _uninterrupted.add(device)
+
+
 class OsFileSystem:
     """The operating system's file calls, one each, without logic (Linux)."""
 
     read = staticmethod(os.read)
     write = staticmethod(os.write)
-    fsync = staticmethod(fsync)
     close = staticmethod(os.close)
     rename = staticmethod(os.rename)
     unlink = staticmethod(os.unlink)
@@ -59,6 +71,15 @@ class OsFileSystem:
     def reader(self, fd: int) -> BinaryIO:
         """See `FileSystem.reader`."""
         return os.fdopen(fd, "rb")
+
+    def fsync(self, fd: int) -> None:
+        """See `FileSystem.fsync`."""
+        if os.fstat(fd).st_dev in _uninterrupted:
+            os.fsync(fd)
+        else:
+            from maildir_safe._fs.fsync import fsync
+
+            fsync(fd)
 
     def syncfs(self, fd: int) -> None:
         """See `FileSystem.syncfs`."""
@@ -123,6 +144,7 @@ class OsFileSystem:
         left, right = row.rstrip("\n").split(" - ", 1)
         fstype, source, super_options = right.split(" ")  # not split(): a source may be empty
         fields = left.split()
+        _note_type(fd, fstype)
         return Mount(fstype, source, f"{fields[5]},{super_options}", fields[4])
 
     def boottime(self) -> float:

