@@ -12,16 +12,13 @@ import time
 from pathlib import Path
 
 import pytest
-import trustme
-from smtp_support import COMMAND, Serve, Wire, stored, until
+from smtp_support import COMMAND, Serve, Wire, stored, until, workers_of
 
 from maildir_safe import Maildir
 from maildir_safe._cli.serve import sender
 from maildir_safe._smtp.backends import retention
-from maildir_safe._smtp.server import settings as smtp_settings
 from maildir_safe._smtp.server.limits import MemoryBudget, MemoryReservation
 from maildir_safe._smtp.server.settings import Settings
-from maildir_safe._smtp.server.tls import server_context
 
 MESSAGE = b"Subject: hello\r\n\r\nworld\r\n"
 
@@ -92,14 +89,29 @@ def _wait_until_nobody_is_let_in(address: str) -> None:
     pytest.fail("still listening")
 
 
+def test_sigterm_does_not_wait_for_a_storage_that_hangs(tmp_path: Path) -> None:
+    (tmp_path / "serve.toml").write_text("grace = 0.2\n")
+    (tmp_path / "faults.toml").write_text('[[fault]]\ncall = "write"\ndelay = 600\n')
+    serve = Serve(tmp_path, "--config", "serve.toml", "--faults", "faults.toml")
+    wire = Wire(serve.address)
+    wire.ready_for_data()
+    wire.send(b"Subject: x\r\n\r\n.\r\n")
+    until(lambda: list((tmp_path / "Maildir" / "tmp").iterdir()))
+    code, log = serve.end()
+    assert code == 1
+    assert "the storage hangs" in log
+    assert wire.reply() == ""
+    assert list((tmp_path / "Maildir" / "new").iterdir()) == []
+
+
 def test_workers_share_the_port_and_one_that_dies_is_replaced(tmp_path: Path) -> None:
     serve = Serve(tmp_path, "--workers", "3", "--lmtp", str(tmp_path / "l.sock"))
-    children = _workers(serve, 3)
+    children = workers_of(serve, 3)
     for _ in range(20):
         with serve.client() as client:
             client.sendmail("a@b", ["c@d"], MESSAGE)
     os.kill(int(children[0]), signal.SIGKILL)
-    assert _workers(serve, 3, without=children[0])
+    assert workers_of(serve, 3, without=children[0])
     wire = Wire(str(tmp_path / "l.sock"))
     assert wire.ask("LHLO x").startswith("250")
     wire.close()
@@ -113,21 +125,10 @@ def test_workers_share_the_port_and_one_that_dies_is_replaced(tmp_path: Path) ->
 
 def test_workers_do_not_outlive_their_parent(tmp_path: Path) -> None:
     serve = Serve(tmp_path, "--workers", "2")
-    children = _workers(serve, 2)
+    children = workers_of(serve, 2)
     serve.process.kill()
     serve.process.communicate(timeout=20)
     until(lambda: not any(Path(f"/proc/{child}/cmdline").exists() for child in children))
-
-
-def _workers(serve: Serve, count: int, without: str = "") -> list[str]:
-    """Wait until there are so many worker processes."""
-    pid, end = serve.process.pid, time.monotonic() + 20
-    while time.monotonic() < end:
-        found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        if len(found) == count and without not in found:
-            return found
-        time.sleep(0.05)
-    pytest.fail("not enough workers")
 
 
 def test_a_config_file_and_a_flag_that_wins(tmp_path: Path) -> None:
@@ -248,47 +249,3 @@ def test_what_is_refused_gives_its_memory_back() -> None:
     first.release()
     first.release()
     assert budget.in_flight == 0
-
-
-def test_sighup_ends_nothing(tmp_path: Path) -> None:
-    for flags in ((), ("--workers", "2")):
-        serve = Serve(tmp_path, *flags)
-        for pid in [serve.process.pid, *(int(child) for child in _workers(serve, 2 if flags else 0))]:
-            os.kill(pid, signal.SIGHUP)
-        with serve.client() as client:
-            client.sendmail("a@b", ["c@d"], MESSAGE)
-        code, log = serve.end()
-        assert code == 0
-        assert "died" not in log
-
-
-def test_a_certificate_that_cannot_be_used_is_said_in_words(tmp_path: Path) -> None:
-    (tmp_path / "Inbox").mkdir()
-    ca = trustme.CA()
-    cert = ca.issue_cert("localhost")
-    (tmp_path / "cert.pem").write_bytes(cert.cert_chain_pems[0].bytes())
-    (tmp_path / "both.pem").write_bytes(cert.private_key_pem.bytes() + cert.cert_chain_pems[0].bytes())
-    for name, words in (
-        ("nothing.pem", "No such file or directory"),
-        ("cert.pem", "a certificate and its unencrypted key"),
-        ("Inbox", "put --tls behind"),
-    ):
-        with pytest.raises(ValueError, match=f"--tls {tmp_path}/{name}: .*{words}"):
-            server_context(str(tmp_path / name), "localhost")
-    assert server_context(str(tmp_path / "both.pem"), "localhost")[1] is None
-
-
-@pytest.mark.parametrize(
-    ("line", "words"),
-    [
-        ("smtp = 'x'", "a list of strings"),
-        ("max-size = 'x'", "a whole number"),
-        ("timeout = 'x'", "a number"),
-        ("log-json = 1", "true or false"),
-        ("tls = 1", "a string"),
-    ],
-)
-def test_a_setting_of_another_kind_is_said_in_words(tmp_path: Path, line: str, words: str) -> None:
-    (tmp_path / "serve.toml").write_text(line)
-    with pytest.raises(ValueError, match=f"is not {words}"):
-        smtp_settings.read(str(tmp_path / "serve.toml"))

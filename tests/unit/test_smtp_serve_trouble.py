@@ -1,4 +1,4 @@
-"""`maildir-safe serve` where something is missing or hangs: descriptors, a log, a mount, a spool."""
+"""`maildir-safe serve` where something around it is short, hung, gone or wrong: descriptors, mounts, logs."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ import threading
 from pathlib import Path
 
 import pytest
-from smtp_support import COMMAND, Serve, Wire, serving, stored, until
+import trustme
+from smtp_support import COMMAND, Serve, Wire, serving, stored, until, workers_of
 
 from maildir_safe import Maildir
 from maildir_safe._fs.posix import OsFileSystem
 from maildir_safe._smtp.backends import lanes
+from maildir_safe._smtp.server import settings as smtp_settings
 from maildir_safe._smtp.server.destination import destination
 from maildir_safe._smtp.server.settings import Settings
+from maildir_safe._smtp.server.tls import server_context
 from maildir_safe._smtp.server.workers import supervise
 from maildir_safe.errors import NotAMaildir
 
 MESSAGE = b"Subject: hello\r\n\r\nworld\r\n"
 
 
-def test_sigterm_does_not_wait_for_a_storage_that_hangs(tmp_path: Path) -> None:
-    (tmp_path / "serve.toml").write_text("grace = 0.2\n")
-    (tmp_path / "faults.toml").write_text('[[fault]]\ncall = "write"\ndelay = 600\n')
-    serve = Serve(tmp_path, "--config", "serve.toml", "--faults", "faults.toml")
-    wire = Wire(serve.address)
-    wire.ready_for_data()
-    wire.send(b"Subject: x\r\n\r\n.\r\n")
-    until(lambda: list((tmp_path / "Maildir" / "tmp").iterdir()))
-    code, log = serve.end()
-    assert code == 1
-    assert "the storage hangs" in log
-    assert wire.reply() == ""
-    assert list((tmp_path / "Maildir" / "new").iterdir()) == []
+def test_sighup_ends_nothing(tmp_path: Path) -> None:
+    for flags in ((), ("--workers", "2")):
+        serve = Serve(tmp_path, *flags)
+        for pid in [serve.process.pid, *(int(child) for child in workers_of(serve, 2 if flags else 0))]:
+            os.kill(pid, signal.SIGHUP)
+        with serve.client() as client:
+            client.sendmail("a@b", ["c@d"], MESSAGE)
+        code, log = serve.end()
+        assert code == 0
+        assert "died" not in log
 
 
 def test_few_descriptors_are_enough(tmp_path: Path) -> None:
@@ -228,3 +228,35 @@ def test_mail_alone_needs_no_other_package(tmp_path: Path) -> None:
         assert done.returncode == 1
         assert said in done.stderr
         assert "Traceback" not in done.stderr
+
+
+def test_a_certificate_that_cannot_be_used_is_said_in_words(tmp_path: Path) -> None:
+    (tmp_path / "Inbox").mkdir()
+    ca = trustme.CA()
+    cert = ca.issue_cert("localhost")
+    (tmp_path / "cert.pem").write_bytes(cert.cert_chain_pems[0].bytes())
+    (tmp_path / "both.pem").write_bytes(cert.private_key_pem.bytes() + cert.cert_chain_pems[0].bytes())
+    for name, words in (
+        ("nothing.pem", "No such file or directory"),
+        ("cert.pem", "a certificate and its unencrypted key"),
+        ("Inbox", "put --tls behind"),
+    ):
+        with pytest.raises(ValueError, match=f"--tls {tmp_path}/{name}: .*{words}"):
+            server_context(str(tmp_path / name), "localhost")
+    assert server_context(str(tmp_path / "both.pem"), "localhost")[1] is None
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("smtp = 'x'", "a list of strings"),
+        ("max-size = 'x'", "a whole number"),
+        ("timeout = 'x'", "a number"),
+        ("log-json = 1", "true or false"),
+        ("tls = 1", "a string"),
+    ],
+)
+def test_a_setting_of_another_kind_is_said_in_words(tmp_path: Path, line: str, words: str) -> None:
+    (tmp_path / "serve.toml").write_text(line)
+    with pytest.raises(ValueError, match=f"is not {words}"):
+        smtp_settings.read(str(tmp_path / "serve.toml"))
