@@ -169,3 +169,14 @@ def stored(path: Path) -> list[bytes]:
 def body(message: bytes) -> bytes:
     """A stored message without the headers that delivery put on top: up to the end of Received."""
     return message.split(b" +0000\n", 1)[1]
+
+
+def workers_of(serve: Serve, count: int, without: str = "") -> list[str]:
+    """Wait until there are so many worker processes."""
+    pid, end = serve.process.pid, time.monotonic() + 20
+    while time.monotonic() < end:
+        found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        if len(found) == count and without not in found:
+            return found
+        time.sleep(0.05)
+    raise AssertionError("not enough workers")

@@ -22,6 +22,7 @@ from maildir_safe._queue.admin import QueueEntry
 from maildir_safe._queue.queue import Queue
 from maildir_safe._queue.store import envelope
 from maildir_safe._queue.store.bucket import parse as parse_bucket
+from maildir_safe._queue.store.delivery_log import DeliveryLog
 from maildir_safe._queue.store.hashed_directory import PARTS
 from maildir_safe._queue.store.item import Item, parse
 from maildir_safe._queue.store.layout import DIRECTORIES, Layout
@@ -174,7 +175,7 @@ class SpoolCheck:
                 yield not_looked(f"{self._path}/{listed.path}", error)
             return
         if wrong:
-            mended = self._fix and listed.state != "claimed" and self._put_aside(listed)
+            mended = self._fix and listed.state != "claimed" and self._put_aside(listed, wrong)
             yield Finding(
                 f"{self._path}/{listed.path}", wrong + (", moved to corrupt/" if mended else ""), mended
             )
@@ -197,7 +198,9 @@ class SpoolCheck:
         finally:
             close_quietly(self._fs, source)
 
-    def _put_aside(self, listed: QueueEntry) -> bool:
+    def _put_aside(self, listed: QueueEntry, wrong: str) -> bool:
+        note = {"at": self._fs.time_ns() / 1e9, "text": f"fsck: {wrong}"}
+        DeliveryLog(self._fs, self._layout).write(listed.item, note, durable=False)  # for `queue why`
         corrupt = self._layout.hashed["corrupt"].make(listed.item.id)
         source = self._fs.open_dir(listed.within, self._layout.fd[listed.state])
         try:

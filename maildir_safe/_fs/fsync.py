@@ -4,8 +4,8 @@
 nothing about the first: the kernel may have reported the error and dropped the pages. So an interrupted
 fsync is an error here, as any other.
 
-`_ctypes` is the part of `ctypes` that does the work. It loads in a fraction of a millisecond, which a
-mail delivery agent pays for each message; `ctypes` takes ten times as long.
+Loaded only where an fsync may be interrupted (`Quirks.interrupted`): `_ctypes`, the part of `ctypes` that
+does the work, costs a mail delivery agent a twentieth of its start-up, and `ctypes` ten times that.
 """
 
 from __future__ import annotations

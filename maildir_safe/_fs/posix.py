@@ -7,7 +7,7 @@ import os
 import time
 
 from maildir_safe._fs import Mount
-from maildir_safe._fs.fsync import fsync
+from maildir_safe._fs.quirks import quirks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,12 +20,22 @@ _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 
+# by device: whether fsync may be interrupted; else `os.fsync`, which is loaded, does what it should
+_interrupted: dict[int, bool] = {}
+
+
+def _note_type(fd: int, fstype: str) -> None:
+    """Remember it of the device; each time, since a mount may have got the number of one that is gone."""
+    _interrupted[os.fstat(fd).st_dev] = quirks(fstype).interrupted
+    if quirks(fstype).interrupted:
+        from maildir_safe._fs import fsync  # noqa: F401 - while there are descriptors left to load it
+
+
 class OsFileSystem:
     """The operating system's file calls, one each, without logic (Linux)."""
 
     read = staticmethod(os.read)
     write = staticmethod(os.write)
-    fsync = staticmethod(fsync)
     close = staticmethod(os.close)
     rename = staticmethod(os.rename)
     unlink = staticmethod(os.unlink)
@@ -59,6 +69,18 @@ class OsFileSystem:
     def reader(self, fd: int) -> BinaryIO:
         """See `FileSystem.reader`."""
         return os.fdopen(fd, "rb")
+
+    def fsync(self, fd: int) -> None:
+        """See `FileSystem.fsync`."""
+        device = os.fstat(fd).st_dev
+        if device not in _interrupted:
+            self.mount(fd)
+        if _interrupted.get(device, True):
+            from maildir_safe._fs.fsync import fsync
+
+            fsync(fd)
+        else:
+            os.fsync(fd)
 
     def syncfs(self, fd: int) -> None:
         """See `FileSystem.syncfs`."""
@@ -123,6 +145,7 @@ class OsFileSystem:
         left, right = row.rstrip("\n").split(" - ", 1)
         fstype, source, super_options = right.split(" ")  # not split(): a source may be empty
         fields = left.split()
+        _note_type(fd, fstype)
         return Mount(fstype, source, f"{fields[5]},{super_options}", fields[4])
 
     def boottime(self) -> float:

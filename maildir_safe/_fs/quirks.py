@@ -26,6 +26,7 @@ class Quirks:
         durability: the best that an fsync can promise, as one of `receipt.DURABILITY_LEVELS`.
         keeps: False where every call succeeds and nothing outlives the mount's own process.
         syncfs: whether syncfs(2) makes all files durable, and reports what it could not write.
+        interrupted: whether fsync may say EINTR, of itself or of a server that it waits for.
         early_writeout: whether a batch is faster when its pages are on their way before syncfs.
         old_names_return: whether a crash after the fsync of one directory brings back the name that a
             file had in another, so that the whole file system must be synced.
@@ -43,6 +44,7 @@ class Quirks:
     durability = "full"
     keeps = True
     syncfs = False
+    interrupted = True
     early_writeout = False
     old_names_return = False
     staging = "tmp"
@@ -60,8 +62,9 @@ def quirks(fstype: str) -> Quirks:
 
 
 _ORDINARY = Quirks()
-# syncfs reports failed writes since Linux 5.8: syncfs(2). FUSE and network mounts do not pass it on
-_LOCAL = {"syncfs": True}
+# syncfs reports failed writes since Linux 5.8: syncfs(2). FUSE and network mounts do not pass it on.
+# fsync of these waits for the disk, and only a signal that kills ends that: fsync(2) names no EINTR for them
+_LOCAL = {"syncfs": True, "interrupted": False}
 # nothing that was renamed is written in one step: mkfs.fat(8), exfat(5), ext2 has no journal
 _NO_JOURNAL = {
     "known": (

@@ -309,7 +309,7 @@ class MessageStore:
         if names == before.names and not before.strays:
             return before
         names = stable_listing(self._fs, fd, names)
-        holds_directory = self._fs.fstat(fd).st_nlink > 2  # where directories are counted
+        look_at_all = self._fs.fstat(fd).st_nlink > 2  # it holds a directory, where these are counted
         come, gone = _difference(before.names, names)
         by_name, by_key = before.by_name.copy(), before.by_key.copy()
         for name in gone:
@@ -320,7 +320,7 @@ class MessageStore:
         for name in come | (before.strays - gone):
             if not may_be_message(name):
                 continue
-            doubtful = holds_directory or name in before.strays or not is_unique(name)
+            doubtful = look_at_all or not is_unique(name) or name in before.strays
             if doubtful and not self._is_file(name, fd):
                 strays.add(name)
                 continue

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from maildir_safe._fs.posix import OsFileSystem
 from maildir_safe.testing.simdisk import ROOT, Disk, Node, fail
 from maildir_safe.testing.simfaults import REPEATED_BY_KERNEL, REPEATED_BY_PYTHON, Fault, FaultPlan
 from maildir_safe.testing.simserver import CALL_SECONDS, EPOCH, Call, HostDied, SimServer
@@ -98,7 +97,7 @@ class SimClient:
         except OSError as error:
             if error.errno == errno.ESTALE and kind in REPEATED_BY_KERNEL:
                 return self._call_once(kind, names, act, changes, failed, late)
-            if error.errno == errno.EINTR and _is_repeated_by_python(kind):
+            if error.errno == errno.EINTR and kind in REPEATED_BY_PYTHON:
                 return self._call(kind, names, act, changes=changes, failed=failed, late=late)
             raise
 
@@ -316,12 +315,6 @@ class SimClient:
             return lambda _: ino, name, full
         above, _, last = name.rstrip("/").rpartition("/")
         return lambda disk: self._walk(disk, ROOT, above).ino, last, name
-
-
-def _is_repeated_by_python(kind: str) -> bool:
-    """Whether CPython repeats the call as `OsFileSystem` makes it."""
-    made_by_os = kind in ("fsync", "fsync_dir") and OsFileSystem.fsync is os.fsync
-    return kind in REPEATED_BY_PYTHON or made_by_os
 
 
 def _changed(before: Disk, after: Disk, ino: int) -> bool:

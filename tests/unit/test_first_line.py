@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 
 from maildir_safe import Maildir, Queue
-from maildir_safe._smtp.backends.maildir_store import MaildirStore, MailObject, Recipient
+from maildir_safe._mailboxes import Mailboxes
+from maildir_safe._smtp.backends.maildir_store import MaildirStore
 from maildir_safe._smtp.backends.routing import CatchAll
+from maildir_safe._smtp.backends.store import MailObject, Recipient
 
 FOLDED = [b" x-evil: 1\nSubject: s\n\nbody\n", b"\tfolded\n", b" \nSubject: blank first line\n\nbody\n"]
 
@@ -64,9 +66,10 @@ def test_queue_and_then_a_maildir(folded: bytes, tmp_path: Path) -> None:
 @pytest.mark.parametrize("folded", FOLDED)
 def test_smtp(folded: bytes, tmp_path: Path) -> None:
     Maildir(tmp_path / "box")
-    store = MaildirStore(CatchAll(str(tmp_path / "box")))
-    mail = MailObject("a@b", [Recipient("c@d", str(tmp_path / "box"))], b"Received: from x\n\tby y\n", folded)
-    asyncio.run(store.store(mail))
+    routing = CatchAll(str(tmp_path / "box"))
+    received = b"Received: from x\n\tby y\n"
+    mail = MailObject("a@b", [Recipient("c@d", str(tmp_path / "box"))], received, [folded])
+    asyncio.run(MaildirStore(routing, Mailboxes(routing.candidates)).store(mail))
     check(one(tmp_path / "box"), folded)
 
 

@@ -84,6 +84,9 @@ def test_damage_that_was_read_whole_goes_to_corrupt(spool: Path) -> None:
     assert finding.mended
     assert "its name says" in finding.what
     assert len([path for path in (spool / "corrupt").rglob("*") if path.is_file()]) == 1
+    with Queue(spool) as queue:
+        (entry,) = queue.items("corrupt")
+        assert "its name says" in queue.why(entry.item.id)[0]["text"]
 
 
 def test_a_directory_that_cannot_be_listed_does_not_hide_the_others(tmp_path: Path) -> None:

@@ -57,6 +57,7 @@ def test_the_drop_in_keeps_the_rest_of_the_info(info: str, after: str, tmp_path:
         ("xz", lzma.compress(MAIL)),
         ("zstd", b"\x28\xb5\x2f\xfd..."),
     ],
+    ids=["gzip", "bzip2", "xz", "zstd"],
 )
 @pytest.mark.parametrize("info", [":2,S", ":2,SZ", ":2,S,Z"])
 def test_fsck_says_that_a_message_is_compressed(

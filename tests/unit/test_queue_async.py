@@ -35,9 +35,9 @@ class Recording(OsFileSystem):
         super().rename(src, dst, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
         self.log.append(("rename", (src, dst)))
 
-    def fsync(self, fd: int) -> None:  # type: ignore[override]
+    def fsync(self, fd: int) -> None:
         self.log.append(("begin", fd))
-        OsFileSystem.fsync(fd)
+        super().fsync(fd)
         self.log.append(("fsync", fd))
 
     def syncfs(self, fd: int) -> None:

@@ -50,7 +50,7 @@ class FaultyFileSystem(OsFileSystem):
 
     def fsync(self, fd: int) -> None:
         """See `FileSystem.fsync`; for files and directories."""
-        self._play("fsync", lambda: OsFileSystem.fsync(fd))
+        self._play("fsync", lambda: OsFileSystem.fsync(self, fd))
 
     def syncfs(self, fd: int) -> None:
         """See `FileSystem.syncfs`: the fsync that a group of deliveries shares."""
