@@ -54,7 +54,6 @@ class Soak:
         self.fuse.only(*only)
         self.counts: dict[str, int] = {}
         self.left: list[str] = []
-        self.odd: list[str] = []
         self._seed = seed
 
     def run(self) -> Verdict:
@@ -122,7 +121,9 @@ class Soak:
         roles.queue.close()
         for path in self.left:
             if (self.fuse.backing / "spool" / path).is_dir():
-                self.odd.append(f"a directory under an item's name: {path}")  # a seal that was renamed late
+                self.ledger.remark(
+                    f"a directory under an item's name: {path}"
+                )  # a seal that was renamed late
             else:
                 self.ledger.complain(f"left in the queue: {path}")
 
@@ -131,7 +132,7 @@ class Soak:
         try:
             claim.ack_into(roles.target)
         except PermanentError as error:
-            self.odd.append(str(error))
+            self.ledger.remark(str(error))
         except TemporaryError as error:
             self.ledger.complain(f"{claim.id}, when nothing failed any more: {error}")
 
@@ -156,7 +157,7 @@ def soak(
     verdict = run.run()
     struck = " ".join(f"{name}={count}" for name, count in run.counts.items())
     faults = f"{sum(run.counts.values())} faults in {seconds:.0f} s, level {level}, seed {seed}"
-    text = f"{faults}\n{verdict}\nodd: {run.odd[:10]}\n{struck}"
+    text = f"{faults}\n{verdict}\nodd: {len(run.ledger.odd)} {run.ledger.odd[:10]}\n{struck}"
     assert verdict.good, text
     return text
 

@@ -45,6 +45,7 @@ class SoakLedger:
         self._lock = threading.Lock()
         self.accounts: dict[str, Account] = {}
         self.wrong: list[str] = []
+        self.odd: list[str] = []
         self._numbers: Counter[str] = Counter()
 
     def token(self, door: str, with_id: bool = False) -> str:
@@ -63,6 +64,11 @@ class SoakLedger:
             account.words = str(words)[:300] or account.words
             if answer == PERMANENT:
                 self.wrong.append(f"{token}: a permanent answer: {words}")
+
+    def remark(self, text: str) -> None:
+        """Something that no promise forbids, and that people want to know."""
+        with self._lock:
+            self.odd.append(text[:500])
 
     def complain(self, text: str) -> None:
         """Something that must not be, seen by a role."""

@@ -171,8 +171,8 @@ class Roles:
                     claim.retry(1.0)
                 else:
                     claim.ack_into(self.target)
-            except LeaseLost as error:
-                self.ledger.complain(f"{claim.id}: {error}")
+            except LeaseLost as error:  # so long could the lease not be renewed
+                self.ledger.remark(f"{claim.id}: {error}")
             except TemporaryError:
                 pass
             except PermanentError as error:
