@@ -137,7 +137,7 @@ def banner(service: Service) -> list[str]:
     lines += [f"LMTP     {address}" for address in service.lmtp_addresses]
     if service.web_address:
         lines.append(f"Inbox    http://{reachable(service.web_address)}/")
-    lines += [service.destination]
+    lines += [service.storage]
     if service.ca:
         lines.append(f"CA       {service.ca}")
     first = (service.smtp_addresses + service.lmtp_addresses)[0]

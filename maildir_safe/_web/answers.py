@@ -15,7 +15,7 @@ MOST_HELD = 128 << 20
 """Bytes of large pages that are being sent, all together."""
 
 
-class Room:
+class ResponseBudget:
     """Counts the bytes of large pages that wait to be read by slow readers.
 
     Attributes:
@@ -48,9 +48,9 @@ class Room:
 class _Held(StreamingResponse):
     """Gives its room back when it was sent, or the reader has gone."""
 
-    def __init__(self, room: Room, body: bytes, headers: dict[str, str]) -> None:
+    def __init__(self, budget: ResponseBudget, body: bytes, headers: dict[str, str]) -> None:
         super().__init__(self._pieces(body), headers=headers)
-        self._room, self._size = room, len(body)
+        self._budget, self._size = budget, len(body)
 
     async def _pieces(self, body: bytes) -> AsyncIterator[bytes]:
         for at in range(0, len(body), _PIECE):
@@ -61,7 +61,7 @@ class _Held(StreamingResponse):
         try:
             await super().__call__(*args)
         finally:
-            self._room.held -= self._size
+            self._budget.held -= self._size
 
 
 def pieces(file: BinaryIO, start: int = 0, end: int | None = None) -> Iterator[bytes]:

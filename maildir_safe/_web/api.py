@@ -90,7 +90,7 @@ async def get_message(request: Request) -> Response:
     inbox: Inbox = request.app.state.inbox
     message = await inbox.find(request.path_params["key"])
     mail = await inbox.apart(message.key, read_mail)
-    answer: Response = request.app.state.room.json(
+    answer: Response = request.app.state.response_budget.json(
         {
             **await asyncio.to_thread(line, inbox, message),
             "headers": mail.headers,

@@ -19,7 +19,7 @@ from starlette.staticfiles import StaticFiles
 from maildir_safe._maildir.maildir import Maildir
 from maildir_safe._smtp.server.counters import Counters
 from maildir_safe._web import api, metrics, pages
-from maildir_safe._web.answers import Room
+from maildir_safe._web.answers import ResponseBudget
 from maildir_safe._web.connections import BoundedProtocol
 from maildir_safe._web.guard import Guard
 from maildir_safe._web.inbox import Inbox, printable
@@ -47,7 +47,7 @@ def application(
     app = Starlette(routes=[*pages.ROUTES, *api.ROUTES, *metrics.ROUTES, static], exception_handlers=handlers)
     app.router.redirect_slashes = False  # DELETE /api/messages/ must not become "delete all"
     app.state.inbox = Inbox(maildir)
-    app.state.room = Room()
+    app.state.response_budget = ResponseBudget()
     app.state.addresses = addresses or []
     app.state.counters = counters or Counters()
     return app

@@ -127,7 +127,7 @@ async def show_message(request: Request) -> Response:
         "size": length,
     }
     page = _templates.get_template("message.html").render({"request": request, **context})
-    answer: Response = request.app.state.room.html(page)
+    answer: Response = request.app.state.response_budget.html(page)
     return answer
 
 
@@ -150,7 +150,8 @@ async def show_html(request: Request) -> Response:
         " base-uri 'none'; frame-ancestors 'self'"
     )
     page = await inbox.apart(message.key, lambda raw: _framed(read_mail(raw).html or "", remote))
-    answer: Response = request.app.state.room.html(page, headers={"Content-Security-Policy": policy})
+    headers = {"Content-Security-Policy": policy}
+    answer: Response = request.app.state.response_budget.html(page, headers)
     return answer
 
 

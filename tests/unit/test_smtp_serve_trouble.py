@@ -19,8 +19,8 @@ from maildir_safe import Maildir
 from maildir_safe._fs.posix import OsFileSystem
 from maildir_safe._smtp.backends import lanes
 from maildir_safe._smtp.server import settings as smtp_settings
-from maildir_safe._smtp.server.destination import destination
 from maildir_safe._smtp.server.settings import Settings
+from maildir_safe._smtp.server.storage import prepare_storage
 from maildir_safe._smtp.server.tls import server_context
 from maildir_safe._smtp.server.workers import supervise
 from maildir_safe.errors import NotAMaildir
@@ -114,14 +114,14 @@ def test_the_banner_does_not_promise_durability_on_a_mount_that_takes_no_file(
 ) -> None:
     where = tmp_path / ("S" if flags else "Maildir")
     settings = Settings(queue=str(where)) if flags else Settings(maildir=str(where))
-    assert "(durability " in destination(settings)
+    assert "(durability " in prepare_storage(settings)
 
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("maildir_safe._fs.posix.OsFileSystem.create", full)
-    assert "durability" not in destination(settings)
-    assert "No space left on device" in destination(settings)
+    assert "durability" not in prepare_storage(settings)
+    assert "No space left on device" in prepare_storage(settings)
     assert list((where / "tmp").iterdir()) == []
 
 

@@ -89,11 +89,11 @@ class MaildirStore:
             lane = self._lanes.of(path)
             async with lane.delivery(), self._places:
                 try:
-                    receipt = await self._delivered(path, group, mail, delivery_id, lane)
+                    receipt = await self._deliver_once(path, group, mail, delivery_id, lane)
                 except TemporaryError as error:
                     if not self._mailboxes.let_go(error):  # too many files open
                         raise
-                    receipt = await self._delivered(path, group, mail, delivery_id, lane)
+                    receipt = await self._deliver_once(path, group, mail, delivery_id, lane)
         except Refused as refused:
             hangs = f"{path}: the file system has hung for some time"
             return RecipientStatus.from_reply(refused.reply, error=hangs)
@@ -104,7 +104,7 @@ class MaildirStore:
         text = f"2.0.0 Stored as {receipt.key}"
         return RecipientStatus(250, text, stored=receipt.path, durability=receipt.durability)
 
-    async def _delivered(
+    async def _deliver_once(
         self, path: str, group: list[Recipient], mail: MailObject, delivery_id: str | None, lane: Lane
     ) -> Receipt:
         first, *others = group

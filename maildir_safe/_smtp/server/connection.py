@@ -18,7 +18,7 @@ from maildir_safe._smtp.server.input import EndOfInput, InputBuffer
 from maildir_safe._smtp.server.transaction import Transaction
 
 if TYPE_CHECKING:
-    from maildir_safe._smtp.server.listener import Listener
+    from maildir_safe._smtp.server.server_context import ServerContext
 
 BEFORE_MAIL = 60.0
 """Seconds that a client may be silent before its first MAIL: it holds a place and has brought nothing."""
@@ -54,8 +54,8 @@ class Connection(asyncio.Protocol):
     lmtp = False
     protocol = "ESMTP"
 
-    def __init__(self, listener: Listener) -> None:
-        self.listener = listener
+    def __init__(self, context: ServerContext) -> None:
+        self.context = context
         self.input = InputBuffer(self._pause)
         self.peer = ""
         self.client = ""
@@ -88,7 +88,7 @@ class Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         peer = transport.get_extra_info("peername")
         self.peer = str(peer[0]) if isinstance(peer, tuple) else ""
-        self._admitted = self.listener.enter(self)
+        self._admitted = self.context.admit(self)
         self.restart_timer()
         self._task = self._loop.create_task(self._run())
 
@@ -128,14 +128,14 @@ class Connection(asyncio.Protocol):
             if not self._admitted:
                 raise Refused(replies.TOO_MANY_CONNECTIONS)
             await self.fault("connect")
-            await self.reply(f"220 {self.listener.hostname} {self.protocol} maildir_safe")
+            await self.reply(f"220 {self.context.hostname} {self.protocol} maildir_safe")
             await self.talk()
         except Refused as refused:
             await self.reply(refused.reply)
         except (EndOfInput, ConnectionError):
             pass
         except Exception as error:  # noqa: BLE001 - a bug of ours must not keep the connection's place
-            self.listener.log.failure(self, error)
+            self.context.log.failure(self, error)
             self.hang_up(replies.INTERNAL)
         finally:
             self._close()
@@ -146,16 +146,16 @@ class Connection(asyncio.Protocol):
 
     async def fault(self, stage: str, *addresses: str, key: tuple[str, ...] = ()) -> None:
         """What the script has for this moment: a wait, a hang-up, or `Refused`."""
-        if self.listener.faults is None:
+        if self.context.faults is None:
             return
         self._stages[stage] += 1
-        fault = self.listener.faults.at(stage, self._stages[stage], addresses, key)
+        fault = self.context.faults.at(stage, self._stages[stage], addresses, key)
         if fault is None:
             return
         await asyncio.sleep(fault.delay)
         if fault.drop:
             if stage != "stored":  # the message's own line says it
-                self.listener.log.refused(self, " ".join([stage, *addresses]), replies.DROPPED)
+                self.context.log.refused(self, " ".join([stage, *addresses]), replies.DROPPED)
             self._abort()
             raise ConnectionResetError
         if fault.reply:
@@ -192,9 +192,9 @@ class Connection(asyncio.Protocol):
         Raises:
             ConnectionResetError: there was no handshake, and there is no connection any more.
         """
-        transport, context = self._transport, self.listener.tls
+        transport, tls = self._transport, self.context.tls
         assert transport is not None
-        assert context is not None
+        assert tls is not None
         self.restart_timer()
         self._handshaking = True
         try:
@@ -204,9 +204,9 @@ class Connection(asyncio.Protocol):
             encrypted = await self._loop.start_tls(
                 transport,
                 self,
-                context,
+                tls,
                 server_side=True,
-                ssl_handshake_timeout=self.listener.timeout,
+                ssl_handshake_timeout=self.context.timeout,
                 ssl_shutdown_timeout=LINGER,
             )
         except (OSError, EOFError) as error:  # TimeoutError and SSLError too
@@ -224,7 +224,7 @@ class Connection(asyncio.Protocol):
 
     # The end
 
-    def say_goodbye(self) -> None:
+    def shut_down(self) -> None:
         """The server shuts down: leave now, or after the message that is being received or stored."""
         self._leaving = True
         if not self.busy:
@@ -234,7 +234,7 @@ class Connection(asyncio.Protocol):
         """A message was answered: leave if the server wants it."""
         self.busy = False
         if self._leaving:
-            self.say_goodbye()
+            self.shut_down()
 
     def hang_up(self, last_words: str) -> None:
         """Say `last_words`, obey nothing that has arrived, and close. During a handshake, say nothing."""
@@ -278,7 +278,7 @@ class Connection(asyncio.Protocol):
             self._timer = None
         if self._admitted:
             self._admitted = False
-            self.listener.leave(self)
+            self.context.release(self)
         if self._task is not None:
             self._task.cancel()
             self._task = None
@@ -292,7 +292,7 @@ class Connection(asyncio.Protocol):
 
     def restart_timer(self) -> None:
         """The client has made progress; called at each command. The timer itself is left alone until then."""
-        patience = self.listener.timeout
+        patience = self.context.timeout
         if not self._mail_came:
             patience = min(patience, BEFORE_MAIL)
         self._deadline = self._loop.time() + patience

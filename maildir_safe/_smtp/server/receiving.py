@@ -28,7 +28,7 @@ async def receive(connection: Connection) -> list[RecipientStatus]:
         ConnectionError: a scripted fault has dropped the connection.
     """
     start = time.monotonic()
-    reservation = connection.listener.reservation()
+    reservation = connection.context.reservation()
     try:
         body = await _read(connection, reservation)
         mail = _mail_object(connection, body)
@@ -37,7 +37,7 @@ async def receive(connection: Connection) -> list[RecipientStatus]:
         raise
     connection.storing = True
     try:
-        storing = connection.listener.spawn(_store(connection, mail, reservation, start))
+        storing = connection.context.spawn(_store(connection, mail, reservation, start))
         return await asyncio.shield(storing)
     finally:
         connection.storing = False
@@ -73,7 +73,7 @@ async def _store(
         if reservation.refusal:
             raise Refused(reservation.refusal)
         await connection.fault("received", *addresses)
-        results = await connection.listener.store.store(mail)
+        results = await connection.context.store.store(mail)
     except Refused as refusal:
         results = same_status(refusal.reply, mail)
     except ConnectionError:
@@ -109,12 +109,12 @@ def _record(
     heard: str,
 ) -> None:
     """Count and log what has happened; nothing that goes wrong here changes the answer."""
-    listener = connection.listener
+    context = connection.context
     try:
-        listener.counters.message(_outcome(results), seconds)
-        listener.log.message(connection, mail, size, results, seconds, refused=refused, answer=heard)
+        context.counters.message(_outcome(results), seconds)
+        context.log.message(connection, mail, size, results, seconds, refused=refused, answer=heard)
     except Exception as error:  # noqa: BLE001 - somebody's own log or counters
-        listener.log.failure(connection, error)
+        context.log.failure(connection, error)
 
 
 def same_status(reply: str, mail: MailObject, error: str = "") -> list[RecipientStatus]:
@@ -134,7 +134,7 @@ def _mail_object(connection: Connection, body: list[bytes]) -> MailObject:
         transaction.utf8,
     )
     only = recipients[0].address if len(recipients) == 1 else None
-    hostname = connection.listener.hostname
+    hostname = connection.context.hostname
     header = trace.received(connection.client, connection.peer, hostname, via, only, time.time())
     if body:
         body[0] = without_mbox_line(body[0])  # as `deliver` does it

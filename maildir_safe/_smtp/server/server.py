@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from typing import Any
 
-    from maildir_safe._smtp.server.listener import Listener
+    from maildir_safe._smtp.server.server_context import ServerContext
 
 BACKLOG = 512
 """Connections that the kernel holds until we accept them."""
 
 _THREADS = 64
-_TOO_MUCH_OPEN = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
+_OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
 
 
 class Server:
@@ -39,9 +39,13 @@ class Server:
     """
 
     def __init__(
-        self, listener: Listener, smtp: list[socket.socket], lmtp: list[socket.socket], grace: float = 30.0
+        self,
+        context: ServerContext,
+        smtp: list[socket.socket],
+        lmtp: list[socket.socket],
+        grace: float = 30.0,
     ) -> None:
-        self._listener = listener
+        self._context = context
         self._sockets = [(sock, SmtpSession) for sock in smtp] + [(sock, LmtpSession) for sock in lmtp]
         self._grace = grace
         self._servers: list[asyncio.Server] = []
@@ -50,7 +54,7 @@ class Server:
         """Begin to accept connections."""
         loop = asyncio.get_running_loop()
         for sock, session in self._sockets:
-            connect = functools.partial(session, self._listener)
+            connect = functools.partial(session, self._context)
             # asyncio accepts so many before it serves any; those whom we refuse shall be gone before the next
             self._servers.append(await loop.create_server(connect, sock=sock, backlog=1))
             sock.listen(BACKLOG)
@@ -59,7 +63,7 @@ class Server:
         """Accept nothing more, finish what is being received, and hang up; False if that took too long."""
         for server in self._servers:
             server.close()
-        return await self._listener.close(self._grace)
+        return await self._context.close(self._grace)
 
     async def __aenter__(self) -> Server:
         await self.start()
@@ -110,12 +114,7 @@ async def serve(
 def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """Too many files open for one more connection is a line; asyncio tries again in a second."""
     error = context.get("exception")
-    if isinstance(error, OSError) and error.errno in (
-        errno.EMFILE,
-        errno.ENFILE,
-        errno.ENOMEM,
-        errno.ENOBUFS,
-    ):
+    if isinstance(error, OSError) and error.errno in _OUT_OF_RESOURCES:
         tell(f"connections must wait: {error.strerror}")
     else:
         loop.default_exception_handler(context)

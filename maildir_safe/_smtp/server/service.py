@@ -21,13 +21,13 @@ from maildir_safe._smtp.protocol.auth import Passwords
 from maildir_safe._smtp.server import tls, workers
 from maildir_safe._smtp.server.bind import address_of, is_local, listen
 from maildir_safe._smtp.server.counters import Counters
-from maildir_safe._smtp.server.destination import Descriptors, destination
 from maildir_safe._smtp.server.limits import MemoryBudget
-from maildir_safe._smtp.server.listener import Listener
 from maildir_safe._smtp.server.message_log import MessageLog
 from maildir_safe._smtp.server.metered_fs import MeteredFileSystem
 from maildir_safe._smtp.server.operator import tell
 from maildir_safe._smtp.server.server import Server, serve
+from maildir_safe._smtp.server.server_context import ServerContext
+from maildir_safe._smtp.server.storage import Descriptors, prepare_storage
 
 if TYPE_CHECKING:
     import socket
@@ -82,7 +82,7 @@ class Service:
         self._faults = Faults.read(settings.faults) if settings.faults else faults
         self._passwords = Passwords.read(settings.auth) if settings.auth else None
         self._routing = _routing(settings)
-        self.destination = destination(settings)
+        self.storage = prepare_storage(settings)
         self.warnings: list[str] = []
         self._tls: ssl.SSLContext | None = None
         self.ca: str | None = None
@@ -150,7 +150,7 @@ class Service:
     def server(self) -> Server:
         """The server of one process, not yet started."""
         settings = self._settings
-        listener = Listener(
+        context = ServerContext(
             self._store(),
             self._log,
             self.budget,
@@ -163,7 +163,7 @@ class Service:
             faults=self._faults,
             counters=self._counters,
         )
-        return Server(listener, self._smtp, self._lmtp, settings.grace)
+        return Server(context, self._smtp, self._lmtp, settings.grace)
 
     def _store(self) -> Store:
         """Opened by each process for itself."""

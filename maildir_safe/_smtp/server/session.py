@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from maildir_safe._delivery.status import RecipientStatus
-    from maildir_safe._smtp.server.listener import Listener
+    from maildir_safe._smtp.server.server_context import ServerContext
 
 MAX_COMMAND = 2048
 """Bytes of a command line. RFC 5321 asks for 512, and for more with SMTPUTF8, DSN and AUTH."""
@@ -51,8 +51,8 @@ class SmtpSession(Connection):
 
     greeting_verb = "EHLO"
 
-    def __init__(self, listener: Listener) -> None:
-        super().__init__(listener)
+    def __init__(self, context: ServerContext) -> None:
+        super().__init__(context)
         self._unknown = self._errors = self._junk = 0
 
     async def talk(self) -> None:
@@ -82,7 +82,7 @@ class SmtpSession(Connection):
         except (EndOfInput, ConnectionError):
             raise
         except Exception as error:  # noqa: BLE001 - a bug of ours: temporary, and never in its own words
-            self.listener.log.failure(self, error)
+            self.context.log.failure(self, error)
             await self._error(replies.INTERNAL)
 
     def _check_order(self, verb: str) -> None:
@@ -92,14 +92,14 @@ class SmtpSession(Connection):
                 raise Refused(replies.TOO_MUCH_JUNK)
         if verb in _NEED_GREETING and not self.client:
             raise Refused(f"503 5.5.1 Send {self.greeting_verb} first")
-        if verb not in _BEFORE_AUTH and self.listener.passwords is not None and not self.authenticated:
+        if verb not in _BEFORE_AUTH and self.context.passwords is not None and not self.authenticated:
             raise Refused(replies.NEEDS_AUTH)
 
     async def _no_command(self, word: str, argument: str) -> None:
         """Hang up on what a web browser sends, and on bytes that are no text; else say that it is unknown."""
         http = word.upper() in _HTTP or word.endswith(":") or " HTTP/" in argument
         if http or (word and not (word.isascii() and _VERB.match(word))):
-            self.listener.log.refused(self, f"{word[:40]} {argument[:40]}", replies.NOT_SMTP)
+            self.context.log.refused(self, f"{word[:40]} {argument[:40]}", replies.NOT_SMTP)
             self.hang_up(replies.NOT_SMTP)
         else:
             await self._unknown_command("500 5.5.2 Command not recognized")
@@ -110,14 +110,14 @@ class SmtpSession(Connection):
 
     async def _refuse(self, verb: str, argument: str, reply: str) -> None:
         shown = verb if verb in ("AUTH", "DATA") else f"{verb} {argument}"
-        self.listener.log.refused(self, shown, reply)
+        self.context.log.refused(self, shown, reply)
         await self._error(reply, hold=verb in _MAY_WAIT)
 
     async def _error(self, reply: str, hold: bool = False) -> None:
         """A client that makes nothing but errors is not kept."""
         if reply != replies.TOO_MANY_RECIPIENTS or self.transaction.overshoot > MAX_OVERSHOOT:
             self._errors += 1
-        if self._errors > MAX_ERRORS + self.listener.max_recipients:
+        if self._errors > MAX_ERRORS + self.context.max_recipients:
             reply = replies.TOO_MANY_ERRORS
         await self.reply(reply, hold)
 
@@ -125,13 +125,13 @@ class SmtpSession(Connection):
         """HELO: no extensions."""
         self._greeted(argument, "HELO")
         self.extended = False
-        await self.reply(f"250 {self.listener.hostname}")
+        await self.reply(f"250 {self.context.hostname}")
 
     async def ehlo(self, argument: str) -> None:
         """EHLO: what this server can do, in one write."""
         self._greeted(argument, self.greeting_verb)
         self.extended = True
-        await self.reply(greeting(self.listener.hostname, self.listener.offer(self.encrypted)))
+        await self.reply(greeting(self.context.hostname, self.context.offer(self.encrypted)))
 
     def _greeted(self, argument: str, verb: str) -> None:
         if not argument or not argument.isprintable():
@@ -144,7 +144,7 @@ class SmtpSession(Connection):
         if self.transaction.sender is not None:
             raise Refused("503 5.5.1 Sender already given")
         path = parse_sender(argument)
-        check_parameters(MAIL_PARAMETERS, path.parameters, "MAIL", self.listener.offer(self.encrypted))
+        check_parameters(MAIL_PARAMETERS, path.parameters, "MAIL", self.context.offer(self.encrypted))
         await self.fault("mail", path.address)
         self.transaction.sender = path.address
         self.transaction.utf8 = "SMTPUTF8" in path.parameters
@@ -155,19 +155,19 @@ class SmtpSession(Connection):
 
     async def rcpt(self, argument: str) -> None:
         """RCPT TO:<recipient>."""
-        transaction, listener = self.transaction, self.listener
+        transaction, context = self.transaction, self.context
         if transaction.sender is None:
             raise Refused("503 5.5.1 Give the sender first")
         path = parse_recipient(argument, transaction.utf8)
-        check_parameters(RCPT_PARAMETERS, path.parameters, "RCPT", listener.offer(self.encrypted))
-        if len(transaction.recipients) >= listener.max_recipients:
+        check_parameters(RCPT_PARAMETERS, path.parameters, "RCPT", context.offer(self.encrypted))
+        if len(transaction.recipients) >= context.max_recipients:
             transaction.overshoot += 1
             raise Refused(replies.TOO_MANY_RECIPIENTS)
         try:
-            mailbox = await listener.store.locate(path.address)
+            mailbox = await context.store.locate(path.address)
             await self.fault("rcpt", path.address, key=(self.peer, transaction.sender, path.address))
         except Refused:
-            if len(transaction.refused) < listener.max_recipients:
+            if len(transaction.refused) < context.max_recipients:
                 transaction.refused.append(path.address)
             raise
         original = original_recipient(path.parameters)
@@ -190,7 +190,7 @@ class SmtpSession(Connection):
         except (Refused, EndOfInput, ConnectionError):
             raise
         except Exception as error:  # noqa: BLE001 - a bug of ours; where the message ends is not known now
-            self.listener.log.failure(self, error)
+            self.context.log.failure(self, error)
             self.hang_up(replies.INTERNAL)
         finally:
             self.finish()

@@ -23,7 +23,7 @@ _CONNECTION = 2  # its socket, and the directory in which a recipient is looked 
 _DELIVERY = 6  # a Maildir, its quota, and the file of the message
 
 
-def destination(settings: Settings) -> str:
+def prepare_storage(settings: Settings) -> str:
     """Make what mail goes into, and say in a line what it is.
 
     "durability full" is only said of what a file could be written to.

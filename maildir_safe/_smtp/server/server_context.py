@@ -24,18 +24,18 @@ if TYPE_CHECKING:
 _HASHING = 2  # passwords checked at a time: 16 MiB and a core each
 
 
-class Guest(Protocol):
+class ConnectionHandle(Protocol):
     """A connection, as a listener knows it."""
 
     @property
     def peer(self) -> str:
         """The client's IP address; ``""`` on a unix socket."""
 
-    def say_goodbye(self) -> None:
+    def shut_down(self) -> None:
         """Leave now, or after the message that is being received or stored."""
 
 
-class Listener:
+class ServerContext:
     """The rules and the shared state of one listener in one process.
 
     Args:
@@ -85,20 +85,20 @@ class Listener:
         self.hashing = asyncio.Semaphore(_HASHING)
         self.guesses = Guesses()
         self._budget = budget
-        self._guests: set[Guest] = set()
+        self._connections: set[ConnectionHandle] = set()
         self._deliveries: set[asyncio.Task[list[RecipientStatus]]] = set()
 
-    def enter(self, guest: Guest) -> bool:
+    def admit(self, connection: ConnectionHandle) -> bool:
         """A connection was made; False if there are too many, of all or of its address."""
-        if not self._budget.connect(guest.peer):
+        if not self._budget.connect(connection.peer):
             return False
-        self._guests.add(guest)
+        self._connections.add(connection)
         return True
 
-    def leave(self, guest: Guest) -> None:
+    def release(self, connection: ConnectionHandle) -> None:
         """A connection that was let in is gone."""
-        self._guests.discard(guest)
-        self._budget.disconnect(guest.peer)
+        self._connections.discard(connection)
+        self._budget.disconnect(connection.peer)
 
     def reservation(self) -> MemoryReservation:
         """Room for the message that is about to arrive."""
@@ -108,10 +108,10 @@ class Listener:
         """Start a delivery that goes on when its connection ends."""
         task = asyncio.create_task(mail)
         self._deliveries.add(task)
-        task.add_done_callback(self._delivered)
+        task.add_done_callback(self._delivery_ended)
         return task
 
-    def _delivered(self, task: asyncio.Task[list[RecipientStatus]]) -> None:
+    def _delivery_ended(self, task: asyncio.Task[list[RecipientStatus]]) -> None:
         self._deliveries.discard(task)
         if not task.cancelled():
             task.exception()  # a session that is gone does not fetch it, and asyncio would complain
@@ -138,11 +138,11 @@ class Listener:
             False if some are still being stored, or the storage has not answered a look-up: threads
             hang then, and an orderly end of the process would wait for them.
         """
-        for guest in list(self._guests):
-            guest.say_goodbye()
+        for connection in list(self._connections):
+            connection.shut_down()
         end = asyncio.get_running_loop().time() + grace
         while (
-            self._guests or self._deliveries or self.store.busy
+            self._connections or self._deliveries or self.store.busy
         ) and asyncio.get_running_loop().time() < end:
             await asyncio.sleep(0.02)
         return not self._deliveries and not self.store.busy
