@@ -118,7 +118,7 @@ def test_workers_share_the_port_and_one_that_dies_is_replaced(tmp_path: Path) ->
     code, log = serve.end()
     assert code == 0
     assert log.count("smtp stored") == 20
-    assert "died; starting it anew" in log
+    assert "died; restarting it" in log
     assert len(stored(tmp_path / "Maildir")) == 20
     assert not (tmp_path / "l.sock").exists()
 

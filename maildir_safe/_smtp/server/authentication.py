@@ -1,4 +1,4 @@
-"""AUTH (RFC 4954): any password does in test mode, where no file of them was given."""
+"""AUTH (RFC 4954). In test mode without a password file, any password is accepted."""
 
 from __future__ import annotations
 
@@ -42,7 +42,11 @@ async def authenticate(connection: Connection, argument: str) -> None:
 
 
 async def _check(connection: Connection, name: str, password: str) -> None:
-    """Some 40 ms of CPU and 16 MiB: a few at a time; whoever guesses waits longer and longer."""
+    """Check a password. Raises `Refused`.
+
+    A check takes about 40 ms of CPU and 16 MiB, so only a few run at a time. The reply to a wrong
+    password is delayed, and each further one from the same address is delayed longer.
+    """
     context = connection.context
     assert context.passwords is not None
     async with context.hashing:
