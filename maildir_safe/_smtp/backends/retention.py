@@ -53,7 +53,7 @@ def sweep(maildir: Maildir, keep: int | None, keep_seconds: float | None) -> int
 async def keep_sweeping(
     maildir: Maildir, keep: int | None, keep_seconds: float | None, complain: Callable[[str], None]
 ) -> None:
-    """Call `sweep` in a thread every `INTERVAL` seconds until cancelled. Errors are reported, then retried."""
+    """Call `sweep` in a thread every `INTERVAL` seconds until cancelled. Report errors, and go on."""
     while True:
         try:
             await asyncio.to_thread(sweep, maildir, keep, keep_seconds)

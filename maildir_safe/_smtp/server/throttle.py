@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 FIRST_DELAY = 0.5
-"""Seconds by which the reply to an address's first wrong password is delayed; doubled for each further one."""
+"""Seconds by which the reply to an address's first wrong password is delayed; doubled for each further."""
 
 _LONGEST_DELAY = 10.0
 _FORGIVEN = 600.0  # seconds without a wrong password
