@@ -222,7 +222,7 @@ def test_mail_alone_needs_no_other_package(tmp_path: Path) -> None:
         "from maildir_safe._cli import main\n"
         "sys.exit(main(['serve', '--smtp', 'nonsense', *sys.argv[1:]]))\n"
     )
-    for flags, said in ((["--no-web"], "nonsense: not an address"), ([], "leave that out (--no-web)")):
+    for flags, said in ((["--no-web"], "nonsense: not an address"), ([], "or do without (--no-web)")):
         command = [sys.executable, "-c", code, *flags]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
         assert done.returncode == 1

@@ -41,7 +41,7 @@ class DataDecoder:
         self.size = 0
 
     def decode(self) -> bytes:
-        """Take and decode the next part of the message, with LF line ends; ``b""`` if more must arrive first."""
+        """Take and decode the next part, with LF line ends; ``b""`` if more bytes must arrive first."""
         buffer = self._buffer
         end = buffer.find(_END, self._searched)
         if end >= 0:
