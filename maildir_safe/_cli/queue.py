@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     put = verb("put", "put the message on standard input into the queue, and print the ids of its items")
     put.add_argument("-f", "--sender", default="", metavar="ADDRESS", help="envelope sender (default: null)")
     put.add_argument(
-        "--in", dest="delay", type=_seconds, metavar="SECONDS", help="do not attempt before then"
+        "--in", dest="delay", type=_seconds, metavar="SECONDS", help="wait this long before the first attempt"
     )
     put.add_argument("--each", action="store_true", help="one item per recipient (for Maildirs), not domain")
     put.add_argument("recipients", nargs="+", metavar="RECIPIENT")

@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bounces-to", metavar="COURIER", help="the courier of bounces (default: as --to)")
     parser.add_argument("--once", action="store_true", help="stop when no more items are due")
     parser.add_argument("--concurrency", type=_positive, default=10, metavar="N", help="items at a time (10)")
-    parser.add_argument("--per-destination", type=_positive, metavar="N", help="of these, per domain (all)")
+    parser.add_argument("--per-destination", type=_positive, metavar="N", help="items per domain (no limit)")
     parser.add_argument("--timeout", type=float, default=1800, metavar="SECONDS", help="per item (1800)")
     parser.add_argument(
         "--lease", type=int, metavar="SECONDS",

@@ -1,4 +1,4 @@
-"""What a person sees: the list, a message, and the events that keep the list fresh."""
+"""The pages for people: the list, a message, and the events that keep the list fresh."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _templates = Jinja2Templates(Path(__file__).parent / "templates")
 
 
 def when(seconds: float) -> Markup:
-    """A time for people: in UTC, which the script replaces by theirs."""
+    """A time for people, in UTC. The script in the page replaces it by the local time."""
     if not seconds:
         return Markup("")
     time = datetime.fromtimestamp(seconds, UTC)
@@ -52,7 +52,7 @@ def size(count: int | None) -> str:
 
 
 def address(path: str, **parameters: object) -> str:
-    """A link within this page; parameters that are nothing are left out."""
+    """A link within this page. Empty parameters are left out."""
     query = urlencode({name: value for name, value in parameters.items() if value})
     return f"{path}?{query}" if query else path
 
@@ -62,14 +62,14 @@ _templates.env.globals.update(address=address)
 
 
 def error_page(request: Request, status: int, text: str, headers: dict[str, str] | None = None) -> Response:
-    """An error, and the way back."""
+    """A page with an error, and a link back to the list."""
     return _templates.TemplateResponse(
         request, "error.html", {"status": status, "text": text}, status, headers
     )
 
 
 async def show_list(request: Request) -> Response:
-    """The list; with `rows` in the query only its rows, for the script that keeps it fresh."""
+    """Show the list; with `rows` in the query only its rows, for the script that keeps it fresh."""
     inbox: Inbox = request.app.state.inbox
     query = Query(request, "search", "offset", "rows")
     search, offset = query.text("search").strip(), query.integer("offset", 0, _FURTHEST)
@@ -94,12 +94,12 @@ async def show_list(request: Request) -> Response:
 
 
 async def show_message(request: Request) -> Response:
-    """A message; opening it marks it as read."""
+    """Show a message, and mark it as read."""
     inbox: Inbox = request.app.state.inbox
     query = Query(request, "view", "remote", "search")
     search, wanted = query.text("search").strip(), query.text("view")
     if wanted and wanted not in _VIEWS:
-        raise bad(f"view: {wanted[:100]!r} is none of {', '.join(_VIEWS)}")
+        raise bad(f"view: {wanted[:100]!r} is not one of {', '.join(_VIEWS)}")
     message = await inbox.find(request.path_params["key"])
     found = (await messages_of(inbox, search))[0]
     at = next((n for n, other in enumerate(found) if other.key == message.key), None)
@@ -108,7 +108,7 @@ async def show_message(request: Request) -> Response:
         lambda raw: (read_mail(raw), raw[:_MOST_SOURCE].decode("utf-8", "replace"), len(raw)),
     )
     if is_unread(message):
-        with contextlib.suppress(MaildirSafeError):  # where nothing can be written, it can be read
+        with contextlib.suppress(MaildirSafeError):  # on a read-only mount the message can still be read
             message = await asyncio.to_thread(inbox.maildir.set_flags, message.key, message.flags + "S")
             inbox.forget()
     views = [view for view in _VIEWS if _has(mail, view)]
@@ -136,9 +136,10 @@ def _has(mail: Mail, view: str) -> bool:
 
 
 async def show_html(request: Request) -> Response:
-    """The HTML of a message, for a sandboxed frame: no scripts, no forms, nothing loaded unless asked.
+    """Show the HTML of a message in a sandboxed frame, without scripts and forms.
 
-    A link opens a window of its own, which knows nothing of this one.
+    Nothing is loaded from the network, unless the user asks for it. A link opens a new window, which has
+    no reference to this one.
     """
     inbox: Inbox = request.app.state.inbox
     remote = "remote" in Query(request, "remote")
@@ -160,7 +161,7 @@ def _framed(html: str, remote: bool) -> str:
 
 
 async def toggle(request: Request) -> Response:
-    """Mark a message as read or unread (S), or with a star or without (F)."""
+    """Toggle a flag of a message: read or unread (S), starred or not (F)."""
     inbox: Inbox = request.app.state.inbox
     search = Query(request, "search").text("search")
     key, flag = request.path_params["key"], request.path_params["flag"]
@@ -176,7 +177,7 @@ async def toggle(request: Request) -> Response:
 
 
 async def delete(request: Request) -> Response:
-    """Remove a message, from the page's button."""
+    """Remove a message: the page's button "Delete"."""
     inbox: Inbox = request.app.state.inbox
     search = Query(request, "search").text("search")
     message = await inbox.find(request.path_params["key"])
@@ -186,7 +187,7 @@ async def delete(request: Request) -> Response:
 
 
 async def delete_found(request: Request) -> Response:
-    """Remove what the list shows: what its search finds, or everything; not what came since."""
+    """Remove the messages that the list shows: all that match its search, except later arrivals."""
     inbox: Inbox = request.app.state.inbox
     query = Query(request, "search", "upto")
     _, failed = await inbox.discard(query.text("search"), known_key(inbox, query, "upto"))
@@ -196,7 +197,7 @@ async def delete_found(request: Request) -> Response:
 
 
 async def events(request: Request) -> Response:
-    """A line whenever the Maildir has changed (server-sent events)."""
+    """Send an event whenever the Maildir has changed (server-sent events)."""
     inbox: Inbox = request.app.state.inbox
     version = Query(request, "version").integer("version", 0, 10**15)
 

@@ -239,7 +239,7 @@ def test_a_certificate_that_cannot_be_used_is_said_in_words(tmp_path: Path) -> N
     for name, words in (
         ("nothing.pem", "No such file or directory"),
         ("cert.pem", "a certificate and its unencrypted key"),
-        ("Inbox", "put --tls behind"),
+        ("Inbox", "put --tls after"),
     ):
         with pytest.raises(ValueError, match=f"--tls {tmp_path}/{name}: .*{words}"):
             server_context(str(tmp_path / name), "localhost")

@@ -116,8 +116,8 @@ class Service:
         connections = self._descriptors.connections
         if connections < settings.max_connections:
             self.warnings.append(
-                f"only {connections} connections instead of {settings.max_connections}: a process cannot have "
-                "more files open (ulimit -n)"
+                f"only {connections} connections, not {settings.max_connections}: a process may have no more "
+                "files open (ulimit -n)"
             )
         return MemoryBudget(
             connections, settings.max_in_flight, settings.workers, settings.max_connections_per_address
