@@ -11,8 +11,8 @@ does the work, costs a mail delivery agent a twentieth of its start-up, and `cty
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
 
     def fsync(fd: int, /) -> None:
@@ -21,6 +21,13 @@ if TYPE_CHECKING:
         Raises:
             OSError: it failed, or was interrupted (EINTR); whether anything is durable is unknown.
         """
+
+else:
+    try:
+        from _ctypes import CFuncPtr, _SimpleCData, dlopen, dlsym, get_errno
+    except ImportError:  # pragma: no cover - an interpreter that was built without libffi
+        fsync = os.fsync
+    else:
 
         class _Int(_SimpleCData):
             _type_ = "i"
