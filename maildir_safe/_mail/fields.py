@@ -16,9 +16,7 @@ LONGEST_HEADER = 1 << 20
 LONGEST_OF_PART = 64 << 10
 
 _FIELD = re.compile(rb"([!-9;-~]++)[ \t]*+:([^\n]*+(?:\n[ \t][^\n]*+)*+)\n?")
-_JUNK = re.compile(
-    rb"(?:>?From [^\n]*+\n|[ \t]++[^\r\n \t][^\n]*+\n)"
-)  # an mbox line, or a stray continuation
+_JUNK = re.compile(rb"(?:>?From [^\n]*+\n|[ \t]++[^\r\n \t][^\n]*+\n)")  # an mbox line; a stray continuation
 _BLANK = re.compile(rb"\r?\n")
 _END = re.compile(rb"\n\r?\n")
 

@@ -32,7 +32,7 @@ _LONGEST_WAIT = 60.0
 _AT_A_TIME = 2000
 
 
-def line(inbox: Inbox, message: Message) -> dict[str, Any]:
+def list_entry(inbox: Inbox, message: Message) -> dict[str, Any]:
     """A message as one entry of the list. Opens its file."""
     summary = inbox.summary(message) or Summary()
     return {
@@ -54,17 +54,17 @@ def line(inbox: Inbox, message: Message) -> dict[str, Any]:
     }
 
 
-async def messages_of(inbox: Inbox, search: str) -> tuple[list[Message], bool]:
+async def find_messages(inbox: Inbox, search: str) -> tuple[list[Message], bool]:
     """All messages, or those that match `search`; and whether the search was complete."""
     messages = await inbox.messages()
     if not search.strip():
         return messages, True
-    return await inbox.slowly(lambda: inbox.search(search))
+    return await inbox.run_heavy(lambda: inbox.search(search))
 
 
-async def lines_of(inbox: Inbox, messages: list[Message]) -> list[dict[str, Any]]:
+async def list_entries(inbox: Inbox, messages: list[Message]) -> list[dict[str, Any]]:
     """Messages as entries of the list."""
-    return await asyncio.to_thread(lambda: [line(inbox, message) for message in messages])
+    return await asyncio.to_thread(lambda: [list_entry(inbox, message) for message in messages])
 
 
 async def list_messages(request: Request) -> Response:
@@ -72,14 +72,14 @@ async def list_messages(request: Request) -> Response:
     inbox: Inbox = request.app.state.inbox
     query = Query(request, "limit", "offset", "search")
     most, offset = query.integer("limit", 50, _MOST), query.integer("offset", 0, _FURTHEST)
-    found, complete = await messages_of(inbox, query.text("search"))
+    found, complete = await find_messages(inbox, query.text("search"))
     return JSONResponse(
         {
             "total": len(found),
             "unread": inbox.unread,
             "version": inbox.version,
             "search_complete": complete,
-            "messages": await lines_of(inbox, found[offset : offset + most]),
+            "messages": await list_entries(inbox, found[offset : offset + most]),
         }
     )
 
@@ -89,10 +89,10 @@ async def get_message(request: Request) -> Response:
     Query(request)
     inbox: Inbox = request.app.state.inbox
     message = await inbox.find(request.path_params["key"])
-    mail = await inbox.apart(message.key, read_mail)
+    mail = await inbox.parse(message.key, read_mail)
     answer: Response = request.app.state.response_budget.json(
         {
-            **await asyncio.to_thread(line, inbox, message),
+            **await asyncio.to_thread(list_entry, inbox, message),
             "headers": mail.headers,
             "text": mail.text,
             "html": mail.html,
@@ -129,7 +129,7 @@ async def get_attachment(request: Request) -> Response:
         part = find_part(raw, wanted)
         return part, describe(raw, part)
 
-    part, about = await inbox.apart(message.key, find)
+    part, about = await inbox.parse(message.key, find)
     file = await asyncio.to_thread(inbox.maildir.open, message.key)
     content = decoded(pieces(file, part.body, part.end), part.coding)
     return download(content, "application/octet-stream", about.name)
@@ -227,7 +227,7 @@ def _first(
             continue
         recipients = folded(" ".join([summary.to, summary.cc, *summary.envelope]))
         if wanted["to"] in recipients and wanted["subject"] in folded(summary.subject):
-            return line(inbox, message)
+            return list_entry(inbox, message)
     return None
 
 

@@ -16,12 +16,12 @@ from typing import TypeVar
 from maildir_safe._mail.summary import Summary, read_head, summarize
 from maildir_safe._maildir.maildir import Maildir
 from maildir_safe._maildir.message_store import Message
-from maildir_safe._web.search import SEARCHED, Memory, folded, haystack, texts
+from maildir_safe._web.search import SEARCHED, BoundedCache, folded, haystack, texts
 from maildir_safe.errors import MaildirSafeError
 
 T = TypeVar("T")
 
-GONE = (KeyError, MaildirSafeError, OSError)
+UNREADABLE = (KeyError, MaildirSafeError, OSError)
 """Errors of reading a message that is gone, that the storage cannot deliver, or that is a directory."""
 
 _POLL = 1.0
@@ -61,13 +61,15 @@ class Inbox:
         self._stamp = (-1, -1)
         self._stamped = 0.0
         self._stable = False
-        self._summaries: Memory[Summary] = Memory(_REMEMBERED, _REMEMBERED_LENGTH, lambda s: s.length + 200)
+        self._summaries: BoundedCache[Summary] = BoundedCache(
+            _REMEMBERED, _REMEMBERED_LENGTH, lambda s: s.length + 200
+        )
         self._texts = texts()
         self._refreshing = asyncio.Lock()
         self._looked = float("-inf")
         self._took = 0.0
         self._closing = asyncio.Event()
-        self._few = asyncio.Semaphore(2)
+        self._heavy = asyncio.Semaphore(2)
 
     async def messages(self, age: float = 0.0) -> list[Message]:
         """All messages, by a listing that is at most `age` seconds old."""
@@ -177,13 +179,13 @@ class Inbox:
         with self.maildir.open(key) as file:
             return file.read(limit)
 
-    async def apart(self, key: str, how: Callable[[bytes], T]) -> T:
-        """Apply `how` to the bytes of a message, by `slowly`: parsing 25 MiB takes a second and 200 MiB."""
-        return await self.slowly(lambda: how(self.read(key, _MOST_READ)))
+    async def parse(self, key: str, how: Callable[[bytes], T]) -> T:
+        """Apply `how` to the bytes of a message, by `run_heavy`: parsing 25 MiB takes a second and 200 MiB."""
+        return await self.run_heavy(lambda: how(self.read(key, _MOST_READ)))
 
-    async def slowly(self, what: Callable[[], T]) -> T:
+    async def run_heavy(self, what: Callable[[], T]) -> T:
         """Run `what`, which may take seconds, in a thread; at most two at a time."""
-        async with self._few:
+        async with self._heavy:
             return await asyncio.to_thread(what)
 
     def summary(self, message: Message) -> Summary | None:
@@ -194,7 +196,7 @@ class Inbox:
         try:
             with self.maildir.open(message.key) as file:
                 known = summarize(read_head(file))
-        except GONE:
+        except UNREADABLE:
             return None
         self._summaries.put(message.key, known)
         return known
@@ -226,7 +228,7 @@ class Inbox:
             return known
         try:
             text = haystack(self.read(message.key, SEARCHED))
-        except GONE:
+        except UNREADABLE:
             return None
         self._texts.put(message.key, text)
         return text
@@ -256,7 +258,7 @@ class Inbox:
             return removed, failed
 
         try:
-            return await self.slowly(remove)
+            return await self.run_heavy(remove)
         finally:
             self.forget()
 

@@ -18,7 +18,7 @@ from starlette.templating import Jinja2Templates
 
 from maildir_safe._mail.html import loads_anything, without_connections
 from maildir_safe._mail.message import Mail, read_mail
-from maildir_safe._web.api import known_key, line, lines_of, messages_of
+from maildir_safe._web.api import find_messages, known_key, list_entries, list_entry
 from maildir_safe._web.inbox import Closed, Inbox, is_unread, printable
 from maildir_safe._web.parameters import Query, bad
 from maildir_safe.errors import MaildirSafeError
@@ -73,11 +73,11 @@ async def show_list(request: Request) -> Response:
     inbox: Inbox = request.app.state.inbox
     query = Query(request, "search", "offset", "rows")
     search, offset = query.text("search").strip(), query.integer("offset", 0, _FURTHEST)
-    found, complete = await messages_of(inbox, search)
+    found, complete = await find_messages(inbox, search)
     if offset >= len(found):
         offset = 0
     context: dict[str, Any] = {
-        "lines": await lines_of(inbox, found[offset : offset + _PAGE]),
+        "lines": await list_entries(inbox, found[offset : offset + _PAGE]),
         "total": len(found),
         "unread": inbox.unread,
         "complete": complete,
@@ -101,9 +101,9 @@ async def show_message(request: Request) -> Response:
     if wanted and wanted not in _VIEWS:
         raise bad(f"view: {wanted[:100]!r} is not one of {', '.join(_VIEWS)}")
     message = await inbox.find(request.path_params["key"])
-    found = (await messages_of(inbox, search))[0]
+    found = (await find_messages(inbox, search))[0]
     at = next((n for n, other in enumerate(found) if other.key == message.key), None)
-    mail, source, length = await inbox.apart(
+    mail, source, length = await inbox.parse(
         message.key,
         lambda raw: (read_mail(raw), raw[:_MOST_SOURCE].decode("utf-8", "replace"), len(raw)),
     )
@@ -113,7 +113,7 @@ async def show_message(request: Request) -> Response:
             inbox.forget()
     views = [view for view in _VIEWS if _has(mail, view)]
     context = {
-        **await asyncio.to_thread(line, inbox, message),
+        **await asyncio.to_thread(list_entry, inbox, message),
         "mail": mail,
         "views": views,
         "view": wanted if wanted in views else views[0],
@@ -150,7 +150,7 @@ async def show_html(request: Request) -> Response:
         f" style-src 'unsafe-inline'{sources}; font-src data:{sources}; form-action 'none';"
         " base-uri 'none'; frame-ancestors 'self'"
     )
-    page = await inbox.apart(message.key, lambda raw: _framed(read_mail(raw).html or "", remote))
+    page = await inbox.parse(message.key, lambda raw: _framed(read_mail(raw).html or "", remote))
     headers = {"Content-Security-Policy": policy}
     answer: Response = request.app.state.response_budget.html(page, headers)
     return answer

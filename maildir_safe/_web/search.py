@@ -39,7 +39,7 @@ def haystack(raw: bytes) -> str:
     return folded("\n".join([*values, *mail.summary.envelope, mail.text or "", mail.html_text, *names]))
 
 
-class Memory(Generic[T]):
+class BoundedCache(Generic[T]):
     """A bounded cache of what was read from messages. Thread-safe.
 
     When it is full, the last entry is evicted, not the first. A search goes through all messages from
@@ -90,6 +90,6 @@ class Memory(Generic[T]):
                 self._length -= self._length_of(entry)
 
 
-def texts() -> Memory[str]:
+def texts() -> BoundedCache[str]:
     """A cache for the texts of `haystack`."""
-    return Memory(1 << 30, _REMEMBERED, lambda text: len(text) + 100)
+    return BoundedCache(1 << 30, _REMEMBERED, lambda text: len(text) + 100)

@@ -236,14 +236,14 @@ class Connection(asyncio.Protocol):
         if self._leaving:
             self.shut_down()
 
-    def hang_up(self, last_words: str) -> None:
-        """Send `last_words` (except during a handshake) and close; execute nothing that has arrived."""
+    def hang_up(self, final_reply: str) -> None:
+        """Send `final_reply` (except during a handshake) and close; execute nothing that has arrived."""
         if self.gone:
             return
         if self._handshaking:
             self._abort()
             return
-        self._unsent += last_words.encode() + b"\r\n"
+        self._unsent += final_reply.encode() + b"\r\n"
         self._flush()
         self._close()
 
@@ -305,9 +305,9 @@ class Connection(asyncio.Protocol):
     def _set_timer(self, deadline: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = self._loop.call_at(deadline, self._timer_rang)
+        self._timer = self._loop.call_at(deadline, self._timer_fired)
 
-    def _timer_rang(self) -> None:
+    def _timer_fired(self) -> None:
         self._timer = None
         if self.gone:
             self._abort()
