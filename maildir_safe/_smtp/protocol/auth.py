@@ -1,4 +1,4 @@
-"""AUTH PLAIN and LOGIN (RFC 4954, RFC 4616), and the file of names and passwords behind them.
+"""AUTH PLAIN and LOGIN (RFC 4954, RFC 4616), and the file of names and passwords.
 
 Each line of the file is ``name:$scrypt$ln=14,r=8,p=1$salt$hash``; empty lines and lines that begin
 with ``#`` are skipped. ``python3 -m maildir_safe._smtp.protocol.auth NAME`` asks for a password and prints

@@ -29,7 +29,7 @@ _OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
 
 
 class Server:
-    """Serves listening sockets until it is told to stop. Usable as an async context manager.
+    """Serves listening sockets from `start` to `stop`. Usable as an async context manager.
 
     Args:
         context: the rules, and the state that all connections share.
@@ -108,7 +108,7 @@ async def serve(
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     if not finished:
-        tell("the storage hangs; senders keep what was not acknowledged")
+        tell("the storage hangs; senders keep the messages that were not acknowledged")
         os._exit(1)  # a normal exit would wait for the threads that hang
 
 

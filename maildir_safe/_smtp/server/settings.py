@@ -88,15 +88,15 @@ class Settings:
         if self.max_connections_per_address is not None and self.max_connections_per_address <= 0:
             raise ValueError("max_connections_per_address must be more than 0")
         if self.map is None and self.postmaster is not None:
-            raise ValueError("postmaster goes with map: without it one Maildir takes all mail")
+            raise ValueError("postmaster needs map: without it one Maildir takes all mail")
         if self.map is not None and (self.keep is not None or self.keep_days is not None):
-            raise ValueError("keep and keep_days are for one Maildir: nobody's own mailbox is swept")
+            raise ValueError("keep and keep_days cannot be combined with map: they would remove users' mail")
         if self.queue is not None and (self.web or self.keep is not None or self.keep_days is not None):
-            raise ValueError("queue delivers nothing here: web, keep and keep_days are for one Maildir")
+            raise ValueError("queue cannot be combined with web, keep or keep_days: these need a Maildir")
         if self.map is not None and self.web:
-            raise ValueError("web shows one Maildir: nobody's own mailbox is shown")
+            raise ValueError("web cannot be combined with map: it would show users' mail")
         if min(self.keep or 0, self.keep_days or 0) < 0:
-            raise ValueError("keep and keep_days cannot be less than 0")
+            raise ValueError("keep and keep_days must not be negative")
         if self.faults and self.workers > 1:
             raise ValueError("faults are counted in one process: use one worker")
 
