@@ -180,7 +180,7 @@ class Inbox:
             return file.read(limit)
 
     async def parse(self, key: str, how: Callable[[bytes], T]) -> T:
-        """Apply `how` to the bytes of a message, by `run_heavy`: parsing 25 MiB takes a second and 200 MiB."""
+        """Apply `how` to a message's bytes, by `run_heavy`: parsing 25 MiB takes a second and 200 MiB."""
         return await self.run_heavy(lambda: how(self.read(key, _MOST_READ)))
 
     async def run_heavy(self, what: Callable[[], T]) -> T:
