@@ -16,11 +16,14 @@ from __future__ import annotations
 
 import errno
 
+from maildir_safe._handoff.group_commit import UNSUPPORTED
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from maildir_safe._fs import FileSystem
 
 _TRIES = 3
+_PAUSES = (0.01, 0.1, 1.0)  # seconds
 _READ_ONLY = 0o500  # moving a directory elsewhere takes write permission on it, as far as servers check it
 _NO_DIRECTORY = {errno.ENOTDIR, errno.ELOOP}
 
@@ -77,7 +80,15 @@ def size_of(fs: FileSystem, dir_fd: int, name: str) -> int | None:
 
 
 def same_bytes(fs: FileSystem, src_dir: int, src: str, dst_dir: int, dst: str) -> bool:
-    """Whether two files are there and hold the same."""
+    """Whether two files are there, can be read, and hold the same."""
+    try:
+        return _compare(fs, src_dir, src, dst_dir, dst)
+    except OSError:
+        return False
+
+
+def _compare(fs: FileSystem, src_dir: int, src: str, dst_dir: int, dst: str) -> bool:
+    """Whether two files hold the same. Raises OSError: one of them cannot be read."""
     opened: list[int] = []
     try:
         opened += [fs.open(src, src_dir)]
@@ -86,28 +97,33 @@ def same_bytes(fs: FileSystem, src_dir: int, src: str, dst_dir: int, dst: str) -
             ours, theirs = (fs.read(fd, 1 << 16) for fd in opened)
             if ours != theirs or not ours:
                 return ours == theirs
-    except OSError:
-        return False
     finally:
         for fd in opened:
             close_quietly(fs, fd)
 
 
-def remove_second_name(fs: FileSystem, src_dir: int, src: str, dst_dir: int, dst: str) -> None:
-    """After a rename that said it was done: remove a source that is still there as a name of the same file.
+def remove_second_name(fs: FileSystem, src_dir: int, src: str, dst_dir: int, dst: str) -> bool:
+    """After a rename that reported success: remove the source if it is still a name of the same file.
 
     One look-up, where nothing is amiss.
+
+    Returns:
+        False if the storage does not answer: the second name may still be there.
     """
-    try:
-        fs.stat(src, src_dir)
-    except OSError:
-        return
-    if same_bytes(fs, src_dir, src, dst_dir, dst):
-        remove_quietly(fs, src_dir, src)
+    for pause in _PAUSES:
         try:
-            fs.fsync(src_dir)  # else a crash brings it back
-        except OSError:
-            pass
+            fs.stat(src, src_dir)
+            if _compare(fs, src_dir, src, dst_dir, dst):
+                fs.unlink(src, dir_fd=src_dir)
+                fs.fsync(src_dir)  # otherwise a crash brings it back
+            return True
+        except FileNotFoundError:
+            return True
+        except OSError as error:
+            if error.errno in UNSUPPORTED:  # of the fsync
+                return True
+            fs.sleep(pause)
+    return False
 
 
 def remove_quietly(fs: FileSystem, dir_fd: int, name: str) -> None:
