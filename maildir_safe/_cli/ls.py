@@ -11,6 +11,7 @@ from maildir_safe._cli.output import print_json, visible
 from maildir_safe._mail.summary import read_head, summarize
 from maildir_safe._maildir.maildir import Maildir
 from maildir_safe._maildir.message_store import Message
+from maildir_safe._names import arrival_time
 from maildir_safe.errors import MaildirSafeError
 
 
@@ -46,8 +47,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _age(message: Message) -> tuple[int, str]:
-    seconds = message.key.partition(".")[0]
-    return (int(seconds) if seconds.isdecimal() and seconds.isascii() else 0, message.key)
+    seconds, _ = arrival_time(message.key) or (0, 0)
+    return (seconds, message.key)
 
 
 def _facts(maildir: Maildir, message: Message) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from typing import TypeVar
 from maildir_safe._mail.summary import Summary, read_head, summarize
 from maildir_safe._maildir.maildir import Maildir
 from maildir_safe._maildir.message_store import Message
+from maildir_safe._names import arrival_time
 from maildir_safe._web.search import SEARCHED, BoundedCache, folded, haystack, texts
 from maildir_safe.errors import MaildirSafeError
 
@@ -278,13 +279,10 @@ def received(key: str) -> float:
 
     Times have at most ten digits, that is up to the year 2286, so every one is a valid date.
     """
-    seconds, _, rest = key.partition(".")
-    if not (seconds.isdecimal() and seconds.isascii() and len(seconds) <= 10):
+    seconds, micros = arrival_time(key) or (0, 0)
+    if seconds >= 10**10:
         return 0.0
-    digits = ""
-    if rest.startswith("M"):
-        digits = rest[1:7] if rest[1:7].isdecimal() and rest[1:7].isascii() else ""
-    return float(seconds) + (int(digits) / 1e6 if digits else 0.0)
+    return seconds + (micros / 1e6 if micros < 10**6 else 0.0)
 
 
 def printable(name: str) -> str:

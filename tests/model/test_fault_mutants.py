@@ -92,7 +92,7 @@ def a_second_name_in_new() -> None:
 
 
 def directories_held_on_coda(patch: Patch) -> None:
-    patch.setitem(vars(quirks("coda")), "held_directories_blind", False)
+    patch.setitem(vars(quirks("coda")), "open_directories_stay_stale", False)
 
 
 def path_not_compared(patch: Patch) -> None:

@@ -91,7 +91,7 @@ class MaildirStore:
                 try:
                     receipt = await self._deliver_once(path, group, mail, delivery_id, lane)
                 except TemporaryError as error:
-                    if not self._mailboxes.let_go(error):  # too many files open
+                    if not self._mailboxes.evict_if_out_of_descriptors(error):  # too many files open
                         raise
                     receipt = await self._deliver_once(path, group, mail, delivery_id, lane)
         except Refused as refused:

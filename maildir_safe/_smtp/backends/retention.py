@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from typing import TYPE_CHECKING
 
+from maildir_safe._names import arrival_time
 from maildir_safe.errors import MaildirSafeError
 
 if TYPE_CHECKING:
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
 INTERVAL = 10.0
 """Seconds between two sweeps; for at most that long a Maildir may exceed its limit."""
-
-_TIME = re.compile(r"(\d+)\.(?:M(\d+))?")
 
 
 def expired(keys: Iterable[str], keep: int | None, keep_seconds: float | None, now: float) -> list[str]:
@@ -32,9 +30,7 @@ def expired(keys: Iterable[str], keep: int | None, keep_seconds: float | None, n
     Returns:
         The keys to remove, oldest first.
     """
-    aged = sorted(
-        (int(match[1]), int(match[2] or 0), key) for key in keys if (match := _TIME.match(key)) is not None
-    )
+    aged = sorted((*when, key) for key in keys if (when := arrival_time(key)) is not None)
     surplus = 0 if keep is None else max(0, len(aged) - keep)
     oldest = float("-inf") if keep_seconds is None else now - keep_seconds
     return [key for place, (second, _, key) in enumerate(aged) if place < surplus or second < oldest]
