@@ -1,22 +1,19 @@
-"""The only codec of a message's file name: made unique, taken apart, put together. No file is touched.
+"""The codec of a message's file name: makes unique names, parses names and builds them. Touches no file.
+
+The fields that a queue adds to its items' names are parsed in `maildir_safe._queue.store.item`.
 
 A name is ``<sec>.M<usec>P<pid>Q<n>R<random>.<host>,S=<bytes>``; in cur/ the info follows:
 a separator, ``2,`` and the flags (https://cr.yp.to/proto/maildir.html; `,S=` is Maildir++).
-``I<hash>`` stands after the random part when the delivery was given an id. With a host of 40
+``I<hash>`` follows the random part when the delivery has an id. With a host of 40
 characters and ten flags this is under 143 bytes, the shortest limit measured (securefs),
 and it never ends in ``@sys`` or ``@cpu``, which Coda and AFS expand.
 
 Other programs write more into an info: ``:2,S,Z`` (what follows the second comma is another
 field), ``:2,:2,S`` (the info was added twice), ``!2,S`` (another separator). A change of flags
-keeps everything there that is no flag.
+keeps everything there that is not a flag.
 """
 
 from __future__ import annotations
-
-try:  # hashlib loads OpenSSL, a third of a delivery agent's start-up; `random` does the same
-    from _blake2 import blake2b
-except ImportError:  # pragma: no cover - an interpreter without the built-in module
-    from hashlib import blake2b
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,7 +22,7 @@ if TYPE_CHECKING:
     from maildir_safe._fs import FileSystem
 
 SEPARATORS = ":;!"
-"""What divides key and info: ``:`` by the standard, the others where a mount or a program avoids it."""
+"""The separators between key and info: ``:`` is standard; some mounts and programs use another."""
 
 _INFO_STARTS = (":2,", ";2,", "!2,", ":1,", ";1,")
 _HOST_LIMIT = 40
@@ -36,10 +33,10 @@ FOLDER_MARK = "maildirfolder"
 
 
 def host_token(hostname: str) -> str:
-    r"""The host's part of a unique name: ``/`` and ``:`` escaped as qmail does, 40 characters at most.
+    r"""Return the host part of a unique name: at most 40 characters, escaped as qmail does.
 
-    ``@`` and ``,`` are escaped as well (Coda expands ``@sys``; a comma begins a field), and what
-    is not printable ASCII becomes ``_``.
+    Beside ``/`` and ``:``, also ``@`` and ``,`` are escaped (Coda expands ``@sys``; a comma begins
+    a field). Any character that is not printable ASCII becomes ``_``.
     """
     escaped = {"/": r"\057", ":": r"\072", ";": r"\073", "!": r"\041", "@": r"\100", ",": r"\054"}
     token = "".join(escaped.get(c, c if "!" <= c <= "~" else "_") for c in hostname)
@@ -47,30 +44,34 @@ def host_token(hostname: str) -> str:
 
 
 def id_hash(delivery_id: str) -> str:
-    """The part of a name that stands for a delivery id: ``I`` and 80 bits in hexadecimal.
+    """Return the part of a name that represents a delivery id: ``I`` and 80 bits in hexadecimal.
 
     Raises:
-        ValueError: the id is empty or blank. All messages with it would be taken for one.
+        ValueError: the id is empty or blank. All messages with such an id would be treated as one.
     """
     if not delivery_id.strip():
         raise ValueError(f"a delivery id tells messages apart, and {delivery_id!r} does not")
+    try:  # hashlib loads OpenSSL, a third of a delivery agent's start-up; and most deliveries have no id
+        from _blake2 import blake2b
+    except ImportError:  # pragma: no cover - an interpreter without the built-in module
+        from hashlib import blake2b
     raw = delivery_id.encode("utf-8", "surrogateescape")
     return "I" + blake2b(raw, digest_size=_ID_BYTES).hexdigest()
 
 
 def carries(name: str, hashed_id: str) -> bool:
-    """Whether `name` belongs to the delivery whose `id_hash` is given."""
+    """Report whether `name` belongs to the delivery with this `id_hash`."""
     return hashed_id in name.partition(",")[0]
 
 
 class UniqueNames:
     """Makes names that no other delivery ever makes, on any host.
 
-    64 random bits alone do that; time, process and host are there for people who read
-    a listing and for programs that sort by name.
+    The 64 random bits alone make a name unique. Time, process and host are there for people
+    who read a listing and for programs that sort by name.
 
     Args:
-        fs: where the clock and the random bits come from.
+        fs: the source of the clock and the random bits.
         pid: this process's id.
         host: a `host_token`.
     """
@@ -82,13 +83,13 @@ class UniqueNames:
         self._count = 0
 
     def new(self, hashed_ids: Sequence[str]) -> list[str]:
-        """Fresh unique names, without size and info, one for each `id_hash` (``""``: no delivery id)."""
+        """Return new unique names, without size and info, one for each `id_hash` (``""``: no delivery id)."""
         micros = str(self._fs.time_ns() // 1000)
         seconds, micros = micros[:-6], micros[-6:]
         random = self._fs.random(8 * len(hashed_ids)).hex()  # each time: a fork must not repeat its parent's
         names = []
         for at, hashed_id in enumerate(hashed_ids):
-            # two threads may take the same count: it is for people, the random bits are what counts
+            # two threads may use the same count: only the random bits make the name unique
             self._count += 1
             bits = random[16 * at : 16 * at + 16]
             names.append(f"{seconds}.M{micros}P{self._pid}Q{self._count}R{bits}{hashed_id}.{self._host}")
@@ -96,16 +97,16 @@ class UniqueNames:
 
 
 def with_size(unique: str, size: int) -> str:
-    """A unique name with the message's size in bytes, which `size_of` reads."""
+    """Return a unique name with the message's size in bytes, which `size_of` parses."""
     return f"{unique},S={size}"
 
 
 def split(name: str) -> tuple[str, str]:
-    """A file name as (key, info): ``"a:2,S"`` is ``("a", ":2,S")``; each of `SEPARATORS` is understood.
+    """Split a file name into (key, info): ``"a:2,S"`` is ``("a", ":2,S")``. All `SEPARATORS` are accepted.
 
-    The key is what stays the same while readers change flags.
+    The key stays the same while readers change flags.
     """
-    if not (";" in name or "!" in name or ":1," in name):  # nearly all; there may be 100,000 to list
+    if not (";" in name or "!" in name or ":1," in name):  # the usual case; a listing may have 100,000 names
         at = name.find(":2,", 1)
         return (name, "") if at < 0 else (name[:at], name[at:])
     end = len(name)
@@ -117,9 +118,10 @@ def split(name: str) -> tuple[str, str]:
 
 
 def fields(info: str) -> tuple[str, str, str]:
-    """An info such as ``:2,RS,Z`` as what stands before its flags, the flags, and the rest from the comma on.
+    """Split an info such as ``:2,RS,Z`` into the part before its flags, the flags, and the rest.
 
-    An info of another version (``:1,``) has no flags, and neither has ``""``: three times ``""``.
+    The rest begins with the comma. An info of another version (``:1,``) has no flags, nor has ``""``:
+    all three parts are then ``""``.
     """
     at = 0
     while info[at : at + 1] in SEPARATORS and info[at + 1 : at + 3] == "2,":
@@ -131,18 +133,18 @@ def fields(info: str) -> tuple[str, str, str]:
 
 
 def flags_of(info: str) -> str:
-    """The flags in an info such as ``:2,RS``; ``""`` where there are none. Only ASCII letters are flags."""
+    """Return the flags in an info such as ``:2,RS``, or ``""``. Only ASCII letters are flags."""
     return "".join(c for c in fields(info)[1] if _is_flag(c))
 
 
 def with_flags(key: str, flags: str, separator: str, info: str = "") -> str:
-    """The name in cur/ for a key and flags, which are sorted and made unique.
+    """Return the name in cur/ for a key and flags. The flags are sorted, and duplicates are dropped.
 
     Args:
-        key: see `split`.
+        key: the key, as `split` returns it.
         flags: ASCII letters.
-        separator: for a name that has no info yet.
-        info: what the name has now; everything in it but its flags is kept.
+        separator: the separator for a name that has no info yet.
+        info: the present info of the name; everything in it except its flags is kept.
 
     Raises:
         ValueError: a flag that is not an ASCII letter.
@@ -159,22 +161,36 @@ def _is_flag(c: str) -> bool:
 
 
 def size_of(name: str) -> int | None:
-    """The message's size in bytes as its name tells it (``,S=``), or None."""
+    """Return the message's size in bytes as given in its name (``,S=``), or None."""
     for field in split(name)[0].split(",")[1:]:
         if field.startswith("S=") and field[2:].isdecimal() and field.isascii():
             return int(field[2:])
     return None
 
 
+def arrival_time(name: str) -> tuple[int, int] | None:
+    """Return the time in a name as (seconds since 1970, microseconds), or None if it does not begin with one.
+
+    The microseconds (``M<usec>``) are 0 where a name has none.
+    """
+    seconds, dot, rest = name.partition(".")
+    if not (dot and seconds.isdecimal() and seconds.isascii()):
+        return None
+    end = 1
+    while rest[:1] == "M" and "0" <= rest[end : end + 1] <= "9":
+        end += 1
+    return int(seconds), int(rest[1:end] or 0)
+
+
 def may_be_message(name: str) -> bool:
-    """Whether a name in new/ or cur/ can be a message: dot files (``.nfs…``) and strays are not."""
+    """Report whether a name in new/ or cur/ can be a message: dot files (``.nfs…``) and strays are not."""
     return not name.startswith(".") and name not in _STRAYS
 
 
 def is_unique(name: str) -> bool:
-    """Whether a name has the shape of a unique name (``<digits>.<unique part>.<host>``).
+    """Report whether a name has the form of a unique name (``<digits>.<unique part>.<host>``).
 
-    Others may be strays, directories for instance, and are looked at before they are listed.
+    Other names may be strays, such as directories, so their type is checked before they are listed.
     """
     seconds, _, rest = name.partition(".")
     return rest.find(".", 1) > 0 and seconds.isdecimal()

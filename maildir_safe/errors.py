@@ -1,13 +1,13 @@
 """What can go wrong with a message, and what the caller still owns when it does.
 
-Three outcomes of a handover, and so three exceptions (docs/explanation/handoff.md):
+A handoff has three outcomes (docs/explanation/handoff.md):
 
-* it did not happen and never will: `TemporaryError` or `PermanentError`;
-* it happened: no exception;
-* nobody can tell: `UnknownOutcome`, which is a `TemporaryError`, because the caller must
-  keep the message and may try again.
+* It happened: no exception.
+* It did not happen and never will: `TemporaryError` or `PermanentError`.
+* It cannot be determined: `UnknownOutcome`. This is a `TemporaryError`, because the caller must
+  keep the message and may retry.
 
-Storage errors are always temporary: a full disk is no reason to bounce mail.
+Storage errors are always temporary: a full disk is not a reason to bounce mail.
 """
 
 from __future__ import annotations
@@ -19,39 +19,38 @@ import os
 class MaildirSafeError(Exception):
     """Base of every error that this package raises on purpose.
 
-    `status` is the enhanced mail status code (RFC 3463) that an MTA may be told.
+    `status` is the enhanced mail status code (RFC 3463) to report to an MTA.
     """
 
     status = "4.3.0"
 
 
 class TemporaryError(MaildirSafeError):
-    """The message was not taken; trying again later may succeed.
+    """The message was not accepted; a later retry may succeed.
 
-    The caller still owns the message: keep it and try again. Nothing of it is visible in the
+    The caller still owns the message and must keep it for the retry. Nothing of it is visible in the
     Maildir or the queue. For an MTA: exit 75 (EX_TEMPFAIL), SMTP 451.
     """
 
 
 class PermanentError(MaildirSafeError):
-    """The message was not taken, and trying again with the same message cannot succeed.
+    """The message was not accepted, and a retry with the same message cannot succeed.
 
-    The caller still owns the message and should tell its sender. Never raised for a fault of
-    the storage. For an MTA: exit 65 (EX_DATAERR), SMTP 5xx.
+    The caller still owns the message and should notify its sender. Never raised for a storage
+    error. For an MTA: exit 65 (EX_DATAERR), SMTP 5xx.
     """
 
     status = "5.6.0"
 
 
 class UnknownOutcome(TemporaryError):
-    """The message may or may not have been taken; looking did not tell.
+    """The message may or may not have been accepted; looking at the directories did not decide it.
 
-    The caller still owns the message. Trying again is safe against loss, and safe against a
-    second copy as well when the same `delivery_id` is given again
-    (docs/explanation/handoff.md, "Unknown").
+    The caller still owns the message. A retry never loses the message. A retry with the same
+    `delivery_id` does not make a second copy either (docs/explanation/handoff.md, "Unknown").
 
     Attributes:
-        path: where the message is, if it was taken. Never removed by this package.
+        path: where the message is, if it was accepted. Never removed by this package.
     """
 
     def __init__(self, text: str, path: str | None = None) -> None:
@@ -60,19 +59,19 @@ class UnknownOutcome(TemporaryError):
 
 
 class LeaseLost(UnknownOutcome):
-    """This worker was fenced: another may have taken over the item it was working on.
+    """This worker was fenced: another worker may have taken over the item it was working on.
 
-    The item is back in the queue, or already with another worker; or, if what was asked for had
-    been executed before and only its reply was lost, where that has put it. In no case is it lost,
-    and the caller must not act on it any more (docs/explanation/queue.md, "Leases").
+    The item is back in the queue or already with another worker. If the requested move had been
+    executed and only its reply was lost, the item is where that move put it. The item is never
+    lost, and the caller must not act on it any more (docs/explanation/queue.md, "Leases").
     """
 
 
 class NotAMaildir(TemporaryError):
-    """The path is not a usable Maildir: something is missing, or is not a directory.
+    """The path is not a usable Maildir: something is missing or is not a directory.
 
-    Temporary on purpose: an unmounted share or a Coda conflict looks just like this, and
-    neither may bounce mail.
+    Temporary on purpose: an unmounted share or a Coda conflict looks exactly like this, and
+    neither must bounce mail.
     """
 
     status = "4.2.0"
@@ -88,13 +87,13 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def storage_error(what: str, error: OSError) -> TemporaryError:
-    """A `TemporaryError` that says what was being done and what the system answered.
+    """Return a `TemporaryError` that names the failed step and the system's error.
 
     Args:
-        what: the step and the thing, for example ``"fsync tmp/1763.M1P2Q3"``.
-        error: what the operating system said.
+        what: the step and its object, for example ``"fsync tmp/1763.M1P2Q3"``.
+        error: the error from the operating system.
     """
-    if error.errno is None:  # a stream's own words, for example "cannot read from timed out object"
+    if error.errno is None:  # a stream's own text, for example "cannot read from timed out object"
         return TemporaryError(f"{what}: {error}")
     name = errno.errorcode.get(error.errno, "unknown error")
     failure = TemporaryError(f"{what}: {os.strerror(error.errno)} [{name}]")
@@ -104,7 +103,7 @@ def storage_error(what: str, error: OSError) -> TemporaryError:
 
 
 def fsync_failed(directory: str, path: str, error: OSError) -> UnknownOutcome:
-    """The `UnknownOutcome` of a message that is at `path`, in a directory whose fsync failed."""
+    """Return the `UnknownOutcome` for a message at `path`, in a directory whose fsync failed."""
     return UnknownOutcome(
         f"{storage_error(f'fsync {directory}', error)}; {path} is there, perhaps not durable", path
     )

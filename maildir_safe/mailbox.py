@@ -1,4 +1,4 @@
-"""A drop-in for the standard library's `mailbox.Maildir` that hands messages over by rename() alone.
+"""A drop-in for the standard library's `mailbox.Maildir` that publishes messages only by rename().
 
 >>> from maildir_safe.mailbox import Maildir      # instead of: from mailbox import Maildir
 
@@ -107,7 +107,7 @@ class Maildir(mailbox.Maildir):
 
     @property
     def _store(self) -> NamedStore:
-        """Opened with the first message: a directory of folders need not be a Maildir itself."""
+        """The store, opened on first use: a directory of folders need not be a Maildir itself."""
         if self._opened is None:
             self._opened = NamedStore(self._path, create=False, fs=self._fs)
         return self._opened
@@ -122,7 +122,7 @@ class Maildir(mailbox.Maildir):
                 file. A `mailbox.MaildirMessage` brings its directory, info and date.
 
         Raises:
-            TemporaryError: not added, and nothing is left of it.
+            TemporaryError: not added; nothing of it is left behind.
             UnknownOutcome: added or not.
         """
         data = io.BytesIO()
@@ -133,7 +133,7 @@ class Maildir(mailbox.Maildir):
         return key
 
     def __setitem__(self, key: str, message: Any) -> None:
-        """Replace the message with this key, which it keeps; its flags too, if the new one has none to say.
+        """Replace the message with this key. The key stays; the flags stay unless the new message has flags.
 
         Raises:
             KeyError: there is none. TemporaryError: not replaced. UnknownOutcome: replaced or not;
@@ -144,7 +144,7 @@ class Maildir(mailbox.Maildir):
         self._dump_message(message, data)
         suffix = self._suffix(self._split(old.name)[1])
         subdir, suffix, mtime_ns = self._wishes(message, old.subdir, suffix)
-        self._rename(key, subdir, key + suffix)  # then replace: at no time are there two, or none
+        self._rename(key, subdir, key + suffix)  # then replace: there are never two messages, nor none
         self._store.put(data.getvalue(), subdir, key + suffix, mtime_ns, replaces=True)
 
     def remove(self, key: str) -> None:
@@ -188,14 +188,14 @@ class Maildir(mailbox.Maildir):
         self._store.clean()
 
     def close(self) -> None:
-        """Let go of the directories, so that the mount can be taken down; the next call opens them anew."""
+        """Close the directories, so that the mount can be unmounted; the next call reopens them."""
         if self._opened is not None:
             self._opened.close()
 
     # Reading
 
     def get_message(self, key: str) -> Any:
-        """The message as a `mailbox.MaildirMessage`, or what the factory makes of it; or KeyError."""
+        """Return the message, a `mailbox.MaildirMessage` or the factory's result; KeyError if none."""
         found, (data, date) = self._on(key, lambda found: (found, self._store.read(found)))
         message: Any = self._factory(io.BytesIO(data)) if self._factory else MaildirMessage(data)
         message.set_date(date)
@@ -206,25 +206,25 @@ class Maildir(mailbox.Maildir):
         return message
 
     def get_bytes(self, key: str) -> bytes:
-        """The message as it is stored; KeyError if there is none."""
+        """Return the message as stored; KeyError if there is none."""
         return self._on(key, self._store.read)[0]
 
     def get_file(self, key: str) -> BinaryIO:  # type: ignore[override] # more than the original's _ProxyFile
-        """The message as a binary file, to be closed by the caller; KeyError if there is none."""
+        """Return the message as a binary file, which the caller must close; KeyError if there is none."""
         return self._on(key, self._store.open_file)
 
     def get_info(self, key: str) -> str:
-        """The text after the colon in the message's name; KeyError if there is no such message."""
+        """Return the text after the colon in the message's name; KeyError if there is no such message."""
         return self._split(self._lookup(key))[1]
 
     def get_flags(self, key: str) -> str:
-        """The message's flags, such as ``"RS"``; KeyError if there is no such message."""
+        """Return the message's flags, such as ``"RS"``; KeyError if there is no such message."""
         return fields(":" + self.get_info(key))[1]
 
     # Folders
 
     def list_folders(self) -> list[str]:
-        """The names of all folders, as their directories are named."""
+        """Return the names of all folders, as stored in their directories' names."""
         root = self._fs.open_dir(self._path)
         try:
             return [name[1:] for name in subdirectories(self._fs, root) if name[:1] == "." and name != "."]
@@ -232,11 +232,11 @@ class Maildir(mailbox.Maildir):
             close_quietly(self._fs, root)
 
     def get_folder(self, folder: str) -> Maildir:
-        """A folder; `mailbox.NoSuchMailboxError` if it does not exist."""
+        """Return a folder; `mailbox.NoSuchMailboxError` if it does not exist."""
         return Maildir(os.path.join(self._path, "." + folder), self._factory, create=False)
 
     def add_folder(self, folder: str) -> Maildir:
-        """A folder, made if need be."""
+        """Return a folder; it is made if it is missing."""
         path = os.path.join(self._path, "." + folder)
         result = Maildir(path, self._factory)
         root = self._fs.open_dir(path)
@@ -248,14 +248,14 @@ class Maildir(mailbox.Maildir):
         return result
 
     def remove_folder(self, folder: str) -> None:
-        """Remove a folder; `mailbox.NotEmptyError` if it holds a message, a directory, or a delivery."""
+        """Remove a folder; `mailbox.NotEmptyError` if it has a message, a directory or a delivery."""
         try:
             self.get_folder(folder)._store.remove(f"{folder}: not empty")
         except NotEmpty as reason:
             raise NotEmptyError(str(reason)) from reason
 
     def __getstate__(self) -> dict[str, Any]:
-        """As the original, it can be handed to another process, which opens it anew."""
+        """Support pickling, as the original does; the process that unpickles it opens it again."""
         return {name: value for name, value in vars(self).items() if name not in ("_opened", "_names", "_fs")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -264,10 +264,10 @@ class Maildir(mailbox.Maildir):
         self._opened = None
         self._names = UniqueNames(self._fs, os.getpid(), host_token(os.uname().nodename))
 
-    # What the inherited methods stand on
+    # Basis of the inherited methods
 
     def _refresh(self) -> None:
-        """List again, unless nothing has changed since the last time.
+        """List again, unless nothing has changed since the last listing.
 
         The times of the directories tell; but for two seconds they may not (FAT counts in twos).
         """
@@ -286,7 +286,7 @@ class Maildir(mailbox.Maildir):
         self._last_read = time.monotonic()
 
     def _lookup(self, key: str) -> str:
-        """Where a message is, as ``new/…`` or ``cur/…``; KeyError if there is none."""
+        """Return where a message is, as ``new/…`` or ``cur/…``; KeyError if there is none."""
         if key in self._toc and self._store.has(_message(self._toc[key])):
             return self._toc[key]
         for _ in range(2):  # a name missing from one listing proves nothing
@@ -296,17 +296,17 @@ class Maildir(mailbox.Maildir):
         raise KeyError(f"No message with key: {key}")
 
     def _on(self, key: str, action: Callable[[Found], T]) -> T:
-        """Do something with a message wherever it is; if it has moved since it was looked up, look again."""
+        """Apply a function to a message wherever it is; look again if it has moved since the look-up."""
         for _ in range(_LOOKS):
             try:
                 return action(_message(self._lookup(key)))
-            except IsADirectoryError:  # or a fifo: it only looks like a message
+            except IsADirectoryError:  # or a fifo: its name only looks like a message's
                 break
             except OSError as error:
                 if error.errno not in (errno.ENOENT, errno.ESTALE):
                     raise
                 if error.errno == errno.ESTALE:
-                    self._store.close()  # to open its directories anew
+                    self._store.close()  # so that its directories are reopened
         else:
             raise TemporaryError(f"{self._path}: the message {key} keeps moving; try again")
         raise KeyError(f"No message with key: {key}")
@@ -321,7 +321,7 @@ class Maildir(mailbox.Maildir):
         self._on(key, change)
 
     def _wishes(self, message: Any, subdir: str, suffix: str) -> tuple[str, str, int | None]:
-        """Directory, end of the name, and date: what the message says of itself, or the given."""
+        """Return directory, suffix of the name, and date: the message's own, or else the defaults given."""
         if not isinstance(message, MaildirMessage):
             return subdir, suffix, None
         return message.get_subdir(), self._suffix(message.get_info()), int(message.get_date() * 1e9)
@@ -336,7 +336,7 @@ class Maildir(mailbox.Maildir):
         return info and self.colon + info
 
     def _split(self, name: str) -> tuple[str, str]:
-        """A file's name as key and info: `colon` divides them, or what usually does."""
+        """Split a file's name into key and info, at `colon` or at the usual separator."""
         name = os.path.basename(name)
         end = len(split(name)[0])
         for mark in (self.colon, ":", ";"):
@@ -346,7 +346,7 @@ class Maildir(mailbox.Maildir):
 
 
 def _is_empty(fs: FileSystem, path: str) -> bool:
-    """Whether a Maildir may be made there: nothing is there, or an empty directory, as a new mount is.
+    """Report whether a Maildir may be made there: nothing exists, or an empty directory such as a new mount.
 
     Raises:
         NotAMaildir: something else is there.

@@ -1,4 +1,4 @@
-"""What is measured: ways to put mail into a Maildir, each with what it leaves out marked as unsafe.
+"""The cases measured: ways to put mail into a Maildir. A case that leaves out a safety is marked unsafe.
 
 Every case writes messages whose first line is their number, so that a round can be verified.
 """
@@ -42,26 +42,26 @@ class Case:
 
 
 def message(number: int, size: int) -> bytes:
-    """A message of this size with its number in front; see `Case.size`."""
-    if size == 0:  # most mail is small, and most bytes are in the rest
+    """Return a message of this size that begins with its number; see `Case.size`."""
+    if size == 0:  # most messages are small, and most bytes are in the others
         chance = random.Random(number)
         size = min(1 << 20, int(chance.lognormvariate(8.7, 1.3)))
     return b"%d\n" % number + b"x" * max(0, size - 12) + b"\n"
 
 
 def one_by_one(path: Path) -> Deliver:
-    """`Maildir.deliver`, one after the other."""
+    """Call `Maildir.deliver` for one message after the other."""
     maildir = Maildir(path)
     return lambda mails: [maildir.deliver(mail) for mail in mails]
 
 
 def in_groups(path: Path) -> Deliver:
-    """`Maildir.deliver_many`: a group shares its fsyncs."""
+    """Call `Maildir.deliver_many`: a group shares its fsyncs."""
     return Maildir(path).deliver_many
 
 
 def in_threads(count: int) -> Callable[[Path], Deliver]:
-    """`Maildir.deliver` from several threads."""
+    """Call `Maildir.deliver` from several threads."""
 
     def opened(path: Path) -> Deliver:
         maildir = Maildir(path)
@@ -72,7 +72,7 @@ def in_threads(count: int) -> Callable[[Path], Deliver]:
 
 
 def in_directories(count: int) -> Callable[[Path], Deliver]:
-    """As many threads, each with a Maildir of its own."""
+    """Deliver from several threads, each with a Maildir of its own."""
 
     def opened(path: Path) -> Deliver:
         maildir = Maildir(path)
@@ -89,7 +89,7 @@ def in_directories(count: int) -> Callable[[Path], Deliver]:
 
 
 def by_asyncio(path: Path) -> Deliver:
-    """`Maildir.deliver_async`, all at once."""
+    """Call `Maildir.deliver_async` for all messages at once."""
     maildir = Maildir(path)
 
     async def together(mails: list[bytes]) -> list[Receipt]:
@@ -99,7 +99,7 @@ def by_asyncio(path: Path) -> Deliver:
 
 
 class _WithoutFsync(OsFileSystem):
-    """What an fsync costs shows in its absence; for no other use."""
+    """A file system without fsync, which only shows the cost of fsync."""
 
     def __init__(self, but_files: bool) -> None:
         self._but_files = but_files
@@ -122,16 +122,16 @@ def in_groups_without(path: Path) -> Deliver:
 
 
 def without_fsync(path: Path) -> Deliver:
-    """As `one_by_one`, with nothing made durable at all."""
+    """As `one_by_one`, but nothing is made durable."""
     maildir = Maildir(path, fs=_WithoutFsync(but_files=False))
     return lambda mails: [maildir.deliver(mail) for mail in mails]
 
 
 class _Linking(OsFileSystem):
-    """Hands over as qmail does; all else as ours, so that only this differs."""
+    """Publishes by link and unlink, as qmail does; everything else is as in our deliveries."""
 
     def rename(self, src: str, dst: str, *, src_dir_fd: int, dst_dir_fd: int) -> None:  # type: ignore[override]
-        """link, then unlink."""
+        """Link, then unlink."""
         self.link(src, dst, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
         self.unlink(src, dir_fd=src_dir_fd)
 
@@ -141,7 +141,7 @@ class _LinkingWithoutFsync(_Linking, _WithoutFsync):
 
 
 def link_and_unlink(path: Path) -> Deliver:
-    """As `one_by_one`, by link and unlink. An error where links are refused."""
+    """As `one_by_one`, by link and unlink. Fails if the mount refuses links."""
     return _linking(path, _Linking())
 
 
@@ -153,12 +153,12 @@ def link_and_unlink_without(path: Path) -> Deliver:
 def _linking(path: Path, fs: OsFileSystem) -> Deliver:
     maildir = Maildir(path)
     linking = Maildir(path, create=False, fs=fs, resolve_timeout=0.1)
-    linking.deliver(b"0\n")  # a mount without links says so before anything is measured
+    linking.deliver(b"0\n")  # a mount without links fails before anything is measured
     maildir.discard(next(maildir.messages()).key)
     return lambda mails: [linking.deliver(mail) for mail in mails]
 
 
-QUICK = [  # what takes longest comes last, and is left out where the mount is slow
+QUICK = [  # the longest cases come last, and are left out on a slow mount
     Case("rename", True, one_by_one),
     Case("rename, groups of 32", True, in_groups, 32),
     Case("link + unlink", True, link_and_unlink),

@@ -1,4 +1,4 @@
-"""Calls over the wire, where the kernel counts them: NFS and SMB."""
+"""Counts network calls on mounts whose calls the kernel counts: NFS and SMB."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def calls_per_message(base: Path, mount: Mount) -> float | None:
 
 
 def network_calls(mount: Mount) -> int | None:
-    """How many so far on this mount; of SMB on all mounts of the same share. None where nobody counts."""
+    """Return the calls so far on this mount (SMB: on its share); None if they are not counted."""
     try:
         if quirks(mount.fstype).family == "smb":
             return smb_calls(Path("/proc/fs/cifs/Stats").read_text(), mount.source)
@@ -35,7 +35,7 @@ def network_calls(mount: Mount) -> int | None:
 
 
 def nfs_calls(text: str, point: str) -> int | None:
-    """The sum of the operations that /proc/self/mountstats has of a mount point."""
+    """Return the sum of a mount point's operations in /proc/self/mountstats."""
     for block in text.split("\ndevice "):
         if f" mounted on {point} " in block and "per-op statistics" in block:
             rows = block.partition("per-op statistics")[2].splitlines()
@@ -44,7 +44,7 @@ def nfs_calls(text: str, point: str) -> int | None:
 
 
 def smb_calls(text: str, share: str) -> int | None:
-    r"""The sum that /proc/fs/cifs/Stats has of a share; ``//host/mail`` is ``1) \\host\mail`` there."""
+    r"""Return the sum for a share in /proc/fs/cifs/Stats, where ``//host/mail`` is ``1) \\host\mail``."""
     wanted, here, found = share.rstrip("/").replace("/", "\\").lower(), False, None
     for line in text.splitlines():
         title = re.match(r"\d+\) (\S+)", line)

@@ -1,4 +1,4 @@
-"""The report's plots, as SVG in the page's own colours."""
+"""The report's plots, as SVG in the colours of the page."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ _TEXT = 11  # points; a page of 64 rem shows them a little smaller
 
 
 def label(mount: dict[str, Any]) -> str:
-    """What a mount is called; `report` sees to it that it has a name."""
+    """Return the name of a mount; `report` ensures that it has one."""
     return str(mount["name"])
 
 
 def case(mount: dict[str, Any], name: str) -> dict[str, Any]:
-    """What was measured of one way to deliver; empty if nothing was."""
+    """Return the measurements of one way to deliver; empty if there are none."""
     return next((one for one in mount["cases"] if one["name"] == name), {})
 
 
 def speed(mount: dict[str, Any], name: str) -> float | None:
-    """Messages a second, or None."""
+    """Return messages per second, or None."""
     value: float | None = case(mount, name).get("per_second")
     return value
 
@@ -66,7 +66,7 @@ def figure_of(width: float, height: float, columns: int = 1) -> tuple[Any, Any]:
 
 
 def svg_of(figure: Any) -> str:
-    """A plot as SVG to stand in a page, whose text colour it takes."""
+    """Return a plot as SVG for a page; it uses the page's text colour."""
     import matplotlib.pyplot as plt
 
     out = io.StringIO()
@@ -79,19 +79,19 @@ def svg_of(figure: Any) -> str:
 
 
 def colour(number: int) -> str:
-    """Of a mount or step."""
+    """Return the colour of a mount or step."""
     return PALETTE[number % len(PALETTE)]
 
 
 def _legend(figure: Any, axes: Any) -> None:
-    """Above the plot, as wide as it may get."""
+    """Put the legend above the plot, at most as wide as the plot."""
     handles, labels = axes.get_legend_handles_labels()
     columns = max(1, min(len(labels), int(90 / (6 + max(map(len, labels), default=1)))))
     figure.legend(handles, labels, frameon=False, loc="outside upper left", ncols=columns)
 
 
 def bars(mounts: Mounts) -> str:
-    """A group of bars for each way to deliver, a bar for each mount; what is unsafe is pale."""
+    """Plot one group of bars per way to deliver, with one bar per mount; unsafe ways are pale."""
     names = [name for name in WAYS if any(speed(mount, name) for mount in mounts)]
     figure, axes = figure_of(9, 1.0 + len(names) * (0.2 + 0.17 * len(mounts)))
     height = 0.84 / len(mounts)
@@ -124,7 +124,7 @@ def bars(mounts: Mounts) -> str:
 
 
 def steps(mounts: Mounts) -> str:
-    """Where the time of one durable delivery goes: each step's share of the median."""
+    """Plot the time of one durable delivery by step: each step's share of the median."""
     figure, axes = figure_of(9, 1.0 + 0.42 * len(mounts))
     for row, mount in enumerate(mounts):
         found = case(mount, "rename").get("steps", {})
@@ -146,7 +146,7 @@ def steps(mounts: Mounts) -> str:
 
 
 def growth(mounts: Mounts) -> str:
-    """Messages a second by size, by writers and by what the directory holds: three plots side by side."""
+    """Plot messages per second by size, by writers and by messages in the directory, side by side."""
     figure, (by_size, by_writers, by_directory) = figure_of(9, 3.4, 3)
     for index, mount in enumerate(mounts):
         filled = mount["filled"].items()
@@ -180,6 +180,6 @@ def _axis(axes: Any, title: str, ticks: dict[int, str]) -> None:
     axes.set_xticks(list(ticks), list(ticks.values()))
     axes.yaxis.set_major_formatter("{x:,.0f}")
     least, most = axes.get_ylim()
-    axes.set_ylim(least / 1.5, most * 1.5)  # a tenth more or less must not look like much
+    axes.set_ylim(least / 1.5, most * 1.5)  # a difference of a tenth must not look large
     axes.grid(axis="y", alpha=0.2)
     axes.set_title(title)

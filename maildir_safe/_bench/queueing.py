@@ -1,4 +1,4 @@
-"""What is measured of a queue: messages put, claimed and acknowledged."""
+"""The queue cases: messages put, claimed and acknowledged."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Cycle:
         self.numbers: list[int] = []
 
     def __call__(self, mails: list[bytes]) -> list[Receipt]:
-        """All of them, in groups; a queue gives no receipts."""
+        """Pass all messages through, in groups; a queue returns no receipts."""
         for start in range(0, len(mails), self._group):
             part = mails[start : start + self._group]
             if self._group == 1:
@@ -44,10 +44,10 @@ def _number(claim: Claim) -> int:
 
 
 def one_by_one(path: Path) -> Cycle:
-    """For `Case.open`: each message for itself."""
+    """Return a spool for `Case.open` that handles each message by itself."""
     return Cycle(path, 1)
 
 
 def in_groups(path: Path) -> Cycle:
-    """For `Case.open`: 32 messages share their fsyncs."""
+    """Return a spool for `Case.open` in which 32 messages share their fsyncs."""
     return Cycle(path, 32)

@@ -1,4 +1,4 @@
-"""The report: one HTML file that stands alone, light or dark as the reader's page is."""
+"""The report: one self-contained HTML file, light or dark as the reader prefers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PAGE = Path(__file__).with_name("report.html")
 
 
 def report(results: dict[str, Any]) -> str:
-    """An HTML page from what `bench` measured (the JSON's form)."""
+    """Return an HTML page of the measurements of `bench` (in the form of its JSON)."""
     kinds = [mount["fstype"] for mount in results["mounts"]]
     mounts = [
         {"name": mount["fstype"] if kinds.count(mount["fstype"]) == 1 else mount["path"]} | mount
@@ -84,7 +84,7 @@ def _summary(mounts: Mounts) -> str:
 
 
 def _percentiles(mounts: Mounts) -> str:
-    """Of each step of a delivery one by one, in milliseconds."""
+    """Return the table of the steps of a single delivery, in milliseconds."""
     keys = ("p50", "p99", "p99.9", "max")
     rows = [
         [html.escape(label(mount)), step.replace("_", " "), *(f"{figures[key] * 1e3:.3f}" for key in keys)]
@@ -95,7 +95,7 @@ def _percentiles(mounts: Mounts) -> str:
 
 
 def _everything(mounts: Mounts) -> str:
-    """Every case of every mount with its spread."""
+    """Return the table of all cases of all mounts, with their spread."""
     names = list(dict.fromkeys(one["name"] for mount in mounts for one in mount["cases"]))
     counts = sorted({int(count) for mount in mounts for count in mount["filled"]})
     rows = [[_title(mounts, name), *(_spread(case(mount, name)) for mount in mounts)] for name in names]

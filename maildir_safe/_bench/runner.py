@@ -1,4 +1,4 @@
-"""Runs the cases on a mount: short rounds in turn, until the medians are stable; every message verified."""
+"""Runs the cases on a mount in short alternating rounds until the medians are stable; verifies messages."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ STALL = 1.0
 TOO_SLOW = "not measured: the mount is too slow for the time there was"
 FILLED = (10, 10_000, 100_000)
 FILL_LONGEST, FAST = 60.0, 2000.0  # seconds; messages a second at which the largest directory is filled
-_SHARE = 0.8  # of the progress that the rounds are, before directories are filled
+_SHARE = 0.8  # the share of the progress that the rounds are; filling directories is the rest
 
 
 class Measured:
-    """What was measured of one case on one mount."""
+    """The measurements of one case on one mount."""
 
     def __init__(self, case: Case) -> None:
         self.case = case
@@ -52,7 +52,7 @@ class Measured:
         self.longest = 0.0
 
     def add(self, receipts: list[Receipt], took: float) -> None:
-        """What a call returned, and the seconds that it took."""
+        """Call a function; return its result and the seconds that it took."""
         single = [receipt.seconds for receipt in receipts if receipt.seconds]
         for seconds in single:
             for step, value in seconds.items():
@@ -62,11 +62,11 @@ class Measured:
         self.durability |= {receipt.durability for receipt in receipts}
 
     def stable(self) -> bool:
-        """Whether more rounds would hardly move the median."""
+        """Whether more rounds would hardly change the median."""
         return len(self.per_second) >= ROUNDS[0] and spread(self.per_second[-5:]) < STABLE
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return the measurements as plain data, for JSON."""
         middle = statistics.median(self.per_second) if self.per_second else None
         return {
             "name": self.case.name,
@@ -152,7 +152,7 @@ class Rounds:
         self._started = time.perf_counter()
 
     def run(self) -> None:
-        """Until the medians are stable, or time is up."""
+        """Run rounds until the medians are stable or the time is up."""
         for turn in range(self._most):
             for one in self._measured:
                 if not one.error and not (turn >= self._least and one.stable()):
@@ -219,7 +219,7 @@ def _numbers(path: Path) -> list[int]:
 
 
 def _all_filled(base: Path, progress: Callable[[float, str], None]) -> dict[str, Any]:
-    """By how many messages a Maildir holds already; the most only where the mount is fast enough."""
+    """Measure by the number of messages that a Maildir already holds; the largest only on a fast mount."""
     found: dict[str, Any] = {}
     pace = FAST
     for number, count in enumerate(FILLED):
@@ -231,7 +231,7 @@ def _all_filled(base: Path, progress: Callable[[float, str], None]) -> dict[str,
         for _ in range(0, count, 100):
             maildir.deliver_many([b"x\n"] * min(100, count))
             if time.perf_counter() - start > FILL_LONGEST:
-                return found  # too slow a mount to fill
+                return found  # the mount is too slow to fill
         pace = count / (time.perf_counter() - start) if count >= 1000 else pace
         found[str(count)] = _into(maildir)
         shutil.rmtree(maildir.path, ignore_errors=True)
@@ -239,7 +239,7 @@ def _all_filled(base: Path, progress: Callable[[float, str], None]) -> dict[str,
 
 
 def _into(maildir: Maildir) -> dict[str, Any]:
-    """Messages a second into a Maildir that already holds some, and names listed a second."""
+    """Measure messages per second into a Maildir that already holds some, and names listed per second."""
     rounds = []
     for _ in range(5):
         start = time.perf_counter()
@@ -257,7 +257,7 @@ def _into(maildir: Maildir) -> dict[str, Any]:
 
 
 def _reading(base: Path, count: int) -> dict[str, float]:
-    """Names listed and messages read a second."""
+    """Measure names listed and messages read per second."""
     maildir = Maildir(base / "reading")
     maildir.deliver_many([message(number, 4096) for number in range(count)])
     start = time.perf_counter()
@@ -274,7 +274,7 @@ def _reading(base: Path, count: int) -> dict[str, float]:
 
 
 def environment() -> dict[str, Any]:
-    """What the figures depend on."""
+    """Return the facts on which the figures depend."""
     return {
         "date": time.strftime("%Y-%m-%d %H:%M %z"),
         "kernel": platform.release(),

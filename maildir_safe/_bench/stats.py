@@ -10,13 +10,13 @@ _RESAMPLES = 2000
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The value below which `share` (0 to 1) of the sorted values lie (nearest rank)."""
+    """Return the value below which `share` (0 to 1) of the sorted values lie (nearest rank)."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
 def summary(values: Sequence[float]) -> dict[str, float]:
-    """p50, p99, p99.9 and the maximum, as the reports name them."""
+    """Return p50, p99, p99.9 and the maximum, under their names in reports."""
     if not values:
         return {}
     return {
@@ -28,7 +28,7 @@ def summary(values: Sequence[float]) -> dict[str, float]:
 
 
 def spread(values: Sequence[float]) -> float:
-    """Half the distance from the least to the greatest, as a share of the median."""
+    """Return half the distance between the least and the greatest value, as a share of the median."""
     middle = statistics.median(values)
     return (max(values) - min(values)) / 2 / middle if middle else 0.0
 
@@ -36,7 +36,7 @@ def spread(values: Sequence[float]) -> float:
 def ratio_interval(
     before: Sequence[float], after: Sequence[float], seed: int = 0
 ) -> tuple[float, float, float]:
-    """The ratio of two medians with its 95 % interval by bootstrap: (ratio, low, high)."""
+    """Return the ratio of two medians and its 95 % interval by bootstrap: (ratio, low, high)."""
     chance = random.Random(seed)
     ratios = sorted(
         statistics.median(chance.choices(after, k=len(after)))

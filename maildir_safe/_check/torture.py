@@ -41,7 +41,7 @@ def torture(
 
     Args:
         path: a directory, in which torture creates a folder of its own, and removes it.
-        seconds: how long writers are killed; at least three lives of a writer, which are long on a slow machine.
+        seconds: how long writers are killed; at least three lives of one, which are long on a slow machine.
         writers: the number of concurrent writers.
         seed: for the random moments.
         progress: called with the share done (0 to 1) and a line of text.

@@ -1,4 +1,4 @@
-"""`maildir-safe ls`: the messages of a Maildir, oldest first, those in new/ and cur/ together."""
+"""`maildir-safe ls`: lists the messages of a Maildir, in new/ and cur/ together, oldest first."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ from maildir_safe._cli.output import print_json, visible
 from maildir_safe._mail.summary import read_head, summarize
 from maildir_safe._maildir.maildir import Maildir
 from maildir_safe._maildir.message_store import Message
+from maildir_safe._names import arrival_time
 from maildir_safe.errors import MaildirSafeError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.description = (
-        "List the messages of a Maildir, oldest first: key, flags ('new' if nobody has seen it), bytes, "
-        "sender, subject. The key is what 'maildir-safe show' takes."
+        "List the messages of a Maildir, oldest first: key, flags ('new' for a message in new/), bytes, "
+        "sender, subject. 'maildir-safe show' takes the key."
     )
     add_place(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print a line a message; 1 if one could not be read."""
+    """Print one line per message. Returns 0, or 1 if a message could not be read."""
     maildir = open_maildir(args.maildir, args.folder)
     code = 0
     for message in sorted(maildir.messages(), key=_age):
@@ -46,8 +47,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _age(message: Message) -> tuple[int, str]:
-    seconds = message.key.partition(".")[0]
-    return (int(seconds) if seconds.isdecimal() and seconds.isascii() else 0, message.key)
+    seconds, _ = arrival_time(message.key) or (0, 0)
+    return (seconds, message.key)
 
 
 def _facts(maildir: Maildir, message: Message) -> dict[str, Any]:

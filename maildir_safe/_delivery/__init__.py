@@ -1,1 +1,1 @@
-"""Delivering: a message's content, its job, the attempts, the pipeline."""
+"""Delivery of messages: their content, jobs, attempts and the pipeline."""

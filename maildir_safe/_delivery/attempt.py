@@ -1,13 +1,13 @@
-"""One attempt at a batch of jobs for one directory: write, make durable, publish, make that durable.
+"""One attempt to deliver a batch of jobs to one directory: write, sync, publish, sync the directory.
 
-The order of the steps is what makes it safe (ARCHITECTURE.md, "Durable before acknowledged"):
+The order of the steps makes the delivery safe (ARCHITECTURE.md, "Durable before acknowledged"):
 
-1. create, write and close each file in tmp/, with an fsync each, or with one syncfs for all (then each
-   of the steps is done for many files before the next);
-2. rename each into new/ (`Handoff.publish`);
-3. one fsync of new/, started after the last rename.
+1. Create, write and close each file in tmp/. Fsync each file, or call syncfs once for all (then each
+   step is done for many files before the next step).
+2. Rename each file into new/ (`Handoff.publish`).
+3. Fsync new/ once, after the last rename.
 
-What fails in step 1 or 2 is refused and leaves nothing behind; a failure in step 3 is
+A job that fails in step 1 or 2 is refused and leaves nothing behind. A failure in step 3 is
 `UnknownOutcome`, because the message is visible by then.
 """
 
@@ -34,34 +34,36 @@ if TYPE_CHECKING:
     from maildir_safe._handoff.rename import Outcome
 
 JANITOR_AGE = 36 * 3600.0
-"""Seconds after which a file in tmp/ is taken for abandoned (maildir(5))."""
+"""Seconds after which a file in tmp/ is considered abandoned (maildir(5))."""
 
-_OPEN_AT_ONCE = 32  # files of a batch
-_BEGUN_UP_TO = 32  # with more, an early start costs more than it spares (docs/development/measurements.md)
+_OPEN_AT_ONCE = 32  # open files per batch
+_EARLY_WRITEBACK_LIMIT = (
+    32  # with more, an early start costs more than it spares (docs/development/measurements.md)
+)
 _SYNCFS_FROM = 3  # one syncfs is faster than so many fsyncs one after the other
 _SYNCFS_KERNEL = [5, 17]
 _RELEASE = os.uname().release.replace("-", ".").replace("+", ".").split(".")[:2]
 _KERNEL = [int(number) if number.isdecimal() else 0 for number in _RELEASE]
 _FULL = {errno.ENOSPC, errno.EDQUOT}
-# a name that is taken; directories that were replaced; a batch's own files were too many to be open;
-# a directory that must be let go before it is fetched anew (`Quirks.held_directories_blind`)
-_MENDED = {errno.EEXIST, errno.ENOENT, errno.ESTALE, errno.EMFILE, errno.ENFILE}
-_MENDED |= {errno.EIO, errno.ETOOMANYREFS, errno.ELOOP, errno.ENOTDIR}
+# the name is taken; a directory was replaced; the batch has too many open files;
+# a directory must be closed before the client fetches it again (`Quirks.open_directories_stay_stale`)
+_CURED_BY_NEW_FILE = {errno.EEXIST, errno.ENOENT, errno.ESTALE, errno.EMFILE, errno.ENFILE}
+_CURED_BY_NEW_FILE |= {errno.EIO, errno.ETOOMANYREFS, errno.ELOOP, errno.ENOTDIR}
 
 
 class Attempt:
-    """What the jobs of a batch have in common while they are delivered.
+    """The state that the jobs of a batch share while they are delivered.
 
     Args:
         fs: the file system's calls.
-        path: the Maildir, for messages.
+        path: the Maildir, for error messages.
         dirs: its open directories.
-        subdir: the one that the jobs go to.
-        in_tmp: write them in tmp/; else where they go, under a dot name.
-        handoff: renames.
+        subdir: the directory to which the jobs go.
+        in_tmp: write them in tmp/; otherwise in their target directory, under a dot name.
+        handoff: makes the renames.
 
     Attributes:
-        two_file_systems: a job could not be renamed out of tmp/.
+        two_file_systems: whether a job could not be renamed out of tmp/ (EXDEV).
     """
 
     two_file_systems = False
@@ -76,53 +78,55 @@ class Attempt:
         self._path = path
         self._target = dirs.fd(subdir)
         self._in_tmp = in_tmp
-        self._stage, self._prefix = (dirs.tmp, "") if in_tmp else (self._target, ".")
+        self._staging_fd, self._prefix = (dirs.tmp, "") if in_tmp else (self._target, ".")
         self._handoff = handoff
         self._deadline = fs.boottime() + JANITOR_AGE / 2
         self._marks: list[float] = []
 
     def run(self, jobs: Sequence[DeliveryJob], names: NameSource, require: str | None) -> int:
-        """Deliver; what became of each is in the job.
+        """Deliver the jobs. Each job holds its own outcome afterwards.
 
         Args:
             names: makes unique names.
-            require: refuse a job whose durability would be less than this level.
+            require: refuse a job whose durability would be below this level.
 
         Returns:
-            How many are delivered.
+            The number of jobs delivered.
 
         Raises:
             OSError: a directory cannot be opened.
         """
-        # not where they are written in two directories: those may be two file systems
-        self._together = self._in_tmp and len(jobs) >= _SYNCFS_FROM and has_syncfs(self._dirs)
+        # not if the jobs may be written in two directories, which may be two file systems
+        self._use_syncfs = self._in_tmp and len(jobs) >= _SYNCFS_FROM and syncfs_reports_errors(self._dirs)
         self._timed = len(jobs) == 1 and jobs[0].timed
-        self._begun = quirks(self._dirs.fstype).early_writeout and len(jobs) <= _BEGUN_UP_TO
-        barrier = -1
+        self._start_writeback_early = (
+            quirks(self._dirs.fstype).early_writeout and len(jobs) <= _EARLY_WRITEBACK_LIMIT
+        )
+        syncfs_fd = -1
         try:
-            if self._together:
-                # private, and older than the first write: an error is reported once a descriptor
-                barrier = self._fs.open_dir("tmp", self._dirs.root)
+            if self._use_syncfs:
+                # our own, opened before the first write: a write error is reported once per descriptor
+                syncfs_fd = self._fs.open_dir("tmp", self._dirs.root)
             for job, name in zip(jobs, names.new([one.hashed_id for one in jobs]), strict=True):
                 job.unique = name
             jobs = self._write(jobs, require)
-            if self._together:
-                jobs = self._sync_all(barrier, jobs)
+            if self._use_syncfs:
+                jobs = self._sync_all(syncfs_fd, jobs)
             return self._finish(self._publish(jobs))
         finally:
-            if barrier >= 0:
-                close_quietly(self._fs, barrier)
+            if syncfs_fd >= 0:
+                close_quietly(self._fs, syncfs_fd)
 
     def _write(self, jobs: Sequence[DeliveryJob], require: str | None) -> Sequence[DeliveryJob]:
-        """Make the jobs' files, complete and closed; those that are."""
-        at_once = _OPEN_AT_ONCE if self._together else 1
+        """Write and close the jobs' files; return the jobs that succeeded."""
+        at_once = _OPEN_AT_ONCE if self._use_syncfs else 1
         if len(jobs) <= at_once:
             return self._write_some(jobs, require)
         parts = [jobs[at : at + at_once] for at in range(0, len(jobs), at_once)]
         return [job for part in parts for job in self._write_some(part, require)]
 
     def _write_some(self, jobs: Sequence[DeliveryJob], require: str | None) -> Sequence[DeliveryJob]:
-        """Each step for all of them before the next: faster than all steps for one, as caches are."""
+        """Do each step for all jobs before the next step: this uses caches better than job by job."""
         all_ = jobs
         try:
             for step in (self._create, self._fill, self._sync_files, self._close):
@@ -140,11 +144,11 @@ class Attempt:
                     self._throw_away(job)
 
     def _create(self, jobs: Sequence[DeliveryJob], *_: object) -> None:
-        create, stage, prefix = self._fs.create, self._stage, self._prefix
+        create, staging_fd, prefix = self._fs.create, self._staging_fd, self._prefix
         for job in jobs:
             try:
-                job.fd = create(prefix + job.unique, stage)
-            except OSError as error:  # one job's error must not become its neighbours'
+                job.fd = create(prefix + job.unique, staging_fd)
+            except OSError as error:  # one job's error must not affect the others
                 self._not_written(job, "create", error)
 
     def _fill(self, jobs: Sequence[DeliveryJob], *_: object) -> None:
@@ -159,20 +163,20 @@ class Attempt:
                     size += len(chunk)
                 if job.mtime_ns is not None:
                     step = "date"
-                    fs.utime(self._prefix + job.unique, self._stage, job.mtime_ns)
-            except Exception as error:  # noqa: BLE001 - of somebody's stream
+                    fs.utime(self._prefix + job.unique, self._staging_fd, job.mtime_ns)
+            except Exception as error:  # noqa: BLE001 - a caller's stream may raise anything
                 self._not_written(job, step, error)
             job.size = size
 
     def _sync_files(self, jobs: Sequence[DeliveryJob], require: str | None) -> None:
-        """fsync each, or let the disk begin with what one syncfs will wait for."""
-        if not self._together:
+        """Fsync each file; or, where one syncfs follows, at most start writeback."""
+        if not self._use_syncfs:
             for job in jobs:
                 try:
                     job.synced = self._fsync(job.fd, require)
                 except (OSError, TemporaryError) as error:
                     self._not_written(job, "fsync", error)
-        elif self._begun:
+        elif self._start_writeback_early:
             start_writing = self._fs.start_writing
             for job in jobs:
                 start_writing(job.fd)
@@ -192,7 +196,7 @@ class Attempt:
         self._throw_away(job)
         job.error = error
         if isinstance(error, OSError):
-            job.again = _worth_a_new_file(step, error)
+            job.retriable = _worth_a_new_file(step, error)
             place = "tmp" if self._in_tmp else job.subdir
             path = f"{self._path}/{place}/{self._prefix}{job.unique}"
             job.error = storage_error(f"{step} {path}", error)
@@ -203,36 +207,36 @@ class Attempt:
         fd, job.fd = job.fd, -1
         if fd >= 0:
             close_quietly(self._fs, fd)
-        remove_quietly(self._fs, self._stage, self._prefix + job.unique)
+        remove_quietly(self._fs, self._staging_fd, self._prefix + job.unique)
 
     def _fsync(self, fd: int, require: str | None) -> bool:
-        """False where the mount has no fsync."""
+        """Fsync a file; return False where the mount has no fsync."""
         if fsync_if_supported(self._fs, fd):
             return True
         if require not in (None, "none"):
             raise TemporaryError(f"{self._path}: the mount cannot fsync, and {require!r} is required")
         return False
 
-    def _sync_all(self, barrier: int, jobs: Sequence[DeliveryJob]) -> Sequence[DeliveryJob]:
-        """One syncfs for the batch; if it fails, nobody knows whose pages are lost: all start over."""
+    def _sync_all(self, syncfs_fd: int, jobs: Sequence[DeliveryJob]) -> Sequence[DeliveryJob]:
+        """Call syncfs once for the batch. If it fails, any job's pages may be lost: all are retried."""
         try:
-            self._fs.syncfs(barrier)
+            self._fs.syncfs(syncfs_fd)
         except OSError as error:
             for job in jobs:
-                remove_quietly(self._fs, self._stage, self._prefix + job.unique)
-                job.again = True
+                remove_quietly(self._fs, self._staging_fd, self._prefix + job.unique)
+                job.retriable = True
                 job.error = storage_error(f"syncfs {self._path}", error)
             return []
         return jobs
 
     def _publish(self, jobs: Sequence[DeliveryJob]) -> Sequence[DeliveryJob]:
-        """Rename them into view; those that are there."""
+        """Rename the files into view; return the jobs that were published."""
         if not jobs:
             return []
         drafts = [self._prefix + job.unique for job in jobs]
         finals = [job.name for job in jobs]
         ambiguous = self._handoff.publish(
-            self._stage,
+            self._staging_fd,
             drafts,
             self._target,
             finals,
@@ -253,21 +257,21 @@ class Attempt:
         return [job for job in jobs if job.error is None]
 
     def _refused(self, job: DeliveryJob, outcome: Outcome) -> TemporaryError:
-        """What to say of a handover that was not done, or is not known to be."""
+        """Return the error for a handoff that did not happen or has an unknown outcome."""
         error = outcome.error or OSError(errno.EIO, "no error was given")
         path = f"{self._path}/{self._subdir}/{job.name}"
         failure = storage_error(f"rename into {path}", error)
         if outcome.kind != NOT_DONE:
             return UnknownOutcome(f"{failure}; it may be there, keep the message", path)
         if error.errno == errno.EXDEV and self._in_tmp:
-            self.two_file_systems = job.again = True
+            self.two_file_systems = job.retriable = True
         too_old = self._fs.boottime() > self._deadline
-        # a directory that was replaced, or a queue's bucket that was removed, is opened anew
-        job.again |= too_old or error.errno in (errno.ENOENT, errno.ESTALE)
+        # a retry reopens a directory that was replaced, or a queue's bucket that was removed
+        job.retriable |= too_old or error.errno in (errno.ENOENT, errno.ESTALE)
         return failure
 
     def _finish(self, jobs: Sequence[DeliveryJob]) -> int:
-        """One fsync of the directory that they are in, and they are delivered; how many."""
+        """Fsync the target directory once, which completes the deliveries; return their number."""
         if not jobs:
             return 0
         level = self._dirs.durability
@@ -288,12 +292,12 @@ class Attempt:
 
 
 def _worth_a_new_file(step: str, error: OSError) -> bool:
-    """Whether a new file, tried alone, may succeed: after a failed fsync too."""
+    """Report whether an attempt with a new file, alone, may succeed. That includes a failed fsync."""
     if step == "fsync":
         return error.errno not in _FULL
-    return step == "create" and error.errno in _MENDED
+    return step == "create" and error.errno in _CURED_BY_NEW_FILE
 
 
-def has_syncfs(dirs: DeliveryTarget) -> bool:
-    """Whether one syncfs makes all files of a batch durable, and reports what it could not write."""
+def syncfs_reports_errors(dirs: DeliveryTarget) -> bool:
+    """Report whether one syncfs makes all files of a batch durable and reports failed writes."""
     return quirks(dirs.fstype).syncfs and _KERNEL >= _SYNCFS_KERNEL

@@ -1,4 +1,4 @@
-"""A message on its way in: bytes, text, an email object or a stream, with headers on top."""
+"""The content of a message to deliver: bytes, text, an email object or a stream, with headers on top."""
 
 from __future__ import annotations
 
@@ -17,26 +17,27 @@ _CHUNK = 1 << 18
 
 
 def chunks(content: Content, head: bytes = b"") -> Chunks:
-    """The bytes of a message.
+    """Return the bytes of a message, in chunks.
 
     Args:
         content: the message. A stream must be binary. A tuple holds the pieces of a message that
-            many deliveries share: it is not copied to be joined.
-        head: headers to put on top; see `gap` for what stands between.
+            many deliveries share; they are not copied into one.
+        head: headers to put on top; `gap` may add an empty line after them.
 
     Returns:
-        A tuple, which one can go through again; of a stream an iterator, constant memory, once. Going
-        through it raises TypeError if the stream gives text, and TemporaryError if it cannot be read.
+        A tuple, which can be iterated repeatedly. For a stream, an iterator that can be used once and
+        takes constant memory. Iterating it raises TypeError if the stream returns text, and
+        TemporaryError if the stream cannot be read.
 
     Raises:
-        TypeError: this is no message.
+        TypeError: `content` is not a message.
     """
     if isinstance(content, bytes):
         return _below(head, content)
     if isinstance(content, tuple):
         return (head + gap(content[0]), *content) if head and content else content
     if isinstance(content, str):
-        # surrogateescape: text that was decoded from unknown bytes becomes those bytes again
+        # surrogateescape restores the bytes of text that was decoded from an unknown encoding
         return _below(head, content.encode("utf-8", "surrogateescape"))
     if isinstance(content, (bytearray, memoryview)):
         return _below(head, bytes(content))
@@ -50,23 +51,23 @@ def chunks(content: Content, head: bytes = b"") -> Chunks:
 
 
 def joined(chunks: Chunks) -> Chunks:
-    """A small message in one piece, for one call to write it; a large one is not copied."""
+    """Join the chunks of a small message, so that one call writes it; a large message is not copied."""
     if isinstance(chunks, tuple) and sum(map(len, chunks)) <= _CHUNK:
         return (b"".join(chunks),)
     return chunks
 
 
 def gap(start: bytes) -> bytes:
-    """What must stand between headers and a message that begins with `start`: most often nothing.
+    """Return what must separate headers from a message that begins with `start`: usually nothing.
 
-    A first line that begins with a blank would continue the last header above it, and could hide it
-    or be hidden in it. An empty line ends the headers, as Postfix does it.
+    A first line that begins with a blank would continue the last header above it. It could hide that
+    header, or be hidden in it. An empty line then ends the headers, as in Postfix.
     """
     return b"\n" if start[:1] in (b" ", b"\t") else b""
 
 
 def _below(head: bytes, data: bytes) -> Chunks:
-    return (head, gap(data) + data) if head else (data,)  # one piece is not copied to be joined
+    return (head, gap(data) + data) if head else (data,)  # a message without headers is not copied
 
 
 def _streamed(stream: BinaryIO, head: bytes) -> Iterator[bytes]:
@@ -91,7 +92,7 @@ def _read(stream: BinaryIO) -> bytes:
 
 
 def flatten(message: Any) -> bytes:
-    """An email object as it is stored: LF line ends, its own lines left as they are."""
+    """Return the stored form of an email object: LF line ends, and no line refolded."""
     import io
     from email.generator import BytesGenerator
 

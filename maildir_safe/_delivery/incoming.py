@@ -1,7 +1,7 @@
-"""A message as a mail server pipes it in: its envelope line dropped, its line ends made LF.
+"""A message that a mail server pipes in. Its envelope line is dropped, and its lines end in LF.
 
-Small messages are read whole, so that a file whose fsync failed can be written anew; large ones
-are streamed in constant memory.
+A small message is read into memory, so that its file can be rewritten after a failed fsync. A large
+message is streamed in constant memory.
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ if TYPE_CHECKING:
     from typing import Any
 
 IN_MEMORY = 4 << 20
-"""Bytes up to which a message is read whole."""
+"""The largest message, in bytes, that is read into memory."""
 
 _CHUNK = 1 << 18
 
 
 class Incoming:
-    """A message from a pipe; lines end in LF, and the mbox line (``From sender date``) is gone.
+    """A message from a pipe, with LF line ends and without the mbox line (``From sender date``).
 
-    CRLF becomes LF; a CR that stands alone is left as it is, and so is ``>From ``, which is text.
+    CRLF becomes LF. A lone CR is kept, and so is ``>From ``, which is part of the text.
 
     Args:
-        raw: an unbuffered binary stream, such as ``sys.stdin.buffer.raw``; it is read at once, up to
-            `in_memory`.
-        in_memory: bytes up to which it is read whole; None: however large it is.
+        raw: an unbuffered binary stream, such as ``sys.stdin.buffer.raw``. The constructor reads it,
+            up to `in_memory`.
+        in_memory: the largest message, in bytes, that is read into memory; None: any size.
 
     Attributes:
-        start: the whole message, or the first part of one that is larger.
-        whole: whether `start` is all of it.
+        start: the whole message, or the first part of a larger one.
+        whole: whether `start` is the whole message.
 
     Raises:
         TemporaryError: the stream cannot be read, or is empty: a message has at least a header.
@@ -52,11 +52,11 @@ class Incoming:
         self._rest: bytes | None = start
 
     def content(self) -> Any:
-        """What `Maildir.deliver` takes: bytes, or for a large message a stream."""
+        """Return the argument for `Maildir.deliver`: bytes, or a stream for a large message."""
         return self.start if self.whole else self
 
-    def read(self, size: int = -1) -> bytes:  # noqa: ARG002 - any piece will do for who writes a file
-        """The next piece, of any size; ``b""`` at the end."""
+    def read(self, size: int = -1) -> bytes:  # noqa: ARG002 - a piece of any size will do
+        """Return the next piece, of any size; ``b""`` at the end."""
         if self._rest is not None:
             piece, self._rest, self.start = self._rest, None, b""
             return piece
@@ -73,12 +73,12 @@ class Incoming:
 
 
 def without_mbox_line(message: bytes) -> bytes:
-    """A message, or its beginning, without the line (``From sender date``) that begins it in an mbox."""
+    """Return a message, or its beginning, without a leading mbox line (``From sender date``)."""
     return message.partition(b"\n")[2] if message.startswith(b"From ") else message
 
 
 def _unix_lines(read: Any) -> Iterator[bytes]:
-    held = b""  # a CR at the end of a piece, whose LF may begin the next one
+    held = b""  # a CR that ends a piece: its LF may begin the next piece
     while chunk := read():
         data = held + chunk if held else chunk
         held = b"\r" if data.endswith(b"\r") else b""

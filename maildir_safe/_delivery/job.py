@@ -1,4 +1,4 @@
-"""A message on its way into a directory."""
+"""The state of one delivery: its message, its target and its outcome."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ if TYPE_CHECKING:
 
     from maildir_safe._delivery.content import Chunks
 
-TRIES = 3
-"""How often a job is tried whose failure a new file may mend."""
+ATTEMPTS = 3
+"""Attempts for a job whose failure a newly written file may cure."""
 
 
 class CommitRecord:
-    """What the jobs of one batch have in common when they are durable.
+    """The facts that the durable jobs of one batch share.
 
     Attributes:
-        place: the directory that they are in, as a path.
-        level: how durable they are; see `receipt.DURABILITY_LEVELS`.
-        marks: when each step was over, for a batch of one; else empty.
+        place: the directory that holds the messages, as a path.
+        level: their durability, as one of `receipt.DURABILITY_LEVELS`.
+        marks: the times at which the steps ended, for a batch of one job; else empty.
     """
 
     __slots__ = ("level", "marks", "place")
@@ -33,34 +33,35 @@ class CommitRecord:
 
 
 class DeliveryJob:
-    """One message on its way: what it is, where it goes, and what became of it.
+    """The delivery of one message: its content, its target and its outcome.
 
     Args:
-        chunks: the message's bytes; see `maildir_safe._delivery.content`.
+        chunks: the message's bytes, from `maildir_safe._delivery.content.chunks`.
 
     Attributes:
-        timed: whether anybody wants to know how long each step took.
-        subdir: the directory it goes to.
-        info: what follows the size in its name.
-        hashed_id: its delivery id, as `names.id_hash` makes it.
-        tries: how many attempts are left.
-        final: the name to publish under; by default a new unique name, its size and `info`.
-        mtime_ns: the file's date, nanoseconds since 1970; by default when it was written.
-        replaces: whether a message under the name `final` may be there already, to be replaced.
-        fd: its file while that is open; else -1.
+        timed: whether to record how long each step takes.
+        subdir: the directory to which it goes.
+        info: the part of its name after the size.
+        hashed_id: the hash of its delivery id, from `_names.id_hash`; else ``""``.
+        attempts_left: how many attempts are left, the present one included.
+        final: the name to publish it under; by default a new unique name, its size and `info`.
+        mtime_ns: the file's modification time, in nanoseconds since 1970; None: when it is written.
+        replaces: whether a message named `final` may exist already and is replaced.
+        fd: the descriptor of its file while that is open; else -1.
         unique: its unique name, new for each attempt.
-        name: what it was published as, or was to be.
+        name: the name under which it was, or was to be, published.
         size: bytes in the file.
-        renames: rename calls that it took.
-        synced: whether the file was fsynced, which some mounts cannot.
-        proof: set when it is delivered; else `error` says why not.
-        again: whether a new file, or directories opened anew, may help.
+        renames: the number of rename calls made.
+        synced: whether the file was fsynced, which some mounts cannot do.
+        commit_record: set once it is delivered.
+        error: why it was not delivered; None if there was no error.
+        retriable: whether a new file or reopened directories may cure the error.
     """
 
     timed = True
 
     __slots__ = (
-        "again",
+        "attempts_left",
         "chunks",
         "commit_record",
         "error",
@@ -72,10 +73,10 @@ class DeliveryJob:
         "name",
         "renames",
         "replaces",
+        "retriable",
         "size",
         "subdir",
         "synced",
-        "tries",
         "unique",
     )
 
@@ -84,7 +85,7 @@ class DeliveryJob:
         self.subdir = subdir
         self.info = info
         self.hashed_id = hashed_id
-        self.tries = TRIES
+        self.attempts_left = ATTEMPTS
         self.final = ""
         self.mtime_ns: int | None = None
         self.replaces = False
@@ -96,18 +97,18 @@ class DeliveryJob:
         self.synced = True
         self.commit_record: CommitRecord | None = None
         self.error: BaseException | None = None
-        self.again = False
+        self.retriable = False
 
     def reset(self) -> None:
-        """Ready for another attempt."""
+        """Clear the outcome for another attempt."""
         self.size = 0
         self.renames = 1
         self.synced = True
         self.error = None
-        self.again = False
+        self.retriable = False
 
     def outcome(self) -> Receipt | BaseException:
-        """The receipt, or why there is none."""
+        """Return the receipt, or the error if there is none."""
         commit_record = self.commit_record
         if commit_record is None:
             return self.failure()
@@ -121,11 +122,11 @@ class DeliveryJob:
         )
 
     def failure(self) -> BaseException:
-        """Why there is no receipt."""
+        """Return the error of a job that has no receipt."""
         return self.error or UnknownOutcome("the delivery was interrupted")
 
     def result(self) -> Receipt:
-        """The receipt, or the error raised."""
+        """Return the receipt, or raise the error if there is none."""
         outcome = self.outcome()
         if isinstance(outcome, BaseException):
             raise outcome

@@ -1,4 +1,4 @@
-"""The errors of a batch of which some was taken; in a file of their own, as one message needs none."""
+"""Errors of partly accepted batches; a separate module, so that single deliveries need not load it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 class PartialDelivery(TemporaryError):
     """Some messages of a `Maildir.deliver_many` were not delivered.
 
-    The caller still owns those whose result is an error.
+    The caller still owns the messages whose result is an error.
 
     Attributes:
         results: for each message in order, its `Receipt` or its error.
@@ -26,7 +26,7 @@ class PartialDelivery(TemporaryError):
 
 
 class PartialPut(TemporaryError):
-    """Some messages of a `Queue.put_many` were not taken; the caller still owns those.
+    """Some messages of a `Queue.put_many` were not accepted; the caller still owns those.
 
     Attributes:
         results: for each message in order, its item id or its error.

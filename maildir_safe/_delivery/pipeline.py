@@ -1,7 +1,7 @@
-"""Delivery: jobs are taken in batches, most of them of one, and each batch is attempted.
+"""The delivery pipeline: groups jobs into batches, attempts each batch and retries single jobs.
 
-What an attempt does is in `maildir_safe._delivery.attempt`. What it refuses for a reason that a new
-file may mend is tried again, alone: a file whose fsync failed is written anew, since the kernel may
+Most batches hold one job. `maildir_safe._delivery.attempt` makes one attempt. A job whose failure a
+new file may cure is retried alone: after a failed fsync its file is rewritten, since the kernel may
 have dropped its pages.
 """
 
@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from _thread import allocate_lock as Lock
 
-from maildir_safe._delivery.attempt import Attempt, has_syncfs
-from maildir_safe._delivery.job import TRIES
+from maildir_safe._delivery.attempt import Attempt, syncfs_reports_errors
+from maildir_safe._delivery.job import ATTEMPTS
 from maildir_safe._handoff.group_commit import Combiner
 from maildir_safe._handoff.rename import Handoff
 from maildir_safe.errors import TemporaryError, storage_error
@@ -23,21 +23,22 @@ if TYPE_CHECKING:
     from maildir_safe._delivery.target import DeliveryTarget, NameSource
     from maildir_safe._fs import FileSystem
 
-_CROWD = 8  # fewer fsyncs in parallel are faster than one syncfs (docs/development/measurements.md)
+# callers; fewer parallel fsyncs are faster than one syncfs (docs/development/measurements.md)
+_CROWD = 8
 _BATCH = 256
 
 
 class DeliveryPipeline:
-    """Puts jobs into one Maildir. Thread-safe.
+    """Delivers jobs into one Maildir or bucket. Thread-safe.
 
     Args:
         fs: the file system's calls.
-        path: the Maildir, for receipts and messages.
-        directories: gives the open directories; called with True, opens them anew.
+        path: the Maildir, for receipts and error messages.
+        directories: returns the open directories; called with True, it reopens them first.
         names: makes unique names.
-        staging: ``"tmp"``, or ``"new"`` to write where the message goes, under a dot name.
-        require: refuse a job whose durability would be less than this level.
-        resolve_timeout: see `Handoff`.
+        staging: ``"tmp"``, or ``"new"`` to write in the target directory, under a dot name.
+        require: refuse a job whose durability would be below this level.
+        resolve_timeout: seconds to wait for caches and servers before an outcome is reported unknown.
     """
 
     def __init__(
@@ -62,20 +63,20 @@ class DeliveryPipeline:
         self._outstanding = 0
 
     def deliver(self, job: DeliveryJob) -> DeliveryJob:
-        """Deliver one job, and give it back; concurrent callers share fsyncs.
+        """Deliver one job and return it. Concurrent callers share fsyncs.
 
         Raises:
-            TemporaryError: not delivered, and nothing is left of it.
-            UnknownOutcome: delivered or not; the caller keeps the message.
+            TemporaryError: not delivered; nothing of it is left behind.
+            UnknownOutcome: delivered or not; the caller must keep the message.
         """
         with self._lock:
             self._outstanding += 1
             crowded = self._outstanding >= _CROWD
         try:
-            if crowded and has_syncfs(self._directories(False)):
+            if crowded and syncfs_reports_errors(self._directories(False)):
                 self._combiner.run(job, self.commit)
             elif not self._attempt([job]):
-                self._again([job])
+                self._retry([job])
         finally:
             with self._lock:
                 self._outstanding -= 1
@@ -84,7 +85,11 @@ class DeliveryPipeline:
         return job
 
     def commit(self, jobs: Sequence[DeliveryJob]) -> bool:
-        """Deliver any number of jobs in batches; whether all are. What became of each is in the job."""
+        """Deliver any number of jobs in batches. Each job holds its outcome.
+
+        Returns:
+            Whether all jobs were delivered.
+        """
         kinds = {(job.subdir, job.replaces) for job in jobs}
         good = True
         for kind in kinds:
@@ -92,27 +97,27 @@ class DeliveryPipeline:
         return good
 
     def commit_alike(self, jobs: Sequence[DeliveryJob]) -> bool:
-        """`commit` for jobs that go to one directory, and replace a message all or none."""
+        """`commit` for jobs that have the same `subdir` and the same `replaces`."""
         good = True
         for start in range(0, len(jobs), _BATCH):
             batch = jobs[start : start + _BATCH]
             if self._attempt(batch) < len(batch):
-                good &= self._again(batch)
+                good &= self._retry(batch)
         return good
 
-    def _again(self, batch: Sequence[DeliveryJob]) -> bool:
-        """Try once more what may succeed then; whether all jobs of a batch are delivered now."""
+    def _retry(self, batch: Sequence[DeliveryJob]) -> bool:
+        """Retry the jobs of a batch that are retriable; return whether all are delivered now."""
         for job in batch:
-            if job.again and job.tries > 1 and isinstance(job.chunks, tuple):
-                job.tries -= 1
+            if job.retriable and job.attempts_left > 1 and isinstance(job.chunks, tuple):
+                job.attempts_left -= 1
                 job.reset()
-                self.commit_alike([job])  # alone, so that only what is at fault is refused
+                self.commit_alike([job])  # alone, so that only the faulty job is refused
         return all(job.commit_record for job in batch)
 
     def _attempt(self, batch: Sequence[DeliveryJob]) -> int:
         first = batch[0]
         try:
-            dirs = self._directories(first.tries < TRIES)
+            dirs = self._directories(first.attempts_left < ATTEMPTS)
             attempt = Attempt(self._fs, self._path, dirs, first.subdir, self._in_tmp, self._handoff)
             done = attempt.run(batch, self._names, self._require)
         except (OSError, TemporaryError) as error:  # the directories cannot be opened

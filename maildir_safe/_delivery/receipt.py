@@ -1,4 +1,4 @@
-"""What a delivery returns, and what it promises."""
+"""The receipt that a delivery returns, and the durability that it promises."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ if TYPE_CHECKING:
 DURABILITY_LEVELS = ("none", "client", "file", "full")
 """Durability, weakest first.
 
-* ``full``: file and directory were fsynced, and the mount answered "done": a crash loses nothing,
-  as far as the mount told the truth. It is not asked to prove that: a FUSE driver that has no
-  fsync for directories looks the same (the kernel answers for it). Those known to are ``client``.
+* ``full``: file and directory were fsynced successfully. A crash loses nothing, provided that the mount
+  tells the truth, which is not verified: a FUSE driver without directory fsync looks the same, because
+  the kernel answers for it.
 * ``file``: the file was fsynced; the mount cannot fsync a directory.
-* ``client``: fsync answers "done", and is known to promise nothing beyond this client (Coda,
-  rclone).
+* ``client``: fsync succeeds but is known to promise nothing beyond this client (Coda, rclone).
 * ``none``: the mount cannot fsync.
 """
 
@@ -23,16 +22,16 @@ STEPS = ("create", "write", "fsync", "close", "rename", "directory_fsync")
 
 
 class Receipt:
-    """Proof that a message was taken.
+    """Proof that a message was accepted.
 
     Attributes:
-        path: the file, as it was published; a reader may have moved it since.
-        key: the name without flags: what `Maildir.open` and the others take.
+        path: the file as it was published; a reader may have moved it since.
+        key: the name without flags, which `Maildir.open` and other methods take.
         durability: one of `DURABILITY_LEVELS`.
-        size: bytes in the file, headers that were put on top included.
-        renames: rename calls that it took; more than one means that a reply was unclear, and that
-            looking told that the message is there once.
-        repeated: True if an earlier delivery with the same id was found, and nothing was written.
+        size: bytes in the file, including headers that were put on top.
+        renames: the number of rename calls made. More than one means that a reply was ambiguous, and
+            that listings then showed the message once.
+        repeated: True if an earlier delivery with the same id was found; then nothing was written.
     """
 
     __slots__ = ("_marks", "durability", "key", "path", "renames", "repeated", "size")
@@ -57,7 +56,7 @@ class Receipt:
 
     @property
     def seconds(self) -> dict[str, float]:
-        """Seconds that each of `STEPS` took; empty for a batch, whose members share them."""
+        """The seconds that each of `STEPS` took; empty for a batch, whose jobs share the steps."""
         return {
             step: end - start for step, start, end in zip(STEPS, self._marks, self._marks[1:], strict=False)
         }

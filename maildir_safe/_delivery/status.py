@@ -1,23 +1,23 @@
-"""What became of a message for one recipient: the same words for the queue, its couriers and SMTP."""
+"""The outcome of a message for one recipient, in a form that the queue, its couriers and SMTP share."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
 LONGEST_TEXT = 1000
-"""Characters of a status text that are kept; a reply line of SMTP has 512 bytes at most."""
+"""The most characters of a status text that are kept; an SMTP reply line has at most 512 bytes."""
 
 
 class RecipientStatus(NamedTuple):
-    """What became of a message for one recipient.
+    """The outcome of a message for one recipient.
 
     Attributes:
-        code: as in SMTP (RFC 5321): 2xx the recipient has it, 4xx try again, 5xx never.
-        text: in words, the enhanced status code (RFC 3463) first if there is one. Strangers read it,
-            in a reply or a bounce, so it names no local path and no errno.
-        error: what went wrong, for logs and operators alone; it may name local paths.
-        stored: what the message is found by if it was stored: its file, or the id of its item.
-        durability: of that file, one of `maildir_safe._delivery.receipt.DURABILITY_LEVELS`.
+        code: as in SMTP (RFC 5321): 2xx delivered, 4xx retry later, 5xx failed permanently.
+        text: the reply text, beginning with the enhanced status code (RFC 3463) if there is one.
+            Strangers read it in a reply or a bounce, so it contains no local path and no errno.
+        error: the cause, only for logs and operators; it may contain local paths.
+        stored: identifies the message if it was stored: its file, or the id of its queue item.
+        durability: the durability of that file, one of `maildir_safe._delivery.receipt.DURABILITY_LEVELS`.
     """
 
     code: int
@@ -30,7 +30,7 @@ class RecipientStatus(NamedTuple):
     def from_reply(
         cls, reply: str, error: str = "", stored: str = "", durability: str = ""
     ) -> RecipientStatus:
-        """The status that a reply line says, such as ``250 2.0.0 Stored``.
+        """Return the status in a reply line, such as ``250 2.0.0 Stored``.
 
         Raises:
             ValueError: the line does not begin with a code.
@@ -44,17 +44,17 @@ class RecipientStatus(NamedTuple):
 
     @property
     def done(self) -> bool:
-        """The recipient has the message."""
+        """Whether the recipient has the message."""
         return 200 <= self.code < 300
 
     @property
     def permanent(self) -> bool:
-        """Trying again cannot succeed."""
+        """Whether a retry cannot succeed."""
         return 500 <= self.code < 600
 
     @property
     def enhanced_code(self) -> str:
-        """The enhanced status code, made up from the code where the text has none."""
+        """The enhanced status code; derived from `code` if the text has none."""
         word = self.text.partition(" ")[0]
         parts = word.split(".")
         if len(parts) == 3 and all(part.isdecimal() and part.isascii() for part in parts):
@@ -62,14 +62,14 @@ class RecipientStatus(NamedTuple):
         return f"{self.code // 100}.0.0"
 
     def cleaned(self) -> RecipientStatus:
-        """The same with texts of one line, which cannot steer a terminal and are not endless."""
+        """Return a copy whose texts are safe to print: one line, bounded, no control characters."""
         return self._replace(text=one_line(self.text), error=one_line(self.error))
 
 
 def one_line(text: str, longest: int = LONGEST_TEXT) -> str:
-    """Text that a stranger wrote, fit for a log line, a header or a terminal.
+    """Make a stranger's text safe for a log line, a header or a terminal.
 
-    What does not print becomes a space, spaces are joined, and the end is cut off.
+    Unprintable characters become spaces, runs of spaces become one, and the end is cut off.
     """
     start = text[: 4 * longest]
     return " ".join("".join(c if c.isprintable() else " " for c in start).split())[:longest]

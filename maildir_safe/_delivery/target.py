@@ -1,4 +1,4 @@
-"""What the delivery pipeline asks of the place that it delivers into: a Maildir, or a spool's bucket."""
+"""The interface of a delivery target: a Maildir or a bucket of a spool."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class DeliveryTarget(Protocol):
-    """Open directories: one to write in, and those to publish into.
+    """Open directories: one in which files are written, and those into which they are published.
 
     Attributes:
         root: a descriptor of the directory that holds the others.
@@ -27,25 +27,25 @@ class DeliveryTarget(Protocol):
 
     @property
     def sync(self) -> Mapping[str, DirectorySync]:
-        """See the class."""
+        """The shared fsync of each directory, by name."""
 
     @property
     def durability(self) -> str:
-        """See the class."""
+        """The best durability that the mount can promise."""
 
     def moved_on(self, name: str) -> bool:
-        """Whether what was published as `name`, and is there no more, is where readers move it.
+        """Report whether a file published as `name`, and no longer there, is where readers move it.
 
         Raises:
-            OSError: that cannot be looked at.
+            OSError: that place cannot be listed.
         """
 
     def fd(self, subdir: str) -> int:
-        """The descriptor of the directory that jobs for `subdir` are published into."""
+        """Return the descriptor of the directory into which jobs for `subdir` are published."""
 
 
 class NameSource(Protocol):
-    """Makes names that no other message ever gets."""
+    """Makes names that no other message ever has."""
 
     def new(self, hashed_ids: Sequence[str]) -> list[str]:
-        """One name for each delivery id's hash; the hash is ``""`` where there is no id."""
+        """Return one name for each hash of a delivery id; the hash is ``""`` if there is no id."""

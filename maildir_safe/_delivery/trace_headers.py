@@ -1,6 +1,6 @@
-"""The headers that record a delivery: written on top of a message, and read back from one.
+"""The headers that record a delivery: they are written on top of a message and read back from it.
 
-Return-Path, X-Original-To and Delivered-To; a `Received` is the SMTP server's, which writes it.
+They are Return-Path, X-Original-To and Delivered-To. The SMTP server itself writes `Received`.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 HEADER = 128 << 10
-"""Bytes up to which a header is looked at: what deliveries add stands on top."""
+"""The most bytes of a header that are examined: deliveries add their headers on top."""
 
 
 def trace_headers(
     sender: str | None = None, recipient: str | None = None, original_recipient: str | None = None
 ) -> bytes:
-    """Return-Path, X-Original-To and Delivered-To, as far as they are known (RFC 5321 section 4.4).
+    """Return the headers Return-Path, X-Original-To and Delivered-To for the addresses given (RFC 5321, 4.4).
 
-    An empty sender is the null sender of a bounce: ``Return-Path: <>``. An empty recipient is none:
-    a mail server sets its variable and leaves it empty. Angle brackets around an address are dropped.
+    An empty sender is the null sender of a bounce: ``Return-Path: <>``. An empty recipient counts as
+    none: a mail server may set its variable to nothing. Angle brackets around an address are dropped.
 
     Raises:
-        PermanentError: an address holds a control character, which would begin a header of its own.
+        PermanentError: an address contains a control character, which could inject another header.
     """
     if sender is recipient is original_recipient is None:
         return b""
@@ -37,18 +37,18 @@ def trace_headers(
 
 
 def delivered_to(recipients: Iterable[str]) -> bytes:
-    """One ``Delivered-To`` line for each recipient. Raises as `trace_headers`."""
+    """Return one ``Delivered-To`` line for each recipient. Raises the errors of `trace_headers`."""
     return b"".join(_line("Delivered-To", bare(checked_address("recipient", who))) for who in recipients)
 
 
 def checked_address(what: str, address: str) -> str:
-    """The address, fit for a header line.
+    """Return the address if it is safe in a header line.
 
     Args:
-        what: whose it is, for the error: ``"sender"`` or another.
+        what: the role of the address, for the error: ``"sender"``, ``"recipient"`` and so on.
 
     Raises:
-        PermanentError: it holds a control character, which would begin a header of its own.
+        PermanentError: it contains a control character, which could inject another header.
     """
     if not address.isprintable() and any(
         ord(c) < 32 or ord(c) in (127, 0x85, 0x2028, 0x2029) for c in address
@@ -60,7 +60,7 @@ def checked_address(what: str, address: str) -> str:
 
 
 def bare(address: str) -> str:
-    """The address without angle brackets around it, which some mail servers pass on."""
+    """Return the address without the angle brackets that some mail servers leave around it."""
     return address[1:-1] if address.startswith("<") and address.endswith(">") else address
 
 
@@ -69,15 +69,15 @@ def _line(name: str, value: str) -> bytes:
 
 
 class TraceHeader:
-    """What deliveries before this one have left in a message's header.
+    """The trace headers that earlier deliveries have left in a message.
 
-    A header that stands above the first ``Received:`` was put there by the mail server that runs us
-    (Postfix's local(8) and pipe(8) flags DOR, preline of qmail), for this very delivery: it is not
-    put there twice, and a ``Delivered-To:`` there is no loop. Further down, it is one. A message
-    without any ``Received:`` came from no mail server, so that nothing in it is ours.
+    A header above the first ``Received:`` was added by the mail server that runs us (Postfix's local(8),
+    pipe(8) with flags DOR, qmail's preline) for the present delivery. Such a header is not added again,
+    and a ``Delivered-To:`` there is not a loop. A ``Delivered-To:`` further down is a loop. A message
+    without any ``Received:`` did not come from a mail server, so that none of its headers is from one.
 
     Args:
-        start: the message or its beginning, lines ending in LF; `HEADER` bytes of it are looked at.
+        start: the message or its beginning, with LF line ends; `HEADER` bytes of it are examined.
     """
 
     def __init__(self, start: bytes) -> None:
@@ -93,11 +93,11 @@ class TraceHeader:
         }
 
     def has(self, name: bytes) -> bool:
-        """Whether the mail server has put this header (lower-case name) on top already."""
+        """Report whether the mail server has already put this header (lower-case name) on top."""
         return name in self._put_on_top
 
     def loops(self, recipient: str) -> bool:
-        """Whether the message was delivered to this address before."""
+        """Report whether the message was delivered to this address before."""
         return _address(recipient.encode("utf-8", "surrogateescape")) in self._delivered_to
 
 
@@ -107,6 +107,6 @@ def _field(line: bytes) -> tuple[bytes, bytes]:
 
 
 def _address(text: bytes) -> bytes:
-    """An address as it is compared: in lower case, without white space and angle brackets around it."""
+    """Return an address in the form used for comparison: lower case, no white space, no angle brackets."""
     bare = b"".join(text.lower().split())
     return bare[1:-1] if bare.startswith(b"<") and bare.endswith(b">") else bare

@@ -1,13 +1,13 @@
-"""The seam: what this package asks of a file system and of its host, and nothing more.
+"""The file-system interface: every call that the rest of the package makes on a file system and its host.
 
-`FileSystem` is the protocol; `maildir_safe._fs.posix.OsFileSystem` is the real thing, and
-`maildir_safe.testing.simfs.SimHost` a simulated one. Only this package may use the file calls of
-`os`; a test enforces it. There is no logic here: an error is the `OSError` of the one call that
-was made, and the caller decides what it means.
+`FileSystem` is the protocol. `maildir_safe._fs.posix.OsFileSystem` implements it with the operating
+system's calls, and `maildir_safe.testing.simfs.SimHost` simulates it. Only this package uses the file
+calls of `os` for mail; a test enforces that. No implementation interprets an error: it raises the
+`OSError` of the call, and the caller decides what the error means.
 
-Directories are named by descriptors (`openat` and friends): a path that is renamed or mounted
-over while mail is being delivered cannot send a message elsewhere, and SMB needs 10 network
-calls a message this way instead of 16.
+Directories are named by descriptors (`openat` and similar calls). A path that is renamed or mounted
+over during a delivery therefore cannot redirect a message, and SMB needs 10 network calls per
+message instead of 16.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ class Mount:
     """One line of /proc/self/mountinfo.
 
     Attributes:
-        fstype: as the kernel names it: ``ext4``, ``nfs4``, ``fuse.sshfs``; ``""`` if unknown.
+        fstype: the type as the kernel names it: ``ext4``, ``nfs4``, ``fuse.sshfs``; ``""`` if unknown.
         source: the device or export, for example ``server:/mail``.
         options: mount and super-block options, comma separated.
-        point: the directory it is mounted on, as the kernel writes it (a space is ``\\040``).
+        point: the directory on which it is mounted, as the kernel writes it (a space is ``\\040``).
     """
 
     __slots__ = ("fstype", "options", "point", "source")
@@ -40,54 +40,55 @@ class Mount:
 
 
 class FileSystem(Protocol):
-    """What delivering and queueing need. Every call raises `OSError` or succeeds.
+    """The calls that deliveries and queues need. Every call succeeds or raises `OSError`.
 
-    `dir_fd` is a descriptor from `open_dir`; names are single path components, text that
+    `dir_fd` is a descriptor from `open_dir`. A name is one path component, as text that
     round-trips any byte (`os.fsdecode`).
     """
 
     def open_dir(self, path: str, dir_fd: int | None = None) -> int:
-        """A descriptor of a directory, by path, or by name in `dir_fd`.
+        """Open a directory by path, or by name in `dir_fd`; return its descriptor.
 
-        In `dir_fd` no symbolic link is followed (ENOTDIR), and root is given only what belongs to root
-        or to the owner of `dir_fd` (EPERM): whoever owns a Maildir must not lead root elsewhere.
+        With `dir_fd`, symbolic links are not followed (ENOTDIR), and root can open only directories
+        that belong to root or to the owner of `dir_fd` (EPERM). The owner of a Maildir thus cannot
+        redirect root elsewhere.
         """
 
     def create(self, name: str, dir_fd: int) -> int:
-        """A new file, mode 0600, for writing; EEXIST if the name is taken."""
+        """Create a file, mode 0600, for writing; EEXIST if the name is taken."""
 
     def open(self, name: str, dir_fd: int | None = None) -> int:
-        """An existing file for reading, by path, or by name in `dir_fd`; it is no symbolic link."""
+        """Open a file for reading, by path, or by name in `dir_fd`; no symbolic link is followed."""
 
     def read(self, fd: int, size: int) -> bytes:
-        """At most `size` bytes from the current offset; ``b""`` at the end."""
+        """Read at most `size` bytes from the current offset; ``b""`` at the end."""
 
     def reader(self, fd: int) -> BinaryIO:
-        """A buffered, seekable binary file over a descriptor from `open`, which it then owns."""
+        """Return a buffered, seekable binary file over a descriptor from `open`. The file then owns it."""
 
     def write(self, fd: int, data: bytes | memoryview) -> int:
-        """Write some of `data`; how many bytes were taken, which may be fewer."""
+        """Write some of `data`; return the number of bytes written, which may be less than all."""
 
     def fsync(self, fd: int) -> None:
-        """Make a file's contents, or a directory's entries, durable. One call: EINTR is an error."""
+        """Make a file's contents, or a directory's entries, durable. One call is made: EINTR is an error."""
 
     def syncfs(self, fd: int) -> None:
-        """Make all of the file system that holds `fd` durable (Linux)."""
+        """Make everything on the file system that holds `fd` durable (Linux)."""
 
     def start_writing(self, fd: int) -> None:
-        """Begin to write a file out, and do not wait: for speed alone, it promises nothing (Linux)."""
+        """Start writeback of a file without waiting. This is only for speed and promises nothing (Linux)."""
 
     def close(self, fd: int) -> None:
-        """Close a descriptor; an error may be the first word of a failed write."""
+        """Close a descriptor; an error may be the first report of a failed write."""
 
     def rename(self, src: str, dst: str, *, src_dir_fd: int, dst_dir_fd: int) -> None:
-        """Move a name; an existing `dst` is replaced."""
+        """Rename a file or directory; an existing `dst` is replaced."""
 
     def rename_noreplace(self, src: str, dst: str, *, src_dir_fd: int, dst_dir_fd: int) -> None:
-        """Move a name with RENAME_NOREPLACE. For `probe` alone: few mounts have it."""
+        """Rename with RENAME_NOREPLACE. Only `probe` calls it: few mounts support it."""
 
     def link(self, src: str, dst: str, *, src_dir_fd: int, dst_dir_fd: int) -> None:
-        """A hard link. For `probe` and `bench` alone: nothing that handles mail calls it."""
+        """Make a hard link. Only `probe` and `bench` call it: nothing that handles mail does."""
 
     def unlink(self, name: str, /, *, dir_fd: int) -> None:
         """Remove a file's name."""
@@ -99,37 +100,37 @@ class FileSystem(Protocol):
         """Remove an empty directory."""
 
     def listdir(self, dir_fd: int) -> list[str]:
-        """The names in a directory, from a fresh look: it is opened again for each call."""
+        """Return the names in a directory. It is opened again for each call, so that the listing is fresh."""
 
     def stat(self, name: str, dir_fd: int) -> os.stat_result:
-        """What the system knows of a name; symbolic links are not followed."""
+        """Return the status of a name; symbolic links are not followed."""
 
     def fstat(self, fd: int) -> os.stat_result:
-        """What the system knows of an open file or directory."""
+        """Return the status of an open file or directory."""
 
     def readlink(self, name: str, dir_fd: int) -> str:
-        """Where a symbolic link points: Coda shows conflicts as links."""
+        """Return the target of a symbolic link: Coda shows conflicts as links."""
 
     def chmod(self, fd: int, mode: int) -> None:
         """Change the mode of an open file."""
 
     def utime(self, name: str, dir_fd: int, mtime_ns: int) -> None:
-        """Set a file's times of last access and change, in nanoseconds since 1970."""
+        """Set a file's times of last access and modification, in nanoseconds since 1970."""
 
     def mount(self, fd: int) -> Mount:
-        """The mount that an open file or directory lies on; never raises."""
+        """Return the mount that holds an open file or directory; never raises."""
 
     def time_ns(self) -> int:
-        """The host's wall clock, nanoseconds since 1970. May jump: only for names."""
+        """Return the host's wall clock in nanoseconds since 1970. It may jump: use it only for names."""
 
     def monotonic(self) -> float:
-        """Seconds on a clock that never jumps and stops while the host sleeps."""
+        """Return seconds on a clock that never jumps and stops while the host is suspended."""
 
     def boottime(self) -> float:
-        """Seconds on a clock that never jumps and runs on while the host sleeps."""
+        """Return seconds on a clock that never jumps and keeps running while the host is suspended."""
 
     def sleep(self, seconds: float) -> None:
-        """Wait."""
+        """Wait for a number of seconds."""
 
     def random(self, size: int) -> bytes:
-        """Bytes that no other process has."""
+        """Return `size` random bytes, which no other process gets."""

@@ -1,11 +1,12 @@
 """fsync(2), called once.
 
-`os.fsync` makes the call again for as long as it says EINTR (PEP 475). A second fsync of a file says
-nothing about the first: the kernel may have reported the error and dropped the pages. So an interrupted
-fsync is an error here, as any other.
+`os.fsync` repeats the call while it fails with EINTR (PEP 475). A second fsync of a file says nothing
+about the first: the kernel may have reported the error and dropped the pages. Here, therefore, an
+interrupted fsync is an error like any other.
 
-Loaded only where an fsync may be interrupted (`Quirks.interrupted`): `_ctypes`, the part of `ctypes` that
-does the work, costs a mail delivery agent a twentieth of its start-up, and `ctypes` ten times that.
+This module is loaded only where an fsync may be interrupted (`Quirks.interrupted`). `_ctypes`, the part
+of `ctypes` that does the work, takes a twentieth of a mail delivery agent's start-up, and `ctypes` ten
+times that.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
         """Make a file's contents, or a directory's entries, durable.
 
         Raises:
-            OSError: it failed, or was interrupted (EINTR); whether anything is durable is unknown.
+            OSError: the call failed or was interrupted (EINTR). Whether anything is durable is unknown.
         """
 
 else:
@@ -39,7 +40,7 @@ else:
         _call = _Call(dlsym(dlopen(None, 0), "fsync"))
 
         def fsync(fd: int, /) -> None:
-            """See above."""
+            """Call fsync(2) once; see the declaration above."""
             if _call(fd) != 0:
                 number = get_errno()
                 raise OSError(number, os.strerror(number))

@@ -1,4 +1,4 @@
-"""Calls that Python's `os` lacks, by ctypes. Imported only when one is made: ctypes is slow to load."""
+"""System calls that Python's `os` lacks, made through ctypes. Imported on first use: ctypes loads slowly."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def syncfs(fd: int) -> None:
 
 
 def start_writing(fd: int) -> None:
-    """Begin to write a file's pages out, and do not wait; see sync_file_range(2).
+    """Start writeback of a file's pages without waiting; see sync_file_range(2).
 
-    Makes nothing durable. Errors are left to the fsync or syncfs that must follow.
+    This makes nothing durable. The fsync or syncfs that must follow reports the errors.
     """
     _libc.sync_file_range(fd, _ALL, _ALL, _SYNC_FILE_RANGE_WRITE)
 
@@ -40,12 +40,14 @@ def rename_noreplace(src: str, dst: str, src_dir_fd: int, dst_dir_fd: int) -> No
 
 
 def set_file_system_ids(uid: int, gid: int) -> None:
-    """setfsuid(2) and setfsgid(2): as whom the calling thread, and no other, opens and makes files.
+    """Set the user and group with which the calling thread, and no other, accesses files.
+
+    The calls are setfsuid(2) and setfsgid(2).
 
     Raises:
-        PermissionError: the kernel did not do it, which those two calls do not say of themselves.
+        PermissionError: the kernel did not change them. The two calls themselves report no error.
     """
-    if uid:  # the group while the user is still root, and back in the opposite order
+    if uid:  # set the group while the user is still root; restore in the opposite order
         _libc.setfsgid(gid)
         _libc.setfsuid(uid)
     else:

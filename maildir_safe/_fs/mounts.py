@@ -1,4 +1,4 @@
-"""The kernel's table of mounts, read without asking any of them: one that hangs would hang the caller."""
+"""The kernel's table of mounts, read without touching a mount: one that hangs would hang the caller."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _ESCAPED = re.compile(rb"\\([0-7]{3})")
 
 
 def mount_points() -> list[str]:
-    """The directories that something is mounted on; ``["/"]`` if the table cannot be read."""
+    """Return all mount points; ``["/"]`` if the table cannot be read."""
     try:
         with open("/proc/self/mountinfo", "rb") as table:
             rows = [line.split(b" ") for line in table]

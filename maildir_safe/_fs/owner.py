@@ -1,12 +1,13 @@
-"""Whose directory it is, for a process that runs as root: mail is the owner's, and so are the powers.
+"""When running as root, act with the identity and the rights of the directory's owner.
 
-A user who owns a Maildir can put links and other directories into it while root works there. What root
-does to it is therefore done as its owner, whom the kernel then allows what it allows that user, and
-nothing else; and what is delivered belongs to that user.
+The owner of a Maildir can put links and other directories into it while root works there. Root therefore
+works on a Maildir with its owner's identity: the kernel allows what it allows that user and nothing else,
+and delivered mail belongs to that user.
 
-* `as_owner`: the calls of one `FileSystem`, for whatever delivers. Not the whole process: it may serve
-  many Maildirs, and its own code may lie where those users cannot read it.
-* `refuse_as_root`: for tools that nobody needs to run as root.
+* `as_owner` changes the identity for the calls of one `FileSystem`; deliveries use it. The identity of
+  the process is not changed: the process may serve many Maildirs, and its own code may lie where those
+  users cannot read it.
+* `refuse_as_root` is for tools that need not run as root.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from maildir_safe._fs import FileSystem
 
-# those that the kernel checks permissions of, or that decide whose a new file is
+# calls for which the kernel checks permissions, or that determine the owner of a new file
 _CHECKED = (
     "open_dir", "create", "open", "rename", "rename_noreplace", "link", "unlink", "mkdir", "rmdir", "listdir",
     "stat", "readlink", "chmod", "utime",
@@ -34,15 +35,16 @@ _OTHERS = (
 
 
 def owner_of(path: str) -> tuple[int, int] | None:
-    """Who owns a directory, or what is above it if it is still to be made.
+    """Return the owner of a directory, or of the nearest existing one above it.
 
     Returns:
-        User and group id; None if there is nobody to become: this process is not root, or it is root's.
+        User and group id; None if no change of identity is needed: this process is not root, or root
+        owns the directory.
 
     Raises:
-        PermissionError: somebody else can lead this path elsewhere: by a symbolic link that is neither
-            root's nor the owner's, or by a directory of theirs in which root's lies.
-        OSError: it cannot be looked at.
+        PermissionError: another user can redirect this path: with a symbolic link that belongs neither
+            to root nor to the owner, or because root's directory lies in a directory of that user.
+        OSError: the path cannot be examined.
     """
     if os.geteuid() != 0:
         return None
@@ -65,23 +67,27 @@ def owner_of(path: str) -> tuple[int, int] | None:
 
 
 def _parts(path: str) -> Iterator[str]:
-    """A path and all above it, but the root."""
+    """Yield a path and all directories above it, except the root."""
     while path != os.path.dirname(path):
         yield path
         path = os.path.dirname(path)
 
 
 def refuse_as_root(path: str) -> None:
-    """Raise PermissionError if this process is root and the directory another's. Raises as `owner_of`."""
+    """Raise PermissionError if this process is root and another user owns the directory.
+
+    Raises:
+        PermissionError, OSError: also as `owner_of`.
+    """
     owner = owner_of(path)
     if owner is not None:
         raise PermissionError(errno.EPERM, f"it belongs to uid {owner[0]}: run this as that user", path)
 
 
 def as_owner(fs: FileSystem, path: str) -> FileSystem:
-    """`fs`, but with its calls made as the owner of a directory, if this process is root.
+    """Return `fs`; if this process is root, its calls are made as the owner of a directory.
 
-    Each call sets the file system user id of the thread that makes it (setfsuid(2)), and sets it back.
+    Each call sets the file-system user id of the calling thread (setfsuid(2)) and then restores it.
 
     Raises:
         OSError: as `owner_of`.
@@ -91,7 +97,7 @@ def as_owner(fs: FileSystem, path: str) -> FileSystem:
 
 
 class _OwnersFileSystem:
-    """The calls of another `FileSystem`, made as a user."""
+    """The calls of another `FileSystem`, made as a given user."""
 
     def __init__(self, fs: FileSystem, uid: int, gid: int) -> None:
         from maildir_safe._fs import libc

@@ -1,4 +1,4 @@
-"""The operating system's file calls. See `maildir_safe._fs` for what each of them promises."""
+"""The operating system's file calls. `maildir_safe._fs.FileSystem` documents what each of them promises."""
 
 from __future__ import annotations
 
@@ -20,19 +20,23 @@ _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 
-# by device: whether fsync may be interrupted; else `os.fsync`, which is loaded, does what it should
+# by device: whether fsync may be interrupted; where it may not, `os.fsync`, which is loaded, is correct
 _interrupted: dict[int, bool] = {}
 
 
 def _note_type(fd: int, fstype: str) -> None:
-    """Remember it of the device; each time, since a mount may have got the number of one that is gone."""
+    """Record whether fsync on a device may be interrupted. A new mount may reuse an old device number."""
     _interrupted[os.fstat(fd).st_dev] = quirks(fstype).interrupted
     if quirks(fstype).interrupted:
-        from maildir_safe._fs import fsync  # noqa: F401 - while there are descriptors left to load it
+        from maildir_safe._fs import fsync  # noqa: F401 - load it while descriptors are available
 
 
 class OsFileSystem:
-    """The operating system's file calls, one each, without logic (Linux)."""
+    """The operating system's file calls (Linux). Each method makes one call and interprets no error.
+
+    `fsync` first looks up whether the mount may interrupt it; see `maildir_safe._fs.fsync`. `mount`
+    records the type of the mount for that.
+    """
 
     read = staticmethod(os.read)
     write = staticmethod(os.write)
@@ -53,7 +57,10 @@ class OsFileSystem:
         fd = os.open(path, _DIRECTORY | os.O_NOFOLLOW, dir_fd=dir_fd)
         if os.geteuid() == 0 and (owner := os.fstat(fd).st_uid) != 0:
             above = os.fstat(dir_fd).st_uid
-            if above not in (0, owner):  # who owns the one above has moved another's directory there
+            if above not in (
+                0,
+                owner,
+            ):  # the owner above moved another's directory there
                 os.close(fd)
                 raise PermissionError(errno.EPERM, f"uid {owner}'s directory in uid {above}'s", path)
         return fd
@@ -90,7 +97,7 @@ class OsFileSystem:
 
     @property
     def start_writing(self) -> Callable[[int], None]:
-        """See `FileSystem.start_writing`; looked up once a batch."""
+        """See `FileSystem.start_writing`; looked up once per batch."""
         from maildir_safe._fs import libc
 
         return libc.start_writing
@@ -134,7 +141,7 @@ class OsFileSystem:
         os.utime(name, ns=(mtime_ns, mtime_ns), dir_fd=dir_fd, follow_symlinks=False)
 
     def mount(self, fd: int) -> Mount:
-        """See `FileSystem.mount`; found by the descriptor's mount id, so bind mounts are told apart."""
+        """See `FileSystem.mount`; uses the descriptor's mount id, so that bind mounts are distinguished."""
         try:
             with open(f"/proc/self/fdinfo/{fd}") as info:
                 mount_id = next(line.split()[1] for line in info if line.startswith("mnt_id:"))

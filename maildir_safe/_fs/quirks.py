@@ -1,11 +1,19 @@
-"""What each type of file system refuses, hides, shares, syncs and delays: the only table of its kind.
+"""How each type of file system deviates from an ordinary local one: the only table of its kind.
 
-Everything that depends on a file system's type is a cell here, and the code asks `quirks`. A type that
-is not in the table, and a cell that a row does not name, has the value in `Quirks`. What a probe has
-measured on a mount (`maildir_safe._fs.stored_options`) counts more than what is known of its type.
+Everything that the code looks up by a file system's type is a cell of this table; `quirks` returns the
+row. An unknown type, and a cell that a row does not set, has the value in `Quirks`. What a probe has
+measured on a mount (`maildir_safe._fs.stored_options`) overrides the table.
 
-The comment beside a cell is its source: a document that anybody can read, or the command of this
-repository that shows it. Loaded by `deliver`, so that it is plain data.
+Some behaviour is recognised not by type but by an errno or a name, where it occurs:
+
+* errnos of a stale or conflicting directory (Coda): `_delivery/attempt.py`, `_maildir/handles.py`
+* links that stand for a conflict (Coda): `_maildir/conflict.py`
+* short aliases in a listing (vfat): `_handoff/listing.py`
+* second names of one file (GlusterFS): `_handoff/late_calls.py`, `_queue/store/second_names.py`
+* an attribute that lists a file's copies (GlusterFS): `_probe/mount_type.py`
+
+The comment beside a cell gives its source: a public document, or the command of this repository that
+shows the behaviour. `deliver` loads this module, so it is plain data.
 """
 
 from __future__ import annotations
@@ -16,56 +24,65 @@ if TYPE_CHECKING:
 
 
 class Quirks:
-    """One row of the table: what an ordinary local file system does, unless the row says otherwise.
+    """One row of the table. The defaults describe an ordinary local file system.
 
     Attributes:
-        family: mounts that have the same options and counters: ``"nfs"``, ``"smb"``; else ``""``.
-        colon: whether a name with ``:`` may be tried. What refuses it cleanly needs no row.
-        shared: whether of two hosts that rename one file exactly one wins.
-        hidden_for: seconds that one host may not see what another did.
+        family: a group of types with the same options and counters: ``"nfs"``, ``"smb"``; else ``""``.
+        colon: whether a name with ``:`` may be attempted. A mount that refuses it cleanly needs no row.
+        one_rename_wins: whether exactly one of two hosts that rename the same file succeeds. If not,
+            hosts must not share a spool (stored option ``shared``).
+        hidden_for: the visibility delay: for at most this many seconds after one host changes a
+            directory, another host may still see the old state (stored option ``hidden_for``).
         durability: the best that an fsync can promise, as one of `receipt.DURABILITY_LEVELS`.
-        keeps: False where every call succeeds and nothing outlives the mount's own process.
-        syncfs: whether syncfs(2) makes all files durable, and reports what it could not write.
-        interrupted: whether fsync may say EINTR, of itself or of a server that it waits for.
-        early_writeout: whether a batch is faster when its pages are on their way before syncfs.
-        old_names_return: whether a crash after the fsync of one directory brings back the name that a
-            file had in another, so that the whole file system must be synced.
+        survives_client_crash: False where every call succeeds, but fsynced data exists only as long as
+            the mount's own process.
+        syncfs: whether syncfs(2) makes all files durable and reports failed writes.
+        interrupted: whether fsync may fail with EINTR, its own or a server's.
+        early_writeout: whether a batch is faster if writeback of its pages starts before syncfs.
+        old_names_return: whether a crash after the fsync of one directory can restore the name that a
+            file had in another directory, so that the whole file system must be synced.
         staging: where messages are written: ``"tmp"``, or ``"new"`` under a dot name.
-        held_directories_blind: whether a directory that any process of this host holds open is not
-            fetched anew after another host changed it.
-        known: for people: ``"bad"`` or ``"note"``, what is known, what to do about it.
-        options: for people: mount options that break a promise, each with what to do about it.
+        open_directories_stay_stale: whether a directory that any process of this host holds open
+            keeps showing its old contents after another host has changed it.
+        known: for people: ``"bad"`` or ``"note"``, what is known, and the remedy.
+        options: for people: mount options that break a promise, each with its remedy.
+
+    Raises:
+        TypeError: there is no such cell.
     """
 
     family = ""
     colon = True
-    shared = True
+    one_rename_wins = True
     hidden_for = 0.0
     durability = "full"
-    keeps = True
+    survives_client_crash = True
     syncfs = False
     interrupted = True
     early_writeout = False
     old_names_return = False
     staging = "tmp"
-    held_directories_blind = False
+    open_directories_stay_stale = False
     known: tuple[str, str, str] | None = None
     options: dict[str, str] = {}
 
     def __init__(self, **cells: Any) -> None:
+        for cell in cells:
+            if not hasattr(Quirks, cell):
+                raise TypeError(f"no quirk is called {cell!r}")
         self.__dict__ = cells
 
 
 def quirks(fstype: str) -> Quirks:
-    """The row of a type, as /proc/self/mountinfo names it; that of an ordinary one if it is not known."""
+    """Return the row of a type, as named in /proc/self/mountinfo; an unknown type has an ordinary row."""
     return _TABLE.get(fstype, _ORDINARY)
 
 
 _ORDINARY = Quirks()
 # syncfs reports failed writes since Linux 5.8: syncfs(2). FUSE and network mounts do not pass it on.
-# fsync of these waits for the disk, and only a signal that kills ends that: fsync(2) names no EINTR for them
+# fsync on these types waits for the disk, and only a fatal signal ends the wait: fsync(2) names no EINTR
 _LOCAL = {"syncfs": True, "interrupted": False}
-# nothing that was renamed is written in one step: mkfs.fat(8), exfat(5), ext2 has no journal
+# a rename is not written in one step: mkfs.fat(8), exfat(5); ext2 has no journal
 _NO_JOURNAL = {
     "known": (
         "note",
@@ -94,12 +111,12 @@ _EXT4_OPTIONS = {
 }
 
 _TABLE = {
-    # fewer commits a batch: python -m benchmarks.deliver
+    # fewer commits per batch: python -m benchmarks.deliver
     "ext4": Quirks(**_LOCAL, early_writeout=True, options=_EXT4_OPTIONS),
     "xfs": Quirks(**_LOCAL),
     "f2fs": Quirks(**_LOCAL),
-    # after an fsync of the directory that a file was moved into, or of one that it was moved through and
-    # removed from, a crash brings the earlier name back: tests/crash/test_disk_queue.py
+    # a crash restores a file's earlier name even after an fsync of the directory into which it was moved,
+    # or of one through which it was moved and from which it was removed: tests/crash/test_disk_queue.py
     "btrfs": Quirks(**_LOCAL, old_names_return=True),
     "tmpfs": Quirks(
         **_LOCAL,
@@ -131,7 +148,7 @@ _TABLE = {
         hidden_for=5.0,  # rclone mount, "--vfs-write-back"
         # rclone mount, "--vfs-cache-mode"; docs/reference/file-systems.md, "fsync that promises less"
         durability="client",
-        keeps=False,
+        survives_client_crash=False,
         known=(
             "bad",
             "fsync ends in a private cache (vfs-cache): 20 of 20 acknowledged messages went down with it",
@@ -139,26 +156,27 @@ _TABLE = {
         ),
     ),
     "fuse.s3fs": Quirks(
-        shared=False,  # s3fs(1), "no atomic renames"; MOUNTS=s3fs pytest tests/system/test_queue_race.py
+        # s3fs(1), "no atomic renames"; MOUNTS=s3fs pytest tests/system/test_queue_race.py
+        one_rename_wins=False,
         known=("note", "rename copies and deletes: it is not atomic", "one writer; no shared queue"),
     ),
     "fuse.smbnetfs": Quirks(
-        # one try loses its connection, and everything on it is EIO for three seconds:
+        # one attempt breaks the connection, and every call fails with EIO for three seconds:
         # docs/reference/file-systems.md, "smbnetfs"
         colon=False,
-        shared=False,  # MOUNTS=smbnetfs pytest tests/system/test_queue_race.py
+        one_rename_wins=False,  # MOUNTS=smbnetfs pytest tests/system/test_queue_race.py
         known=(
             "note",
             "of two mounts that rename one file both are told that they won, in about 1 of 100 races",
             "no shared queue; or mount SMB with the kernel's cifs",
         ),
     ),
-    # all of it seen on Coda 8.1 with two servers and two clients: docs/reference/file-systems.md, "Coda"
+    # all seen on Coda 8.1 with two servers and two clients: docs/reference/file-systems.md, "Coda"
     "coda": Quirks(
-        shared=False,  # a client may work disconnected: its changes meet the other's later, in conflict
-        durability="client",  # they wait in the client's log for 15-20 s after fsync
-        staging="new",  # a rename between two directories that servers resolve apart: conflict
-        held_directories_blind=True,  # "Active reference prevents refetching"
+        one_rename_wins=False,  # a client may work disconnected: its changes conflict with the other's later
+        durability="client",  # changes wait in the client's log for 15-20 s after fsync
+        staging="new",  # a rename between two directories that are resolved separately ends in a conflict
+        open_directories_stay_stale=True,  # "Active reference prevents refetching"
         known=(
             "note",
             "fsync promises nothing beyond this client; two clients may both win a rename",

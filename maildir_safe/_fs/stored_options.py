@@ -1,8 +1,9 @@
-"""What a probe found out about a mount and stored in a directory, for every `Maildir` and `Queue` below it.
+"""Options that a probe stored in a directory, for every `Maildir` and `Queue` below it.
 
-The file nearest above a Maildir counts, up to the root of the mount; not everybody may write to that.
-The file is advice from the directory's owner. It is believed only if nobody but its owner, root or
-ourselves may write it, and only where it says what it may say; otherwise it counts as absent.
+The nearest file above a Maildir applies, up to the root of the mount. It need not be in the root, since
+not everybody may write there. The file is advice from the directory's owner. It is used only if nobody
+but its owner, root and ourselves can write it, and only if all its options are valid. Otherwise it is
+ignored.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ if TYPE_CHECKING:
     from maildir_safe._fs import FileSystem, Mount
 
 STORED = ".maildir-safe.json"
-"""The file that holds the options for all mail below its directory."""
+"""The name of the file that holds the options for all mail below its directory."""
 
 LONGEST = 3600.0
-"""Seconds: no mount hides longer what other hosts do."""
+"""The largest valid `hidden_for`, in seconds: no mount hides other hosts' changes for longer."""
 
 _LARGEST = 4096
 # ELOOP: in the root of Coda every name is a link to a realm of that name, dangling where there is none
@@ -29,25 +30,25 @@ _ESCAPES = (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\"))
 
 
 def options_path(directory: str) -> str:
-    """The file that holds the options stored in a directory."""
+    """Return the path of the file that holds the options stored in a directory."""
     return f"{directory.rstrip('/')}/{STORED}"
 
 
 def stored_options(fs: FileSystem, path: str, mount: Mount) -> tuple[dict[str, Any], str]:
-    """What is stored for a Maildir or spool; empty if nothing is, or nothing that can be believed.
+    """Return the options stored for a Maildir or spool; empty if there are none that can be trusted.
 
-    One call for each directory from `path` up to the root of the mount. Never raises; what is ignored
-    is logged.
+    One file is looked up in each directory from `path` up to the root of the mount. Never raises; a
+    file that is ignored is logged.
 
     Args:
         fs: the file system's calls.
         path: the Maildir or spool, as an absolute path.
-        mount: what it lies on.
+        mount: the mount that holds it.
 
     Returns:
         The options, and the file that holds them (``""`` if there is none). The options are some of
         ``separator`` (``":"`` or ``";"``), ``staging`` (``"tmp"`` or ``"new"``), ``shared`` (False: hosts
-        must not share a spool) and ``hidden_for`` (seconds that one host may not see what another did).
+        must not share a spool) and ``hidden_for`` (seconds for which a host may not see another's changes).
     """
     for directory in _directories(path, mount):
         file = options_path(directory)
@@ -64,12 +65,12 @@ def stored_options(fs: FileSystem, path: str, mount: Mount) -> tuple[dict[str, A
 
 
 def _directories(path: str, mount: Mount) -> list[str]:
-    """Where options may be stored, the nearest first: from `path` up, and the root of the mount."""
+    """Return the directories that may hold options, from `path` up to the root of the mount."""
     point = mount.point
     for code, character in _ESCAPES:
         point = point.replace(code, character)
     found = []
-    while path.startswith(point.rstrip("/") + "/"):  # not so where a symbolic link led to the mount
+    while path.startswith(point.rstrip("/") + "/"):  # false if a symbolic link led to the mount
         found.append(path)
         path = path.rstrip("/").rpartition("/")[0] or "/"
         if path == "/":
@@ -78,7 +79,7 @@ def _directories(path: str, mount: Mount) -> list[str]:
 
 
 def _believed(fs: FileSystem, fd: int, path: str) -> dict[str, Any] | None:
-    """What a file says; None if it is a stranger's. The descriptor is closed."""
+    """Return the options in a file; None if the file cannot be trusted. Closes the descriptor."""
     import json
     import os.path
 
@@ -99,16 +100,17 @@ def _believed(fs: FileSystem, fd: int, path: str) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return _ignored(path, "it is not JSON")
     if not isinstance(said, dict):
-        return _ignored(path, "it is no JSON object")
+        return _ignored(path, "it is not a JSON object")
     found = {key: value for key, value in said.items() if key in _VALID}
     wrong = [key for key, value in found.items() if not _VALID[key](value)]
-    return _ignored(path, f"{wrong[0]} cannot be that") if wrong else found
+    return _ignored(path, f"{wrong[0]} has an invalid value") if wrong else found
 
 
 def _doubt(fs: FileSystem, fd: int, directory: str) -> str:
-    """Why a file is not to be believed; empty if it is.
+    """Return the reason not to trust a file; empty if there is none.
 
-    exFAT and the like show every file as everybody's: there, whoever may write it may write the root.
+    exFAT and similar types show every file as writable by everybody. The file is then as trustworthy
+    as its directory, which has the same permissions.
     """
     import os
     import stat
@@ -120,7 +122,7 @@ def _doubt(fs: FileSystem, fd: int, directory: str) -> str:
         fs.close(root)
     about = fs.fstat(fd)
     if not stat.S_ISREG(about.st_mode):
-        return "it is no regular file"
+        return "it is not a regular file"
     if about.st_uid not in (0, os.geteuid(), above.st_uid):
         return f"it belongs to uid {about.st_uid}"
     if about.st_mode & _OTHERS & ~above.st_mode:
@@ -132,7 +134,7 @@ def _ignored(path: str, why: str | None) -> dict[str, Any]:
     import logging
 
     log = logging.getLogger(__name__)
-    if not log.handlers:  # no word on standard error by itself: getmail takes that for a failed delivery
+    if not log.handlers:  # not to standard error: getmail takes output for a failed delivery
         log.addHandler(logging.NullHandler())
     log.warning("%s is ignored: %s", path, why)
     return {}

@@ -1,1 +1,1 @@
-"""Handing a message over by rename, and making that durable."""
+"""The handoff of a message: publishing it by rename, and making that durable."""

@@ -1,11 +1,11 @@
-"""Group commit: many handovers, few fsyncs.
+"""Group commit: many handoffs, few fsyncs.
 
-* `DirectorySync`: all who renamed into a directory before its fsync started share that fsync;
-  latecomers take the next one; an error fails every sharer.
-* `Combiner`: callers that come at the same time are taken together, as one batch, by one of them.
+* `DirectorySync`: all callers that renamed into a directory before an fsync of it started share that
+  fsync. Later callers share the next one. An error fails every caller that shared it.
+* `Combiner`: concurrent callers form one batch, which one of them processes.
 
-Neither starts a thread: the work is done by the callers, so that nothing is left running in a
-process that forks or ends.
+Neither starts a thread. The callers do the work, so nothing keeps running in a process that forks
+or ends.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from maildir_safe._fs import FileSystem
 
 UNSUPPORTED = {errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF, errno.ENOTTY, errno.EISDIR}
-"""What fsync answers where a mount has none (kAFS, for a directory: EINVAL); all else is a failure."""
+"""Errors of fsync where a mount does not support it (kAFS, for a directory: EINVAL); others are failures."""
 
 
 class _Round:
-    """One fsync, and those who wait for it."""
+    """One fsync and the state that its waiters share."""
 
     __slots__ = ("error", "gate", "supported")
 
@@ -36,7 +36,7 @@ class _Round:
         self.gate = Lock()
         self.gate.acquire()
         self.supported = True
-        # until it has succeeded it has failed, whatever becomes of the thread that runs it
+        # a failure until it has succeeded, in case the thread that runs it dies
         self.error: int = errno.EINTR
 
 
@@ -45,9 +45,9 @@ class DirectorySync:
 
     Args:
         fs: the file system's calls.
-        dir_fd: the directory; it stays the caller's, and open as long as this object is used.
-        fstype: where old names return (`Quirks.old_names_return`) the whole file system is synced.
-            Not needed where that name was in tmp/.
+        dir_fd: the directory. The caller still owns it and keeps it open as long as this object is used.
+        fstype: the file system's type. If old names can return on it (`Quirks.old_names_return`), the
+            whole file system is synced. Not needed if the old name was in tmp/.
     """
 
     def __init__(self, fs: FileSystem, dir_fd: int, fstype: str = "") -> None:
@@ -62,11 +62,11 @@ class DirectorySync:
         """Wait for an fsync that starts after this call.
 
         Returns:
-            False where the mount cannot fsync a directory.
+            False if the mount cannot fsync a directory.
 
         Raises:
-            OSError: the fsync failed. Whether the entries are durable is unknown, and repeating
-                the call would not tell: the kernel may have dropped what it could not write.
+            OSError: the fsync failed. Whether the entries are durable is unknown, and a second call
+                would not tell: the kernel may have dropped what it could not write.
         """
         if self._next is None and not self._running.locked():
             return self._alone()
@@ -85,7 +85,7 @@ class DirectorySync:
         return mine.supported
 
     def _alone(self) -> bool:
-        with self._running:  # who comes meanwhile waits for it, and syncs after us
+        with self._running:  # concurrent callers wait for this lock and sync after us
             try:
                 self._sync(self._dir_fd)
             except OSError as error:
@@ -96,9 +96,9 @@ class DirectorySync:
 
     def _lead(self, mine: _Round) -> None:
         try:
-            with self._running:  # a running one started before our rename
+            with self._running:  # a running fsync started before our rename
                 with self._state:
-                    self._next = None  # who comes from here on takes the next round
+                    self._next = None  # later callers join the next round
                 self._sync(self._dir_fd)
                 mine.error = 0
         except OSError as error:
@@ -121,10 +121,10 @@ class _Waiter:
 
 
 class Combiner:
-    """Takes jobs that come at the same time together: one caller works for all who wait.
+    """Combines concurrent jobs into batches: one caller works for all that wait.
 
     Args:
-        limit: most jobs in a batch.
+        limit: the most jobs in a batch.
     """
 
     def __init__(self, limit: int) -> None:
@@ -134,12 +134,12 @@ class Combiner:
         self._busy = False
 
     def run(self, job: Any, work: Callable[[list[Any]], object]) -> None:
-        """Return when `job` has been through `work`, in this thread or in another's.
+        """Process `job` with `work`, in this thread or in another caller's; return when it is done.
 
         Args:
-            job: what is to be done.
-            work: does a batch, the same for all callers. It leaves each job's result in the job
-                and raises nothing; a job that it did not reach must say of itself that it failed.
+            job: the job.
+            work: processes a batch; it is the same for all callers. It leaves each job's result in the
+                job and raises nothing. A job that it did not reach must itself report a failure.
         """
         mine = _Waiter(job)
         try:
@@ -151,7 +151,7 @@ class Combiner:
                 mine.gate.acquire()  # until the job is done, or it is this thread's turn to lead
             if mine.leads:
                 self._lead(work)
-        except BaseException:  # Ctrl-C, perhaps while it waited: nobody must take it for one who will lead
+        except BaseException:  # Ctrl-C, perhaps while it waited: it must not be chosen as the next leader
             with self._state:
                 if mine in self._waiting:
                     self._waiting.remove(mine)
@@ -162,25 +162,25 @@ class Combiner:
 
     def _lead(self, work: Callable[[list[Any]], object]) -> None:
         self._gather()
-        with self._state:  # the leader itself is the first of those who wait
+        with self._state:  # the leader itself is the first in the list
             batch = self._waiting[: self._limit]
             del self._waiting[: self._limit]
         try:
             work([waiter.job for waiter in batch])
         finally:
-            for waiter in batch[1:]:  # before the heir, who takes along whoever of them comes back
+            for waiter in batch[1:]:  # before the next leader starts, which may then batch their next jobs
                 waiter.gate.release()
 
     def _pass_on(self) -> None:
         with self._state:
-            heir = self._waiting[0] if self._waiting else None
-            self._busy = heir is not None
-            if heir is not None:
-                heir.leads = True
-                heir.gate.release()
+            leader = self._waiting[0] if self._waiting else None
+            self._busy = leader is not None
+            if leader is not None:
+                leader.leads = True
+                leader.gate.release()
 
     def _gather(self) -> None:
-        """Let other threads run for as long as that brings more jobs: two half batches cost two commits."""
+        """Let other threads run while that adds jobs: two half batches would cost two commits."""
         seen = 0
         while seen < len(self._waiting) < self._limit:
             seen = len(self._waiting)

@@ -1,4 +1,4 @@
-"""Group commit for asyncio: what has come while batches were under way makes the next one."""
+"""Group commit for asyncio: the jobs that arrive while batches are in progress form the next batch."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 _AT_ONCE = 4
-"""Batches under way: a journal commits together what waits for it together. With 8 callers on ext4
-that makes 0.40 commits a message instead of 0.54."""
+"""The most batches in progress per event loop. A journal combines the commits that wait for it: with
+8 callers on ext4 that takes 0.40 commits per message instead of 0.54."""
 
 
 class _LoopState:
-    """Those who wait in one event loop, and how many batches are under way there."""
+    """The waiting jobs of one event loop, and its number of batches in progress."""
 
     def __init__(self) -> None:
         self.waiting: list[tuple[Any, asyncio.Future[None]]] = []
@@ -23,27 +23,27 @@ class _LoopState:
 
 
 class AsyncCombiner:
-    """Runs batches of jobs in the event loop's threads, a few batches at a time and loop.
+    """Runs batches of jobs in an event loop's threads, a few batches at a time per loop.
 
     Args:
-        work: delivers a batch, in any thread; what became of each job is in the job.
+        work: delivers a batch, in any thread. It leaves each job's outcome in the job.
     """
 
     def __init__(self, work: Callable[[list[Any]], object]) -> None:
         self._work = work
-        self._crowds: WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopState] = WeakKeyDictionary()
-        self._drains: set[asyncio.Task[None]] = set()  # the event loop itself holds tasks weakly
+        self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopState] = WeakKeyDictionary()
+        self._drains: set[asyncio.Task[None]] = set()  # an event loop has only weak references to tasks
 
     async def run(self, job: Any, executor: Executor | None = None) -> None:
         """Return when the job has been delivered or refused.
 
         Args:
-            job: what `work` takes.
-            executor: whose threads do it; None: the event loop's own.
+            job: a job for `work`.
+            executor: the executor whose threads run it; None: the event loop's default.
         """
         loop = asyncio.get_running_loop()
         done = loop.create_future()
-        crowd = self._crowds.setdefault(loop, _LoopState())
+        crowd = self._loops.setdefault(loop, _LoopState())
         crowd.executor = executor
         crowd.waiting.append((job, done))
         if crowd.batches < _AT_ONCE:
@@ -66,7 +66,7 @@ class AsyncCombiner:
                             done.set_result(None)
         finally:
             crowd.batches -= 1
-            if not crowd.batches:  # the last one, which leaves nobody behind unless it was stopped
+            if not crowd.batches:  # the last one; jobs are left only if it was cancelled
                 for _, done in crowd.waiting:
                     done.cancel()
                 crowd.waiting.clear()

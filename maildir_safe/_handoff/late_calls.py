@@ -1,46 +1,55 @@
-"""What may still come after an ambiguous reply, and how a published file is kept safe from it.
+"""Protects a published file from calls that are executed late, after an ambiguous reply.
 
-The kernel makes a create again after ESTALE, and CPython after EINTR, under the same name, before
-anybody hears of it. Where the first is executed late, it makes an empty file under a name that was
-renamed away; and where that rename had an ambiguous reply too, a late execution of it puts the empty
-file in the place of the published one. So after an ambiguous rename of a file that this process has
-created, its name is sealed: a directory takes it, which no late create can open, and which no late
-rename can put in the place of a file.
+A file server may execute a request after the client has given up on it. Two late calls together can
+destroy a published message:
 
-rename() of one name of a file onto another name of the same file succeeds and does nothing (POSIX).
-GlusterFS's healing can leave such second names. What was to be moved is there; the name that was to
-be left is removed.
+1. The kernel repeats a create after ESTALE, and CPython repeats it after EINTR, with the same name and
+   without the caller's knowledge. If the first create is executed after the rename of the file, it
+   makes an empty file under the old name.
+2. If the reply of that rename was ambiguous, the rename may be executed a second time. It then replaces
+   the published file with the empty one.
+
+So after an ambiguous rename of a file that this process has created, `seal` makes an empty directory
+under the source name, as a tombstone. A late create fails on a directory, and a late rename cannot
+replace a file with a directory.
+
+This module also removes second names. rename() of one name of a file onto another name of the same file
+succeeds and does nothing (POSIX), and GlusterFS's healing can leave such names. The destination is then
+in place, and the source name must be removed.
 """
 
 from __future__ import annotations
 
 import errno
 
+from maildir_safe._handoff.group_commit import UNSUPPORTED
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from maildir_safe._fs import FileSystem
 
-_TRIES = 3
+_ATTEMPTS = 3
+_PAUSES = (0.01, 0.1, 1.0)  # seconds
 _READ_ONLY = 0o500  # moving a directory elsewhere takes write permission on it, as far as servers check it
 _NO_DIRECTORY = {errno.ENOTDIR, errno.ELOOP}
 
 
 def seal(fs: FileSystem, dir_fd: int, name: str) -> bool:
-    """Take a name, so that no file can have it again; what has it is removed.
+    """Occupy a name with an empty directory, so that no file can have it again.
 
-    The janitor removes the empty directory that this leaves.
+    A file that has the name is removed. The janitor later removes the empty directory.
 
     Args:
-        dir_fd: the directory, in which nobody else uses that name.
+        dir_fd: the directory; nobody else uses the name in it.
 
     Returns:
-        False if it could not be done.
+        False if the name could not be sealed.
     """
-    for _ in range(_TRIES):
+    for _ in range(_ATTEMPTS):
         try:
             fs.mkdir(name, dir_fd)
         except FileExistsError:
-            pass  # the directory of an earlier try, or a file, or it is not true
+            pass  # left by an earlier attempt, or a file, or a spurious EEXIST
         except OSError:
             return False
         try:
@@ -61,10 +70,10 @@ def seal(fs: FileSystem, dir_fd: int, name: str) -> bool:
 
 
 def size_of(fs: FileSystem, dir_fd: int, name: str) -> int | None:
-    """A file's size in bytes, or None if it is not there: opened, since look-ups may be old.
+    """Return a file's size in bytes, or None if it is absent. It is opened, since look-ups may be stale.
 
     Raises:
-        OSError: it cannot be looked at.
+        OSError: it cannot be opened or examined.
     """
     try:
         fd = fs.open(name, dir_fd)
@@ -77,7 +86,15 @@ def size_of(fs: FileSystem, dir_fd: int, name: str) -> int | None:
 
 
 def same_bytes(fs: FileSystem, src_dir: int, src: str, dst_dir: int, dst: str) -> bool:
-    """Whether two files are there and hold the same."""
+    """Whether two files are there, can be read, and hold the same."""
+    try:
+        return _compare(fs, src_dir, src, dst_dir, dst)
+    except OSError:
+        return False
+
+
+def _compare(fs: FileSystem, src_dir: int, src: str, dst_dir: int, dst: str) -> bool:
+    """Whether two files hold the same. Raises OSError: one of them cannot be read."""
     opened: list[int] = []
     try:
         opened += [fs.open(src, src_dir)]
@@ -86,32 +103,37 @@ def same_bytes(fs: FileSystem, src_dir: int, src: str, dst_dir: int, dst: str) -
             ours, theirs = (fs.read(fd, 1 << 16) for fd in opened)
             if ours != theirs or not ours:
                 return ours == theirs
-    except OSError:
-        return False
     finally:
         for fd in opened:
             close_quietly(fs, fd)
 
 
-def remove_second_name(fs: FileSystem, src_dir: int, src: str, dst_dir: int, dst: str) -> None:
-    """After a rename that said it was done: remove a source that is still there as a name of the same file.
+def remove_second_name(fs: FileSystem, src_dir: int, src: str, dst_dir: int, dst: str) -> bool:
+    """After a rename that reported success: remove the source if it is still a name of the same file.
 
     One look-up, where nothing is amiss.
+
+    Returns:
+        False if the storage does not answer: the second name may still be there.
     """
-    try:
-        fs.stat(src, src_dir)
-    except OSError:
-        return
-    if same_bytes(fs, src_dir, src, dst_dir, dst):
-        remove_quietly(fs, src_dir, src)
+    for pause in _PAUSES:
         try:
-            fs.fsync(src_dir)  # else a crash brings it back
-        except OSError:
-            pass
+            fs.stat(src, src_dir)
+            if _compare(fs, src_dir, src, dst_dir, dst):
+                fs.unlink(src, dir_fd=src_dir)
+                fs.fsync(src_dir)  # otherwise a crash brings it back
+            return True
+        except FileNotFoundError:
+            return True
+        except OSError as error:
+            if error.errno in UNSUPPORTED:  # of the fsync
+                return True
+            fs.sleep(pause)
+    return False
 
 
 def remove_quietly(fs: FileSystem, dir_fd: int, name: str) -> None:
-    """Remove a file that matters to nobody; what cannot be removed is left to the janitor."""
+    """Remove a file that nobody needs; if that fails, it is left to the janitor."""
     try:
         fs.unlink(name, dir_fd=dir_fd)
     except OSError:
@@ -119,7 +141,7 @@ def remove_quietly(fs: FileSystem, dir_fd: int, name: str) -> None:
 
 
 def close_quietly(fs: FileSystem, fd: int) -> None:
-    """Close a descriptor whose errors mean nothing: it was read, or its file is thrown away."""
+    """Close a descriptor whose errors do not matter: it was only read, or its file is discarded."""
     try:
         fs.close(fd)
     except OSError:

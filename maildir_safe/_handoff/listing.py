@@ -1,9 +1,9 @@
-"""Listing a directory into which others write meanwhile, where what has no known name would count.
+"""Listing a directory that others write to, for callers that act on every name they see.
 
-vfat keeps two names of a file, and a listing that goes on while names are added may show the wrong
-one: ``17EF2C~7.GUE`` in place of ``1795859132.M000123P146Q22R….guest,S=416``. About one listing in
-10,000 did, and the next one was right each time (docs/reference/file-systems.md, "vfat"). Whoever renames
-what was listed would give the message that name for ever.
+vfat keeps two names per file. A listing that runs while names are added may show the short alias:
+``17EF2C~7.GUE`` in place of ``1795859132.M000123P146Q22R….guest,S=416``. About one listing in 10,000
+did so, and the next listing was always right (docs/reference/file-systems.md, "vfat"). A caller that
+renamed the listed name would give the message that name permanently.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ _LOOKS = 4
 
 
 def stable_listing(fs: FileSystem, dir_fd: int, names: list[str] | None = None) -> list[str]:
-    """The names in a directory, listed again while it shows what may be a short alias for the first time.
+    """Return the names in a directory; list it again while it shows a new name that may be a short alias.
 
     Args:
         fs: the file system's calls.
         dir_fd: the directory.
-        names: a fresh listing, if the caller has one.
+        names: a fresh listing, if the caller already has one.
 
     Raises:
-        OSError: it cannot be listed.
+        OSError: the directory cannot be listed.
     """
     names = fs.listdir(dir_fd) if names is None else names
     before: set[str] = set()

@@ -1,4 +1,4 @@
-"""Removing a directory with all that is in it, in a place where others may exchange things meanwhile."""
+"""Removing a directory and its contents, in a place where others may exchange entries concurrently."""
 
 from __future__ import annotations
 
@@ -13,21 +13,22 @@ if TYPE_CHECKING:
     from maildir_safe._fs import FileSystem
 
 _DEEPEST = 16
-_IS_DIRECTORY = {errno.EISDIR, errno.EPERM}  # what unlink says of one: Linux, POSIX
+_IS_DIRECTORY = {errno.EISDIR, errno.EPERM}  # errors of unlink for a directory: Linux, POSIX
 
 
 def remove_tree(fs: FileSystem, name: str, above: int, deepest: int = _DEEPEST) -> None:
-    """Remove a directory and what it holds.
+    """Remove a directory and its contents.
 
-    It is entered by name without following links, only if it lies on the file system of the one above,
-    and looked at again by device and inode before it is removed: what has been put in its place stays.
+    The directory is opened by name without following links, and only if it lies on the same file system
+    as its parent. Before it is removed, its device and inode are compared again: a directory that was put
+    in its place is not removed.
 
     Args:
-        above: the directory that it is in, by descriptor.
-        deepest: how many levels of directories are entered.
+        above: the parent directory, by descriptor.
+        deepest: the number of directory levels that are entered.
 
     Raises:
-        OSError: something could not be removed, was exchanged, or lies deeper; the rest may be gone.
+        OSError: something could not be removed, was exchanged, or lies deeper; the rest may be removed.
     """
     fd = fs.open_dir(name, above)
     try:
@@ -44,7 +45,7 @@ def remove_tree(fs: FileSystem, name: str, above: int, deepest: int = _DEEPEST) 
     finally:
         close_quietly(fs, fd)
     if not _same(fs.stat(name, above), entered):
-        raise OSError(errno.ESTALE, "exchanged for another meanwhile, which stays", name)
+        raise OSError(errno.ESTALE, "exchanged for another, which is not removed", name)
     fs.rmdir(name, above)
 
 

@@ -1,33 +1,41 @@
-"""The heart: hand a file over by rename(), and find out what happened when the reply is unclear.
+"""The handoff of a file by rename(), and how its outcome is determined after an ambiguous reply.
 
-Two rules make every outcome decidable (ARCHITECTURE.md, "The hand-off"):
+Two rules make every outcome decidable (ARCHITECTURE.md, "The handoff"):
 
-* **A destination name is used once.** So "it is there" means "my rename happened", and a late
-  retransmission can hit nothing.
-* **The source is private**, or, where several may want it (`claim`), the destination belongs to
-  the claimant alone, so that one wins and each can tell whether it was itself.
+* **A destination name is used once.** If the destination exists, the rename has happened, and a request
+  that is executed late finds nothing to move.
+* **`publish` has a private source; `claim` has a private destination.** Several workers may claim one
+  source, but only one rename succeeds, and each worker can see in its own directory whether it was its own.
 
-After an error from rename, look (both directories opened afresh and listed), then:
+After an error from rename, both directories are opened again and listed. What they show decides:
 
-    src | dst | meaning                                    | then
-    ----+-----+--------------------------------------------+----------------------------------
-     -  | yes | done, the reply was lost                   | DONE
-    yes |  -  | not done so far                            | repeat; in the end withdraw
-     -  |  -  | moved on by a reader; or another's claim   | GONE, once rename says ENOENT too
-    yes | its directory was removed                    | NOT_DONE: nothing can enter it any more
-    yes | yes | it copies, or src is a second name of dst  | never repeat; same bytes: drop src, DONE
-    looking fails or keeps changing                        | wait out the caches, UNKNOWN
+    src | dst  | meaning                            | publish                     | claim
+    ----+------+------------------------------------+-----------------------------+----------------------
+     -  | yes  | done; the reply was lost           | DONE                        | DONE
+    yes |  -   | not done so far                    | repeat; then withdraw:      | repeat; then NOT_DONE
+        |      |                                    | NOT_DONE                    |
+     -  |  -   | and rename said ENOENT: another    | DONE if a reader has it,    | GONE
+        |      | has moved the source               | else UNKNOWN                |
+    yes | gone | the directory of dst was removed   | withdraw: NOT_DONE          | NOT_DONE
+    yes | yes  | rename copies, or both are names   | never repeat; DONE if the   | repeat; then UNKNOWN
+        |      | of one file, or a look-up is stale | bytes are the same or       |
+        |      |                                    | rename said ENOENT,         |
+        |      |                                    | else UNKNOWN                |
+    looking fails, or the view keeps changing       | wait until every client cache has expired; UNKNOWN
 
-A private source whose rename had an ambiguous reply is sealed in the end (`late_calls`), and what was
-published is looked at once more: from then on nothing that is executed late can touch it. "GONE" is
-"moved on" only if it is found where readers move it: another may have removed the source.
+If the first rename of a claim says ENOENT, another worker was probably faster. Then only the destination
+is looked at: DONE if it exists, else GONE.
 
-A name counts as absent only if neither a fresh listing nor a look-up shows it: NFS look-ups are
-answered from a negative cache for 30 s, and ext4 leaves names out of listings of a directory that
-changes meanwhile. An ENOENT from rename itself is the
-server's word and outranks a cached "present".
+DONE with a second name of the file removes the source name. In `publish` a private source whose rename
+had an ambiguous reply is sealed at the end (`late_calls`), and the published file is checked once more:
+from then on no call that is executed late can change it. A missing file counts as "moved on by a reader"
+only if it is found where readers move it, since somebody else may have removed the source.
 
-fsync of the destination directory is not done here; it is owed by the caller, after the rename.
+A name counts as absent only if neither a fresh listing nor a look-up shows it: NFS answers look-ups from
+a negative cache for 30 s, and ext4 omits names from the listing of a directory that changes concurrently.
+ENOENT from rename is the server's own answer and outranks a cached "present".
+
+The caller must fsync the destination directory after the rename; this module does not.
 """
 
 from __future__ import annotations
@@ -60,10 +68,10 @@ NOT_DONE = "not done"
 UNKNOWN = "unknown"
 
 RESOLVE_TIMEOUT = 35.0
-"""Seconds after which no client cache can hide a name any more: the longest seen is 30 (NFSv3)."""
+"""Seconds after which no client cache can hide a name any more; the longest seen was 30 (NFSv3)."""
 
 WITHDRAWN = ".wd."
-"""How names of withdrawn files begin; a janitor removes what a crash left of them."""
+"""The prefix of the names of withdrawn files; the janitor removes those that a crash has left."""
 
 _REPEATS = (0.01, 0.1, 1.0)
 FINAL = {
@@ -79,17 +87,17 @@ FINAL = {
     errno.ENOSYS,
     errno.EILSEQ,
 }
-"""Errors with which the server has decided: it did nothing, and will decide the same again."""
+"""Final errors: the server did nothing, and would answer a repeated call in the same way."""
 
 
 class Outcome:
-    """What became of a handover.
+    """The outcome of a handoff.
 
     Attributes:
-        kind: `DONE`, `GONE` (the source is not there and neither is the destination),
-            `NOT_DONE` (and never will be) or `UNKNOWN`.
-        renames: how many rename calls it took; more than one means that a reply was unclear.
-        error: the last error, None if the first call succeeded.
+        kind: `DONE`, `NOT_DONE`, `UNKNOWN`, or for a claim also `GONE`: neither source nor destination
+            exists. What each of them promises is documented at `Handoff.publish` and `Handoff.claim`.
+        renames: the number of rename calls made; more than one means that a reply was ambiguous.
+        error: the last error; None if the first call succeeded.
     """
 
     __slots__ = ("error", "kind", "renames")
@@ -111,7 +119,7 @@ class Handoff:
 
     Args:
         fs: the file system's calls.
-        resolve_timeout: seconds to wait for caches and servers before an outcome is called unknown.
+        resolve_timeout: seconds to wait for caches and servers before an outcome is reported unknown.
     """
 
     def __init__(self, fs: FileSystem, resolve_timeout: float = RESOLVE_TIMEOUT) -> None:
@@ -133,23 +141,25 @@ class Handoff:
         """Rename private files to names that were never used before.
 
         Args:
-            src_dir, srcs: the files, in a directory by descriptor; no one else may rename them.
-            dst_dir, dsts: where they shall be seen, in the same order.
-            deadline: BOOTTIME in seconds after which a janitor may have removed the sources, so
-                that their absence proves nothing; nothing is begun to be published later than this.
-            replaces: the names may be there already: not its presence but its bytes tell that one
-                is ours, and with NOT_DONE what was there before is there still.
-            sizes: bytes of each file, in the same order, to tell it from one that was created late.
-            moved_on: whether a destination is found where readers move it; raises OSError.
-            withdraws: take away the source of what is NOT_DONE, and seal the source's name after an
-                ambiguous rename. Without, the source is where it was, and while it is, a rename whose
-                reply was ambiguous may still be executed.
+            src_dir, srcs: the directory, by descriptor, and the files in it; nobody else renames them.
+            dst_dir, dsts: the directory and the names to publish them under, in the same order.
+            deadline: a time on the BOOTTIME clock in seconds. After it a janitor may have removed the
+                sources, so that their absence proves nothing; then no publication is started.
+            replaces: the destinations may exist already. A destination is then recognised as ours by its
+                bytes and not by its presence, and with NOT_DONE the previous file is still there.
+            sizes: the size of each file in bytes, in the same order; distinguishes it from an empty file
+                that a late create has made.
+            moved_on: reports whether a destination is found where readers move it; may raise OSError.
+            withdraws: remove the source of each NOT_DONE file, and seal the source name after an ambiguous
+                rename. If False, the source stays in place, and as long as it does, a rename with an
+                ambiguous reply may still be executed.
 
         Returns:
-            By source what became of each that was not renamed by its first call; the others are published.
-            DONE: published, though a reply was lost. The directory's fsync is owed, as for all.
-            NOT_DONE: withdrawn; it is not visible and never will be. The source is gone too.
-            UNKNOWN: keep the message; it may be visible or become so.
+            The outcome, by source, of each file that its first rename call did not move; all others are
+            published.
+            DONE: published, although a reply was lost. The caller must fsync the directory, as always.
+            NOT_DONE: not visible, and with `withdraws` it never will be, and the source is gone.
+            UNKNOWN: it may be visible or become visible; keep the message.
         """
         rename, ambiguous = self._fs.rename, {}
         if self._fs.boottime() > deadline:
@@ -167,7 +177,7 @@ class Handoff:
                 )
                 if withdraws:
                     outcome = self._seal(src_dir, src, dst_dir, dst, size, outcome)
-                if outcome.kind == GONE:  # by a reader, or a janitor with a wrong clock
+                if outcome.kind == GONE:  # moved by a reader, or removed by a janitor with a wrong clock
                     known = self._fs.boottime() < deadline and self._has_moved_on(dst, moved_on)
                     outcome = Outcome(DONE if known else UNKNOWN, outcome.renames, outcome.error)
                 ambiguous[src] = outcome
@@ -176,9 +186,9 @@ class Handoff:
     def _seal(
         self, src_dir: int, src: str, dst_dir: int, dst: str, size: int | None, outcome: Outcome
     ) -> Outcome:
-        """Make the outcome final, whatever is executed late: withdraw what was refused, seal the name."""
+        """Make the outcome final against late calls: withdraw a refused file and seal the source name."""
         number = outcome.error.errno if outcome.error else 0
-        decided = outcome.renames == 1 and number in FINAL  # nothing of it will be executed late
+        decided = outcome.renames == 1 and number in FINAL  # no part of it will be executed late
         if outcome.kind == NOT_DONE:
             decided |= number == errno.ENOENT  # the directory was removed
             outcome = self.withdraw(src_dir, src, outcome)
@@ -190,7 +200,7 @@ class Handoff:
         return outcome
 
     def _is_whole(self, dst_dir: int, dst: str, size: int | None) -> bool:
-        """Whether what was published is there as it was written, or has moved on."""
+        """Report whether the published file has its full size, or has been moved by a reader."""
         if size is None:
             return True
         try:
@@ -199,7 +209,7 @@ class Handoff:
             return False
         if found is None or found == size:
             return True
-        if found == 0:  # created late, and renamed late, before the name was sealed
+        if found == 0:  # a late create and a late rename came before the seal
             remove_quietly(self._fs, dst_dir, dst)
         return False
 
@@ -210,31 +220,31 @@ class Handoff:
             return False
 
     def claim(self, src_dir: int, src: str, dst_dir: int, dst: str, may_be_there: bool = False) -> Outcome:
-        """Rename a file that others want too into a directory that is the caller's alone.
+        """Rename a file that others may also claim into a directory that only the caller uses.
 
         Args:
-            may_be_there: the destination may be another name of the same file; one look-up more.
+            may_be_there: the destination may be another name of the same file; costs one more look-up.
 
         Returns:
-            DONE: it is the caller's. GONE: another has it. NOT_DONE and UNKNOWN: not known to be
-            the caller's now, though it may turn up in `dst_dir` later.
+            DONE: the file is the caller's. GONE: another worker has it. NOT_DONE and UNKNOWN: the file
+            is not known to be the caller's, but may still appear in `dst_dir` later.
         """
         try:
             self._fs.rename(src, dst, src_dir_fd=src_dir, dst_dir_fd=dst_dir)
         except OSError as error:
             return self._claimed(src_dir, src, dst_dir, dst, error)
-        if may_be_there:
-            remove_second_name(self._fs, src_dir, src, dst_dir, dst)
+        if may_be_there and not remove_second_name(self._fs, src_dir, src, dst_dir, dst):
+            return Outcome(UNKNOWN, 1, OSError(errno.EIO, "the name that was to be left is still there"))
         return _FIRST_TIME
 
     def claim_all(
         self, src_dir: int, dst_dir: int, names: list[str], ambiguous: Callable[[str, Outcome], None]
     ) -> None:
-        """`claim` for several, which keep their names.
+        """`claim` for several files, which keep their names.
 
         Args:
-            ambiguous: called with the name and the outcome of each that was not renamed by its first
-                call; what it raises ends all.
+            ambiguous: called with the name and the outcome of each file that its first rename call did
+                not move. An exception from it stops the loop.
         """
         rename = self._fs.rename
         for name in names:
@@ -247,28 +257,28 @@ class Handoff:
         if error.errno != errno.ENOENT:
             outcome = self._resolve(src_dir, src, dst_dir, dst, error, float("inf"), 0.0, private=False)
         else:
-            try:  # most often another was faster: one look, at the caller's own directory alone
+            try:  # usually another was faster: one look at the caller's own directory is enough
                 mine = self._present(dst_dir, dst)
             except OSError:
                 return Outcome(UNKNOWN, 1, error)
             outcome = Outcome(DONE if mine else GONE, 1, error)
-        if outcome.kind == DONE:
-            remove_second_name(self._fs, src_dir, src, dst_dir, dst)
+        if outcome.kind == DONE and not remove_second_name(self._fs, src_dir, src, dst_dir, dst):
+            return Outcome(UNKNOWN, outcome.renames, error)
         return outcome
 
     def withdraw(self, src_dir: int, src: str, refused: Outcome, keep_as: str | None = None) -> Outcome:
-        """Make sure that a refused rename cannot happen later: take its source away.
+        """Rename the source of a refused rename aside, so that the rename can never happen later.
 
-        A request that a soft mount has given up may still be executed
+        The server may still execute a request on which a soft mount has given up
         (docs/reference/file-systems.md, "Lost replies and absent servers").
 
         Args:
-            src_dir, src: the private file, in a directory by descriptor.
-            refused: what became of its rename.
+            src_dir, src: the directory, by descriptor, and the private file in it.
+            refused: the outcome of its rename.
             keep_as: a name that was never used before, under which the file is kept; None removes it.
 
         Returns:
-            NOT_DONE: withdrawn. GONE: the rename took place after all. UNKNOWN.
+            NOT_DONE: withdrawn. GONE: the rename happened after all. UNKNOWN: cannot be determined.
         """
         aside = keep_as or WITHDRAWN + self._fs.random(8).hex()
         try:
@@ -298,17 +308,17 @@ class Handoff:
         replaces: bool = False,
         size: int | None = None,
     ) -> Outcome:
-        """Look and repeat until the table above gives an answer or `resolve_timeout` is over."""
+        """Look and repeat until the table above gives an outcome or `resolve_timeout` has passed."""
         renames, waited = 1, 0.0
         for pause in self._pauses():
             seen = self._look(src_dir, src, dst_dir, dst)
             if seen == (True, True) and (replaces or private):
                 if same_bytes(self._fs, src_dir, src, dst_dir, dst):
-                    seen = (False, True)  # the source is another name, a copy, or an old look-up
+                    seen = (False, True)  # the source is a second name, a copy or a stale look-up
                 elif replaces:
-                    seen = (True, False)  # what is there was there before
+                    seen = (True, False)  # the destination is the file that is to be replaced
             if seen and seen[0] and size and self._is_empty(src_dir, src):
-                # made by a create that was executed late: the rename of the message was done before
+                # a late create made this file: the message had been renamed before
                 return Outcome(DONE if seen[1] else GONE, renames, error)
             kind = _judge(seen, error, renames > len(_REPEATS), private)
             if kind == GONE and waited < gone_after:
@@ -320,7 +330,7 @@ class Handoff:
             if self._fs.boottime() > deadline:
                 break
             if private and (seen is None or seen[1]):
-                continue  # what is published must not be replaced, nor what was created late be published
+                continue  # do not replace the published file, nor publish a late create's
             renames += 1
             try:
                 self._fs.rename(src, dst, src_dir_fd=src_dir, dst_dir_fd=dst_dir)
@@ -341,9 +351,10 @@ class Handoff:
             yield share * self._resolve_timeout
 
     def _look(self, src_dir: int, src: str, dst_dir: int, dst: str) -> tuple[bool, bool | None] | None:
-        """Whether source and destination are there; None if looking fails, or its directory is gone.
+        """Return whether source and destination exist.
 
-        The source's directory first: on Coda tmp/ must be resolved before new/.
+        The destination is None if its directory was removed; the result is None if looking fails. The
+        source's directory comes first: on Coda, tmp/ must be resolved before new/.
         """
         try:
             there = self._present(src_dir, src)
@@ -356,7 +367,7 @@ class Handoff:
         except OSError as error:
             if error.errno not in (errno.ENOENT, errno.ESTALE):
                 return None
-        try:  # a look-up may still show a source that is gone, and rename's ENOENT does not tell now
+        try:  # a look-up may show a source that is gone; rename's ENOENT tells nothing now
             return src in self._fs.listdir(src_dir), None
         except OSError:
             return None
@@ -364,26 +375,26 @@ class Handoff:
     def _present(self, dir_fd: int, name: str) -> bool:
         if name in self._fs.listdir(dir_fd):
             return True
-        try:  # the listing first: a look-up of an absent name is remembered by NFS clients
+        try:  # list first: NFS clients cache the look-up of an absent name
             self._fs.stat(name, dir_fd)
         except FileNotFoundError:
             return False
         return True
 
     def same_bytes(self, src_dir: int, src: str, dst_dir: int, dst: str) -> bool:
-        """Whether two files are there and have the same contents; False if that cannot be read."""
+        """Report whether two files exist and have the same contents; False if that cannot be read."""
         return same_bytes(self._fs, src_dir, src, dst_dir, dst)
 
 
 def _judge(seen: tuple[bool, bool | None] | None, error: OSError, enough: bool, private: bool) -> str | None:
-    """One look, read by the table at the top of this file; None: repeat and look again."""
-    absent = error.errno == errno.ENOENT  # so says the server of the source
+    """Return the outcome of one look by the table at the top of this file; None: repeat and look again."""
+    absent = error.errno == errno.ENOENT  # the server's own answer about the source
     if seen == (False, True) or (seen == (True, True) and absent and private):
         return DONE
     if seen == (False, False) and absent:
         return GONE
     if seen == (True, False) and not absent and (enough or error.errno in FINAL):
         return NOT_DONE
-    if seen == (True, None) and enough:  # a removed directory was empty, and nothing enters it any more
+    if seen == (True, None) and enough:  # a removed directory was empty, and nothing can enter it
         return NOT_DONE
     return None

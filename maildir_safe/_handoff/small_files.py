@@ -1,6 +1,6 @@
-"""Small files and directories, made whole: what the janitor, a probe, a Maildir and a spool need alike.
+"""Small files and directories, created completely or not at all; used by several packages.
 
-Also the one loop for short writes, and the one way to read the file server's clock.
+This module also has the one loop for short writes and the one way to read the file server's clock.
 """
 
 from __future__ import annotations
@@ -14,24 +14,30 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from maildir_safe._fs import FileSystem
 
-_TRIES = 3
-_FULL = {errno.ENOSPC, errno.EDQUOT}  # which is when cleaning is wanted most
+_ATTEMPTS = 3
+_FULL = {errno.ENOSPC, errno.EDQUOT}  # a full disk is when cleaning is needed most
 
 _READ_ONLY = {errno.EROFS, errno.EACCES, errno.EPERM}
 
 
 def write_all(fs: FileSystem, fd: int, data: bytes | memoryview, done: int = 0) -> None:
-    """Write all of `data`, of which `done` bytes are written. Signals, quotas and pipes write less.
+    """Write the rest of `data`, of which `done` bytes are written already.
+
+    A write may be short because of a signal, a quota or a pipe; it is then continued.
 
     Raises:
-        OSError: some of it may have been written.
+        OSError: some of the data may have been written.
     """
     while done < len(data):
         done += fs.write(fd, memoryview(data)[done:])
 
 
 def fsync_if_supported(fs: FileSystem, fd: int) -> bool:
-    """Fsync a file or directory; False where the mount has no fsync. Raises OSError: it failed."""
+    """Fsync a file or directory; return False if the mount does not support that.
+
+    Raises:
+        OSError: the fsync failed.
+    """
     try:
         fs.fsync(fd)
     except OSError as error:
@@ -42,16 +48,18 @@ def fsync_if_supported(fs: FileSystem, fd: int) -> bool:
 
 
 def publish_small_file(fs: FileSystem, dir_fd: int, name: str, data: bytes, mode: int | None = None) -> None:
-    """Put a small file in place, whole and durable; what has that name is replaced.
+    """Put a small file in place, complete and durable; a file with that name is replaced.
 
-    It is made aside under a name that is used once, fsynced, renamed, and the directory fsynced.
+    The file is written under a temporary name that is used once, fsynced and renamed. Then the directory
+    is fsynced.
 
     Args:
-        dir_fd: the directory, by descriptor; it stays the caller's.
-        mode: permissions, where the mount keeps any; None: 0600.
+        dir_fd: the directory, by descriptor; the caller still owns it.
+        mode: permissions, if the mount stores any; None: 0600.
 
     Raises:
-        OSError: it may be in place or not, perhaps not durable; nothing is left aside that could be removed.
+        OSError: the file may or may not be in place, and may not be durable. The temporary file is removed
+            if possible.
     """
     aside = f".{name}.{fs.random(8).hex()}"
     try:
@@ -65,7 +73,7 @@ def publish_small_file(fs: FileSystem, dir_fd: int, name: str, data: bytes, mode
             fs.close(fd)
         try:
             fs.rename(aside, name, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
-        except FileNotFoundError:  # nobody else moves it: done, and the reply was lost
+        except FileNotFoundError:  # nobody else moves it: it was done, and the reply was lost
             if name not in fs.listdir(dir_fd):
                 raise
     except OSError:
@@ -78,19 +86,19 @@ def _change_mode(fs: FileSystem, fd: int, mode: int) -> None:
     try:
         fs.chmod(fd, mode)
     except OSError:
-        pass  # such mounts decide themselves
+        pass  # some mounts set the mode themselves
 
 
 def make_directory(fs: FileSystem, name: str, dir_fd: int) -> int:
-    """Make a directory in `dir_fd`, unless it is there, and open it; the descriptor is the caller's.
+    """Make a directory in `dir_fd` if it is missing, and open it; the caller owns the descriptor.
 
-    EEXIST from mkdir proves nothing: NFS says so when its first reply was lost, and a server that is
-    in trouble may say so of what is not there. That it can be opened is the proof.
+    EEXIST from mkdir proves nothing: NFS reports it when its first reply was lost, and a faulty server
+    may report it for a directory that does not exist. Only opening it proves that it exists.
 
     Raises:
         OSError: it can be neither made nor opened.
     """
-    for left in reversed(range(_TRIES)):
+    for left in reversed(range(_ATTEMPTS)):
         try:
             fs.mkdir(name, dir_fd)
         except FileExistsError:
@@ -104,9 +112,9 @@ def make_directory(fs: FileSystem, name: str, dir_fd: int) -> int:
 
 
 def server_time(fs: FileSystem, dir_fd: int) -> float:
-    """What time the file server says it is, in seconds since 1970: the date of a file made just now.
+    """Return the file server's time in seconds since 1970: the modification time of a new file.
 
-    Never this host's clock, which may be hours off, nor a time of last access.
+    This host's clock is never used, since it may be hours off; nor is a time of last access.
 
     Raises:
         OSError: no file can be made there.
@@ -115,7 +123,7 @@ def server_time(fs: FileSystem, dir_fd: int) -> float:
     fd = fs.create(name, dir_fd)
     try:
         try:
-            fs.write(fd, b"\n")  # some servers date a file only when it is written
+            fs.write(fd, b"\n")  # some servers set the time only when the file is written
         except OSError as error:
             if error.errno not in _FULL:
                 raise
@@ -127,10 +135,13 @@ def server_time(fs: FileSystem, dir_fd: int) -> float:
 
 
 def server_time_to_look(fs: FileSystem, dir_fd: int) -> float:
-    """`server_time`; on a mount that takes no file, this host's clock, which may be hours off.
+    """Return `server_time`, or on a mount that takes no file this host's clock, which may be hours off.
 
-    For those who only look: a read-only mount can be checked too. What removes files must not use it.
-    Raises OSError as `server_time`, for other reasons.
+    Only for code that reads: it can then check a read-only mount too. Code that removes files must not
+    use it.
+
+    Raises:
+        OSError: no file can be made there, for another reason than a read-only mount.
     """
     try:
         return server_time(fs, dir_fd)

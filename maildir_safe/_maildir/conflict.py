@@ -1,4 +1,4 @@
-"""What Coda makes of a file or directory in conflict: a dangling link to ``@volume.vnode.uniquifier``."""
+"""Recognises Coda conflicts, which appear as dangling links to ``@volume.vnode.uniquifier``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def link_target(fs: FileSystem, name: str, dir_fd: int) -> str:
-    """Where a symbolic link points, else ``""``. Never raises."""
+    """Return the target of a symbolic link; ``""`` if the name is not a link. Never raises."""
     try:
         return fs.readlink(name, dir_fd)
     except OSError:
@@ -18,13 +18,19 @@ def link_target(fs: FileSystem, name: str, dir_fd: int) -> str:
 
 
 def in_conflict(fs: FileSystem, name: str, dir_fd: int) -> str:
-    """Where the link points if the name is in conflict, else ``""``. Never raises."""
+    """Return the link's target if the name is in conflict, else ``""``. Never raises."""
     target = link_target(fs, name, dir_fd)
     return target if target.startswith("@") else ""
 
 
 def unusable(fs: FileSystem, path: str, dir_fd: int, error: OSError) -> TemporaryError:
-    """The error that says why `path`, in the directory `dir_fd`, cannot be used: a conflict, by name."""
+    """Return the error for a `path` that cannot be used; it names a conflict if there is one.
+
+    Args:
+        path: the path, for the error message.
+        dir_fd: its directory, by descriptor.
+        error: the error of the call that failed.
+    """
     target = in_conflict(fs, path.rpartition("/")[2], dir_fd)
     if target:
         return TemporaryError(

@@ -1,4 +1,4 @@
-"""The three directories of a Maildir: made, opened in the right order, and held open."""
+"""Creates the three directories of a Maildir, opens them in the right order, and holds them open."""
 
 from __future__ import annotations
 
@@ -26,22 +26,28 @@ _NOT_THE_NAME = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.EN
 _CONFLICT = "a conflict looks like this: repair it with the file system's tools"
 _MAY_MEAN = {
     errno.ENOENT: "a conflict or a lost mount looks like this: see to it, then mkdir",
-    errno.ELOOP: _CONFLICT,  # as Coda says at first, before it shows the link
+    errno.ELOOP: _CONFLICT,  # Coda's first answer, before it shows the link
     errno.ENOTDIR: _CONFLICT,
 }
 
 
 class OpenDirectories:
-    """Descriptors of a Maildir and of its tmp/, new/ and cur/, closed when the last user lets go.
+    """Descriptors of a Maildir and of its tmp/, new/ and cur/, closed with the last reference.
 
-    They are opened in the order tmp/, new/, cur/: on Coda, whoever resolves new/ before tmp/
-    after a server was down puts both in conflict (docs/reference/file-systems.md, "Coda").
+    They are opened in the order tmp/, new/, cur/: on Coda, resolving new/ before tmp/ after a server was
+    down puts both in conflict (docs/reference/file-systems.md, "Coda").
+
+    Args:
+        fs: the file system's calls.
+        path: the Maildir.
+        inside: it is a folder of another Maildir, so no symbolic link in its place is followed.
 
     Attributes:
         root, tmp, new, cur: descriptors.
-        sync: for each of new and cur by name, its shared fsync.
-        opened: when, on the MONOTONIC clock, in seconds.
-        mount: what new/ lies on; fstype: its type, as /proc/self/mountinfo names it.
+        sync: the shared fsync of new and of cur, by name.
+        opened: the time of opening on the MONOTONIC clock, in seconds.
+        mount: the mount that holds new/.
+        fstype: its type, as named in /proc/self/mountinfo.
 
     Raises:
         NotAMaildir: one of the four cannot be opened.
@@ -58,7 +64,7 @@ class OpenDirectories:
         self.fstype = self.mount.fstype
 
     def _open_inside(self, path: str) -> int:
-        """The directory at `path`, which others may have exchanged for a symbolic link."""
+        """Open the directory at `path`, which others may have replaced by a symbolic link."""
         above, _, name = path.rpartition("/")
         fd = self._open_one(above, above)
         try:
@@ -81,22 +87,22 @@ class OpenDirectories:
             close_quietly(self._fs, fd)
 
     def moved_on(self, name: str) -> bool:
-        """Whether a message that was published as `name` is there, with whatever flags. Raises OSError."""
+        """Report whether a message published as `name` is present, with any flags. May raise OSError."""
         key = split(name)[0]
         return any(split(other)[0] == key for fd in (self.new, self.cur) for other in self._fs.listdir(fd))
 
     def fd(self, subdir: str) -> int:
-        """The descriptor of ``"tmp"``, ``"new"`` or ``"cur"``."""
+        """Return the descriptor of ``"tmp"``, ``"new"`` or ``"cur"``."""
         return {"tmp": self.tmp, "new": self.new, "cur": self.cur}[subdir]
 
     @property
     def durability(self) -> str:
-        """The best that the mount can promise, as one of `receipt.DURABILITY_LEVELS`."""
+        """The best durability that the mount can promise, as one of `receipt.DURABILITY_LEVELS`."""
         return quirks(self.fstype).durability
 
 
 def _complaint(fs: FileSystem, where: str, name: str, root: int | None, error: OSError) -> str:
-    """Why a directory cannot be opened; a Coda conflict shows as a dangling link ``@volume.vnode…``."""
+    """Return why a directory cannot be opened; a Coda conflict is a dangling link ``@volume.vnode…``."""
     reason = f"{error.strerror} [{errno.errorcode.get(error.errno or 0, '?')}]"
     if root is None:
         if error.errno == errno.ENOENT:
@@ -118,14 +124,14 @@ def _complaint(fs: FileSystem, where: str, name: str, root: int | None, error: O
 
 
 def make(fs: FileSystem, path: str, subdirs: Sequence[str] = SUBDIRS, files: Sequence[str] = ()) -> None:
-    """Make a Maildir, or another directory with `subdirs` and empty `files`, if there is nothing at `path`.
+    """Make a Maildir, or another directory with `subdirs` and empty `files`, if nothing exists at `path`.
 
-    It is made under another name and then renamed: a crash leaves all of it or nothing. Only a
-    directory that is there and empty, such as the root of a mount, is filled where it is.
-    The directory above must exist: a share that is not mounted must not get a Maildir underneath.
+    It is made under a temporary name and then renamed, so that a crash leaves all of it or nothing.
+    An existing empty directory, such as the root of a mount, is filled in place. The directory above
+    must exist: otherwise a Maildir could be made below a share's mount point while it is not mounted.
 
     Raises:
-        NotAMaildir: it can be neither opened nor made; says why.
+        NotAMaildir: it can be neither opened nor made; the message says why.
     """
     try:
         root = fs.open_dir(path)
@@ -150,11 +156,11 @@ def make(fs: FileSystem, path: str, subdirs: Sequence[str] = SUBDIRS, files: Seq
 
 
 def _sync_above(fs: FileSystem, path: str) -> None:
-    """Make a Maildir's own name durable: who made it may have died first, or not have come to it yet."""
+    """Make a Maildir's own name durable, since the process that made it may have died before doing so."""
     try:
         above = fs.open_dir(os.path.dirname(os.path.abspath(path)))
     except PermissionError:
-        return  # nor could we have made it: whoever sets up such a spool has done so long ago
+        return  # we could not have made it either: an administrator did, long ago
     try:
         DirectorySync(fs, above).sync()
     finally:
@@ -189,9 +195,9 @@ def _make_in(fs: FileSystem, above: int, name: str, subdirs: Sequence[str], file
             fs.rename(aside, name, src_dir_fd=above, dst_dir_fd=above)
         except OSError:
             there = fs.listdir(above)
-            if name not in there:  # else the reply was lost
+            if name not in there:  # otherwise the reply was lost
                 raise
-            if aside in there:  # or another made it at the same time
+            if aside in there:  # or another process made it at the same time
                 discard(fs, root, above, aside, subdirs, files)
     finally:
         close_quietly(fs, root)
@@ -210,14 +216,14 @@ def _fill(fs: FileSystem, root: int, subdirs: Sequence[str], files: Sequence[str
 
 
 def aside_prefix(name: str) -> str:
-    """How the names begin under which a Maildir is made, before it is renamed."""
+    """Return the prefix of the temporary names under which a Maildir called `name` is made."""
     return f".{name[:100]}."
 
 
 def discard(
     fs: FileSystem, root: int, above: int, aside: str, subdirs: Sequence[str], files: Sequence[str]
 ) -> None:
-    """Remove what can be; what cannot is an empty directory under a dot name."""
+    """Remove an unfinished Maildir as far as possible; an empty directory with a dot name may be left."""
     for name in files:
         remove_quietly(fs, root, name)
     for name, fd in (*((subdir, root) for subdir in subdirs), (aside, above)):
@@ -228,10 +234,10 @@ def discard(
 
 
 def subdirectories(fs: FileSystem, dir_fd: int) -> list[str]:
-    """The names of the directories in a directory, and of links to directories.
+    """Return the names of the directories, and of links to directories, in a directory.
 
     Raises:
-        OSError: it cannot be listed.
+        OSError: the directory cannot be listed.
     """
     return [name for name in fs.listdir(dir_fd) if _is_directory(fs, name, dir_fd)]
 
@@ -248,7 +254,11 @@ def _is_directory(fs: FileSystem, name: str, dir_fd: int) -> bool:
 
 
 def has_file(fs: FileSystem, name: str, root: int, path: str) -> bool:
-    """Whether a Maildir holds a file of this name. Raises TemporaryError: it cannot be looked at."""
+    """Report whether a Maildir has a file of this name.
+
+    Raises:
+        TemporaryError: the file cannot be examined.
+    """
     try:
         fs.stat(name, root)
     except FileNotFoundError:
@@ -259,7 +269,7 @@ def has_file(fs: FileSystem, name: str, root: int, path: str) -> bool:
 
 
 def find_separator(fs: FileSystem, tmp: int, fstype: str) -> str:
-    """The first of ``:`` and ``;`` that the mount takes in a name (vfat, exFAT and SMB refuse ``:``).
+    """Return the first of ``:`` and ``;`` that the mount accepts in names (vfat, exFAT and SMB refuse ``:``).
 
     Raises:
         OSError: the mount refuses both, or cannot be written to at all.

@@ -1,8 +1,8 @@
-"""An earlier try of the same delivery, found by the id that both were given.
+"""Finds an earlier attempt at the same delivery by its delivery id.
 
-The message's name carries a hash of the id, and nothing else of the name is known: it is looked for
-by listing. A name that one listing does not show may be there all the same, and a second copy cannot
-be taken back, so that only two listings in a row prove that there is none.
+The name of the message contains a hash of the id. The rest of the name is unknown, so the directories
+are listed. One listing may omit a name that exists, and a second copy cannot be taken back. Therefore
+only two listings in succession prove that there is none.
 """
 
 from __future__ import annotations
@@ -17,20 +17,23 @@ if TYPE_CHECKING:
     from maildir_safe._fs import FileSystem
     from maildir_safe._maildir.directories import OpenDirectories
 
-_PROOF = 2  # listings in a row that do not show it
+_PROOF = 2  # successive listings that do not show it
 _LOOKS = 5
 
 
 def find_earlier(fs: FileSystem, path: str, dirs: OpenDirectories, hashed_id: str) -> Receipt | None:
-    """The receipt of an earlier delivery, made durable, if its message is still in new/ or cur/.
+    """Return the receipt of an earlier delivery if its message is still in new/ or cur/, else None.
+
+    The message is made durable first.
 
     Args:
-        path: the Maildir, for the receipt and for messages.
-        hashed_id: from `id_hash`.
+        path: the Maildir, for the receipt and for error messages.
+        dirs: its open directories.
+        hashed_id: the hash of the delivery id, from `id_hash`.
 
     Raises:
         TemporaryError: a directory cannot be listed.
-        UnknownOutcome: it is there, and perhaps not durable.
+        UnknownOutcome: the message exists but may not be durable.
     """
     try:
         fs.stat("tmp", dirs.root)  # before new/: see `OpenDirectories`
@@ -42,7 +45,7 @@ def find_earlier(fs: FileSystem, path: str, dirs: OpenDirectories, hashed_id: st
     subdir, name = found
     where, size = f"{path}/{subdir}/{name}", size_of(name) or 0
     try:
-        level = "full" if dirs.sync[subdir].sync() else "file"  # the earlier try may not have come to it
+        level = "full" if dirs.sync[subdir].sync() else "file"  # the earlier attempt may not have done so
     except OSError as error:
         raise fsync_failed(f"{path}/{subdir}", where, error) from error
     level = min(level, dirs.durability, key=DURABILITY_LEVELS.index)
@@ -50,7 +53,7 @@ def find_earlier(fs: FileSystem, path: str, dirs: OpenDirectories, hashed_id: st
 
 
 def _search(fs: FileSystem, dirs: OpenDirectories, hashed_id: str) -> tuple[str, str] | None:
-    """In new/, then in cur/, where a reader may have moved it meanwhile."""
+    """Search new/, then cur/, where a reader may have moved the message in the meantime."""
     for look in range(1, _LOOKS + 1):
         before = fs.fstat(dirs.cur).st_mtime_ns
         for subdir in ("new", "cur"):
@@ -58,5 +61,5 @@ def _search(fs: FileSystem, dirs: OpenDirectories, hashed_id: str) -> tuple[str,
                 if not name.startswith(".") and carries(name, hashed_id):
                     return subdir, name
         if look >= _PROOF and fs.fstat(dirs.cur).st_mtime_ns == before:
-            break  # else readers changed flags meanwhile, and a listing may miss what is renamed
+            break  # otherwise readers changed flags, and a listing may omit what is renamed
     return None

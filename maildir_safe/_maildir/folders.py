@@ -1,16 +1,17 @@
-"""Folders in the manner of Maildir++: directories ``.Name.Sub`` beside tmp/, new/ and cur/.
+"""Maildir++ folders: directories ``.Name.Sub`` beside tmp/, new/ and cur/.
 
-Names travel as modified UTF-7 (RFC 3501 section 5.1.3), as Courier and Dovecot store them. What a
-name means, and what mail servers' own delivery agents make of it:
+Names are stored in modified UTF-7 (RFC 3501 section 5.1.3), as Courier and Dovecot do. These are the
+rules for names, compared with the delivery agents of other mail servers:
 
-* ``INBOX``, in upper or lower case: the Maildir itself, as everywhere in IMAP.
-* ``INBOX.Sent``: the folder ``.INBOX.Sent``, as dovecot-lda has it. Where an IMAP server shows all
-  folders below INBOX (Courier; Dovecot with the prefix ``INBOX.``), that is its ``INBOX.INBOX.Sent``,
-  and its ``INBOX.Sent`` is ``Sent`` here, as in maildrop.
-* ``/``: in no name. dovecot-lda has it where the layout or the separator is another; a folder of a
-  Maildir++ has parts with dots between.
-* A leading dot: the directory's own name, as maildrop and procmail write it. ``.Sent`` is ``Sent``;
-  and a directory whose name no encoding gives, such as one in plain UTF-8, has no other name.
+* ``INBOX``, in upper or lower case, is the Maildir itself, as everywhere in IMAP.
+* ``INBOX.Sent`` is the folder ``.INBOX.Sent``, as in dovecot-lda. An IMAP server that shows all folders
+  below INBOX (Courier; Dovecot with the prefix ``INBOX.``) calls this folder ``INBOX.INBOX.Sent``. Its
+  ``INBOX.Sent`` is ``Sent`` here, as in maildrop.
+* ``/`` is not allowed in a name. dovecot-lda accepts it with other layouts or separators; the parts of a
+  Maildir++ name are separated by dots.
+* A name with a leading dot is the directory's own name, as maildrop and procmail write it: ``.Sent`` is
+  ``Sent``. It is the only name of a directory whose name is not valid modified UTF-7, such as one in
+  plain UTF-8.
 """
 
 from __future__ import annotations
@@ -26,14 +27,15 @@ if TYPE_CHECKING:
 
 
 def folder_directory(name: str, made: bool = True) -> str:
-    """The directory of a folder: ``"Archive.2026"`` is ``".Archive.2026"``; ``""`` for the inbox.
+    """Return the directory of a folder: ``"Archive.2026"`` is ``".Archive.2026"``; ``""`` is the inbox.
 
     Args:
-        made: the folder may be made; else a name with control characters, which nobody here gives to
-            a folder, is taken where it is a directory's own.
+        name: the folder's name.
+        made: whether the folder may be created. If not, a name that begins with a dot may contain control
+            characters, which this package never puts into a folder's name.
 
     Raises:
-        ValueError: a name that is empty, could leave the Maildir, or has an empty part.
+        ValueError: the name is empty, could lead out of the Maildir, or has an empty part.
     """
     if name.upper() == "INBOX":
         return ""
@@ -42,7 +44,7 @@ def folder_directory(name: str, made: bool = True) -> str:
     control = any(ord(c) < 32 or ord(c) == 127 for c in name)
     if not all(parts) or "/" in name or "\0" in name or (control and (made or not own)):
         raise ValueError(
-            f"{name!r} is no folder name: parts with single dots between, no '/', no control characters"
+            f"{name!r} is not a folder name: parts with single dots between, no '/', no control characters"
         )
     directory = name if own else "." + _encode(name)
     if made and len(directory.encode("utf-8", "surrogateescape")) > 200:
@@ -51,7 +53,11 @@ def folder_directory(name: str, made: bool = True) -> str:
 
 
 def folders_in(fs: FileSystem, root: int, path: str) -> list[str]:
-    """The names of all folders in an open Maildir, sorted. Raises TemporaryError: it cannot be listed."""
+    """Return the names of all folders in an open Maildir, sorted.
+
+    Raises:
+        TemporaryError: the Maildir cannot be listed.
+    """
     try:
         entries = [entry for entry in fs.listdir(root) if _may_be_folder(entry)]
     except OSError as error:
@@ -60,7 +66,7 @@ def folders_in(fs: FileSystem, root: int, path: str) -> list[str]:
 
 
 def folder_name(directory: str) -> str:
-    """The name under which `folder_directory` gives this directory, and no other."""
+    """Return the name that `folder_directory` maps to exactly this directory."""
     name = _decode(directory[1:])
     try:
         return name if folder_directory(name) == directory else directory
@@ -73,7 +79,7 @@ def _may_be_folder(entry: str) -> bool:
 
 
 def _is_directory(fs: FileSystem, entry: str, root: int) -> bool:
-    """A link in conflict (Coda) counts: whoever opens it is told."""
+    """Report whether an entry is a directory. A Coda conflict counts, so that opening it reports it."""
     try:
         if in_conflict(fs, entry, root):
             return True
@@ -106,7 +112,7 @@ def _base64(data: bytes) -> str:
 
 
 def _decode(text: str) -> str:
-    """As stored if it is not valid modified UTF-7: a folder must be listed whatever its name."""
+    """Decode modified UTF-7. An invalid name is returned as it is, since every folder must be listed."""
     from binascii import Error, a2b_base64
 
     out, rest = [], text

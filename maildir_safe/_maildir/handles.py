@@ -1,7 +1,7 @@
-"""A Maildir's directories while it is in use: opened, opened anew, let go; and its separator.
+"""Opens, reopens and closes the directories of a Maildir in use, and determines its separator.
 
-An object of its own, so that no `Maildir` refers to itself: with the last reference to a Maildir its
-descriptors are closed, and not when a collector comes by.
+This is a separate object to avoid a reference cycle. The descriptors are thus closed when the last
+reference to a `Maildir` is dropped, and not at the next garbage collection.
 """
 
 from __future__ import annotations
@@ -18,20 +18,21 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from maildir_safe._fs import FileSystem
 
-# what a directory answers that a client of Coda may not fetch anew, or that is in conflict
-_BLIND = {errno.EIO, errno.ETOOMANYREFS, errno.ELOOP, errno.ENOTDIR}
-_REOPEN = 5.0  # seconds after which the path is looked up anew: it may have been moved or remounted
+# errors of a directory that a Coda client cannot fetch again while it is open, or that is in conflict
+_STALE = {errno.EIO, errno.ETOOMANYREFS, errno.ELOOP, errno.ENOTDIR}
+_REOPEN = 5.0  # seconds after which the path is looked up again: it may have been moved or remounted
 
 
 class DirectoryHandles:
-    """Gives the open directories of one Maildir. Thread-safe.
+    """Caches the open directories of one Maildir. Thread-safe.
 
     Args:
         fs: the file system's calls.
         path: the Maildir.
-        require: refuse, temporarily, to open what is less durable than this level.
-        separator: between a name and its flags; None finds out what the mount takes.
-        staging: where messages are written; None: as a probe has stored it, else as the type of mount needs.
+        require: refuse, temporarily, to open a Maildir whose durability is below this level.
+        separator: the separator between a name and its flags; None: determine which one the mount accepts.
+        staging: where messages are written; None: the option that a probe has stored, else the default of
+            the file system's type.
         inside: it is a folder of another Maildir.
     """
 
@@ -52,62 +53,65 @@ class DirectoryHandles:
         self._staging = staging
         self._dirs: OpenDirectories | None = None
 
-    def __call__(self, anew: bool = False) -> OpenDirectories:
-        """The directories; opened anew if asked for, or if that was long ago.
+    def get(self, reopen: bool = False) -> OpenDirectories:
+        """Return the open directories. They are reopened if they were opened more than five seconds ago.
+
+        Args:
+            reopen: reopen them in any case.
 
         Raises:
             NotAMaildir: they cannot be opened.
             TemporaryError: they are not as durable as required.
         """
         dirs = self._dirs
-        if anew or dirs is None or self._fs.monotonic() - dirs.opened > _REOPEN:
+        if reopen or dirs is None or self._fs.monotonic() - dirs.opened > _REOPEN:
             dirs = self._opened()
             if self._require is not None:
                 _check_durability(dirs, self._require, self._path)
-            # an operation that still works with the old ones keeps them open until it is done
-            self._dirs = None if quirks(dirs.fstype).held_directories_blind else dirs
+            # an operation that still uses the old ones keeps them open until it is done
+            self._dirs = None if quirks(dirs.fstype).open_directories_stay_stale else dirs
         return dirs
 
     def _opened(self) -> OpenDirectories:
-        """The directories, opened. Where it is our own descriptors that blind us, they are let go first."""
+        """Open the directories. If our own descriptors keep them stale, close those and try once more."""
         try:
             return OpenDirectories(self._fs, self._path, self._inside)
         except NotAMaildir as error:
             cause = error.__cause__
-            if self._dirs is None or not isinstance(cause, OSError) or cause.errno not in _BLIND:
+            if self._dirs is None or not isinstance(cause, OSError) or cause.errno not in _STALE:
                 raise
-        self._dirs = None  # and no exception is under way whose frames would hold what was opened
+        self._dirs = None  # outside `except`, whose traceback would keep the descriptors open
         return OpenDirectories(self._fs, self._path, self._inside)
 
     def staging(self) -> str:
-        """Where messages are written: ``"tmp"`` or ``"new"``; what is stored for the mount is read.
+        """Return where messages are written: ``"tmp"`` or ``"new"``. Reads the options stored for the mount.
 
         Raises:
-            NotAMaildir, TemporaryError: as a call.
+            NotAMaildir, TemporaryError: as `get`.
         """
         if self._staging is None or self._separator is None:
-            mount = self().mount
+            mount = self.get().mount
             found, _ = stored_options(self._fs, self._path, mount)
             self._separator = self._separator or found.get("separator")
             self._staging = self._staging or found.get("staging") or quirks(mount.fstype).staging
         return self._staging
 
     def separator(self) -> str:
-        """The separator, found out at the first call.
+        """Return the separator, which the first call determines.
 
         Raises:
-            TemporaryError: the mount takes neither.
+            TemporaryError: the mount accepts neither.
         """
         if self._separator is None:
             try:
-                dirs = self()
+                dirs = self.get()
                 self._separator = find_separator(self._fs, dirs.tmp, dirs.fstype)
             except OSError as error:
                 raise storage_error(f"{self._path}/tmp: a name with ':' and one with ';'", error) from error
         return self._separator
 
     def close(self) -> None:
-        """Let go of the directories; the next call opens them anew."""
+        """Release the directories; the next call reopens them."""
         self._dirs = None
 
 

@@ -1,8 +1,8 @@
-"""The janitor: removes what interrupted deliveries left in tmp/, and nothing else.
+"""The janitor: removes what interrupted deliveries have left, and nothing else.
 
-Age is told by the server's clock: the modification time of a file made there just now, against
-that of the file in question. Never by the access time, which mounts with `noatime` do not keep
-and backups renew, and never by this host's clock, which may be hours off.
+Age is measured by the server's clock: the modification time of a new file is compared with that of the
+file in question. The access time is not used, since mounts with `noatime` do not keep it and backups
+change it. This host's clock is not used either, since it may be hours off.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from maildir_safe._handoff.rename import WITHDRAWN
+from maildir_safe._handoff.seals import without_seals
 from maildir_safe._handoff.small_files import server_time, server_time_to_look
 from maildir_safe._maildir.unfinished import unfinished
 from maildir_safe._names import is_unique
@@ -24,18 +25,18 @@ if TYPE_CHECKING:
     from maildir_safe._maildir.directories import OpenDirectories
 
 
-# another janitor was there, or its writer after all; a directory that holds something is no seal
+# another janitor or the late writer was faster; a directory that is not empty is not a seal
 _NOT_OURS = {errno.ENOENT, errno.ENOTEMPTY, errno.EEXIST}
 
 
 class CleanReport:
-    """What the janitor did.
+    """The result of one run of the janitor.
 
     Attributes:
-        removed: paths below the Maildir that were removed (or would be, in a dry run).
-        kept: how many files in tmp/ were too young.
+        removed: paths relative to the Maildir that were removed (or would be, in a dry run).
+        kept: the number of files that were too young.
         failed: paths that could not be removed, each with the reason.
-        bytes: how much the removed files held.
+        bytes: the total size of the removed files.
     """
 
     def __init__(self) -> None:
@@ -54,10 +55,10 @@ def clean(fs: FileSystem, path: str, dirs: OpenDirectories, max_age: float, dry_
 
     Args:
         max_age: seconds since the last write, by the server's clock.
-        dry_run: only report.
+        dry_run: report what would be removed, and remove nothing.
 
     Raises:
-        TemporaryError: tmp/ cannot be listed, or the server's clock not be read.
+        TemporaryError: a directory cannot be listed, or the server's clock cannot be read.
     """
     report = CleanReport()
     try:
@@ -65,7 +66,9 @@ def clean(fs: FileSystem, path: str, dirs: OpenDirectories, max_age: float, dry_
         abandoned = [("tmp", dirs.tmp, name) for name in fs.listdir(dirs.tmp)]
         for subdir in ("new", "cur"):  # drafts of staging="new"
             fd = dirs.fd(subdir)
-            abandoned += [(subdir, fd, name) for name in fs.listdir(fd) if _is_draft(name)]
+            names = fs.listdir(fd)
+            abandoned += [(subdir, fd, name) for name in names if _is_draft(name)]
+            without_seals(fs, fd, [] if dry_run else [name for name in names if is_unique(name)])
     except OSError as error:
         raise storage_error(f"clean {path}", error) from error
     for subdir, fd, name in abandoned:

@@ -34,27 +34,26 @@ if TYPE_CHECKING:
 class Maildir:
     """A Maildir on any mount, with or without hard links.
 
-    Thread-safe. Every message is handed over by one rename(), and is durable before a call
-    returns, as far as the mount can do that: the receipt tells. A process that forks while another
-    of its threads delivers makes a new Maildir in the child, as with all locks.
+    Thread-safe. Every message is published by one rename() and is durable before a call returns, as
+    far as the mount supports that; the receipt states the level. If a process forks while another of
+    its threads delivers, the child must make a new Maildir, as with all locks.
 
     Args:
         path: the Maildir.
-        create: make it if nothing is there; the directory above it must exist.
-        require: refuse deliveries (temporarily) that would be less durable than this level;
-            see `maildir_safe._delivery.receipt.DURABILITY_LEVELS`.
-        separator: ``":"`` or ``";"`` between name and flags; None: as a probe has stored it for the
-            mount (`maildir_safe._fs.stored_options`), or else finds out what the mount takes.
-        staging: where messages are written before they are published: ``"tmp"``, or ``"new"`` to
-            write beside their target under a dot name (on Coda, no conflict can arise between
-            two directories then; but some readers list dot files); None: as stored, or else as the
-            type of mount needs.
-        resolve_timeout: seconds to wait for caches and servers before an outcome is called unknown.
+        create: make it if nothing exists there; the directory above it must exist.
+        require: refuse deliveries (temporarily) whose durability would be below this level, one of
+            `maildir_safe._delivery.receipt.DURABILITY_LEVELS`.
+        separator: ``":"`` or ``";"`` between name and flags. None: the one that a probe has stored for
+            the mount (`maildir_safe._fs.stored_options`), else the first one that the mount accepts.
+        staging: where messages are written first: ``"tmp"``, or ``"new"`` for the target directory,
+            under a dot name. On Coda, ``"new"`` avoids conflicts between two directories, but some
+            readers list dot files. None: the stored option, else the default of the type.
+        resolve_timeout: seconds to wait for caches and servers before an outcome is reported unknown.
         fs: the file system's calls; `maildir_safe.testing` has simulated ones.
 
     Raises:
-        NotAMaildir: it does not exist and cannot be made, or something is wrong with it.
-        ValueError: an argument that is none of those named above.
+        NotAMaildir: it does not exist and cannot be made, or it is not usable.
+        ValueError: an argument has none of the values named above.
     """
 
     _inside = False
@@ -73,20 +72,20 @@ class Maildir:
         _one_of("require", require, (None, *DURABILITY_LEVELS))
         _one_of("separator", separator, (None, ":", ";"))
         _one_of("staging", staging, (None, "tmp", "new"))
-        self.path = os.path.abspath(path)  # it is looked up again, perhaps after a chdir
+        self.path = os.path.abspath(path)  # it is looked up again later, perhaps after a chdir
         self._fs = fs or OsFileSystem()
-        self._how = (require, separator, staging)  # as folders are opened, too
+        self._options = (require, separator, staging)  # folders are opened with them too
         self._resolve_timeout = resolve_timeout
         self._async: AsyncCombiner | None = None
         self._folders: dict[str, Maildir] = {}
-        self._open = DirectoryHandles(self._fs, self.path, require, separator, staging, self._inside)
+        self._handles = DirectoryHandles(self._fs, self.path, require, separator, staging, self._inside)
         self._messages: MessageStore | None = None
         if create:
             make(self._fs, self.path)
-        self._open()
+        self._handles.get()
         names = UniqueNames(self._fs, os.getpid(), host_token(os.uname().nodename))
         self._pipeline = DeliveryPipeline(
-            self._fs, self.path, self._open, names, self._open.staging(), require, resolve_timeout
+            self._fs, self.path, self._handles.get, names, self._handles.staging(), require, resolve_timeout
         )
 
     # Delivering
@@ -102,27 +101,27 @@ class Maildir:
         flags: str = "",
         folder: str | None = None,
     ) -> Receipt:
-        """Deliver a message; when this returns, it is there, complete and durable.
+        """Deliver a message. When this returns, the message is in the Maildir, complete and durable.
 
         Args:
             message: bytes (stored as they are), str (as UTF-8), an `email.message.Message`, or a
                 binary stream, which takes constant memory.
             sender, recipient, original_recipient: envelope addresses, put on top as Return-Path,
                 Delivered-To and X-Original-To. An empty sender is the null sender.
-            delivery_id: makes tries one after the other one copy, while the message is still in
-                new/ or cur/: an earlier one is looked for first (its name carries a hash of the
-                id), at the cost of listing both twice. Two tries at the same time are not covered.
+            delivery_id: successive attempts with the same id yield one copy while the message is still
+                in new/ or cur/. An earlier attempt is searched for first, by the hash of the id in its
+                name, which costs two listings of both directories. Concurrent attempts are not covered.
             flags: letters such as ``"S"``; a message with flags goes into cur/.
-            folder: the folder (Maildir++) to deliver into, made if need be; see `folder`.
+            folder: the folder (Maildir++) to deliver into, made if it is missing; named as for `folder`.
 
         Returns:
-            The receipt. Its `durability` is the best that the mount can do.
+            The receipt. Its `durability` is the level that the mount supports.
 
         Raises:
-            TemporaryError: not delivered, and nothing is left of it; try again later.
-            UnknownOutcome: perhaps delivered; try again with the same `delivery_id`.
-            PermanentError: an address that would break the headers.
-            ValueError, TypeError: a flag, folder, message or delivery id that is none (an id is not blank).
+            TemporaryError: not delivered, and nothing of it is left behind; retry later.
+            UnknownOutcome: may have been delivered; retry with the same `delivery_id`.
+            PermanentError: an address would break the headers.
+            ValueError, TypeError: an invalid flag, folder, message or delivery id (an id must not be blank).
         """
         target = self if folder is None else self.folder(folder)
         job = target._job(message, trace_headers(sender, recipient, original_recipient), flags)
@@ -130,19 +129,19 @@ class Maildir:
             from maildir_safe._maildir.earlier import find_earlier
 
             job.hashed_id = id_hash(delivery_id)
-            earlier = find_earlier(self._fs, target.path, target._open(), job.hashed_id)
+            earlier = find_earlier(self._fs, target.path, target._handles.get(), job.hashed_id)
             if earlier:
                 return earlier
         return target._pipeline.deliver(job).result()
 
     def deliver_many(self, messages: Iterable[Content]) -> list[Receipt]:
-        """Deliver messages as groups that share their fsyncs: several times faster than one by one.
+        """Deliver messages in batches that share fsyncs: several times faster than one by one.
 
         Returns:
             A receipt for each message, in order; all are durable.
 
         Raises:
-            PartialDelivery: some were refused; its `results` tell which, the others are delivered.
+            PartialDelivery: some were not delivered; its `results` say which. The others were delivered.
         """
         jobs = [self._job(message) for message in messages]
         if not self._pipeline.commit_alike(jobs):
@@ -152,12 +151,12 @@ class Maildir:
         return [job.result() for job in jobs]
 
     async def deliver_async(self, message: Content, **options: Any) -> Receipt:
-        """`deliver` for asyncio: same arguments, result and errors; many at once share their fsyncs.
+        """`deliver` for asyncio: same arguments, result and errors. Concurrent deliveries share fsyncs.
 
-        A caller that is cancelled does not stop the delivery: its outcome is then unknown to it.
+        Cancelling the caller does not stop the delivery; the caller then does not learn its outcome.
 
-        One more argument is `executor`, a `concurrent.futures.Executor` whose threads touch the
-        files; by default the event loop's.
+        An additional argument is `executor`, a `concurrent.futures.Executor` whose threads make the
+        file calls; the default is the event loop's.
         """
         import asyncio
         from functools import partial
@@ -173,7 +172,7 @@ class Maildir:
         flags = options.pop("flags", "")
         options.pop("delivery_id", None)
         head = trace_headers(**options)
-        if flags:  # the separator may have to be found out, by files
+        if flags:  # finding the separator may take file calls
             job = await in_thread(self._job, message, head, flags)
         else:
             job = self._job(message, head)
@@ -183,9 +182,9 @@ class Maildir:
     # Reading
 
     def messages(self) -> Iterator[Message]:
-        """All messages, those in new/ first; by names alone, nothing is opened.
+        """Return all messages, those in new/ first, from the listings alone: no message is opened.
 
-        What moves while this runs is given once or not at all: list again to see it.
+        A message that moves during the listing is returned once or not at all; a new listing shows it.
 
         Raises:
             TemporaryError: a directory cannot be listed.
@@ -193,10 +192,10 @@ class Maildir:
         return self._reading.messages()
 
     def stamp(self) -> tuple[int, int]:
-        """When new/ and cur/ were last changed, in nanoseconds since 1970 on the server's clock.
+        """Return the modification times of new/ and cur/, in nanoseconds since 1970 on the server's clock.
 
-        Cheaper than a listing. A change within the file system's step of time (2 s on vfat) after
-        another may leave it as it is.
+        This is cheaper than a listing. Two changes within the resolution of the file system's times (2 s
+        on vfat) may yield the same stamp.
 
         Raises:
             TemporaryError: the directories cannot be reached.
@@ -204,13 +203,13 @@ class Maildir:
         return self._reading.stamp()
 
     def find(self, key: str) -> Message:
-        """The message with this key, as a fresh listing shows it. Raises KeyError if there is none."""
+        """Return the message with this key as a fresh listing shows it. Raises KeyError if there is none."""
         return self._reading.find(key)
 
     def open(self, key: str) -> BinaryIO:
-        """A message as a binary file for reading.
+        """Open a message as a binary file for reading.
 
-        A read raises OSError where the mount cannot give all that the file has: it never ends early.
+        A read raises OSError if the mount cannot return the whole file; the file never ends early.
 
         Raises:
             KeyError: there is no such message. TemporaryError: it cannot be opened.
@@ -222,24 +221,24 @@ class Maildir:
 
         Raises:
             KeyError: there is no such message.
-            ValueError: a flag that is not an ASCII letter.
-            TemporaryError: not changed. UnknownOutcome: changed or not; the message is there.
+            ValueError: a flag is not an ASCII letter.
+            TemporaryError: not changed. UnknownOutcome: perhaps changed; the message still exists.
         """
         return self._reading.set_flags(key, flags)
 
     def move(self, key: str, target: str | Maildir) -> None:
-        """Move a message, its flags kept, into a folder (made if need be) or another Maildir.
+        """Move a message with its flags into a folder (made if it is missing) or another Maildir.
 
         Raises:
             KeyError: there is no such message.
-            TemporaryError: not moved; also where the two are not on one file system (EXDEV).
-            UnknownOutcome: moved or not; the message is in one of the two.
+            TemporaryError: not moved; also if the two are on different file systems (EXDEV).
+            UnknownOutcome: may have been moved; the message is in one of the two places.
         """
         there = self.folder(target) if isinstance(target, str) else target
         self._reading.move(key, there.directories())
 
     def discard(self, key: str) -> bool:
-        """Remove a message; False if there was none.
+        """Remove a message; return False if there was none.
 
         Raises:
             TemporaryError: it could not be removed.
@@ -247,23 +246,23 @@ class Maildir:
         return self._reading.discard(key)
 
     def size(self) -> int:
-        """Bytes of all messages: from their names (``,S=``), else from the file."""
+        """Return the size of all messages in bytes, from their names (``,S=``) or else from the files."""
         return sum(map(self.size_of, self.messages()))
 
     def size_of(self, message: Message) -> int:
-        """Bytes of a message: from its name, else from the file; 0 if it has moved since it was listed."""
+        """Return a message's size in bytes, from its name or else its file; 0 if it has moved."""
         size = message.size
         return self._reading.stat_size(message) if size is None else size
 
     # Folders and upkeep
 
     def folder(self, name: str, create: bool = True) -> Maildir:
-        """A folder: another Maildir inside this one. ``"Archive.2026"`` lies in ``.Archive.2026/``.
+        """Open a folder, a Maildir inside this one. ``"Archive.2026"`` is in ``.Archive.2026/``.
 
         Args:
-            name: parts with dots between; ``INBOX``, in upper or lower case, is this Maildir itself.
-                ``/`` is in no name. A name that begins with a dot is the directory's own.
-            create: make it if it is not there.
+            name: parts separated by dots; ``INBOX``, in upper or lower case, is this Maildir itself.
+                ``/`` is not allowed. A name that begins with a dot is the directory's own name.
+            create: make it if it is missing.
 
         Raises:
             ValueError: not a folder name. NotAMaildir: it does not exist and cannot be made.
@@ -276,36 +275,36 @@ class Maildir:
         found = self._folders.get(directory)
         try:
             if found is not None:
-                found._open()
+                found._handles.get()
                 return found
         except NotAMaildir:
-            pass  # removed since: as if it had never been opened
+            pass  # removed in the meantime: open it as if for the first time
         path = f"{self.path}/{directory}"
         if create:
             make(self._fs, path, files=(FOLDER_MARK,))
-        found = _Folder(path, False, *self._how, resolve_timeout=self._resolve_timeout, fs=self._fs)
+        found = _Folder(path, False, *self._options, resolve_timeout=self._resolve_timeout, fs=self._fs)
         self._folders[directory] = found
         return found
 
     def folders(self) -> list[str]:
-        """The names of all folders, sorted; each opens with `folder` as itself.
+        """Return the names of all folders, sorted, in the form that `folder` takes.
 
         Raises:
             TemporaryError: the Maildir cannot be listed.
         """
         from maildir_safe._maildir.folders import folders_in
 
-        return folders_in(self._fs, self._open().root, self.path)
+        return folders_in(self._fs, self._handles.get().root, self.path)
 
     @property
     def takes_renames(self) -> bool:
-        """Whether a file of this process's may be renamed into it; else it must be written by its owner."""
+        """Whether a file of this process may be renamed into it; if not, it must be copied."""
         return getattr(self._fs, "owner", None) is None
 
     def check_quota(self, size: int = 0) -> None:
-        """Refuse a message of `size` bytes that a Maildir++ quota (`maildirsize`) has no room for.
+        """Refuse a message of `size` bytes that would exceed the Maildir++ quota (`maildirsize`).
 
-        `deliver` does not do this by itself: it costs a look-up a message. The command does.
+        `deliver` does not check this, because it costs one look-up per message. The command does.
 
         Raises:
             QuotaExceeded: over quota (status 4.2.2). TemporaryError: the quota cannot be read.
@@ -313,7 +312,7 @@ class Maildir:
         self._quota(size)
 
     def within_quota(self, stream: BinaryIO, size: int) -> BinaryIO:
-        """`check_quota` for a stream of which `size` bytes are known: it raises where it proves too long."""
+        """`check_quota` for a stream of which `size` bytes are known; the result raises if it is too long."""
         quota = self._quota(size)
         return quota.metered(stream) if quota else stream
 
@@ -321,18 +320,18 @@ class Maildir:
         """Remove what interrupted deliveries left in tmp/ 36 hours ago or earlier.
 
         Args:
-            dry_run: only report what would be removed.
+            dry_run: report what would be removed, and remove nothing.
 
         Raises:
             TemporaryError: tmp/ cannot be listed.
         """
         from maildir_safe._maildir.janitor import clean
 
-        return clean(self._fs, self.path, self._open(), JANITOR_AGE, dry_run)
+        return clean(self._fs, self.path, self._handles.get(), JANITOR_AGE, dry_run)
 
     def close(self) -> None:
-        """Let go of the directories, so that the mount can be taken down; the next call opens them anew."""
-        self._open.close()
+        """Close the directories, so that the mount can be unmounted; the next call reopens them."""
+        self._handles.close()
         for folder in list(self._folders.values()):
             folder.close()
 
@@ -340,15 +339,15 @@ class Maildir:
         return f"Maildir({self.path!r})"
 
     def directories(self) -> OpenDirectories:
-        """The open directories, to rename into. Raises as the constructor."""
-        return self._open()
+        """Return the open directories, as a target for renames. Raises as the constructor."""
+        return self._handles.get()
 
     def deliver_as(self, message: Content, name: str) -> Receipt:
-        """`deliver` into new/ under a name that is unique everywhere already, size and all.
+        """`deliver` into new/ under a given name, which must be unique everywhere and include the size.
 
         Args:
-            message: as for `deliver`, stored as it is.
-            name: the file's name, such as a queue item's; no other message ever had it.
+            message: as for `deliver`; stored unchanged.
+            name: the file's name, such as a queue item's; no other message may ever have had it.
 
         Raises:
             TemporaryError, UnknownOutcome, TypeError: as `deliver`.
@@ -359,22 +358,23 @@ class Maildir:
 
     @property
     def _reading(self) -> MessageStore:
-        """Made at the first look: a mail delivery agent reads nothing."""
+        """The reader of this Maildir, made on first use, since a mail delivery agent reads nothing."""
         if self._messages is None:
             from maildir_safe._maildir.message_store import MessageStore
 
             handoff = Handoff(self._fs, self._resolve_timeout)
-            self._messages = MessageStore(self._fs, self.path, self._open, handoff, self._open.separator)
+            held = self._handles
+            self._messages = MessageStore(self._fs, self.path, held.get, handoff, held.separator)
         return self._messages
 
     def _job(self, message: Content, head: bytes = b"", flags: str = "") -> DeliveryJob:
         data = chunks(message, head)
         if not flags:
             return DeliveryJob(data)
-        return DeliveryJob(data, "cur", with_flags("", flags, self._open.separator()))
+        return DeliveryJob(data, "cur", with_flags("", flags, self._handles.separator()))
 
     def _quota(self, size: int) -> Quota | None:
-        root = self._open().root
+        root = self._handles.get().root
         if not has_file(self._fs, "maildirsize", root, self.path):
             return None
         from maildir_safe._maildir.quota import check_quota
@@ -390,7 +390,7 @@ class Maildir:
 
 
 class _Folder(Maildir):
-    """A Maildir that lies in another one, whose owner made it: no symbolic link in its place is followed."""
+    """A Maildir inside another one, whose owner can replace it: symbolic links are not followed."""
 
     _inside = True
 

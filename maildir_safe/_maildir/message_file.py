@@ -1,7 +1,7 @@
-"""A message's file, read to its end or with an error: a mount that takes a read short ends no message.
+"""A message's file, read completely or with an error: a short read must never truncate a message.
 
-A read may be answered with EAGAIN, which Python's own files take for "nothing more now", or with no
-bytes before the end that the file has.
+A mount may answer a read with EAGAIN, which Python's own files treat as "nothing more now", or with no
+bytes before the end of the file.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _BUFFER = 1 << 16
 
 
 class _WholeFile(io.RawIOBase):
-    """The raw file below, which ends where `size` says and no earlier."""
+    """The raw file, which ends at `size` and not before."""
 
     def __init__(self, raw: Any, size: int) -> None:
         self._raw = raw
@@ -65,10 +65,10 @@ class _WholeFile(io.RawIOBase):
 
 
 def whole(file: BinaryIO, size: int) -> BinaryIO:
-    """A file that raises OSError where fewer bytes can be read of it than it has.
+    """Return a file that raises OSError if fewer bytes can be read from it than it has.
 
     Args:
         file: from `FileSystem.reader`, not read yet; the result owns it.
-        size: bytes that the system says it has.
+        size: its size in bytes, as the system reports it.
     """
     return io.BufferedReader(_WholeFile(file.detach(), size), min(max(size, 512), _BUFFER))  # type: ignore[attr-defined]

@@ -1,8 +1,8 @@
 """Reading a Maildir while others deliver into it, read it and move its messages.
 
-A message is known by its key, which never changes; where it is and which flags it has is found by
-listing. Between a listing and the next call a name may have gone: then the directories are listed
-again, and only a message that several fresh listings do not show is missing.
+A message is identified by its key, which never changes. Listings show where it is and which flags it
+has. If a name has gone between a listing and the next call, the directories are listed again. A message
+counts as missing only if two fresh listings do not show it.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from maildir_safe._fs.quirks import quirks
 from maildir_safe._handoff.listing import stable_listing
 from maildir_safe._handoff.rename import DONE, GONE, UNKNOWN, close_quietly
+from maildir_safe._handoff.seals import holds_directory
 from maildir_safe._maildir.message_file import whole
 from maildir_safe._names import flags_of, is_unique, may_be_message, size_of, split, with_flags
 from maildir_safe.errors import TemporaryError, UnknownOutcome, storage_error
@@ -29,15 +30,15 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 _LOOKS = 5
-# what a directory, a link, a socket or a device answers in place of a message
+# errors for a directory, a link, a socket or a device in place of a message
 _NO_FILE = {errno.EISDIR, errno.ELOOP, errno.ENXIO, errno.ENODEV, errno.EPERM, errno.ENOTDIR}
 
 
 class Message:
-    """A message as a listing showed it: names alone, nothing was opened.
+    """A message as a listing showed it; the file was not opened.
 
     Attributes:
-        key: its name without flags; what `Maildir.open` and the others take.
+        key: its name without flags, which `Maildir.open` and other methods take.
         subdir: ``"new"`` or ``"cur"``.
         name: the file's name.
     """
@@ -56,7 +57,7 @@ class Message:
 
     @property
     def size(self) -> int | None:
-        """Its size in bytes as its name tells it (``,S=``), or None."""
+        """Its size in bytes as given in its name (``,S=``), or None."""
         return size_of(self.name)
 
     def __repr__(self) -> str:
@@ -67,8 +68,8 @@ class _Listed:
     """A directory as it was last listed.
 
     Attributes:
-        names: all names, strays too, as they were listed.
-        strays: those that were no files, which the same names may be next time.
+        names: all names as listed, including strays.
+        strays: names that were not files; they are checked again, since a name may become a file.
         by_name, by_key: its messages.
     """
 
@@ -88,10 +89,10 @@ class MessageStore:
 
     Args:
         fs: the file system's calls.
-        path: the Maildir, for messages to people.
-        directories: gives the open directories; called with True, opens them anew.
+        path: the Maildir, for error messages.
+        directories: returns the open directories; called with True, it reopens them first.
         handoff: makes the renames.
-        separator: gives the separator that this mount takes in names.
+        separator: returns the separator that this mount accepts in names.
     """
 
     def __init__(
@@ -111,19 +112,19 @@ class MessageStore:
         self._listed = {subdir: _Listed([], set(), {}, {}) for subdir in ("new", "cur")}
 
     def messages(self) -> Iterator[Message]:
-        """All messages, those in new/ first, each key once.
+        """Return all messages, those in new/ first, each key once.
 
-        What appears or moves while this runs is given once or not at all: list again to see it. A
-        message that was listed before under the same name is given as the same object.
+        A message that appears or moves during the listing is returned once or not at all; a new listing
+        shows it. A message that was listed before under the same name is the same object.
 
         Raises:
             TemporaryError: a directory cannot be listed.
         """
         self._known = self._listing(self._directories(False))
-        yield from list(self._known.values())  # who gets them may rename them meanwhile
+        yield from list(self._known.values())  # the caller may rename messages between two items
 
     def stamp(self) -> tuple[int, int]:
-        """When new/ and cur/ were last changed; see `Maildir.stamp`."""
+        """Return the modification times of new/ and cur/ in nanoseconds; see `Maildir.stamp`."""
         dirs = self._directories(False)
         try:
             return self._fs.fstat(dirs.new).st_mtime_ns, self._fs.fstat(dirs.cur).st_mtime_ns
@@ -131,7 +132,7 @@ class MessageStore:
             raise storage_error(f"stat {self._path}", error) from error
 
     def find(self, key: str) -> Message:
-        """Where a message is now.
+        """Return where a message is now, from a fresh listing.
 
         Raises:
             KeyError: there is no such message.
@@ -140,7 +141,7 @@ class MessageStore:
         return self._on(key, lambda _, message: message, fresh=True)
 
     def open(self, key: str) -> BinaryIO:
-        """The message as a binary file, open for reading; reading it raises OSError, and never ends early.
+        """Open a message as a binary file. A read raises OSError rather than end the file early.
 
         Raises:
             KeyError: there is no such message.
@@ -149,10 +150,12 @@ class MessageStore:
         return self._on(key, self.open_file)
 
     def open_file(self, dirs: OpenDirectories, message: Message) -> BinaryIO:
-        """A message that was listed, open for reading.
+        """Open a listed message for reading.
 
         Raises:
-            OSError: it cannot be opened; FileNotFoundError: it has moved; IsADirectoryError: it is no file.
+            FileNotFoundError: it has moved.
+            IsADirectoryError: it is not a file.
+            OSError: it cannot be opened.
         """
         directory = dirs.fd(message.subdir)
         try:
@@ -172,7 +175,7 @@ class MessageStore:
         raise IsADirectoryError(errno.EISDIR, "not a file", message.name)
 
     def stat_size(self, message: Message) -> int:
-        """Bytes in a listed message's file; 0 if it has moved since."""
+        """Return the size of a listed message's file in bytes; 0 if it has moved since."""
         try:
             return self._fs.stat(message.name, self._directories(False).fd(message.subdir)).st_size
         except OSError:
@@ -187,23 +190,33 @@ class MessageStore:
 
         Raises:
             KeyError: there is no such message.
-            ValueError: a flag that is not an ASCII letter.
-            TemporaryError: not changed. UnknownOutcome: changed or not; the message is there.
+            ValueError: a flag is not an ASCII letter.
+            TemporaryError: the flags were not changed.
+            UnknownOutcome: the flags may or may not have changed; the message still exists.
         """
-        with_flags(key, flags, ":")  # refuse what is no flag, whether there is such a message or not
+        with_flags(key, flags, ":")  # refuse an invalid flag whether or not the message exists
 
         def change(dirs: OpenDirectories, message: Message) -> Message:
             name = with_flags(key, flags, self._separator(), split(message.name)[1])
             if (message.subdir, message.name) != ("cur", name):
                 self.rename(dirs, message, dirs, name)
-            elif name not in self._fs.listdir(dirs.cur):  # it was there when it was last listed
+            elif name not in self._fs.listdir(dirs.cur):  # the last listing showed it
                 raise FileNotFoundError(errno.ENOENT, "changed by another", name)
             return Message("cur", name)
 
         return self._on(key, change)
 
     def move(self, key: str, target: OpenDirectories, name: str | None = None) -> None:
-        """Move a message into another Maildir's cur/, flags kept; see `Maildir.move`."""
+        """Move a message with its flags into another Maildir's cur/.
+
+        Args:
+            key: the message's key.
+            target: the other Maildir's open directories.
+            name: its key there; None keeps the key.
+
+        Raises:
+            KeyError, TemporaryError, UnknownOutcome: as `Maildir.move`.
+        """
 
         def carry(dirs: OpenDirectories, message: Message) -> None:
             info = split(message.name)[1] or with_flags("", "", self._separator())
@@ -212,7 +225,7 @@ class MessageStore:
         self._on(key, carry)
 
     def discard(self, key: str) -> bool:
-        """Remove a message; False if there was none.
+        """Remove a message; return False if there was none.
 
         Raises:
             TemporaryError: it could not be removed.
@@ -228,8 +241,12 @@ class MessageStore:
     ) -> None:
         """Rename a message into `subdir` of `target` and make that durable.
 
-        Others may rename the same message at the same time, so that this is a claim and not a
-        publication: FileNotFoundError means that another was first, and the caller looks again.
+        Others may rename the same message at the same time, so this is a claim and not a publication.
+
+        Raises:
+            FileNotFoundError: another was first; the caller must look again.
+            TemporaryError: the message was not renamed.
+            UnknownOutcome: it may have been renamed, or the rename may not be durable.
         """
         outcome = self._handoff.claim(dirs.fd(message.subdir), message.name, target.fd(subdir), name, True)
         if outcome.kind == GONE or not self._was_done(outcome, target.fd(subdir), name):
@@ -245,16 +262,16 @@ class MessageStore:
             self._known[split(name)[0]] = Message(subdir, name)
         try:
             if quirks(dirs.fstype).old_names_return and dirs.fd(message.subdir) != target.fd(subdir):
-                # else a crash may leave both names (tests/crash/test_disk_replay.py)
+                # otherwise a crash may leave both names (tests/crash/test_disk_replay.py)
                 dirs.sync[message.subdir].sync()
             target.sync[subdir].sync()
         except OSError as failed:
             raise UnknownOutcome(str(storage_error(f"fsync {self._path}/{subdir}", failed))) from failed
 
     def _was_done(self, outcome: Outcome, directory: int, name: str) -> bool:
-        """False if what is taken for done was not: a look-up may show the name that it had before.
+        """Return False if the outcome DONE is wrong because a look-up showed an earlier name of the message.
 
-        Unlike a destination that is used once, a message's name comes back with its flags.
+        Unlike a destination that is used once, a message's name returns when its flags return.
         """
         if outcome.kind != DONE or outcome.error is None:
             return True
@@ -265,7 +282,7 @@ class MessageStore:
             raise UnknownOutcome(str(storage_error(f"look for {name}", error))) from error
 
     def _on(self, key: str, action: Callable[[OpenDirectories, Message], T], fresh: bool = False) -> T:
-        """Do something with a message wherever it is now; `fresh`: do not trust earlier listings."""
+        """Apply `action` to a message wherever it is now. If `fresh`, do not use earlier listings."""
         missed = 0
         reopen = False
         for _ in range(_LOOKS):
@@ -283,7 +300,7 @@ class MessageStore:
                 return action(dirs, message)
             except OSError as error:
                 if error.errno in _NO_FILE and not self._is_file(message.name, dirs.fd(message.subdir)):
-                    self._set_aside(message)  # what only looks like a message
+                    self._set_aside(message)  # its name only looks like a message's
                 elif error.errno not in (errno.ENOENT, errno.ESTALE):
                     from maildir_safe._maildir.conflict import unusable
 
@@ -294,7 +311,7 @@ class MessageStore:
         raise TemporaryError(f"{self._path}: the message {key} keeps moving; try again")
 
     def _listing(self, dirs: OpenDirectories) -> dict[str, Message]:
-        """All messages by key. One that moved meanwhile may be listed twice: the first counts."""
+        """Return all messages by key. One that moves during it may appear twice: the first counts."""
         try:
             self._fs.stat("tmp", dirs.root)  # before new/: see `OpenDirectories`
             new, cur = self._list("new", dirs.new), self._list("cur", dirs.cur)
@@ -304,12 +321,12 @@ class MessageStore:
         return both if len(both) == len(new.by_key) + len(cur.by_key) else both | new.by_key
 
     def _list(self, subdir: str, fd: int) -> _Listed:
-        """One directory. Only what has come and gone is looked into: there may be many that stay."""
+        """List one directory. Only names that appeared or disappeared are processed, since most stay."""
         before, names = self._listed[subdir], self._fs.listdir(fd)
         if names == before.names and not before.strays:
             return before
         names = stable_listing(self._fs, fd, names)
-        look_at_all = self._fs.fstat(fd).st_nlink > 2  # it holds a directory, where these are counted
+        look_at_all = holds_directory(self._fs, fd)
         come, gone = _difference(before.names, names)
         by_name, by_key = before.by_name.copy(), before.by_key.copy()
         for name in gone:
@@ -329,11 +346,11 @@ class MessageStore:
         if len(by_key) != len(by_name):  # two names with one key, now or before: the last one listed
             by_key = {by_name[name].key: by_name[name] for name in names if name in by_name}
         listed = _Listed(names, strays, by_name, by_key)
-        self._listed[subdir] = listed  # when it is complete: others read it meanwhile
+        self._listed[subdir] = listed  # assigned when complete, since other threads read it
         return listed
 
     def _is_file(self, name: str, fd: int) -> bool:
-        """A message in conflict (Coda shows it as a link) counts as one: whoever opens it is told."""
+        """Report whether a name is a file. A Coda conflict (a link) counts, so that opening it reports it."""
         try:
             mode = self._fs.stat(name, fd).st_mode
             return stat.S_ISREG(mode) or (stat.S_ISLNK(mode) and self._fs.readlink(name, fd).startswith("@"))
@@ -341,7 +358,7 @@ class MessageStore:
             return False
 
     def _set_aside(self, message: Message) -> None:
-        """Count a listed name among the strays: nobody had looked what it is."""
+        """Move a listed name to the strays: its type had not been checked before."""
         old = self._listed[message.subdir]
         by_name = {name: one for name, one in old.by_name.items() if name != message.name}
         by_key = {key: one for key, one in old.by_key.items() if one.name != message.name}
@@ -349,7 +366,7 @@ class MessageStore:
 
 
 def _difference(before: list[str], names: list[str]) -> tuple[set[str], set[str]]:
-    """What has come and what has gone. What the lists begin and end with alike is not looked into."""
+    """Return the names that appeared and those that disappeared. Equal starts and ends are skipped."""
     start = _alike(before, names)
     end = min(_alike(before[::-1], names[::-1]), len(before) - start, len(names) - start)
     old, new = set(before[start : len(before) - end]), set(names[start : len(names) - end])
@@ -357,7 +374,7 @@ def _difference(before: list[str], names: list[str]) -> tuple[set[str], set[str]
 
 
 def _alike(one: list[str], other: list[str]) -> int:
-    """How many items two lists begin with alike. By halves: lists are compared faster than items."""
+    """Return the length of the common start of two lists. It bisects: slices compare faster than items."""
     low, high = 0, min(len(one), len(other))
     while low < high:
         middle = (low + high + 1) // 2

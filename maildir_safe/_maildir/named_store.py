@@ -1,6 +1,6 @@
-"""This package's Maildir, and what the standard library's allows beyond it: any name, place and date.
+"""A Maildir with the extra operations of the standard library's: any name, directory and date.
 
-For `maildir_safe.mailbox`, whose interface is the standard library's.
+It is the basis of `maildir_safe.mailbox`, which has the standard library's interface.
 """
 
 from __future__ import annotations
@@ -23,14 +23,25 @@ if TYPE_CHECKING:
 
 
 class NotEmpty(TemporaryError):
-    """A Maildir that is to be removed holds something."""
+    """A Maildir that is to be removed is not empty."""
 
 
 class NamedStore(Maildir):
-    """A Maildir whose callers choose names, places and dates. Thread-safe."""
+    """A Maildir whose callers choose names, directories and dates. Thread-safe."""
 
     def put(self, data: bytes, subdir: str, name: str, mtime_ns: int | None, replaces: bool = False) -> None:
-        """Deliver under a given name, a new one unless it `replaces` what has that name."""
+        """Deliver under a given name.
+
+        Args:
+            data: the message.
+            subdir: ``"new"`` or ``"cur"``.
+            name: the file's name; a new one, unless `replaces`.
+            mtime_ns: its modification time in nanoseconds since 1970; None: now.
+            replaces: a message with that name is replaced.
+
+        Raises:
+            TemporaryError, UnknownOutcome: as `deliver`.
+        """
         job = DeliveryJob(chunks(data), subdir)
         job.final = name
         job.mtime_ns = mtime_ns
@@ -38,27 +49,27 @@ class NamedStore(Maildir):
         self._pipeline.deliver(job)
 
     def rename_to(self, found: Message, subdir: str, name: str) -> None:
-        """Rename, durably; FileNotFoundError if another was first."""
-        dirs = self._open()
+        """Rename a message durably; FileNotFoundError if another was first."""
+        dirs = self._handles.get()
         self._reading.rename(dirs, found, dirs, name, subdir)
 
     def separator(self) -> str:
-        """What this mount takes between a name and its info."""
-        return self._open.separator()
+        """Return the separator between name and info that this mount accepts."""
+        return self._handles.separator()
 
     def unlink(self, found: Message) -> None:
-        """Remove; FileNotFoundError if it has moved."""
-        self._fs.unlink(found.name, dir_fd=self._open().fd(found.subdir))
+        """Remove a message; FileNotFoundError if it has moved."""
+        self._fs.unlink(found.name, dir_fd=self._handles.get().fd(found.subdir))
 
     def open_file(self, found: Message) -> BinaryIO:
-        """Open for reading; FileNotFoundError if it has moved, IsADirectoryError if it is no file."""
-        return self._reading.open_file(self._open(), found)
+        """Open a message; FileNotFoundError if it has moved, IsADirectoryError if it is not a file."""
+        return self._reading.open_file(self._handles.get(), found)
 
     def read(self, found: Message) -> tuple[bytes, float]:
-        """A message whole, and when it was written (seconds since 1970).
+        """Return the whole message and its modification time in seconds since 1970.
 
         Raises:
-            TemporaryError: it cannot be read whole now.
+            TemporaryError: it cannot be read completely now.
             OSError: as `open_file`.
         """
         with self.open_file(found) as file:
@@ -66,33 +77,37 @@ class NamedStore(Maildir):
             try:
                 return file.read(), date
             except OSError as error:
-                if error.errno == errno.ESTALE:  # as if it had not been opened
+                if error.errno == errno.ESTALE:  # the caller treats it as not opened
                     raise
                 raise storage_error(f"read {self.path}/{found.subdir}/{found.name}", error) from error
 
     def has(self, found: Message) -> bool:
-        """Whether it is still where it was found."""
+        """Report whether a message is still where it was found."""
         try:
-            self._fs.stat(found.name, self._open().fd(found.subdir))
+            self._fs.stat(found.name, self._handles.get().fd(found.subdir))
         except FileNotFoundError:
             return False
         return True
 
     def times(self) -> dict[str, float]:
-        """When new/ and cur/ were changed, seconds since 1970."""
-        dirs = self._open()
+        """Return the modification times of new/ and cur/, in seconds since 1970."""
+        dirs = self._handles.get()
         return {subdir: self._fs.fstat(dirs.fd(subdir)).st_mtime for subdir in ("new", "cur")}
 
     def remove(self, complaint: str) -> None:
-        """Remove the whole Maildir, if it is empty.
+        """Remove the whole Maildir if it is empty.
 
-        tmp/ goes first: once it is gone nothing can be delivered any more, and as long as it holds
-        a file, which may be a message on its way, it does not go.
+        tmp/ is removed first. Without it nothing more can be delivered, and it cannot be removed while
+        it holds a file, which may be a message in delivery.
+
+        Args:
+            complaint: the text of `NotEmpty`.
 
         Raises:
-            NotEmpty: it is not. TemporaryError: it could not be removed.
+            NotEmpty: the Maildir is not empty.
+            TemporaryError: it could not be removed.
         """
-        root = self._open().root
+        root = self._handles.get().root
         self.clean()
         if any(self.messages()) or {*subdirectories(self._fs, root)} - {*SUBDIRS}:
             raise NotEmpty(complaint)

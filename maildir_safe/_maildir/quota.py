@@ -1,10 +1,10 @@
-"""The quota of a Maildir++ (`maildirsize`): read, never written.
+"""The quota of a Maildir++ (`maildirsize`), which is read and never written.
 
-Its first line is ``<bytes>S,<messages>C``; the others are sizes and counts to be added up
-(https://www.courier-mta.org/imap/README.maildirquota.html). Programs that keep it append to it,
-which is not safe on network mounts, so that this package leaves it alone. The sum is therefore
-believed only while it leaves room. Once it does not, the messages themselves are counted: whoever
-empties a Maildir without a word to this file must not lose new mail over it.
+The first line is ``<bytes>S,<messages>C``. The other lines are sizes and counts, to be added up
+(https://www.courier-mta.org/imap/README.maildirquota.html). Programs that maintain the file append to
+it, which is not safe on network mounts, so this package does not. The sum may therefore be outdated. It
+is used only as long as it leaves room. When it does not, the messages themselves are counted, so that no
+mail is refused because a program emptied the Maildir without updating the file.
 """
 
 from __future__ import annotations
@@ -23,15 +23,18 @@ if TYPE_CHECKING:
     from maildir_safe._maildir.maildir import Maildir
 
 _LONGEST = 1 << 20
-_DIGITS = 18  # of a number of bytes; more are no number that anybody meant
+_DIGITS = 18  # the most digits of a number; a longer one is an error
 
 
 class Quota:
-    """What a Maildir's quota allows, and how much of it is used by its own account.
+    """The limits of a Maildir's quota, and the usage that maildirsize records.
+
+    Args:
+        path: the Maildir, for error messages.
 
     Attributes:
-        most: bytes and messages allowed; 0: any number.
-        used: bytes and messages there are, as far as maildirsize tells.
+        most: bytes and messages allowed; 0: unlimited.
+        used: bytes and messages present, according to maildirsize.
     """
 
     def __init__(self, path: str, most: tuple[int, int], used: tuple[int, int]) -> None:
@@ -40,23 +43,23 @@ class Quota:
         self.used = used
 
     def check(self, size: int) -> None:
-        """Refuse a message of `size` bytes that does not fit. Raises QuotaExceeded."""
+        """Raise QuotaExceeded if a message of `size` bytes does not fit."""
         after = self.used[0] + size, self.used[1] + 1
         for most, would_be, word in zip(self.most, after, ("bytes", "messages"), strict=True):
             if 0 < most < would_be:
                 raise QuotaExceeded(f"{self._path}: over quota: {would_be} of {most} {word}")
 
     def metered(self, stream: BinaryIO) -> BinaryIO:
-        """The stream, ending in QuotaExceeded where it is longer than what there is room for."""
+        """Return a stream that raises QuotaExceeded once it is too long for the quota."""
         return _Metered(stream, self)  # type: ignore[return-value]
 
 
 class _Metered:
-    """A stream that ends in `QuotaExceeded` where it is longer than what its Maildir has room for.
+    """A stream that raises `QuotaExceeded` once it is longer than its Maildir's quota allows.
 
     Args:
         stream: the message.
-        quota: of the Maildir, with room for the message's beginning.
+        quota: the Maildir's quota.
     """
 
     def __init__(self, stream: BinaryIO, quota: Quota) -> None:
@@ -65,7 +68,7 @@ class _Metered:
         self._size = 0
 
     def read(self, size: int = -1) -> bytes:
-        """As the stream's."""
+        """Read from the stream; raise QuotaExceeded if it has become too long."""
         chunk = self._stream.read(size)
         self._size += len(chunk or b"")
         self._quota.check(self._size)
@@ -73,18 +76,20 @@ class _Metered:
 
 
 def check_quota(maildir: Maildir, fs: FileSystem, root: int, size: int) -> Quota | None:
-    """Refuse a message that the Maildir's quota has no room for.
+    """Refuse a message that would exceed the Maildir's quota.
 
     Args:
+        maildir: the Maildir.
+        fs: the file system's calls.
         root: a descriptor of the Maildir.
-        size: bytes of the message, or those that are known of it.
+        size: bytes of the message, or those known so far.
 
     Returns:
         The quota; None if there is none.
 
     Raises:
         QuotaExceeded: over quota; temporary, status 4.2.2.
-        TemporaryError: maildirsize is there and cannot be read, or is no quota.
+        TemporaryError: maildirsize exists but cannot be read, or is not a quota.
     """
     try:
         text = _read(fs, maildir.path, root)
@@ -103,11 +108,11 @@ def check_quota(maildir: Maildir, fs: FileSystem, root: int, size: int) -> Quota
 
 
 def _count(maildir: Maildir) -> tuple[int, int]:
-    """Bytes and messages that there are; what cannot be read is no reason to refuse mail."""
+    """Count bytes and messages. Skip a folder that cannot be read, rather than refuse mail."""
     size = count = 0
     for folder in ("INBOX", *maildir.folders()):
         if folder == "Trash" or folder.startswith("Trash."):
-            continue  # neither do these count, nor what has the flag T
+            continue  # the quota counts neither Trash nor messages with the flag T
         try:
             box = maildir.folder(folder, create=False)
             kept = [message for message in box.messages() if "T" not in message.flags]
@@ -143,9 +148,9 @@ def _most(path: str, line: str) -> tuple[int, int]:
     for part in line.split(","):
         number, unit = part[:-1].strip(), part[-1:]
         if unit not in most:
-            continue  # a unit of a later day
+            continue  # an unknown unit
         if not (number.isascii() and number.isdecimal() and len(number) <= _DIGITS):
-            raise TemporaryError(f"{path}/maildirsize begins with {part[:40]!r}, which is no quota")
+            raise TemporaryError(f"{path}/maildirsize begins with {part[:40]!r}, which is not a quota")
         most[unit] = int(number)
     return most["S"], most["C"]
 
@@ -158,7 +163,7 @@ def _sum(lines: list[str]) -> tuple[int, int]:
 def _numbers(line: str) -> tuple[int, int]:
     words = line.split()
     if len(words) != 2 or max(map(len, words)) > _DIGITS:
-        return 0, 0  # a torn line, as two writers on a network mount leave them
+        return 0, 0  # a torn line, left by two writers on a network mount
     try:
         return int(words[0]), int(words[1])
     except ValueError:

@@ -1,4 +1,4 @@
-"""What processes that died have left of a Maildir that they were making: directories under dot names."""
+"""Finds and removes unfinished Maildirs: directories with dot names, left by processes that died."""
 
 from __future__ import annotations
 
@@ -17,16 +17,19 @@ _FOLDERS = ".."  # a folder's name begins with a dot, and so with two of them wh
 
 
 def unfinished(fs: FileSystem, path: str, root: int, before: float, remove: bool) -> list[str]:
-    """Find what is left of making a Maildir and its folders.
+    """Find what an interrupted creation of a Maildir or its folders has left.
+
+    Never raises: what cannot be examined is left for another time.
 
     Args:
-        path: the Maildir; root: its descriptor.
-        before: seconds since 1970 on the server's clock; what was changed later is left alone.
-        remove: remove it: directories that are empty, and a folder's mark. All else in it stays, and so
-            does it.
+        path: the Maildir.
+        root: its descriptor.
+        before: seconds since 1970 on the server's clock; directories changed later are ignored.
+        remove: also remove empty directories and folder marks; a directory that holds anything else is
+            left alone.
 
     Returns:
-        Names, relative to the Maildir. Never raises: what cannot be looked at is left for another time.
+        Names, relative to the Maildir.
     """
     parent, name = os.path.split(os.path.abspath(path))
     found = [*_in(fs, root, _FOLDERS, before, remove)]

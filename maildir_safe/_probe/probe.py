@@ -154,7 +154,7 @@ def _judge(report: ProbeReport) -> None:
     if facts.get("rename-across") == "EXDEV" or row.staging == "new":
         report.use["staging"] = "new"
     race = next((check for check in report.checks if check.id == "rename-race"), None)
-    if not row.shared or (race is not None and race.result == BAD):
+    if not row.one_rename_wins or (race is not None and race.result == BAD):
         report.use["shared"] = False
     if report.hidden_for is not None and 3 * report.hidden_for > _LEASE:
         report.use["lease"] = ceil(3 * report.hidden_for)
@@ -163,7 +163,7 @@ def _judge(report: ProbeReport) -> None:
     report.reasons += [
         f"{check.label}: {check.evidence}" for check in report.checks if check.result == NOTE and check.remedy
     ]
-    if bad or not row.keeps:
+    if bad or not row.survives_client_crash:
         report.verdict = UNSAFE
     elif "shared" in report.use:
         report.verdict = UNSAFE_SHARED

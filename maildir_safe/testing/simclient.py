@@ -174,7 +174,7 @@ class SimClient:
         if not self._log and not self.partitioned and self._replica_version != self.server.version:
             before, self._replica = self._replica, self.server.disk.copy()
             self._replica_version = self.server.version
-            if self.profile.holding_blinds:
+            if self.profile.open_directories_stay_stale:
                 self._blind |= {ino for ino in self._held() if _changed(before, self._replica, ino)}
         return self._replica
 

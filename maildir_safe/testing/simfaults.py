@@ -52,7 +52,7 @@ class Profile:
         atime_step: the same for the time of last access (vfat keeps only the day).
         stable_inodes: a file keeps its inode number when it is renamed.
         replicated: servers that were down resolve a directory when it is next looked at.
-        holding_blinds: a directory that a host holds open is not fetched anew after another host
+        open_directories_stay_stale: a directory that a host holds open is not fetched anew after another host
             changed it: until every holder has closed it, listing it says EIO and using it ETOOMANYREFS.
     """
 
@@ -76,7 +76,7 @@ class Profile:
     atime_step: int = 1
     stable_inodes: bool = True
     replicated: bool = False
-    holding_blinds: bool = False
+    open_directories_stay_stale: bool = False
 
 
 _SECOND = 10**9
@@ -90,7 +90,7 @@ PROFILES = {
         Profile("nfs4", "nfs4", lookup=24, negative=24, attributes=3, mtime_step=10**6),
         Profile(
             "coda", "coda", link_across=errno.EXDEV, write_back=20, name_max=254, mtime_step=_SECOND,
-            replicated=True, holding_blinds=True,
+            replicated=True, open_directories_stay_stale=True,
         ),
         Profile("afs", "afs", link_across=errno.EREMOTEIO, fsync_dir=errno.EINVAL, mtime_step=_SECOND),
         Profile(

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from maildir_safe import Maildir
 from maildir_safe._mail.charsets import guess
 from maildir_safe._mail.words import clean
+from maildir_safe._names import arrival_time
 from maildir_safe._smtp.faults.faults import Faults
 from maildir_safe._smtp.protocol.auth import hash_password
 from maildir_safe._smtp.server.background import BackgroundServer
@@ -199,8 +200,7 @@ def _fits(message: ReceivedMessage, to: str, subject: str) -> bool:
 
 def _when(key: str) -> tuple[int, int, str]:
     """The order of delivery; a message that a test put there under a name of its own comes first."""
-    found = re.match(r"(\d+)\.M(\d+)P", key)
-    return (int(found[1]), int(found[2]), key) if found else (0, 0, key)
+    return (*(arrival_time(key) or (0, 0)), key)
 
 
 def _without_trace(stored: bytes) -> tuple[str, list[str], bytes]:

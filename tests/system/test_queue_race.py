@@ -103,7 +103,7 @@ def test_the_race_ends_as_the_queue_believes(mount: Mount, record_property: Note
         "note",
         f"{mount.kind.name}: of {ROUNDS} files one client won {times[1]}, both {times[2]}, none {times[0]}",
     )
-    assert set(times) == ({1} if quirks(fstype(mount)).shared else {1, 2})
+    assert set(times) == ({1} if quirks(fstype(mount)).one_rename_wins else {1, 2})
 
 
 @on_mounts(*(kind for kind in CHOSEN if kind in ("s3fs", "smbnetfs")))

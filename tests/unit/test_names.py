@@ -8,6 +8,7 @@ from hypothesis import given, strategies as st
 from maildir_safe._fs.posix import OsFileSystem
 from maildir_safe._names import (
     UniqueNames,
+    arrival_time,
     carries,
     flags_of,
     host_token,
@@ -112,6 +113,23 @@ def test_what_is_no_flag_is_refused(flags: str) -> None:
 )
 def test_size_is_read_from_the_name(name: str, size: int | None) -> None:
     assert size_of(name) == size
+
+
+@pytest.mark.parametrize(
+    ("name", "when"),
+    [
+        ("1795859132.M000123P146Q22R0.guest,S=416:2,S", (1795859132, 123)),
+        ("1795859132.M5P1.host", (1795859132, 5)),
+        ("1795859132.146_2.host", (1795859132, 0)),
+        ("1795859132.Mx.host", (1795859132, 0)),
+        ("1795859132", None),
+        ("\u0663.M1P1.host", None),
+        ("maildirsize", None),
+        (".nfs0001", None),
+    ],
+)
+def test_the_time_of_arrival_is_read_from_the_name(name: str, when: tuple[int, int] | None) -> None:
+    assert arrival_time(name) == when
 
 
 def test_a_delivery_id_is_found_in_the_name_whatever_the_flags() -> None:

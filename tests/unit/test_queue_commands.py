@@ -108,7 +108,9 @@ def test_what_is_no_spool_is_not_made_one(tmp_path: Path, capsys: pytest.Capture
 
 
 def test_a_mount_that_hosts_cannot_share_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("maildir_safe._queue.store.mount_rules.quirks", lambda _: Quirks(shared=False))
+    monkeypatch.setattr(
+        "maildir_safe._queue.store.mount_rules.quirks", lambda _: Quirks(one_rename_wins=False)
+    )
     with pytest.raises(TemporaryError, match="shared=False"):
         Queue(tmp_path / "s")
     alone, other = Queue(tmp_path / "s", shared=False), Queue(tmp_path / "s", shared=False)

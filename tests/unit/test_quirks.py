@@ -50,9 +50,15 @@ def test_each_cell_is_one_that_the_code_asks_for(fstype: str) -> None:
     assert row.staging in ("tmp", "new")
 
 
+def test_a_misspelt_cell_is_refused() -> None:
+    """It would have been a row that says nothing, without a word."""
+    with pytest.raises(TypeError, match="old_name_returns"):
+        Quirks(old_name_returns=True)
+
+
 def test_coda() -> None:
     coda = quirks("coda")
-    assert (coda.shared, coda.durability, coda.staging, coda.held_directories_blind) == (
+    assert (coda.one_rename_wins, coda.durability, coda.staging, coda.open_directories_stay_stale) == (
         False,
         "client",
         "new",

@@ -55,7 +55,7 @@ class MountRules:
     @property
     def shareable(self) -> bool:
         """Whether several hosts can share a spool on this mount, as far as is known."""
-        return quirks(self._fstype).shared and "shared" not in self._known
+        return quirks(self._fstype).one_rename_wins and "shared" not in self._known
 
     @property
     def shortest_lease(self) -> int:

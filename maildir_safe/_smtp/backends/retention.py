@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from typing import TYPE_CHECKING
 
+from maildir_safe._names import arrival_time
 from maildir_safe.errors import MaildirSafeError
 
 if TYPE_CHECKING:
@@ -15,36 +15,32 @@ if TYPE_CHECKING:
     from maildir_safe import Maildir
 
 INTERVAL = 10.0
-"""Seconds between two looks: that long a Maildir may hold more than it should."""
-
-_TIME = re.compile(r"(\d+)\.(?:M(\d+))?")
+"""Seconds between two sweeps; for at most that long a Maildir may exceed its limit."""
 
 
 def expired(keys: Iterable[str], keep: int | None, keep_seconds: float | None, now: float) -> list[str]:
-    """Which messages are to go, by the times in their names. Pure.
+    """Choose the messages to remove, by the times in their names. Pure.
 
     Args:
-        keys: of all messages. What does not begin with a time is nobody's to remove, and not counted.
-        keep: how many of the newest stay; None for all.
-        keep_seconds: how old a message may get; None for any age.
+        keys: keys of all messages. A key that does not begin with a time is never removed or counted.
+        keep: number of newest messages that stay; None: all.
+        keep_seconds: highest age of a message, in seconds; None: any age.
         now: seconds since 1970.
 
     Returns:
-        Keys, oldest first.
+        The keys to remove, oldest first.
     """
-    aged = sorted(
-        (int(match[1]), int(match[2] or 0), key) for key in keys if (match := _TIME.match(key)) is not None
-    )
+    aged = sorted((*when, key) for key in keys if (when := arrival_time(key)) is not None)
     surplus = 0 if keep is None else max(0, len(aged) - keep)
     oldest = float("-inf") if keep_seconds is None else now - keep_seconds
     return [key for place, (second, _, key) in enumerate(aged) if place < surplus or second < oldest]
 
 
 def sweep(maildir: Maildir, keep: int | None, keep_seconds: float | None) -> int:
-    """Remove what is expired; how many messages were removed.
+    """Remove expired messages, and return their number.
 
     Raises:
-        TemporaryError: the Maildir cannot be listed, or a message not be removed.
+        TemporaryError: the Maildir cannot be listed, or a message cannot be removed.
     """
     keys = [message.key for message in maildir.messages()]
     return sum(maildir.discard(key) for key in expired(keys, keep, keep_seconds, time.time()))
@@ -53,7 +49,7 @@ def sweep(maildir: Maildir, keep: int | None, keep_seconds: float | None) -> int
 async def keep_sweeping(
     maildir: Maildir, keep: int | None, keep_seconds: float | None, complain: Callable[[str], None]
 ) -> None:
-    """`sweep` beside the event loop until cancelled; a failure is told and tried again later."""
+    """Call `sweep` in a thread every `INTERVAL` seconds until cancelled. Report errors, and go on."""
     while True:
         try:
             await asyncio.to_thread(sweep, maildir, keep, keep_seconds)
