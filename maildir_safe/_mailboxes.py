@@ -1,14 +1,14 @@
-"""From an address to its Maildir: found, opened, kept open, and let go of.
+"""A pool of open Maildirs, found by address.
 
-Everything that delivers by address (the SMTP and LMTP server, the queue's courier) uses one pool and
+Everything that delivers by address (the SMTP and LMTP server, the queue's courier) uses this pool and its
 two policies:
 
-* **A mailbox that is not there.** An unmounted share looks the same, and so does, for some seconds, a
-  mailbox that another host has just made. `NoSuchMailbox` therefore needs a fresh listing of the directory
-  above *and* a look-up that both do not show it, in a directory that is not empty and has not changed for
-  some seconds. Everything less is `NotAMaildir`: try again.
-* **Too many open files.** Each open Maildir holds descriptors. At EMFILE the pool lets go of all that it
-  keeps, and the delivery is tried once more.
+* **A missing mailbox.** An unmounted share looks the same, and so does, for some seconds, a mailbox that
+  another host has just created. `NoSuchMailbox` is therefore raised only if neither a fresh listing of the
+  parent directory *nor* a look-up shows the mailbox, and the parent is not empty and has not changed for
+  some seconds. In all other cases `NotAMaildir` is raised, which is temporary.
+* **Too many open files.** Each open Maildir holds descriptors. At EMFILE the pool closes all of them, and
+  the delivery is attempted once more.
 """
 
 from __future__ import annotations
@@ -29,32 +29,32 @@ if TYPE_CHECKING:
     from maildir_safe._fs import FileSystem
 
 KEPT_OPEN = 64
-"""Maildirs that are kept open for the next message; each holds four descriptors."""
+"""Maildirs kept open for the next message; each holds four descriptors."""
 
 SETTLED_AFTER = 5.0
-"""Seconds for which a directory must not have changed before it is believed that a mailbox is not in it."""
+"""Seconds for which a directory must be unchanged before its listing proves that a mailbox is missing."""
 
-_LONG_AGO = 60.0  # seconds by the wall clock: no two clocks of one site differ by more, or it costs a retry
+_LONG_AGO = 60.0  # seconds by the wall clock; a larger difference of two hosts costs a retry
 _LISTINGS_KEPT = 16
 _NO_FILES_LEFT = (errno.EMFILE, errno.ENFILE)
 
 
 class NoSuchMailbox(NotAMaildir):
-    """The address has no Maildir, as far as anybody can tell.
+    """The address has no Maildir, as far as this can be determined.
 
-    A server that has not taken the message may refuse it for good (550 5.1.1). Who has taken it keeps it:
-    it is a `TemporaryError`, because the mailbox was there when the message was accepted.
+    A server that has not accepted the message may refuse it for good (550 5.1.1). After acceptance the
+    error is temporary, because the mailbox existed when the message was accepted.
     """
 
 
 def open_as_owner(path: str, fs: FileSystem | None = None) -> Maildir:
-    """The Maildir at `path`, which exists; root works in it as its owner, to whom the mail then belongs.
+    """Open the existing Maildir at `path`. Root acts as its owner, so that the mail belongs to the owner.
 
     Args:
         fs: the file system's calls.
 
     Raises:
-        NotAMaildir: it cannot be opened, or others than its owner can lead root elsewhere.
+        NotAMaildir: it cannot be opened, or users other than its owner could redirect root elsewhere.
     """
     try:
         calls = as_owner(fs or OsFileSystem(), path)
@@ -64,7 +64,7 @@ def open_as_owner(path: str, fs: FileSystem | None = None) -> Maildir:
 
 
 class _Listing:
-    """What a directory held when it was last listed, and since when it is known to be unchanged."""
+    """The last listing of a directory, and since when the directory is known to be unchanged."""
 
     __slots__ = ("names", "settled", "since", "stamp")
 
@@ -79,10 +79,10 @@ class Mailboxes:
     """The Maildirs of a server's addresses. Thread-safe.
 
     Args:
-        candidates: gives the paths that an address may mean, best first; what it raises is passed on.
-        open_maildir: opens the Maildir at a path; by default one that exists.
-        fs: where mailboxes are looked for.
-        kept_open: how many Maildirs are kept open.
+        candidates: returns the possible paths of an address, best first; its errors are passed on.
+        open_maildir: opens the Maildir at a path; by default `open_as_owner`.
+        fs: the file system in which mailboxes are looked up.
+        kept_open: most Maildirs that are kept open.
         settled_after: see `SETTLED_AFTER`.
     """
 
@@ -105,12 +105,12 @@ class Mailboxes:
         self._listings: OrderedDict[str, _Listing] = OrderedDict()
 
     def known(self, address: str) -> str | None:
-        """The path of the address's Maildir if that is open: no file is touched. Raises as `candidates`."""
+        """The path of the address's Maildir if it is open. No file is touched. Raises as `candidates`."""
         paths = self._candidates(address)
         return paths[0] if paths and paths[0] in self._kept else None
 
     def opened(self, path: str) -> Maildir | None:
-        """The Maildir at `path` if that is open: no file is touched."""
+        """The Maildir at `path` if it is open. No file is touched."""
         with self._lock:
             maildir = self._kept.get(path)
             if maildir is not None:
@@ -118,11 +118,11 @@ class Mailboxes:
             return maildir
 
     def find(self, address: str) -> str:
-        """The path of the address's Maildir: the first candidate that is there.
+        """The path of the address's Maildir: the first candidate that exists.
 
         Raises:
-            NoSuchMailbox: there is none.
-            NotAMaildir: nobody can tell now.
+            NoSuchMailbox: none exists.
+            NotAMaildir: this cannot be determined now.
         """
         doubt: NotAMaildir | None = None
         paths = self._candidates(address)
@@ -138,11 +138,11 @@ class Mailboxes:
         raise doubt or NoSuchMailbox(f"no mailbox for {address}: {', '.join(paths)}")
 
     def open(self, path: str) -> Maildir:
-        """The Maildir at `path`, kept open for the next message.
+        """Open the Maildir at `path`, and keep it open for the next message.
 
         Raises:
             NotAMaildir: it cannot be opened.
-            TemporaryError: it is not as durable as required, or files cannot be opened.
+            TemporaryError: the mount is less durable than required, or files cannot be opened.
         """
         maildir = self.opened(path)
         if maildir is not None:
@@ -157,7 +157,7 @@ class Mailboxes:
             maildir = self._kept.setdefault(path, maildir)
             self._kept.move_to_end(path)
             if len(self._kept) > self._most:
-                self._kept.popitem(last=False)  # whoever still delivers into it keeps it open until done
+                self._kept.popitem(last=False)  # a delivery in progress still holds it open
             return maildir
 
     def maildir_for(self, address: str) -> Maildir:
@@ -165,13 +165,13 @@ class Mailboxes:
         return self.open(self.find(address))
 
     def evict_if_out_of_descriptors(self, error: BaseException | None = None) -> bool:
-        """Close all Maildirs that are kept, if this error says that too many files are open.
+        """Close all Maildirs of the pool if this error means that too many files are open.
 
         Args:
-            error: of a delivery; None: close them in any case.
+            error: the error of a delivery; None: close them in any case.
 
         Returns:
-            Whether trying once more may help: the error was of that kind, and something was closed.
+            Whether a retry may help: the error was of that kind, and a Maildir was closed.
         """
         if error is not None and not _no_files_left(error):
             return False
@@ -182,7 +182,7 @@ class Mailboxes:
         return bool(kept)
 
     def forget(self, path: str) -> None:
-        """Look for the Maildir at `path` anew the next time: it could not be used."""
+        """Drop the Maildir at `path`, which could not be used; the next call looks it up again."""
         with self._lock:
             self._kept.pop(path, None)
 
@@ -195,10 +195,10 @@ class Mailboxes:
             fd = self._fs.open_dir(path)
         self._fs.close(fd)
 
-    # Whether a mailbox is not there
+    # Whether a mailbox is missing
 
     def _is_absent(self, path: str, error: OSError) -> bool:
-        """Whether what could not be opened is surely not there, and not only out of sight."""
+        """Whether a path that could not be opened certainly does not exist, and is not just hidden."""
         if error.errno != errno.ENOENT:
             return False
         above, _, name = path.rstrip("/").rpartition("/")
@@ -225,7 +225,7 @@ class Mailboxes:
         return False
 
     def _listing(self, above: str, fd: int) -> _Listing:
-        """The names in a directory, listed anew unless it has long been as it is. Raises OSError."""
+        """The listing of a directory, renewed unless it is settled and unchanged. Raises OSError."""
         found = self._fs.fstat(fd)
         stamp, now = (found.st_ino, found.st_mtime_ns), self._fs.monotonic()
         with self._lock:
@@ -236,7 +236,7 @@ class Mailboxes:
             self._listings[above] = listing
             while len(self._listings) > _LISTINGS_KEPT:
                 self._listings.popitem(last=False)
-        if not listing.settled and now - listing.since >= self._settled_after:  # else it would prove nothing
+        if not listing.settled and now - listing.since >= self._settled_after:  # earlier it proves nothing
             listing.names = frozenset(self._fs.listdir(fd))
             listing.settled = True
         return listing

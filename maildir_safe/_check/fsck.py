@@ -1,9 +1,9 @@
-"""What is wrong in a spool, and what of it can be mended without a risk.
+"""Checks a spool, and repairs what can be repaired without a risk.
 
-Workers and putters may run meanwhile: what moves between two looks is looked for again before it is
-called wrong. Nothing that may be a message is ever removed. Damage is what was read whole, twice, and
-is wrong; it goes to corrupt/. A storage error is not damage: what could not be looked at stays where
-it is, and the finding says so.
+Workers and putters may run at the same time: an entry that moves during the check is looked up again before
+it is reported. Nothing that may be a message is ever removed. A file is damaged only if it was read
+completely, twice, and is wrong; it goes to corrupt/. A storage error is not damage: an entry that cannot be
+examined stays where it is, and the finding says so.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ if TYPE_CHECKING:
     from maildir_safe._fs import FileSystem
 
 
-# every error that a mount or a spool may answer with while it is looked at
+# every error that a mount or a spool may raise while it is examined
 TROUBLE = (OSError, MaildirSafeError)
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that should not be, or that could not be looked at.
+    """A defect, or an entry that could not be examined.
 
     Attributes:
-        path: what it is about.
-        what: in words.
-        mended: it was wrong, and is not any more.
-        looked: False if a storage error kept the check from looking: nothing is known to be wrong.
+        path: the entry.
+        what: the finding, in words.
+        mended: whether the defect was repaired.
+        looked: False if a storage error prevented the check: no defect is known.
     """
 
     path: str
@@ -56,21 +56,21 @@ class Finding:
 
 
 def not_looked(path: str, error: Exception) -> Finding:
-    """The finding about something that a storage error kept us from looking at."""
+    """The finding for an entry that could not be examined because of a storage error."""
     reason = error.strerror if isinstance(error, OSError) and error.strerror else error
     return Finding(path, f"could not be looked at: {reason}", looked=False)
 
 
 class SpoolCheck:
-    """Looks at one spool.
+    """Checks one spool.
 
     Args:
         path: the spool.
-        fix: mend what can be mended without a risk.
+        fix: repair what can be repaired without a risk.
         fs: the file system's calls.
 
     Raises:
-        TemporaryError: it is not a spool.
+        TemporaryError: the path is not a spool.
     """
 
     def __init__(self, path: str, fix: bool = False, fs: FileSystem | None = None) -> None:
@@ -83,7 +83,7 @@ class SpoolCheck:
         self._items: list[QueueEntry] = []
 
     def run(self) -> Iterator[Finding]:
-        """Everything that is wrong, and everything that could not be looked at."""
+        """All defects, and all entries that could not be examined."""
         try:
             self._items = list(self._queue.items())
         except TROUBLE as error:
@@ -116,7 +116,7 @@ class SpoolCheck:
             for part in sorted(set(self._fs.listdir(self._layout.fd[where])) - set(PARTS)):
                 yield Finding(f"{self._path}/{where}/{part}", f"does not belong into {where}/")
         for where in ("hold", "failed"):
-            for part, name in self._on_shelf(where):
+            for part, name in self._files_in(where):
                 if parse(name) is None:
                     yield self._not_an_item(f"{where}/{part}/{name}", name)
 
@@ -128,7 +128,7 @@ class SpoolCheck:
         return Finding(f"{self._path}/{path}", "is not the name of an item")
 
     def _unfinished(self) -> Iterator[Finding]:
-        """What interrupted puts have left, by the server's own clock."""
+        """Old files of interrupted puts; their age is measured by the server's own clock."""
         tmp = self._layout.fd["tmp"]
         names = self._fs.listdir(tmp)
         if not names:
@@ -142,10 +142,10 @@ class SpoolCheck:
                         self._remove(name, tmp)
                     yield Finding(f"{self._path}/tmp/{name}", "was left by an interrupted put", self._fix)
             except FileNotFoundError:
-                continue  # published meanwhile
+                continue  # published in the meantime
 
     def _remove(self, name: str, tmp: int) -> None:
-        """A file, or the empty directory by which a name is sealed (`late_calls.seal`)."""
+        """Remove a file, or the empty directory that seals a name (`late_calls.seal`)."""
         try:
             self._fs.unlink(name, dir_fd=tmp)
         except IsADirectoryError:
@@ -162,26 +162,26 @@ class SpoolCheck:
                     yield self._not_an_item(f"pending/{bucket}/{name}", name)
 
     def _item(self, listed: QueueEntry) -> Iterator[Finding]:
-        """Whether a file is what its name says."""
+        """Check that a file matches its name."""
         if listed.state == "corrupt":
             yield Finding(f"{self._path}/{listed.path}", "is unreadable; look at it, then remove it")
             return
         try:
             wrong = self._what_is_wrong(listed)
         except FileNotFoundError:
-            return  # it has moved: somebody works
+            return  # it has moved: a worker is active
         except TROUBLE as error:
             if not isinstance(error.__cause__, FileNotFoundError):
                 yield not_looked(f"{self._path}/{listed.path}", error)
             return
         if wrong:
-            mended = self._fix and listed.state != "claimed" and self._quarantine(listed, wrong)
+            mended = self._fix and listed.state != "claimed" and self._move_to_corrupt(listed, wrong)
             yield Finding(
                 f"{self._path}/{listed.path}", wrong + (", moved to corrupt/" if mended else ""), mended
             )
 
     def _what_is_wrong(self, listed: QueueEntry) -> str:
-        """In words; empty if it is what its name says. Raises OSError, TemporaryError: it cannot be read."""
+        """The defect in words; empty if there is none. Raises OSError, TemporaryError: it cannot be read."""
         content = self._queue.contents(listed)
         wrong = _judge(content, listed)
         if not wrong:
@@ -198,7 +198,7 @@ class SpoolCheck:
         finally:
             close_quietly(self._fs, source)
 
-    def _quarantine(self, listed: QueueEntry, wrong: str) -> bool:
+    def _move_to_corrupt(self, listed: QueueEntry, wrong: str) -> bool:
         note = {"at": self._fs.time_ns() / 1e9, "text": f"fsck: {wrong}"}
         DeliveryLog(self._fs, self._layout).write(listed.item, note, durable=False)  # for `queue why`
         corrupt = self._layout.hashed["corrupt"].make(listed.item.id)
@@ -210,7 +210,7 @@ class SpoolCheck:
             close_quietly(self._fs, source)
 
     def _twice(self) -> Iterator[Finding]:
-        """One id in two places, seen twice: an item that moves between two listings shows once in each."""
+        """Ids in two places, checked twice, since an item that moves may be in two successive listings."""
         places: dict[str, list[QueueEntry]] = defaultdict(list)
         for listed in self._items:
             places[listed.item.id].append(listed)
@@ -226,10 +226,9 @@ class SpoolCheck:
         return listed.item.name in names
 
     def _workers(self) -> Iterator[Finding]:
-        """Directories in claimed/ with neither a heartbeat nor a marker: nobody will ever sweep them.
+        """Directories in claimed/ with neither a heartbeat nor a marker, which no worker will ever sweep.
 
-        A heartbeat that a listing does not show proves nothing, so that items are only taken back
-        when there is no heartbeat at all.
+        A listing may omit a heartbeat, so items are returned only if there is no heartbeat at all.
         """
         fs, fd = self._fs, self._layout.fd
         alive = {name.rpartition(".")[0] for name in fs.listdir(fd["alive"])} | set(fs.listdir(fd["fenced"]))
@@ -250,8 +249,8 @@ class SpoolCheck:
         return True
 
     def _delivery_log(self) -> Iterator[Finding]:
-        """Notes of items that are gone: a worker that was killed after its last rename leaves them."""
-        notes, names = self._layout.fd["notes"], list(self._on_shelf("notes"))
+        """Notes of items that are gone, left by a worker that was killed after its last rename."""
+        notes, names = self._layout.fd["notes"], list(self._files_in("notes"))
         known = {listed.item.id for listed in self._queue.items()} if names else set()
         for part, name in names:
             ident, _, gen = name.rpartition(".")
@@ -264,8 +263,8 @@ class SpoolCheck:
                 self._fs.close(opened)
             yield Finding(f"{self._path}/notes/{part}/{name}", "is about no item", mended)
 
-    def _on_shelf(self, where: str) -> Iterator[tuple[str, str]]:
-        """Every file in hold/, failed/, corrupt/ or notes/: its part, and its name."""
+    def _files_in(self, where: str) -> Iterator[tuple[str, str]]:
+        """The part and the name of every file in hold/, failed/, corrupt/ or notes/."""
         for part in sorted(self._fs.listdir(self._layout.fd[where])):
             for name in sorted(self._list(part, self._layout.fd[where])):
                 yield part, name
@@ -282,7 +281,7 @@ class SpoolCheck:
 
 
 def _judge(content: bytes, listed: QueueEntry) -> str:
-    """What is wrong with an item's file, in words; empty if it is what its name says."""
+    """The defect of an item's file, in words; empty if there is none."""
     if len(content) != listed.item.size:
         return f"has {len(content)} bytes, and its name says {listed.item.size}"
     try:

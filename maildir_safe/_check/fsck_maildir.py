@@ -1,4 +1,4 @@
-"""What is wrong in a Maildir: strays, wrong places, damaged and doubled messages, leftovers."""
+"""Checks a Maildir for stray, misplaced, damaged and duplicate messages, and for leftovers."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ _COMPRESSED = {
 
 
 class MaildirCheck:
-    """Looks at one Maildir and its folders. Readers and deliveries may go on meanwhile.
+    """Checks one Maildir and its folders. Readers and deliveries may run at the same time.
 
     Args:
         path: the Maildir.
-        fix: remove what interrupted deliveries have left. Messages are never touched.
+        fix: remove leftovers of interrupted deliveries. Messages are never touched.
         fs: the file system's calls.
 
     Raises:
-        NotAMaildir: it is none, or one of its directories is in conflict; says which.
+        NotAMaildir: the path is not a Maildir, or one of its directories is in conflict; the text says which.
     """
 
     def __init__(self, path: str, fix: bool = False, fs: FileSystem | None = None) -> None:
@@ -48,7 +48,7 @@ class MaildirCheck:
         self._maildir = Maildir(path, create=False, fs=self._fs)
 
     def run(self) -> Iterator[Finding]:
-        """Everything that is wrong, and everything that could not be looked at."""
+        """All defects, and all entries that could not be examined."""
         for check in (self._leftovers, self._messages, self._folders):
             try:
                 yield from check()
@@ -106,7 +106,7 @@ class MaildirCheck:
             yield Finding(path, "has flags, and is in new/")
 
     def _other_size(self, path: str, name: str, dir_fd: int, size: int) -> Iterator[Finding]:
-        """A file whose name tells no size, or another one: a compressed message has that of its text."""
+        """Check a file whose name has another size or none: Dovecot's ``S=`` is the uncompressed size."""
         fd = self._fs.open(name, dir_fd)
         try:
             head = self._fs.read(fd, 8)
@@ -119,7 +119,7 @@ class MaildirCheck:
             yield Finding(path, f"has {size} bytes, and its name says {size_of(name)}")
 
     def _still_there(self, places: list[str]) -> list[str]:
-        """A reader that moves a message from new/ to cur/ between the two listings doubles nothing."""
+        """The places that still exist, since a reader may have moved a message between two listings."""
         listed = set()
         for subdir in ("new", "cur"):
             dir_fd = self._fs.open_dir(f"{self._path}/{subdir}")

@@ -1,7 +1,7 @@
 """Torture: kill writers at random moments, keep a ledger of what they acknowledged, then compare.
 
-What was begun and not acknowledged is given, with the same delivery id, to the next writer, as an
-MTA would. In the end every acknowledged message must be there, byte for byte, once.
+A message that was begun but not acknowledged goes to the next writer with the same delivery id, as an MTA
+would retry it. In the end every acknowledged message must exist exactly once, byte for byte.
 (`torture_queue` does the same to a queue.)
 """
 
@@ -18,15 +18,15 @@ from maildir_safe._check.torture_process import Victim, life
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-PER_MAILDIR = 400  # a delivery with an id lists new/ and cur/: bounded, so that the pace is kept
+PER_MAILDIR = 400  # a delivery with an id lists new/ and cur/; the limit keeps it fast
 _WRITER = "maildir_safe._check.torture_writer"
 
 
 class MaildirReport(TortureReport):
-    """What came of torturing Maildirs.
+    """The result of torturing Maildirs.
 
     Attributes:
-        retried: messages that a killed writer had begun, given to the next with the same id.
+        retried: messages that a killed writer had begun, and that the next one retried with the same id.
     """
 
     def __init__(self) -> None:
@@ -40,10 +40,10 @@ def torture(
     """Torture a directory on the mount in question.
 
     Args:
-        path: works in a sub-folder of its own in this directory, and removes it.
-        seconds: how long writers are killed; at least three of their lives, which are long on a slow machine.
-        writers: how many at a time.
-        seed: of the random moments.
+        path: a directory, in which torture creates a folder of its own, and removes it.
+        seconds: how long writers are killed; at least three lives of one, which are long on a slow machine.
+        writers: the number of concurrent writers.
+        seed: for the random moments.
         progress: called with the share done (0 to 1) and a line of text.
 
     Raises:
@@ -69,10 +69,10 @@ def _run(
     report: MaildirReport,
     progress: Callable[[float, str], None],
 ) -> dict[str, Ledger]:
-    """Start and kill writers; the ledger of each Maildir."""
+    """Start and kill writers, and return the ledger of each Maildir."""
     lives = life(_WRITER, writers)
     pace, until = writers / lives, max(until, begin + 3 * lives)  # a slow machine needs longer
-    boxes = [f"{base}/m{number}" for number in range(writers)]  # where each of them delivers
+    boxes = [f"{base}/m{number}" for number in range(writers)]  # the Maildir of each writer
     ledgers = {box: Ledger() for box in boxes}
     serial = writers
     room = TortureDirectory(base)
@@ -101,7 +101,7 @@ def _run(
 
 
 def _bury(writer: Victim, ledger: Ledger, report: MaildirReport) -> None:
-    """Kill a writer and enter what it said."""
+    """Kill a writer, and enter its last lines into the ledger."""
     ledger.enter(writer.kill(), report)
     report.kills += 1
 

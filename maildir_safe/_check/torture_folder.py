@@ -1,4 +1,4 @@
-"""The sub-folder that torture works in: made, read in the end, and removed."""
+"""The folder that torture works in: its creation, the final reading, and its removal."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _PAUSES = (1.0, 2.0, 4.0, 8.0)  # seconds
 
 
 class TortureDirectory:
-    """Whether there is room enough on a mount to go on: a run must not fill it up.
+    """Tells whether a mount has enough free space to go on, so that a run does not fill it.
 
     Args:
         path: a directory on it.
@@ -40,22 +40,22 @@ class TortureDirectory:
     def _left(self) -> list[float]:
         try:
             return room_left(self._path)
-        except OSError:  # the mount does not say, or not just now
+        except OSError:  # the mount does not tell, or not now
             return []
 
     def __bool__(self) -> bool:
-        """False when nine tenths are used of the space, or of the files, that were left at the beginning."""
+        """False if nine tenths of the initially free space, or of the free inodes, are used up."""
         return all(now > begin / 10 for now, begin in zip(self._left(), self._begin, strict=False))
 
 
 @contextmanager
 def own_folder(path: str, report: TortureReport) -> Iterator[str]:
-    """Make a folder in `path`, give its path, and remove it with all in it.
+    """Create a folder in `path`, yield its path, and remove it with all its content.
 
-    A folder in which messages could not be read stays, and the report tells where it is.
+    If messages in it could not be read, the folder is kept, and the report has its path.
 
     Raises:
-        OSError: it cannot be made.
+        OSError: the folder cannot be created.
     """
     fs = OsFileSystem()
     path = os.path.abspath(path)
@@ -72,17 +72,17 @@ def own_folder(path: str, report: TortureReport) -> Iterator[str]:
                 try:
                     remove_tree(fs, name, above)
                 except OSError:
-                    pass  # what resists is left there: it must not hide what was found
+                    pass  # leave the rest: this error must not hide the findings
     finally:
         fs.close(above)
 
 
 class Found:
-    """What is there when all is over.
+    """The messages found in the end.
 
     Attributes:
-        messages: of each message that could be read its place, and what is in it.
-        unreadable: of each that could not be read its place and the error. Unreadable is not lost.
+        messages: the place and the content of each readable message.
+        unreadable: the place and the error of each unreadable message. Unreadable is not lost.
     """
 
     def __init__(self) -> None:
@@ -90,11 +90,11 @@ class Found:
         self.unreadable: list[str] = []
 
     def read(self, place: str, call: Callable[[], bytes]) -> None:
-        """Read one message, patiently, and enter it or the error."""
+        """Read one message, with retries, and enter it or the error."""
         try:
             self.messages.append((place, patiently(call)))
         except (KeyError, FileNotFoundError):
-            pass  # it was listed and is not there: the ledger decides whether it was lost
+            pass  # it was listed but is gone: the ledger decides whether it was lost
         except (MaildirSafeError, OSError) as error:
             self.unreadable.append(f"{place}: {error}")
 
@@ -118,10 +118,10 @@ def read_all(path: str) -> Found:
 
 
 def read_patiently(path: str, acknowledged: int) -> Found:
-    """Every message of a Maildir in which so many were acknowledged; raises nothing.
+    """Every message of a Maildir, in which `acknowledged` messages are expected; raises nothing.
 
-    A Maildir that cannot be listed hides all of its messages, and has lost none yet. One that its
-    parent's listing does not show is gone, with all that was in it.
+    If the Maildir cannot be listed, its messages count as unreadable, not as lost. If its parent's listing
+    does not show it, it is gone with all its messages.
     """
     try:
         return patiently(lambda: read_all(path)) if acknowledged else read_all(path)
@@ -146,7 +146,7 @@ def _is_gone(path: str) -> bool:
 
 
 def patiently(call: Callable[[], T]) -> T:
-    """Try again for some seconds: what fails for a moment has lost nothing yet (smbnetfs: 3 s)."""
+    """Retry for some seconds: an error that passes has lost nothing (smbnetfs needs 3 s)."""
     for pause in _PAUSES:
         try:
             return call()

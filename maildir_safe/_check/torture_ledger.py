@@ -1,4 +1,4 @@
-"""What torture keeps account of: the ledger, the report, and the comparison of both with what is there."""
+"""The ledger and the report of torture, and the comparison of the ledger with the messages found."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ if TYPE_CHECKING:
 
 
 class TortureReport:
-    """What came of it.
+    """The result of torture.
 
     Attributes:
-        acknowledged: messages that a writer was told are delivered, or in the queue.
+        acknowledged: messages acknowledged to a writer as delivered, or as in the queue.
         kills: processes killed.
-        lost: acknowledged and not there. doubled: there more than once.
-        partial: there, but not complete. unknown: there, but begun by nobody.
-        unreadable: there, but it could not be read, with the error; whether it is whole is not known.
-        errors: what processes were told, and how often.
-        durability: what was promised with the acknowledgements.
+        lost: acknowledged, but missing. doubled: found more than once.
+        partial: found, but incomplete. unknown: found, but begun by no process.
+        unreadable: found, but not readable, with the error; it is not known whether they are complete.
+        errors: the errors that processes got, and how many times.
+        durability: the durability levels of the acknowledgements.
         seconds: how long it took.
-        kept: the folder that was left there, because messages in it could not be read; else None.
-        filled: it was ended early, because the mount had little room left.
+        kept: the folder that was left because messages in it could not be read; else None.
+        filled: whether it ended early because the mount had little space left.
     """
 
     def __init__(self) -> None:
@@ -44,16 +44,16 @@ class TortureReport:
 
     @property
     def wrong(self) -> list[str]:
-        """Every message of which the mount, or this package, did not keep a promise."""
+        """Every message for which the mount, or this package, broke a promise."""
         return self.lost + self.doubled + self.partial + self.unknown
 
     @property
     def passed(self) -> bool:
-        """Whether nothing is wrong, everything could be read, and anything was tried."""
+        """Whether nothing is wrong, everything could be read, and something was acknowledged."""
         return self.acknowledged > 0 and not self.wrong and not self.unreadable
 
     def bound(self) -> float:
-        """The 95 % upper bound of the share of acknowledged messages lost, doubled or partial."""
+        """The 95 % upper bound of the share of acknowledged messages that are lost, doubled or partial."""
         return upper_bound(len(self.lost) + len(self.doubled) + len(self.partial), self.acknowledged)
 
     def as_dict(self) -> dict[str, Any]:
@@ -63,9 +63,9 @@ class TortureReport:
 
 
 def upper_bound(bad: int, count: int) -> float:
-    """The one-sided 95 % upper bound of a share of which `bad` in `count` were seen (Poisson).
+    """The one-sided 95 % upper bound of a share, if `bad` of `count` were bad (Poisson).
 
-    With none bad it is the rule of three: 3 / count.
+    If none is bad, this is the rule of three: 3 / count.
     """
     if count == 0:
         return 1.0
@@ -78,14 +78,14 @@ def upper_bound(bad: int, count: int) -> float:
 
 
 class Ledger:
-    """What was begun in one place, in order, and what of it was acknowledged."""
+    """The messages that were begun in one place, in order, and which of them were acknowledged."""
 
     def __init__(self, begun: Iterable[str] = (), acknowledged: Iterable[str] = ()) -> None:
         self.begun = dict.fromkeys(begun)
         self.acknowledged = set(acknowledged)
 
     def enter(self, lines: list[list[str]], report: TortureReport) -> None:
-        """Take over what a process said."""
+        """Enter the lines of a process."""
         for word, *rest in lines:
             if word == "begin":
                 self.begun[rest[0]] = None
@@ -99,12 +99,12 @@ class Ledger:
 
     @property
     def open(self) -> list[str]:
-        """What was begun and not acknowledged."""
+        """The messages that were begun but not acknowledged."""
         return [key for key in self.begun if key not in self.acknowledged]
 
 
 def message(key: str) -> bytes:
-    """A message that tells whether it is complete: its name, a body made from it, and a digest."""
+    """A message that can be checked for completeness: its key, a body made from it, and a digest."""
     body = (hashlib.sha256(key.encode()).hexdigest() + "\n") * (1 + len(key) * 7 % 60)
     text = f"Subject: {key}\nX-Digest: {hashlib.sha256(body.encode()).hexdigest()}\n\n{body}"
     return text.encode("ascii")
@@ -117,15 +117,15 @@ def reckon(
     head: bytes = b"",
     unreadable: Sequence[str] = (),
 ) -> None:
-    """Compare what is there with the ledger.
+    """Compare the messages found with the ledger.
 
     Args:
-        there: of each message its place and what is in it.
-        ledger: what was begun and acknowledged.
-        report: takes what is wrong.
-        head: what stands above each message.
-        unreadable: of each file that could not be read its place and the error. A file's name does not
-            tell its message: of those that are missing, as many as could not be read are not called lost.
+        there: the place and the content of each message.
+        ledger: the messages begun and acknowledged.
+        report: receives the findings.
+        head: the bytes that precede each message.
+        unreadable: the place and the error of each unreadable file. A file's name does not identify its
+            message, so the number of lost messages is reduced by the number of unreadable files.
     """
     found: Counter[str] = Counter()
     for place, data in there:

@@ -1,7 +1,7 @@
-"""A process that works until it is killed, and the pipe through which it tells the ledger what it does.
+"""A process that works until it is killed, and the pipe through which it reports to the ledger.
 
-The ledger is in the process that does the killing, so that a death takes no entry along. One line
-is one write: a kill leaves it whole or away.
+The ledger is in the process that does the killing, so that a kill does not destroy it. Each line is a
+single write, so that a kill leaves it complete or absent.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 
 class Victim:
-    """A process, and what it says.
+    """A process, and the lines that it writes.
 
     Args:
-        module: what it runs.
+        module: the module that it runs.
         words: its arguments.
-        leftover: lines for its standard input, which an empty line ends.
+        leftover: lines for its standard input; an empty line ends them.
     """
 
     def __init__(self, module: str, *words: object, leftover: Sequence[str] = ()) -> None:
@@ -46,7 +46,7 @@ class Victim:
         self._process.send_signal(number)
 
     def kill(self) -> list[list[str]]:
-        """SIGKILL it, stopped or not; the words of each line that was still in the pipe."""
+        """SIGKILL it, stopped or not, and return the words of each line that it has written."""
         self.signal(signal.SIGKILL)
         out, _ = self._process.communicate()
         whole = [line.split() for line in out.splitlines(keepends=True) if line.endswith("\n")]
@@ -56,22 +56,22 @@ class Victim:
 
 
 def say(line: str) -> None:
-    """For the process itself: tell the ledger one line."""
+    """Called in the process: write one line to the ledger."""
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
 
 
 def say_error(error: Exception | str) -> None:
-    """For the process itself: what it was told instead of success."""
+    """Called in the process: report an error to the ledger."""
     say(f"error {error}"[:200])
 
 
 def life(module: str, count: int) -> float:
-    """Seconds that a process lives on average: on a slow machine it must come to do anything at all.
+    """The average life of a process in seconds, long enough to do some work on a slow machine.
 
     Args:
-        module: what it runs.
-        count: how many start at the same time.
+        module: the module that it runs.
+        count: the number of processes that start at the same time.
     """
     start = time.monotonic()
     subprocess.run(running(f"import {module}"), cwd=DIRECTORY, check=True)

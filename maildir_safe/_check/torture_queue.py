@@ -1,10 +1,10 @@
 """Torture of a queue: kill putters and workers, stop workers past their lease, then compare.
 
-Putters put, workers deliver into a Maildir on the same file system. A killed worker is proved dead
-and swept by whoever looks next; one that is stopped is fenced when its lease is over, and finds that
-out when it goes on. In the end every message whose put was acknowledged must be in the Maildir,
-byte for byte, once, and nothing in the queue. A put that was cut off has no id with which it could
-be repeated: such a message may be there or not, but not twice.
+Putters put messages; workers deliver them into a Maildir on the same file system. A killed worker is
+provably dead, and the next observer sweeps it. A stopped worker is fenced when its lease is over, and
+notices that when it continues. In the end every message whose put was acknowledged must be in the Maildir
+exactly once, byte for byte, and the queue must be empty. Puts have no delivery id here, so an interrupted
+put is not retried: its message may or may not exist, but not twice.
 """
 
 from __future__ import annotations
@@ -29,25 +29,25 @@ from maildir_safe.errors import MaildirSafeError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-LEASE = 3  # seconds, where the mount allows it
-DRAIN = 60.0  # seconds that draining may take, besides three leases and as long as there was killing
+LEASE = 3  # seconds, if the mount allows it
+DRAIN = 60.0  # seconds that draining may take, in addition to three leases and the time of the killing
 _WORKER = "maildir_safe._check.torture_worker"
-_FEWEST = 3  # workers: one to be stopped, one to be killed, and one that lives to see it
-_STOPPED = 0.4  # chance at every blow that a worker is stopped, too
+_FEWEST = 3  # workers: one to stop, one to kill, and one that observes both
+_STOPPED = 0.4  # chance at each kill that a worker is stopped, too
 _POLL = 1.0
 
 
 class QueueReport(TortureReport):
-    """What came of torturing a queue.
+    """The result of torturing a queue.
 
     Attributes:
-        workers_killed: how many of the kills were workers; the others were putters.
-        stopped: how often a worker was stopped past its lease.
-        leases_lost: how often a worker found that it was fenced.
-        claims_lost: messages in such a worker's hands that were somebody else's by then.
-        left: what is still in the queue, by its path.
-        lease: in seconds.
-        shared: whether the mount lets several hosts work one spool; else this was one host.
+        workers_killed: the number of kills that hit workers; the others hit putters.
+        stopped: how many times a worker was stopped past its lease.
+        leases_lost: how many times a worker noticed that it was fenced.
+        claims_lost: messages claimed by a fenced worker that belonged to another by then.
+        left: the paths of items that are still in the queue.
+        lease: the length of a lease, in seconds.
+        shared: whether hosts can share a spool on this mount; else the workers ran with shared=False.
     """
 
     def __init__(self) -> None:
@@ -62,7 +62,7 @@ class QueueReport(TortureReport):
 
     @property
     def wrong(self) -> list[str]:
-        """Also what did not come out of the queue in the time that it had."""
+        """All broken promises, including items that are still in the queue when the time is over."""
         return super().wrong + self.left
 
 
@@ -72,10 +72,10 @@ def torture_queue(
     """Torture a queue in a directory on the mount in question.
 
     Args:
-        path: works in a sub-folder of its own in this directory, and removes it.
-        seconds: how long processes are killed; draining the queue comes on top.
-        writers: how many putters at a time, and as many workers, three at least.
-        seed: of the random moments.
+        path: a directory, in which torture creates a folder of its own, and removes it.
+        seconds: how long processes are killed; draining the queue takes additional time.
+        writers: the number of concurrent putters, and of workers, of which there are at least three.
+        seed: for the random moments.
         progress: called with the share done (0 to 1) and a line of text.
 
     Raises:
@@ -105,7 +105,7 @@ def torture_queue(
 
 
 class _Crew:
-    """The putters and workers, and what they have said."""
+    """The putters and workers, and the ledger of their acknowledgements."""
 
     def __init__(self, base: str, writers: int, chance: random.Random, report: QueueReport) -> None:
         self._base = base
@@ -117,17 +117,17 @@ class _Crew:
         self._how = ["put"] * writers + ["work"] * max(writers, _FEWEST)
         self._life = life(_WORKER, len(self._how))
         self._running: list[Victim] = []
-        self._waking: dict[Victim, float] = {}  # those that are stopped, and when they go on
+        self._waking: dict[Victim, float] = {}  # the stopped processes, and when they continue
         for how in self._how:
             self._running.append(self._start(how))
 
     def wait_until_quiet(self) -> float:
-        """Wait until all work, who start at the same time; the time then."""
+        """Wait until all processes, which start at the same time, are working; return the time."""
         time.sleep(self._life / 3)
         return time.monotonic()
 
     def strike(self, until: float) -> None:
-        """Wait for a random moment, and strike at a random process."""
+        """Wait for a random moment, and kill a random process."""
         pause = self._chance.expovariate(len(self._how) / self._life)
         time.sleep(max(0.0, min(pause, until - time.monotonic())))
         self._wake()
@@ -141,7 +141,7 @@ class _Crew:
             self._running[slot] = self._start(self._how[slot])
 
     def drain(self, until: float, progress: Callable[[float, str], None]) -> None:
-        """No more putters, nobody is killed: until the queue is empty and all who were stopped go on."""
+        """End putters and kills, and wait until the queue is empty and all stopped workers continue."""
         eldest = self._eldest()
         for slot, how in enumerate(self._how):
             victim = self._running[slot]
@@ -151,7 +151,7 @@ class _Crew:
         self._how = ["work"] * len(self._how)
         queue = _queue(self._base)
         empty = 0
-        while empty < 3 and time.monotonic() < until:  # not in one look: what moves is in no listing
+        while empty < 3 and time.monotonic() < until:  # a listing may omit an item that moves
             time.sleep(_POLL)
             self._wake()
             try:
@@ -163,7 +163,7 @@ class _Crew:
             empty = empty + 1 if left == 0 and not self._waking else 0
 
     def end(self) -> None:
-        """Kill all, which is no torture any more."""
+        """Kill all processes, without counting that as torture."""
         kills, killed = self._report.kills, self._report.workers_killed
         for slot in range(len(self._running)):
             self._bury(slot)
@@ -191,17 +191,18 @@ class _Crew:
         return [victim for victim, how in pairs if how == "work" and victim not in self._waking]
 
     def _eldest(self) -> Victim:
-        """The eldest worker: only who has lived for a lease can see that another stood still for one."""
+        """The oldest worker: only a worker that is older than a lease can see that another has stalled."""
         return min(self._awake(), key=lambda victim: victim.born)
 
     def _stop_one(self, until: float) -> None:
-        """Stop a worker that has begun to work until it must have been fenced.
+        """Stop a worker, which has begun to work, until it must have been fenced.
 
-        Not if too many are stopped, or if draining would have to wait for it, the first excepted.
+        Does nothing if too many are stopped. Except for the first worker, it also does nothing if draining
+        would have to wait for the worker.
         """
         now = time.monotonic()
         lease = self._report.lease
-        wakes = now + lease * 4 / 3 + min(4.0, lease / 3)  # there is a look every third, four a little late
+        wakes = now + lease * 4 / 3 + min(4.0, lease / 3)  # fenced at the latest after 4/3 of a lease
         eldest = self._eldest()
         able = [one for one in self._awake() if now - one.born > self._life / 6 and one is not eldest]
         free = len(self._waking) < self._how.count("work") // 2
@@ -218,7 +219,7 @@ class _Crew:
 
 
 def _queue(base: str) -> Queue:
-    """For looking only."""
+    """A queue for inspection only."""
     return Queue(f"{base}/{SPOOL}", create=False, shared=False)
 
 

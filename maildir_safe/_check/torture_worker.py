@@ -1,4 +1,4 @@
-"""A putter or a worker that goes on until it is killed; see `torture_queue`.
+"""A putter or a worker that runs until it is killed; see `torture_queue`.
 
     python -m maildir_safe._check.torture_worker put FOLDER NUMBER
     python -m maildir_safe._check.torture_worker work FOLDER NUMBER LEASE shared|alone
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 SPOOL, MAILDIR = "spool", "maildir"
 SENDER, RECIPIENT = "torture@localhost", "maildir@localhost"
 _BATCH = 32
-_RELEASED = 0.1  # of the claims, so that items go back and forth as well
-_IN_HAND = 0.3  # seconds at most that claims are held first, as a courier holds them
+_RELEASED = 0.1  # share of the claims that are released, so that items also go back
+_IN_HAND = 0.3  # most seconds that claims are held first, as a courier holds them
 _PAUSE = 0.2
 
 
 def put(folder: str, number: str) -> None:
-    """Put messages one by one; one that failed or was cut off is not put again, for a put has no id."""
+    """Put messages one by one. A failed put is not retried, since it has no delivery id."""
     queue = Queue(f"{folder}/{SPOOL}", create=False, shared=False)
     for count in itertools.count(1):
         key = f"p{number}-{count}"
@@ -48,7 +48,7 @@ def put(folder: str, number: str) -> None:
 
 
 def work(folder: str, number: str, lease: str, how: str) -> None:
-    """Claim, and deliver or give back, as long as the parent lives."""
+    """Claim items, and deliver or release them, while the parent lives."""
     queue = Queue(f"{folder}/{SPOOL}", create=False, lease=int(lease), shared=how == "shared")
     maildir = Maildir(f"{folder}/{MAILDIR}", create=False)
     logging.getLogger("maildir_safe").addHandler(_Fenced())
@@ -67,17 +67,17 @@ def work(folder: str, number: str, lease: str, how: str) -> None:
 
 
 class _Fenced(logging.Handler):
-    """Tells the ledger of each lease that was lost; whoever asked for torture wants no other log."""
+    """Reports each lost lease to the ledger; other log records are dropped."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Take a record."""
+        """Handle a record."""
         text = record.getMessage()
         if text.startswith("LeaseLost: worker "):
             say(f"fenced {text.split()[2]}")
 
 
 def end(claim: Claim, maildir: Maildir | None) -> None:
-    """Deliver an item, or give it back; what the storage resists returns to the queue by itself."""
+    """Deliver an item, or release it. After repeated errors it returns to the queue by itself."""
     for _ in range(5):
         try:
             if maildir is None:

@@ -12,7 +12,7 @@ from maildir_safe.errors import MaildirSafeError, UnknownOutcome
 
 
 def deliver(maildir: Maildir, key: str) -> None:
-    """Deliver a message, again after an unclear outcome, as an MTA would."""
+    """Deliver a message, with retries after errors, as an MTA would."""
     say(f"begin {key}")
     for _ in range(5):
         try:
@@ -27,7 +27,7 @@ def deliver(maildir: Maildir, key: str) -> None:
 
 
 def main(path: str, number: str) -> None:
-    """Retry what a predecessor had begun, then deliver, read and flag without end."""
+    """Retry the messages that a predecessor had begun, then deliver, read and flag until killed."""
     maildir = Maildir(path)
     for line in iter(sys.stdin.readline, "\n"):
         deliver(maildir, line.strip())

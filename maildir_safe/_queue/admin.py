@@ -1,6 +1,6 @@
-"""What people do with a queue: list it, count it, pause, resume and remove items, ask why.
+"""Administration of a queue: list, count, pause, resume, retry and remove its items.
 
-All of it lists the whole queue. Operators never touch what a worker holds.
+Every operation lists the whole queue. No operation touches an item that a worker holds.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ _CHUNK = 1 << 18
 
 @dataclass(frozen=True, slots=True)
 class QueueEntry:
-    """An item as a listing showed it.
+    """An item as it was listed.
 
     Attributes:
         state: one of `ITEM_STATES`.
         within: its bucket, the worker that holds it, or the part of hold/, failed/ or corrupt/.
-        item: what its name says.
+        item: the item as its name describes it.
     """
 
     state: ItemState
@@ -49,12 +49,12 @@ class QueueEntry:
 
     @property
     def path(self) -> str:
-        """The file, from the spool on."""
+        """The file's path, relative to the spool."""
         return f"{self.state}/{self.within}/{self.item.name}"
 
 
 class QueueAdmin:
-    """The part of `maildir_safe._queue.queue.Queue` that people use: it lists and changes items."""
+    """The administrative part of `maildir_safe._queue.queue.Queue`: it lists and changes items."""
 
     path: str
     fs: FileSystem
@@ -63,13 +63,13 @@ class QueueAdmin:
     _delivery_log: DeliveryLog
 
     def _reopen_if_remounted(self) -> None:
-        """Open the spool anew if its path leads elsewhere. Raises TemporaryError."""
+        """Reopen the spool if its path now leads elsewhere. Raises TemporaryError."""
         raise NotImplementedError
 
     def items(self, state: str | None = None) -> Iterator[QueueEntry]:
-        """Every item, or those in one of `ITEM_STATES`.
+        """Every item, or the items in one of `ITEM_STATES`.
 
-        What moves meanwhile is given once, twice or not at all.
+        An item that moves during the listing may appear once, twice or not at all.
 
         Raises:
             TemporaryError: a directory cannot be listed.
@@ -86,7 +86,7 @@ class QueueAdmin:
                         yield QueueEntry(one, within, item)
 
     def stats(self) -> dict[str, int]:
-        """How many items are in each of `ITEM_STATES`, and how old the oldest is that is not finished.
+        """The number of items in each of `ITEM_STATES`, and the age of the oldest unfinished item.
 
         ``oldest_age`` is in seconds, by this host's clock. Raises as `items`.
         """
@@ -99,37 +99,37 @@ class QueueAdmin:
         return {**counts, "oldest_age": now - oldest}
 
     def find(self, ident: str) -> QueueEntry:
-        """The item with this id, or the only one whose id begins so.
+        """The item with this id, or the only item whose id begins with it.
 
         Raises:
-            KeyError: there is none, or more than one. TemporaryError: it cannot be looked for.
+            KeyError: there is none, or more than one. TemporaryError: the queue cannot be listed.
         """
-        for _ in range(_LOOKS):  # an item on its way from one directory to the next is in no listing
+        for _ in range(_LOOKS):  # an item that moves between two directories may be in neither listing
             found = {listed.item.id: listed for listed in self.items() if listed.item.id.startswith(ident)}
             if ident in found:
                 return found[ident]
             if len(found) == 1:
                 return next(iter(found.values()))
             if found:
-                raise KeyError(f"{ident}: {len(found)} items begin so")
+                raise KeyError(f"{ident}: {len(found)} items begin with it")
         raise KeyError(f"{ident}: no such item")
 
     def envelope(self, listed: QueueEntry) -> Envelope | None:
-        """Its sender and recipients; None if it has moved or is unreadable."""
+        """The item's sender and recipients; None if it has moved or cannot be read."""
         try:
             return self._at(listed, lambda dir_fd: self._read_envelope(dir_fd, listed.item))
         except (OSError, Damaged, envelope.Unreadable):
             return None
 
     def contents(self, listed: QueueEntry) -> bytes:
-        """The file, envelope on top. Raises TemporaryError."""
+        """The item's file: the envelope, then the message. Raises TemporaryError."""
         try:
             return self._at(listed, lambda dir_fd: self._read(dir_fd, listed.item.name))
         except OSError as error:
             raise storage_error(f"read {listed.path}", error) from error
 
     def why(self, ident: str) -> list[Note]:
-        """What couriers answered for an item, oldest first; each has ``at``, seconds since 1970.
+        """The notes of an item, with couriers' statuses, oldest first; ``at`` is in seconds since 1970.
 
         Raises:
             KeyError: there is no such item.
@@ -141,20 +141,20 @@ class QueueAdmin:
         self._change(ident, ("pending",), self._spool.hold)
 
     def unhold(self, ident: str) -> None:
-        """Let a paused item go on, or one in corrupt/ that is good. Raises KeyError, TemporaryError."""
+        """Resume a paused item, or a good item in corrupt/. Raises KeyError, TemporaryError."""
         self._change(
             ident, ("hold", "corrupt"), lambda fd, item: self._spool.requeue(fd, item, item.returned())
         )
 
     def retry(self, ident: str) -> None:
-        """Make a waiting, paused or failed item due now; recipients that were given up are owed it again.
+        """Make a waiting, paused or failed item due now; failed recipients are owed it again.
 
-        An item in corrupt/ is read anew, and goes on if it is good.
+        An item in corrupt/ is read again, and returns to the queue if it is good.
 
         Raises:
             KeyError: there is no such item.
             TemporaryError: a worker has it, or storage fails.
-            PermanentError: it is in corrupt/, and it is damaged.
+            PermanentError: the item is in corrupt/, and is damaged.
         """
 
         def due_now(dir_fd: int, item: Item) -> bool:
@@ -164,10 +164,10 @@ class QueueAdmin:
         self._change(ident, ("pending", "hold", "failed", "corrupt"), due_now)
 
     def remove(self, ident: str) -> None:
-        """Remove an item for good, and tell nobody. Raises KeyError, TemporaryError."""
+        """Remove an item for good, without a bounce. Raises KeyError, TemporaryError."""
         listed = self.find(ident)
         state: str = listed.state
-        if state == "pending":  # a worker may want it: decide by a rename whose it is
+        if state == "pending":  # a worker may claim it: a rename decides who gets it
             self.hold(listed.item.id)
             state = "hold"
         if state not in ("hold", "failed", "corrupt") or not self._spool.remove(state, listed.item):
@@ -187,7 +187,7 @@ class QueueAdmin:
         except OSError as error:
             raise storage_error(f"open {listed.path}", error) from error
         if not changed:
-            raise TemporaryError(f"{listed.item.id}: it has just been moved by another; try again")
+            raise TemporaryError(f"{listed.item.id}: another process has just moved it; try again")
 
     def _check(self, listed: QueueEntry) -> None:
         """Raises PermanentError: an item in corrupt/ is damaged. TemporaryError: it cannot be read now."""
@@ -228,7 +228,7 @@ class QueueAdmin:
             close_quietly(self.fs, dir_fd)
 
     def _make_durable(self, listed: QueueEntry) -> None:
-        """Make an item durable where it is. If it has moved since, whoever moved it has done that."""
+        """Make an item durable where it is. If it has moved since, the process that moved it did so."""
         try:
             self._at(listed, self.fs.fsync)
         except FileNotFoundError:
@@ -242,7 +242,7 @@ class QueueAdmin:
             return envelope.read(file, item.states)
 
     def _read(self, dir_fd: int, name: str) -> bytes:
-        """As much as there is: of a damaged item too."""
+        """Read the whole file, also that of a damaged item."""
         fd = self.fs.open(name, dir_fd)
         try:
             data = bytearray()

@@ -1,4 +1,4 @@
-"""An item in a worker's hands."""
+"""An item that a worker has claimed."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ _GOOD = OWED + DELIVERED
 
 
 class Claim:
-    """An item that this worker holds until it says what became of it. Thread-safe.
+    """An item that this worker holds until it records the outcome. Thread-safe.
 
     `ack`, `ack_into`, `release`, `retry`, `fail` and `record_outcome` each end the claim. All of them raise:
 
-    * `LeaseLost`: this worker was fenced (it stood still for a whole lease), and somebody else has
-      the item, or will. Do nothing more about it. Also raised when the claim has already ended.
+    * `LeaseLost`: this worker was fenced because it stalled for a whole lease. Another worker has the item,
+      or will have it. Do nothing more with it. Also raised if the claim has already ended.
     * another `TemporaryError`: the storage does not answer. The claim is still held: call the same
-      again, or `record_later`, or `let_go`.
+      method again, or `record_later`, or `let_go`.
 
     Attributes:
-        item: what its name says: id, size, states.
+        item: the item as its name describes it: id, size, states.
     """
 
     __slots__ = ("_delivery_log", "_envelope", "_fs", "_lease", "_lock", "_over", "_spool", "item")
@@ -59,7 +59,7 @@ class Claim:
 
     @property
     def attempt(self) -> int:
-        """1 for the first try, and one more for each `retry`."""
+        """The number of this attempt: 1 for the first, and one more after each `retry`."""
         return self.item.tries + 1
 
     @property
@@ -72,8 +72,8 @@ class Claim:
         """Sender and recipients, read once.
 
         Raises:
-            PermanentError: the file is damaged; it is in corrupt/ now.
-            TemporaryError: it cannot be read.
+            PermanentError: the file is damaged, and has been moved to corrupt/.
+            TemporaryError: the file cannot be read.
         """
         if self._envelope is None:
             self.open().close()
@@ -83,8 +83,8 @@ class Claim:
     def open(self) -> BinaryIO:
         """The message, without the envelope, as a binary file.
 
-        Reading it raises OSError if it cannot be read now: its end is never the end of anything less than
-        the whole message. Raises as `envelope`.
+        Reading raises OSError if the message cannot be read now. The end of the file is always the end of the
+        whole message. Raises as `envelope`.
         """
         file = self._open()
         try:
@@ -102,13 +102,13 @@ class Claim:
         return read_whole(self.open(), lambda error: storage_error(f"read {self.id}", error))
 
     def notes(self) -> list[Note]:
-        """What was answered in earlier tries, oldest first; see `record_outcome`."""
+        """The notes of earlier attempts, oldest first; see `record_outcome`."""
         return self._delivery_log.read(self.item)
 
     def confirm(self) -> None:
-        """Return only while nobody else can have the item; costs nothing before the deadline.
+        """Return only while no other worker can have the item. Costs nothing before the lease's deadline.
 
-        To be called before a step that cannot be undone, such as sending the message away.
+        Call it before a step that cannot be undone, such as sending the message.
 
         Raises:
             LeaseLost: this worker was fenced, or the claim has ended.
@@ -120,25 +120,24 @@ class Claim:
 
     @property
     def ended(self) -> bool:
-        """Whether it was said what became of the item, it was let go, or the lease was lost."""
+        """Whether the claim is over: its outcome was recorded, it was let go, or the lease was lost."""
         return self._over
 
     def ack(self) -> None:
-        """All who were owed the message have it. The item is removed, durably."""
+        """Record that all recipients have the message. The item is removed, durably."""
         if self.item.states.strip(_GOOD):  # some recipients have failed
             self.record_outcome(self.item.states.replace(OWED, DELIVERED))
         else:
             self._end(self._remove)
 
     def ack_into(self, maildir: Maildir) -> None:
-        """Deliver the item into a Maildir and be done with it: exactly one file, by one rename.
+        """Deliver the item into a Maildir and end the claim: exactly one file, by one rename.
 
-        Where spool and Maildir are not on one file system, or a worker that runs as root delivers to
-        another user, the message is copied and then removed here, which a crash in between makes a
-        second copy of.
+        If spool and Maildir are on different file systems, or a worker that runs as root delivers to another
+        user, the message is copied, and then removed here. A crash in between can leave a second copy.
 
         Raises:
-            PermanentError: the file is damaged; it is in corrupt/ now.
+            PermanentError: the file is damaged, and has been moved to corrupt/.
         """
         after = self.item.states.replace(OWED, DELIVERED)
         if set(after) == {DELIVERED} and self._end(self._into, maildir):
@@ -151,17 +150,17 @@ class Claim:
         self.record_outcome(after)
 
     def release(self, delay: float = 0.0) -> None:
-        """Give the item back as it was, to be claimed again after `delay` seconds; this is no try."""
+        """Return the item as it was, to be claimed again after `delay` seconds. This is not an attempt."""
         item = self.item
         after = item.returned(not_before=self._after(delay) if delay > 0 else None)
         self._end(self._spool.give_back, self._lease, item, after)
 
     def retry(self, delay: float) -> None:
-        """Give the item back, to be tried again after `delay` seconds."""
+        """Return the item, to be retried after `delay` seconds."""
         self.record_outcome(self.item.states, delay)
 
     def fail(self, reason: str) -> None:
-        """Give up: the item goes to failed/, with `reason` in its notes. Nobody tells the sender."""
+        """Give up: the item goes to failed/, with `reason` in its notes. No bounce is sent."""
         self._delivery_log.write(self.item, {"at": self._now(), "text": reason}, durable=True)
         after = self.item.returned(self.item.states.replace(OWED, BOUNCE_DUE))
         self._end(self._spool.shelve, self._lease, self.item, after, "failed")
@@ -169,19 +168,19 @@ class Claim:
     def record_outcome(
         self, states: str, delay: float | None = None, note: dict[str, Any] | None = None
     ) -> None:
-        """Say what became of each recipient; where the item goes follows from that.
+        """Record the state of each recipient, which decides where the item goes.
 
-        All have it: it is removed. Somebody is owed it, or a failure is to be told: back to
-        pending/. Neither: to failed/.
+        If all recipients have the message, the item is removed. If a recipient is still owed it, or a
+        bounce is due, the item returns to pending/. Otherwise it goes to failed/.
 
         Args:
-            states: a letter for each recipient (`maildir_safe._queue.store.states`).
-            delay: seconds before those who are still owed it are tried again, and this counts as
-                a try; None: when they would have been, and it does not.
-            note: what was answered; kept before the item moves, durably when a recipient failed.
+            states: one letter per recipient (`maildir_safe._queue.store.states`).
+            delay: seconds until the recipients who are still owed it are retried; the call counts as an
+                attempt. None: the time of the next attempt stays as it was, and the call does not count.
+            note: the courier's statuses; kept before the item moves, durably if a recipient failed.
 
         Raises:
-            ValueError: the table of states has no such change.
+            ValueError: the table of states does not allow the change.
         """
         item = self.item
         check_transitions(item.states, states)
@@ -200,26 +199,26 @@ class Claim:
     def record_later(
         self, states: str, delay: float | None = None, note: dict[str, Any] | None = None
     ) -> None:
-        """`record_outcome` for when the storage does not answer: the queue repeats it until it does.
+        """Let the queue repeat `record_outcome` until the storage answers.
 
-        The claim is held until then, so that what was sent is not sent again; only the end of this process
-        or the loss of the lease can still make the item come back as it was. Raises nothing.
+        The claim is held until then, so that the message is not sent again. Only the end of this process or
+        the loss of the lease can still return the item as it was. Raises nothing.
         """
         if not self._over:
             self._lease.pending_outcomes[self.item.name] = lambda: self.record_outcome(states, delay, note)
 
     def let_go(self) -> None:
-        """Hold the item no longer: the next renewal of the lease gives it back, as it was.
+        """Abandon the claim: the next renewal of the lease returns the item as it was.
 
-        For a caller that cannot say what became of it. After the claim has ended, and after `record_later`,
-        this does nothing.
+        For a caller that does not know the outcome. Does nothing after the claim has ended, or after
+        `record_later`.
         """
         if not self._over and self.item.name not in self._lease.pending_outcomes:
             self._over = True
             self._lease.held.discard(self.item.name)
 
     def _ack_later(self) -> None:
-        """`ack` without the fsync, which is owed: `Lease.fsync_removals`."""
+        """`ack` without its fsync; the caller must call `Lease.fsync_removals`."""
         item = self.item
         if item.states.strip(_GOOD):
             self.ack()
@@ -256,7 +255,7 @@ class Claim:
             return self._to_corrupt(reason)
 
     def _to_corrupt(self, reason: str) -> PermanentError:
-        """Put the item away, and say so."""
+        """Move the item to corrupt/, and return the error to raise."""
         self._delivery_log.write(self.item, {"at": self._now(), "text": f"damaged: {reason}"}, durable=False)
         try:
             self._spool.shelve(self._lease, self.item, self.item.returned(), "corrupt")
@@ -267,11 +266,11 @@ class Claim:
         return PermanentError(f"{self.id} is damaged ({reason}); it is in corrupt/")
 
     def _end(self, act: Callable[..., Any], *args: Any) -> Any:
-        """Do what ends this claim, unless it has ended: one of several threads wins."""
+        """Run the act that ends this claim, unless it has ended already: one of several threads wins."""
         with self._lock:
             self._not_over()
             try:
-                self._lease.confirm()  # the path decides; but a worker that stood still need not look far
+                self._lease.confirm()  # the rename decides, but a stalled worker can find out sooner
                 result = act(*args)
             except LeaseLost as lost:
                 self._lost(lost)
@@ -293,7 +292,7 @@ class Claim:
         except Damaged as reason:
             raise self._damaged(str(reason)) from None
         except OSError as error:
-            self._lease.renew()  # gone because this worker was fenced?
+            self._lease.renew()  # raises LeaseLost if the item is gone because this worker was fenced
             raise storage_error(f"open {self.id}", error) from error
 
     def _after(self, delay: float) -> int:

@@ -1,4 +1,4 @@
-"""One process's claims on a spool: its lease, what it takes, and its part in watching and sweeping others."""
+"""One process's claims on a spool: its lease, its items, and its share of watching and sweeping others."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 log = logging.getLogger("maildir_safe.queue")
 
 MOST_HELD = 2000
-"""Items that one worker claims at a time: its directory must not grow too long either."""
+"""Most items that one worker holds at a time, so that its directory stays short."""
 
 BEATS = 12
-"""Looks at what is due, a lease."""
+"""Calls of `tend` per lease."""
 
-_MOST_TROUBLES = 3  # groups at which one call stops: each costs the storage's time-outs
+_MOST_TROUBLES = 3  # failed groups after which one call stops: each may take as long as a storage time-out
 
 
 class Consumer:
@@ -39,16 +39,16 @@ class Consumer:
 
     Args:
         fs: the file system's calls.
-        layout, spool, writer, delivery_log: of the spool.
-        host: this host's name, as ids have it.
-        alone: claim and watch only what this host has put.
-        lease_seconds: how long a lease is.
+        layout, spool, writer, delivery_log: the parts of the spool.
+        host: this host's name, as used in ids.
+        alone: claim only what this host has put, and watch only this host's workers.
+        lease_seconds: the length of a lease.
         resolve_timeout: see `maildir_safe._handoff.rename.Handoff`.
         before_registering: called before a lease is registered.
 
     Attributes:
-        lease: the one in use; None before the first claim, and after it was lost.
-        scanner, monitor, sweeper: what finds items, watches others, and sweeps the fenced.
+        lease: the current lease; None before the first claim, and after the lease was lost.
+        scanner: finds items. monitor: watches other workers. sweeper: sweeps fenced workers.
     """
 
     def __init__(
@@ -84,16 +84,16 @@ class Consumer:
         self.sweeper = Sweeper(fs, layout, spool)
 
     def claim(self, limit: int, bounces: bool) -> list[Claim]:
-        """Take items that are due; see `maildir_safe._queue.queue.Queue.claim`, without the waiting."""
+        """Claim items that are due, without waiting; see `maildir_safe._queue.queue.Queue.claim`."""
         lease, now = self.lease, self._fs.boottime()
         if lease is None or lease.lost or now >= self._tend_at:
             self.tend()
             self._tend_at = now + self._lease_seconds / BEATS
-            lease = self.registered()  # another one, if that was fenced
+            lease = self.registered()  # a new one, if the old one was fenced
         limit = min(limit, MOST_HELD - len(lease.held))
         claims: list[Claim] = []
         troubles: list[OSError | TemporaryError] = []
-        enough = self.scanner.passes_done + 2  # the pass under way may be at its end: then one more
+        enough = self.scanner.passes_done + 2  # the current pass may be at its end, so allow one more
         while len(claims) < limit and self.scanner.passes_done < enough and len(troubles) < _MOST_TROUBLES:
             try:
                 found = self.scanner.next_batch(limit - len(claims), bounces)
@@ -115,9 +115,9 @@ class Consumer:
         return claims
 
     def _take(self, lease: Lease, found: Group, claims: list[Claim]) -> None:
-        """Add to `claims` those that nobody else was given first.
+        """Claim the items of a group, and add those that were won to `claims`.
 
-        Raises what it stopped at; what was not tried then is the scanner's once more.
+        Raises the error that it stopped at, after returning the untried items to the scanner.
         """
         mine = lease.add_held(found.items)
         got: list[Claim] = []
@@ -125,7 +125,7 @@ class Consumer:
             taken, untried, stopped = self._spool.claim(lease, found.bucket.dir_fd, mine)
             got = [Claim(self._fs, self._spool, self._delivery_log, lease, item) for item in taken]
         finally:
-            if len(got) < len(mine):  # if such a one was taken all the same, the next renewal gives it back
+            if len(got) < len(mine):  # the next renewal returns those that were claimed after all
                 lease.held.difference_update(mine.keys() - {claim.item.name for claim in got})
         if len(got) + len(untried) < len(found.items):
             self.scanner.report_missing(found)
@@ -138,7 +138,7 @@ class Consumer:
             raise stopped
 
     def tend(self) -> None:
-        """Renew the lease, record and give back what is due, watch others, sweep the fenced.
+        """Renew the lease, record pending outcomes, return stray items, watch workers and sweep the fenced.
 
         Cheap when nothing is due.
 
@@ -154,7 +154,7 @@ class Consumer:
                 self.monitor.look(self.lease.worker if self.lease else "")
                 for worker in filter(self.monitor.watches, self._fs.listdir(self._layout.fd["fenced"])):
                     self._sweep(worker)
-                    self._renew()  # sweeping may take its time
+                    self._renew()  # sweeping may take long
                 self._look_at = now + self._lease_seconds / 3
         except OSError as error:
             raise storage_error(f"look after {self._layout.path}", error) from error
@@ -162,7 +162,7 @@ class Consumer:
             self._tending.release()
 
     def close(self) -> None:
-        """Leave: what is still claimed returns to the queue at once."""
+        """Give up the lease; items that are still claimed return to the queue at once."""
         with self._lock:
             lease, self.lease = self.lease, None
         if lease is None:
@@ -170,23 +170,23 @@ class Consumer:
         try:
             lease.record_pending_outcomes()
         except TemporaryError as error:
-            log.warning("what was sent cannot be recorded, and will be sent again: %s", error)
+            log.warning("outcomes cannot be recorded, and their messages will be sent again: %s", error)
         lease.give_up()
         try:
             if lease.worker in self._fs.listdir(self._layout.fd["fenced"]):
                 self._sweep(lease.worker)
         except OSError as error:
-            log.warning("worker %s is left to others to sweep: %s", lease.worker, error)
+            log.warning("worker %s is left for others to sweep: %s", lease.worker, error)
 
     def abandon(self) -> None:
-        """The spool is not where it was: act under this lease no more."""
+        """Stop acting under this lease, because the path leads to another spool now."""
         with self._lock:
             lease, self.lease = self.lease, None
         if lease is not None:
             lease.lost = True
 
     def registered(self) -> Lease:
-        """The lease, registered if need be. Raises TemporaryError."""
+        """The lease, registered if there is none. Raises TemporaryError."""
         with self._lock:
             if self.lease is None:
                 self._before_registering()
@@ -209,7 +209,7 @@ class Consumer:
             self._forget(lease)
 
     def _sweep(self, worker: str) -> None:
-        """Sweep a fenced worker as far as possible now: what is left must not stop everything else."""
+        """Sweep a fenced worker as far as possible; an error is only logged, and must not stop the rest."""
         try:
             count = self.sweeper.sweep(worker)
         except (OSError, TemporaryError) as error:
@@ -226,7 +226,7 @@ class Consumer:
 
 
 def _file_again(claims: list[Claim]) -> None:
-    """Into a narrower bucket; if that fails, the next renewal does it."""
+    """Move the items into narrower buckets; if that fails, the next renewal does it."""
     try:
         for claim in claims:
             claim.release()

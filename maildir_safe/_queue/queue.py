@@ -38,38 +38,38 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("maildir_safe.queue")
 
-_CHECKED_EVERY = 3.0  # seconds for which the path is taken to lead where it led
+_CHECKED_EVERY = 3.0  # seconds between two checks of where the path leads
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
 
 
 class Queue(QueueAdmin):
     """A spool directory that any number of processes and hosts put into and claim from.
 
-    No message that was accepted is lost. Into a Maildir on the same file system each is delivered
-    exactly once; by copy or by SMTP at least once (ARCHITECTURE.md, "The queue"). Thread-safe. A
-    process that forks makes a new one in the child.
+    An accepted message is never lost. It is delivered exactly once into a Maildir on the same file system,
+    and at least once by copy or by SMTP (ARCHITECTURE.md, "The queue"). Thread-safe. A process that forks
+    must create a new `Queue` in the child.
 
     Args:
         path: the spool.
-        create: make it if nothing is there; the directory above it must exist.
-        lease: seconds after which a worker that stands still loses what it holds; three times as
-            long at least as the mount hides what other hosts do: as a probe has measured and stored
-            it for the mount, else 90 on NFS, 60 on sshfs. None: 300, or more if need be.
-        shared: False: claim only what this host has put, as mounts need on which two hosts may
-            both win a rename (Coda, s3fs).
-        heartbeat: renew the lease from a thread. False: the caller calls `tend` often enough.
+        create: create the spool if nothing is there; the directory above it must exist.
+        lease: seconds after which a stalled worker loses its items; at least three times the mount's
+            visibility delay (as a probe has measured and stored it, else 90 on NFS and 60 on sshfs).
+            None: 300, or more if the mount needs it.
+        shared: False: claim only what this host has put. Needed on mounts where two hosts may both win
+            a rename (Coda, s3fs).
+        heartbeat: renew the lease from a thread. False: the caller must call `tend` often enough.
         require: refuse puts that would be less durable than this level; see
             `maildir_safe._delivery.receipt.DURABILITY_LEVELS`.
-        resolve_timeout: seconds to wait for caches and servers before an outcome is called unknown.
+        resolve_timeout: seconds to wait for caches and servers before an outcome counts as unknown.
         fs: the file system's calls; `maildir_safe.testing` has simulated ones.
 
     Attributes:
-        path: the spool, absolute.
-        fs: the same as the argument.
+        path: the spool's absolute path.
+        fs: the file system's calls.
 
     Raises:
-        TemporaryError: it is not a spool, cannot be made, or hosts cannot share it on this mount,
-            as its type is known for or a probe has stored.
+        TemporaryError: the path is not a spool, or the spool cannot be created, or hosts cannot share it on
+            this mount, according to the mount's type or to a stored probe result.
         ValueError: the lease is too short for this mount.
     """
 
@@ -85,7 +85,7 @@ class Queue(QueueAdmin):
         resolve_timeout: float = RESOLVE_TIMEOUT,
         fs: FileSystem | None = None,
     ) -> None:
-        self.path = os.path.abspath(path)  # it is looked up again, perhaps after a chdir
+        self.path = os.path.abspath(path)  # it is opened again later, perhaps after a chdir
         self.fs = fs or OsFileSystem()
         self._resolve_timeout = resolve_timeout
         self._heartbeat = heartbeat
@@ -106,26 +106,27 @@ class Queue(QueueAdmin):
         not_before: float | None = None,
         delivery_id: str | None = None,
     ) -> str:
-        """Put a message in; when this returns, the queue has it, complete and durable.
+        """Put a message into the queue. When this returns, the queue has it, complete and durable.
 
         Args:
             message: bytes, str, an `email.message.Message`, or a binary stream (constant memory).
             sender: envelope sender; ``""`` for the null sender of bounces.
-            recipients: 1 to 50 envelope recipients, who become one item. Several items, one a
-                domain for instance, are what `maildir_safe._queue.store.envelope.groups` is for.
-            not_before: seconds since 1970 before which it is not to be claimed.
-            delivery_id: makes tries one after the other one item, also when the first has been delivered
-                meanwhile: an earlier one is looked for first, which costs some fsyncs. An id is remembered
-                for a week, and must not be used for another message or other recipients.
+            recipients: 1 to 50 envelope recipients, who become one item. To make several items, such as one
+                per domain, use `maildir_safe._queue.store.envelope.groups`.
+            not_before: seconds since 1970 before which the item is not claimed.
+            delivery_id: successive attempts with the same id yield one item, even if the first has been
+                delivered in the meantime. The search for an earlier attempt costs some fsyncs. An id is
+                remembered for a week, and must not be used for another message or other recipients.
 
         Returns:
-            The item's id; of the earlier try if there was one.
+            The item's id; that of the earlier attempt if there was one.
 
         Raises:
-            TemporaryError: not taken, and nothing is left of it; try again later.
-            UnknownOutcome: perhaps taken; putting it again is safe against loss.
-            PermanentError: an address that would break the envelope.
-            ValueError, TypeError: no recipient or too many, an empty delivery id; a message that is none.
+            TemporaryError: the message was not accepted, and nothing of it is left. Retry later.
+            UnknownOutcome: the message may have been accepted. Putting it again cannot lose it.
+            PermanentError: an address would break the envelope.
+            ValueError, TypeError: there are no recipients or too many, the delivery id is empty, or the
+                message is not a message.
         """
         key = "" if delivery_id is None else key_of(delivery_id)
         writer = self._writer_now()
@@ -139,7 +140,7 @@ class Queue(QueueAdmin):
         try:
             writer.put(job, self._period(not_before))
         except TemporaryError:
-            self._check_at = 0.0  # the path may lead elsewhere now
+            self._check_at = 0.0  # check the path at the next call: it may lead elsewhere now
             raise
         self._acknowledge(writer, [job])
         job.result()
@@ -153,16 +154,16 @@ class Queue(QueueAdmin):
         *,
         not_before: float | None = None,
     ) -> list[str]:
-        """Put messages in with few fsyncs: several times faster than one by one.
+        """Put messages into the queue with few fsyncs: several times faster than one by one.
 
         Args:
-            messages: for each its message, sender and recipients, as for `put`.
+            messages: tuples of message, sender and recipients, as for `put`.
 
         Returns:
-            An item id for each, in order; all are durable.
+            One item id per message, in order; all are durable.
 
         Raises:
-            PartialPut: some were refused; its `results` tell which, the others are in the queue.
+            PartialPut: some messages were refused. Its `results` tell which; the others are in the queue.
         """
         due = int(not_before or 0)
         jobs = [_put_job(message, sender, recipients, due) for message, sender, recipients in messages]
@@ -179,10 +180,10 @@ class Queue(QueueAdmin):
         not_before: float | None = None,
         delivery_id: str | None = None,
     ) -> str:
-        """`put` for asyncio: same arguments, result and errors; many at once share their fsyncs.
+        """`put` for asyncio: same arguments, result and errors. Concurrent calls share their fsyncs.
 
-        A caller that is cancelled does not stop the put: its outcome is then unknown to it. Items
-        for later or with a delivery id, and streams, are put by `put`, in a thread.
+        Cancelling the caller does not stop the put; its outcome is then unknown to the caller. Messages with
+        `not_before` or a delivery id, and streams, are put by `put` in a thread.
         """
         import asyncio
 
@@ -197,23 +198,23 @@ class Queue(QueueAdmin):
 
     @property
     def durability(self) -> str:
-        """What a put promises on this mount: one of `maildir_safe._delivery.receipt.DURABILITY_LEVELS`."""
+        """The durability of puts on this mount: one of `maildir_safe._delivery.receipt.DURABILITY_LEVELS`."""
         return self._writer.target(NOW).durability
 
     # Claiming
 
     def claim(self, limit: int = 1, wait: float | None = None, *, bounces: bool = False) -> list[Claim]:
-        """Take items that are due; nobody else gets them while this worker renews its lease.
+        """Claim items that are due. No other worker gets them while this worker renews its lease.
 
         Args:
-            limit: most items to take; a worker never holds more than 2,000.
-            wait: seconds to wait for the first; None: do not wait.
-            bounces: also items that are owed to nobody any more but whose sender must be told of a
-                failure, as `maildir_safe._queue.worker.Worker` does.
+            limit: most items to claim; a worker never holds more than 2,000.
+            wait: seconds to wait for the first item; None: do not wait.
+            bounces: also claim items that are owed to no recipient but whose bounce is due, as
+                `maildir_safe._queue.worker.Worker` does.
 
         Returns:
-            Claims, none if nothing is due. Each ends with one of its methods; a claim that nobody
-            refers to any more returns to the queue.
+            The claims; none if nothing is due. End each claim with one of its methods. The item of a claim
+            that is garbage-collected returns to the queue.
 
         Raises:
             TemporaryError: the storage does not answer, and nothing was claimed.
@@ -228,11 +229,11 @@ class Queue(QueueAdmin):
         return claims
 
     def ack_many(self, claims: Iterable[Claim]) -> None:
-        """`Claim.ack` for several, which share one fsync.
+        """`Claim.ack` for several claims, which share one fsync.
 
         Raises:
-            LeaseLost, TemporaryError: as `Claim.ack` does, for the first that failed; those before
-            it are removed, those after it are still held.
+            LeaseLost, TemporaryError: as `Claim.ack` does, for the first claim that fails. The items before
+            it are removed; those after it are still held.
         """
         removed: list[Claim] = []
         try:
@@ -244,8 +245,9 @@ class Queue(QueueAdmin):
                 lease.fsync_removals(f"{len(removed)} items")
 
     def tend(self) -> None:
-        """Renew the lease, give back what was claimed without knowing, watch others, sweep the fenced.
+        """Renew the lease, return stray items, watch other workers and sweep those that are fenced.
 
+        Stray items are in this worker's directory without a claim, because their rename was executed late.
         Cheap when nothing is due. `claim` calls it now and then, and so does the heartbeat's thread.
 
         Raises:
@@ -254,9 +256,9 @@ class Queue(QueueAdmin):
         self._consumer_now().tend()
 
     def sweep(self, worker: str) -> int:
-        """Return what a worker held that is surely dead; how many items that were.
+        """Return the items of a worker that is certainly dead to the queue, and their number to the caller.
 
-        For `maildir-safe fsck`: `tend` does it for workers that were seen to be dead.
+        For `maildir-safe fsck`; `tend` does the same for workers that it has seen to be dead.
 
         Raises:
             OSError, TemporaryError: not finished; call again.
@@ -264,7 +266,7 @@ class Queue(QueueAdmin):
         return self._consumer.sweeper.sweep(worker)
 
     def close(self) -> None:
-        """Leave: what is still claimed returns to the queue at once. A process that ends need not."""
+        """Return items that are still claimed to the queue at once. Optional before a process ends."""
         with self._opening:
             stop, self._stop = self._stop, None
         if stop is not None:
@@ -280,7 +282,7 @@ class Queue(QueueAdmin):
     def __repr__(self) -> str:
         return f"Queue({self.path!r})"
 
-    # Inside: everything that belongs to the directories as they are open now
+    # Inside: the objects that belong to the directories that are open now
 
     def _check_mount(self) -> None:
         MountRules.for_new(self.fs, self.path).shared_lease(self._lease_asked_for)
@@ -313,10 +315,10 @@ class Queue(QueueAdmin):
         self._check_at = fs.monotonic() + _CHECKED_EVERY
 
     def _reopen_if_remounted(self) -> None:
-        """Open the spool anew if its path leads elsewhere: whoever goes on puts mail where nobody looks.
+        """Reopen the spool if its path leads elsewhere; else mail would go into a detached directory.
 
         Raises:
-            TemporaryError: it leads nowhere now, or nobody can tell.
+            TemporaryError: the path leads nowhere now, or it cannot be checked.
         """
         if self.fs.monotonic() < self._check_at:
             return
@@ -324,7 +326,7 @@ class Queue(QueueAdmin):
             if self.fs.monotonic() < self._check_at:
                 return
             if self._layout.is_detached():
-                log.warning("%s was mounted anew or replaced: opening it again", self.path)
+                log.warning("%s was remounted or replaced: reopening it", self.path)
                 self._consumer.abandon()
                 self._open(create=False)
             self._check_at = self.fs.monotonic() + _CHECKED_EVERY
@@ -338,7 +340,7 @@ class Queue(QueueAdmin):
         return self._consumer
 
     def _put_jobs(self, jobs: Sequence[PutJob], period: str = NOW) -> bool:
-        """Put jobs and make sure of where they are; whether all are in the queue."""
+        """Put jobs, check that the path still leads to them, and return whether all are in the queue."""
         try:
             writer = self._writer_now()
         except TemporaryError as error:
@@ -351,20 +353,20 @@ class Queue(QueueAdmin):
         return self._acknowledge(writer, jobs) and good
 
     def _acknowledge(self, writer: SpoolWriter, jobs: Sequence[PutJob]) -> bool:
-        """Whether what was just put is where the path leads; if it took long, that is looked at once more."""
+        """Whether the path still leads to the spool just written; checked again if the last check is old."""
         try:
             if self._writer_now() is writer:
                 return True
-            error = UnknownOutcome(f"{self.path} was mounted anew or replaced while this was put into it")
+            error = UnknownOutcome(f"{self.path} was remounted or replaced while this was put into it")
         except TemporaryError as failure:
-            error = UnknownOutcome(f"{failure}; it was put there all the same, perhaps where nobody looks")
+            error = UnknownOutcome(f"{failure}; it was put there, but perhaps into a detached directory")
         for job in jobs:
             if job.commit_record is not None:
                 job.commit_record, job.error = None, error
         return False
 
     def _put_with(self, key: str) -> str | None:
-        """The id of the item that was put with this key, and which is durable then."""
+        """Make the item that was put with this key durable, and return its id; None if there is none."""
         for entry in self.items():
             if key_in(entry.item) == key:
                 self._make_durable(entry)

@@ -1,10 +1,10 @@
-"""A worker: claims what is due, hands it to a courier, and writes down what became of it.
+"""A worker: claims due items, hands them to a courier, and records the outcomes.
 
-Each recipient's status becomes a state of the item's name (`store/states.py`). An item with somebody given
-up goes back to the front of the queue, so that its sender is told by whoever claims it next. Every one of
-these steps is the one rename that returns the item, and so is repeated at most if power fails.
+Each recipient's status becomes a state in the item's name (`store/states.py`). An item with a failed
+recipient returns to the front of the queue, and the worker that claims it next sends the bounce. Each of
+these steps is the one rename that returns the item; at worst it is repeated after a power failure.
 
-Whatever a courier does, its item's claim ends: with an outcome, or by being let go (`Claim.let_go`).
+Whatever the courier does, the claim ends: with an outcome, or by `Claim.let_go`.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ if TYPE_CHECKING:
 log = logging.getLogger("maildir_safe.queue")
 
 _POLL = 1.0
-_BUSY_DELAY = 10.0  # seconds that an item waits when its destination has as many as it may
-_STALLED_DELAY = 60.0  # the same for a destination that stalls
-_SENT_BEFORE = RecipientStatus(250, "2.0.0 it was sent before, and that could not be recorded")
+_BUSY_DELAY = 10.0  # seconds that an item waits while its destination is at its limit
+_STALLED_DELAY = 60.0  # seconds that an item waits while its destination is stalled
+_SENT_BEFORE = RecipientStatus(250, "2.0.0 it was sent before, but that could not be recorded")
 _MOST_REMEMBERED = 10_000
 
 
@@ -52,20 +52,20 @@ class Worker:
     """Works a queue with a courier. `run` until `stop`; or `run_once`.
 
     Args:
-        queue: stays the caller's, who closes it afterwards.
+        queue: remains the caller's, who closes it afterwards.
         courier: see `maildir_safe._queue.couriers.courier.Courier`.
-        bounces: the courier that takes bounces to senders; by default the same.
-        schedule: when to try again, and when to give up.
-        concurrency: items handed over at the same time.
-        per_destination: the same for each recipient domain; by default no less than for all.
-        timeout: seconds after which a courier that has not answered loses its item, which is
-            tried again. Its thread cannot be stopped; what it still says is not listened to.
+        bounces: the courier for bounces; by default the same.
+        schedule: decides when to retry, and when to give up.
+        concurrency: most items handed over at the same time.
+        per_destination: the same per destination; by default `concurrency`.
+        timeout: seconds after which a courier that has not returned loses its item, which is then
+            retried. Its thread cannot be stopped, and its late result is ignored.
         host: our name in bounces.
-        metrics: counts what happens.
+        metrics: counts events.
 
     Attributes:
-        delivered, deferred, failed: how many recipients had the message, are to be tried again, or were
-            given up, counted at each try since this worker was made.
+        delivered, deferred, failed: how many recipients got the message, are to be retried, or were given
+            up; counted at each attempt since this worker was created.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class Worker:
     def run(self, grace: float = 30.0) -> None:
         """Work until `stop` is called.
 
-        What is in couriers' hands then is waited for, `grace` seconds at most, and released.
+        Then wait up to `grace` seconds for the couriers, and release the items that are left.
         """
         while not self._stopping.is_set():
             self._start_some(wait=_POLL)
@@ -110,10 +110,10 @@ class Worker:
         self._drain(grace)
 
     def run_once(self) -> int:
-        """Hand over all that is due now and wait for the statuses; how many items that were.
+        """Hand over all due items, wait for their statuses, and return the number of items.
 
         Raises:
-            TemporaryError: some of the queue could not be looked at or claimed. The rest was handed over.
+            TemporaryError: part of the queue could not be read or claimed. The rest was handed over.
         """
         count = 0
         while started := self._start_some(wait=None):
@@ -124,13 +124,13 @@ class Worker:
         return count
 
     def stop(self) -> None:
-        """Let `run` finish; may be called by a signal handler, and more than once."""
+        """Let `run` finish. May be called from a signal handler, and repeatedly."""
         self._stopping.set()
 
     # Starting and ending
 
     def _start_some(self, wait: float | None) -> int:
-        """Claim as many as there are free slots and start them; how many."""
+        """Claim as many items as there are free slots, start them, and return their number."""
         free = 0
         while free < self._concurrency and self._slots.acquire(blocking=False):
             free += 1
@@ -176,7 +176,7 @@ class Worker:
                 self._slots.release()
 
     def _end_overdue(self) -> None:
-        """Take items from couriers that do not answer; and give the slots of those that stall to others."""
+        """Take items from couriers that exceed the timeout, and free the slots of stalled ones."""
         now = self._fs.monotonic()
         with self._lock:
             overdue = [claim for claim, entry in self._in_hand.items() if now - entry.since > self._timeout]
@@ -184,7 +184,7 @@ class Worker:
                 if entry.has_slot and entry.visit is not None and entry.visit.has_stalled(now):
                     entry.has_slot = False
                     self._slots.release()
-                    log.warning("%s does not answer: nothing more goes there", entry.visit.destination)
+                    log.warning("%s does not answer: no more items are sent there", entry.visit.destination)
         for claim in overdue:
             self._finish(claim)
             late = {"text": "4.4.7 the courier did not answer"}
@@ -208,14 +208,14 @@ class Worker:
     # One item
 
     def handle(self, claim: Claim) -> None:
-        """Do what is due for one item: hand it over, or tell its sender. Raises nothing.
+        """Do what is due for one item: hand it over, or send its bounce. Raises nothing.
 
-        Whatever happens, the claim has ended then, or its outcome is still being recorded.
+        Afterwards the claim has ended, or its outcome is still being recorded (`Claim.record_later`).
         """
         item = claim.item
         due = OWED in item.states and item.not_before <= self._now()
         try:
-            if due and not (BOUNCE_DUE in item.states and item.tries % 2):  # both are due: turn about
+            if due and not (BOUNCE_DUE in item.states and item.tries % 2):  # both due: take turns
                 self._hand_over(claim)
             else:
                 self._send_bounce(claim)
@@ -224,7 +224,7 @@ class Worker:
         except (PermanentError, TemporaryError, OSError) as error:
             log.warning("%s: %s", claim.id, error)
         except Exception:
-            log.exception("%s: unexpected; it returns to the queue", claim.id)
+            log.exception("%s: unexpected error; the item returns to the queue", claim.id)
         finally:
             claim.let_go()
 
@@ -247,7 +247,7 @@ class Worker:
             self._write_down(claim, statuses)
 
     def _statuses(self, claim: Claim, owed: tuple[str, ...]) -> dict[str, RecipientStatus]:
-        """What became of each recipient that is owed it. None is sent it a second time."""
+        """The status of each recipient that is owed the message, which is sent to none of them twice."""
         before = self._sent.get(claim.id, frozenset())
         left = tuple(recipient for recipient in owed if recipient not in before)
         statuses = {recipient: _SENT_BEFORE for recipient in owed if recipient in before}
@@ -264,7 +264,7 @@ class Worker:
         return statuses
 
     def _call_courier(self, courier: Courier, request: DeliveryRequest) -> dict[str, RecipientStatus]:
-        """The courier's statuses, one for each recipient, whatever it does."""
+        """Call a courier, and return one status per recipient whatever it returns or raises."""
         given: object
         try:
             request.confirm()
@@ -276,9 +276,7 @@ class Worker:
             statuses = same_status(request, RecipientStatus(550, f"{error.status} {error}").cleaned())
         except Exception as error:  # noqa: BLE001 - a courier may be anybody's code
             log.warning("%s: the courier raised %r", request.id, error)
-            failed = RecipientStatus(
-                451, "4.3.0 it could not be sent now", f"{type(error).__name__}: {error}"
-            )
+            failed = RecipientStatus(451, "4.3.0 it cannot be sent now", f"{type(error).__name__}: {error}")
             statuses = same_status(request, failed.cleaned())
         return self._noted(courier, request, statuses)
 
@@ -296,7 +294,7 @@ class Worker:
         return statuses
 
     def _remember(self, key: str, recipients: set[str]) -> None:
-        """Remember that a message was sent until that is recorded: it must not be sent again."""
+        """Remember who was sent a message until that is recorded, so that it is not sent again."""
         if not recipients:
             return
         with self._lock:
@@ -320,7 +318,7 @@ class Worker:
         )
 
     def _send_bounce(self, claim: Claim) -> None:
-        """Tell the sender who was given up. A bounce is never bounced: `f` becomes `b` at once."""
+        """Send the bounce. A bounce is never bounced itself: BOUNCE_DUE becomes BOUNCED at once."""
         envelope, key = claim.envelope, f"{claim.id} bounce"
         told = claim.item.states.replace(BOUNCE_DUE, BOUNCED)
         if envelope.sender and key not in self._sent:
@@ -349,9 +347,9 @@ class Worker:
         note: dict[str, Any] | None,
         pauses: tuple[float, ...] = (1.0, 10.0, 60.0),
     ) -> None:
-        """Record an outcome, again if the storage does not answer: what was sent must not be sent twice.
+        """Record an outcome, with retries while the storage fails: the message must not be sent twice.
 
-        When it does not answer for long, the queue goes on trying (`Claim.record_later`).
+        After the last retry the queue takes over (`Claim.record_later`).
         """
         for pause in (*pauses, None):
             try:

@@ -1,7 +1,7 @@
-"""Does what was decided, with the credentials that this process has.
+"""Carries out calls with the credentials of this process.
 
-The supervisor uses an `Actor` of its own for callers whose credentials are the same, and for
-others one in a process that has theirs (`helpers`), by the same methods.
+For callers with the same credentials the supervisor uses an `Actor` of its own. For others it uses one in a
+process that has their credentials (`helpers`), through the same methods.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 class Place:
-    """A name in a directory, as it was found with the caller's credentials.
+    """A name in a directory, looked up with the caller's credentials.
 
     Attributes:
         fd: the directory, good for lookups only (O_PATH); it belongs to the actor.
@@ -63,14 +63,14 @@ class Actor:
         self._handover = Handover(self._fs, owns or (lambda uid: uid == os.geteuid()), resolve_timeout)
 
     def open(self, wanted: list[tuple[int | None, str]]) -> list[Place]:
-        """Find the directories of some paths. The caller closes them with `close`.
+        """Open the directories of some paths. The caller closes them with `close`.
 
         Args:
-            wanted: of each path the directory that it starts from, None if it is absolute.
+            wanted: per path the directory that it starts from (None if it is absolute), and the path.
 
         Raises:
-            OSError: as the caller's own call would fail.
-            ValueError: a path that ends in no plain name.
+            OSError: the caller's own call would fail in the same way.
+            ValueError: a path does not end in a plain name.
         """
         places: list[Place] = []
         try:
@@ -110,7 +110,7 @@ class Actor:
         return self._handover.unlink(place.fd, place.name)
 
     def hand_over(self, src: Place, dst: Place, private: bool, durable: bool) -> Result:
-        """A link or what stands for it, see `Handover.hand_over`; then the directory's fsync if wanted."""
+        """A link or its replacement (`Handover.hand_over`), then the directory's fsync if `durable`."""
         result = self._handover.hand_over(src.fd, src.name, dst.fd, dst.name, private)
         if durable and not result.error:
             result.error = self._sync(src, dst)
@@ -126,11 +126,11 @@ class Actor:
         return self._sync(src, dst)
 
     def _sync(self, src: Place, dst: Place) -> int:
-        """Make the target's directory durable; a mount that has no such fsync can do no more."""
+        """Make the target's directory durable, as far as the mount can fsync directories."""
         try:
             fd = self._fs.open_dir(".", dst.fd)
             try:
-                # what was not in tmp/ before may come back under its old name; see DirectorySync
+                # a file from outside tmp/ may come back under its old name; see DirectorySync
                 fstype = "" if src.path.endswith("/tmp") else self._fs.mount(fd).fstype
                 DirectorySync(self._fs, fd, fstype).sync()
             finally:

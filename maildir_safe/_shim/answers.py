@@ -1,7 +1,7 @@
-"""Decides what a caught call is answered.
+"""Answers caught calls.
 
-Most are left to the kernel: it runs the call as if it had not been caught. That is the answer,
-too, whenever anything about the caller cannot be found out.
+Most calls are left to the kernel, which runs them as if they had not been caught. So are all calls whose
+caller cannot be fully determined.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ if TYPE_CHECKING:
 
 
 MOST_OF_A_USER = 128
-"""Calls of one user, other than the supervisor's own, that are in hand at the same time. Those that come
-while there are so many are left to the kernel, so that nobody can hold up others."""
+"""Most calls in progress per user other than the supervisor's own. Further calls are left to the kernel, so
+that no user can delay others."""
 
 
 def alive(process: Process) -> bool:
-    """Whether a process is still there, and not another with its number."""
+    """Whether a process still exists, and its number has not been reused."""
     try:
         return callers.process(process[0]) == process
     except OSError:
@@ -49,10 +49,10 @@ class Answers:
     """Answers caught calls. Used by many threads at once.
 
     Args:
-        listener: where they come from.
-        actors: who acts for a caller.
-        pairs: which directories are hand-offs.
-        report: is told what was changed.
+        listener: the source of calls.
+        actors: chooses the actor for a caller.
+        pairs: the pairs of directories that are hand-offs.
+        report: receives events.
         durable: fsync the target's directory before a hand-off is reported done.
         check: change nothing, and report what would be changed.
     """
@@ -89,7 +89,7 @@ class Answers:
 
     @contextlib.contextmanager
     def _place(self, tid: int) -> Iterator[bool]:
-        """Whether this user has not too many calls in hand: he can make even reading his memory hang."""
+        """Whether this user is below the limit of calls: a user can make even reading his memory hang."""
         user = callers.user(tid)
         with self._lock:
             in_hand = self._in_hand[user] = self._in_hand.get(user, 0) + 1
@@ -103,7 +103,7 @@ class Answers:
 
     @contextlib.contextmanager
     def _turn(self, tid: int) -> Iterator[None]:
-        """One question of a thread at a time: interrupted, it asks again while we still work on the first."""
+        """Serialise a thread's questions: after a signal it may ask again before the first is answered."""
         with self._lock:
             turn = self._turns.setdefault(tid, [threading.Lock(), 0])
             turn[1] += 1
@@ -117,7 +117,7 @@ class Answers:
                     del self._turns[tid]
 
     def _is_plain(self, call: Call) -> bool:
-        """Whether a call is none of ours by its flags alone."""
+        """Whether the flags alone show that a call is to be left to the kernel."""
         if call.kind == UNLINK:
             return bool(call.flags) or not len(self._ghosts)
         if call.kind == RENAME:
@@ -125,9 +125,9 @@ class Answers:
         return call.kind == LINK and bool(call.flags)
 
     def _sandbox(self, question: Question) -> None:
-        """A process restricts itself in a way that cannot be seen later: from now on nobody is acted for.
+        """Stop acting for any caller, since a process restricts itself in a way that cannot be seen later.
 
-        One that gave up privileges before, which our tree did not, is not acted for anyway.
+        Not if the process already gave up privileges that the program's tree has: it is left alone anyway.
         """
         try:
             caller = callers.Caller(question.tid)
@@ -153,7 +153,7 @@ class Answers:
                     bases.append(callers.base(question.tid, dir_fd))
                 wanted.append((None if path.startswith("/") else bases[-1], path))
             with self._actors.acting_for(caller) as actor:
-                # all that was read so far is the caller's, if it still waits
+                # if the caller still waits, all data read so far is really the caller's
                 if actor is None or not self._listener.valid(question):
                     self._listener.pass_on(question)
                 else:
@@ -167,7 +167,7 @@ class Answers:
     def _paths(self, question: Question, call: Call) -> list[str] | None:
         try:
             with callers.Memory(question.tid) as memory:
-                if not self._listener.valid(question):  # another's memory may have been opened
+                if not self._listener.valid(question):  # the memory may be another thread's
                     return None
                 return [memory.path(address) for _, address in call.paths]
         except (OSError, ValueError):
@@ -181,7 +181,7 @@ class Answers:
         self, question: Question, call: Call, actor: Actor | Helper, places: list[Place],
         caller: Caller,
     ) -> None:  # fmt: skip
-        """From here on something may have been done, so that the kernel must not run the call again."""
+        """Carry out a call. An error here may come after a change, so the kernel must not repeat the call."""
         taken = None
 
         def who() -> Owner:
@@ -202,5 +202,5 @@ class Answers:
         told = (
             self._listener.pass_on(question) if answer is PASS_ON else self._listener.answer(question, answer)
         )
-        if taken is not None:  # if a signal came between, the program will ask again
+        if taken is not None:  # if a signal interrupted the call, the program will repeat it
             self._ghosts.settle(taken, used=told and answer in (0, errno.ENOENT))

@@ -1,8 +1,7 @@
-"""Who asks: what can be learnt of a stopped thread by /proc.
+"""The caller: what /proc tells about a stopped thread.
 
-Everything here is read while the thread is stopped in its call. The number of a thread that has
-ended may be another's already, so whoever reads asks `Listener.valid` afterwards, before it
-believes anything.
+Everything here is read while the thread is stopped in its call. The number of a thread that has ended may
+already belong to another thread. So call `Listener.valid` after reading, before you trust the result.
 """
 
 from __future__ import annotations
@@ -16,10 +15,10 @@ _BASE = os.O_PATH | os.O_CLOEXEC
 
 
 class Credentials:
-    """What decides which files a thread may touch.
+    """The credentials that decide which files a thread may access.
 
     Attributes:
-        uids, gids: real, effective, saved and file system's.
+        uids, gids: real, effective, saved and file system ids.
         groups: supplementary groups, sorted.
         capabilities: the effective set, a bit mask.
     """
@@ -35,7 +34,7 @@ class Credentials:
         self.capabilities = capabilities
 
     def key(self) -> tuple[object, ...]:
-        """Equal for equal credentials."""
+        """A key that is equal for equal credentials."""
         return self.uids, self.gids, self.groups, self.capabilities
 
 
@@ -44,24 +43,24 @@ class Caller:
 
     Attributes:
         tid: its number.
-        tgid, parent: the numbers of its process and of the process above.
+        tgid, parent: the numbers of its process and of the parent process.
         credentials: see `Credentials`.
-        confined: it has given up new privileges (``no_new_privs``), as what sandboxes itself does.
-        filters: how many seccomp filters it is under.
+        confined: whether it has ``no_new_privs``, which sandboxes need.
+        filters: the number of its seccomp filters.
         namespaces: its user and mount namespaces.
-        label: what a security module calls it (AppArmor, SELinux).
-        root: device and inode of its root directory, and its path as we see it: where a file system
-            is mounted twice, the first two do not tell which of its mounts.
+        label: its label from a security module (AppArmor, SELinux).
+        root: device, inode and path of its root directory. If a file system is mounted twice, device and
+            inode do not tell which of the mounts it is.
     """
 
     __slots__ = ("confined", "credentials", "filters", "label", "namespaces", "parent", "root", "tgid", "tid")
 
     def __init__(self, tid: int) -> None:
-        """Read it.
+        """Read the thread's data.
 
         Raises:
-            OSError: it is gone, or must not be looked at.
-            ValueError: /proc says what we do not understand.
+            OSError: the thread is gone, or may not be inspected.
+            ValueError: /proc has an unknown format.
         """
         self.tid = tid
         status = _status(tid)
@@ -88,7 +87,7 @@ def _status(tid: int) -> bytes:
         while b"\nSeccomp_filters:" not in text:  # a process may be in 65536 groups
             more = os.read(fd, 1 << 16)
             if not more:
-                raise ValueError("a kernel that does not count filters")
+                raise ValueError("this kernel does not count filters")
             text += more
         return text
     finally:
@@ -104,15 +103,15 @@ def _label(tid: int) -> bytes:
     try:
         with open(f"/proc/{tid}/attr/current", "rb", buffering=0) as file:
             return file.read(4096)
-    except OSError:  # no module that gives labels
+    except OSError:  # no security module with labels
         return b""
 
 
 def process(pid: int) -> tuple[int, int]:
-    """A process's number and start time, which together are never another's.
+    """A process's number and start time, which together are unique.
 
     Raises:
-        OSError: it is gone.
+        OSError: the process is gone.
     """
     with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
         fields = file.read(4096).rpartition(b")")[2].split()
@@ -120,7 +119,7 @@ def process(pid: int) -> tuple[int, int]:
 
 
 def user(tid: int) -> int:
-    """Whose a thread is, by one quick call; 0 if it is gone, or has more rights than its user."""
+    """The user of a thread, by one fast call; 0 if it is gone, or has more rights than its user."""
     try:
         return os.stat(f"/proc/{tid}").st_uid
     except OSError:
@@ -137,7 +136,7 @@ def command(pid: int) -> str:
 
 
 class Memory:
-    """The memory of a thread, opened before it is known to be the caller's."""
+    """The memory of a thread, opened before `Listener.valid` confirms that it is the caller's."""
 
     def __init__(self, tid: int) -> None:
         self._fd = os.open(f"/proc/{tid}/mem", os.O_RDONLY | os.O_CLOEXEC)
@@ -152,12 +151,12 @@ class Memory:
         """The path at an address.
 
         Raises:
-            OSError, ValueError: there is none.
+            OSError, ValueError: there is no path.
         """
         try:
             text = os.pread(self._fd, _PATH_MAX, address)
         except OverflowError:  # the upper half of the address space is not the program's
-            raise ValueError("no address of a program") from None
+            raise ValueError("not an address of a program") from None
         end = text.find(b"\0")
         if end <= 0:
             raise ValueError("no path, or too long")
@@ -165,14 +164,14 @@ class Memory:
 
 
 def base(tid: int, dir_fd: int) -> int:
-    """Open the directory that a caller's relative path starts from. It belongs to whoever asked.
+    """Open the directory that a caller's relative path starts from. The descriptor is yours to close.
 
     Raises:
-        OSError: there is none.
+        OSError: there is no such directory.
     """
     return os.open(f"/proc/{tid}/cwd" if dir_fd == AT_FDCWD else f"/proc/{tid}/fd/{dir_fd}", _BASE)
 
 
 def root(tid: int) -> int:
-    """Open a caller's root directory. It belongs to whoever asked."""
+    """Open a caller's root directory. The descriptor is yours to close."""
     return os.open(f"/proc/{tid}/root", _BASE)

@@ -1,8 +1,8 @@
-"""The system calls that the shim catches, by architecture, and where their arguments are.
+"""The system calls that the shim catches, by architecture, and the positions of their arguments.
 
-The numbers are those of the kernel's own tables: arch/x86/entry/syscalls/syscall_64.tbl and
-syscall_32.tbl, and include/uapi/asm-generic/unistd.h for aarch64. The architectures' marks are
-those of include/uapi/linux/audit.h. x32 programs have numbers of their own and are not caught.
+The numbers come from the kernel's own tables: arch/x86/entry/syscalls/syscall_64.tbl and syscall_32.tbl,
+and include/uapi/asm-generic/unistd.h for aarch64. The architecture constants come from
+include/uapi/linux/audit.h. x32 programs have other numbers and are not caught.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ LINK = "link"
 UNLINK = "unlink"
 RENAME = "rename"
 SANDBOX = "sandbox"
-"""What a caught call asks for. `SANDBOX`: the caller gives up rights that the shim cannot see."""
+"""The kinds of caught calls. `SANDBOX`: the caller gives up rights in a way that the shim cannot see."""
 
 AT_FDCWD = -100
 AT_REMOVEDIR = 0x200
@@ -39,7 +39,7 @@ SECCOMP = {X86_64: 317, I386: 354, AARCH64: 277}
 """The number of seccomp(2) itself."""
 
 MACHINES = {("x86_64", 8): X86_64, ("x86_64", 4): I386, ("i686", 4): I386, ("aarch64", 8): AARCH64}
-"""The architecture of this interpreter, by uname's machine and the size of a pointer in bytes."""
+"""The interpreter's architecture, by uname's machine and the size of a pointer in bytes."""
 
 # kind, then the positions of: source directory, source path, target directory, target path, flags
 _SHAPES = {
@@ -59,10 +59,10 @@ class Call:
     """A caught call.
 
     Attributes:
-        name: as in the kernel's table, ``"linkat"``.
+        name: the name in the kernel's table, such as ``"linkat"``.
         kind: `LINK`, `UNLINK`, `RENAME` or `SANDBOX`.
-        paths: of each path the directory's descriptor in the caller (or `AT_FDCWD`) and the
-            address of the text in the caller's memory; the source first.
+        paths: per path the caller's descriptor of the directory (or `AT_FDCWD`) and the address of the
+            text in the caller's memory; the source first.
         flags: the call's flags, 0 if it has none.
     """
 
@@ -76,7 +76,7 @@ class Call:
 
 
 def decode(arch: int, number: int, args: tuple[int, ...]) -> Call | None:
-    """The call that the kernel tells of; None if it is none of ours."""
+    """Decode a call; None if the shim does not catch it."""
     name = _NAMES.get(arch, {}).get(number)
     if name is None:
         return None

@@ -1,4 +1,4 @@
-"""What is done for a call, and what it is answered: without a kernel, so that it can be explored."""
+"""Decides what is done for a call, and what it returns. Needs no kernel, so that tests can explore it."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ if TYPE_CHECKING:
     from maildir_safe._shim.report import Report
 
 PASS_ON = None
-"""Not an errno: the kernel shall run the call."""
+"""Not an errno: leave the call to the kernel."""
 
 STAT_AFTERWARDS = frozenset({"mutt", "neomutt"})
-"""Programs that compare both names after a link, and would not believe a rename. They rename by
-themselves when link says EXDEV, so they are told that where the mount refuses by another word."""
+"""Programs that compare both names after a link, and so would not accept a rename. They rename by
+themselves if link fails with EXDEV, so they get EXDEV if the mount refuses with another errno."""
 
 _OTHER_REFUSALS = frozenset({errno.EACCES, errno.EMLINK, errno.EIO, errno.EREMOTEIO, errno.EINVAL})
-"""Words that they do not know."""
+"""Errnos after which these programs do not rename."""
 
 
 class Decisions:
-    """Decides calls. `who` tells whose call it is; it is only asked where that matters, since it is slow.
+    """Decides calls. `who` returns the owner of a call; it is slow, so it is only called when needed.
 
     Args:
-        pairs: which directories are hand-offs.
-        ghosts: the names that are gone.
-        report: is told what was changed.
+        pairs: the pairs of directories that are hand-offs.
+        ghosts: the names that were renamed away.
+        report: receives events.
         durable: fsync the target's directory before a hand-off is reported done.
         check: change nothing, and report what would be changed.
     """
@@ -51,7 +51,7 @@ class Decisions:
     def link(
         self, actor: Actor | Helper, src: Place, dst: Place, who: Callable[[], Owner], pid: int
     ) -> int | None:
-        """A link: its errno, 0, or `PASS_ON`."""
+        """Answer a link: an errno, 0, or `PASS_ON`."""
         pair = None if src.identity == dst.identity else self._pairs.match(src.path, dst.path)
         if pair is None:
             if self._check:
@@ -66,7 +66,7 @@ class Decisions:
         result = actor.hand_over(src, dst, private(pair), self._durable)
         if result.error == errno.ENOENT:
             ghost = self._ghosts.find(src.identity, src.name, who())
-            if ghost and ghost.target == (dst.identity, dst.name):  # asked again after a signal
+            if ghost and ghost.target == (dst.identity, dst.name):  # repeated after a signal
                 return ghost.error
         if result.moved:
             target = (dst.identity, dst.name)
@@ -85,9 +85,9 @@ class Decisions:
     def unlink(
         self, actor: Actor | Helper, place: Place, who: Callable[[], Owner], pid: int
     ) -> tuple[int | None, Ghost | None]:
-        """An unlink: its errno, 0 or `PASS_ON`; and the ghost that was taken for it, to be settled.
+        """Answer an unlink: an errno, 0 or `PASS_ON`; and the ghost that was taken for it, to be settled.
 
-        It is never swallowed: if the name is there, it is a file, and that is removed.
+        The unlink is always executed: if the name exists, the file is removed.
         """
         ghost = self._ghosts.find(place.identity, place.name, who())
         if ghost is None:
@@ -101,7 +101,7 @@ class Decisions:
         return error, ghost
 
     def _lay(self, ghost: Ghost, actor: Actor | Helper, place: Place) -> int:
-        """Answer for a name that is gone: the file itself is removed only if it was withdrawn."""
+        """Answer the unlink of a name that is gone. The file itself is removed only if it was withdrawn."""
         if not ghost.aside:
             return 0
         place.name, name = ghost.aside, place.name
@@ -121,7 +121,7 @@ class Decisions:
         who: Callable[[], Owner],
         pid: int,
     ) -> int | None:
-        """A rename by the program itself, when hand-offs shall be durable: its errno, 0 or `PASS_ON`."""
+        """Answer the program's own rename, if hand-offs must be durable: an errno, 0 or `PASS_ON`."""
         pair = None if src.identity == dst.identity else self._pairs.match(src.path, dst.path)
         if pair is None or self._check or not self._durable:
             return PASS_ON
@@ -129,7 +129,7 @@ class Decisions:
         target = (dst.identity, dst.name)
         if error == errno.ENOENT:
             ghost = self._ghosts.find(src.identity, src.name, who())
-            if ghost and ghost.renamed and ghost.target == target:  # asked again after a signal
+            if ghost and ghost.renamed and ghost.target == target:  # repeated after a signal
                 return ghost.error
         if error in (0, errno.EIO):
             self._ghosts.add(Ghost(src.identity, src.name, who(), target, error, renamed=True))

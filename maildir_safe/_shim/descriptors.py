@@ -1,4 +1,4 @@
-"""Letting go of descriptors that were inherited."""
+"""Closing inherited descriptors."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import os
 
 
 def keep_only(wanted: set[int]) -> None:
-    """Close all descriptors but these and standard error; standard input and output become nothing.
+    """Close all descriptors except these and standard error; standard input and output become /dev/null.
 
-    Before any thread is started: it would close those that another has just opened.
+    Call this before any thread is started: it would close descriptors that another thread has just opened.
     """
     null = os.open(os.devnull, os.O_RDWR)
     for standard in range(2):
@@ -18,4 +18,4 @@ def keep_only(wanted: set[int]) -> None:
             try:
                 os.close(other)
             except OSError:
-                pass  # that of the listing itself
+                pass  # the descriptor of the listing itself

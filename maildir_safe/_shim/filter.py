@@ -1,4 +1,4 @@
-"""The seccomp filter: a handful of instructions that notify of our calls and allow all others."""
+"""The seccomp filter: a few instructions that notify us of some calls and allow all others."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ class Unsupported(TemporaryError):
 
 
 def program(names: tuple[str, ...]) -> bytes:
-    """The filter that notifies of these calls on every architecture we know.
+    """The filter that notifies us of these calls, for all architectures of `calls.NUMBERS`.
 
     Args:
-        names: system calls as in `calls.NUMBERS`.
+        names: names of system calls, as in `calls.NUMBERS`.
     """
     code = [_instruction(_LOAD, _ARCH_AT)]
     for arch, table in NUMBERS.items():
         numbers = [table[name] for name in names if name in table]
         block = [_instruction(_LOAD, _NUMBER_AT)]
         for left, number in zip(range(len(numbers), 0, -1), numbers, strict=True):
-            block.append(_instruction(_EQUAL, number, left))  # over the rest and over ALLOW
+            block.append(_instruction(_EQUAL, number, left))  # jump over the rest and over ALLOW
         block += [_instruction(_RETURN, ALLOW), _instruction(_RETURN, NOTIFY)]
         code += [_instruction(_EQUAL, arch, 0, len(block)), *block]
     code.append(_instruction(_RETURN, ALLOW))
@@ -58,10 +58,10 @@ class _Program(ctypes.Structure):
 
 
 def check_kernel() -> None:
-    """Say why the shim cannot work here, if that can be told beforehand.
+    """Check in advance whether the shim can work here.
 
     Raises:
-        Unsupported: another architecture, or Linux older than 5.9.
+        Unsupported: the architecture is unknown, or Linux is older than 5.9.
     """
     system = os.uname()
     version = tuple(int(part) for part in system.release.split("-")[0].split(".")[:2] if part.isdigit())
@@ -72,18 +72,18 @@ def check_kernel() -> None:
 
 
 def install(code: bytes, killable: bool = True) -> tuple[int, bool]:
-    """Put this process, and all that it starts, under the filter. Nothing takes it off again.
+    """Put this process, and all that it starts, under the filter. It cannot be removed again.
 
     Args:
         code: from `program`.
-        killable: ask that only fatal signals interrupt a call that the supervisor has in hand.
+        killable: let only fatal signals interrupt a call that the supervisor is handling.
 
     Returns:
-        the descriptor on which the kernel asks, and whether privileges are now given up for good
-        (``no_new_privs``), which the kernel demands of those who lack CAP_SYS_ADMIN.
+        The descriptor of the kernel's questions, and whether ``no_new_privs`` had to be set for good, which
+        the kernel requires without CAP_SYS_ADMIN.
 
     Raises:
-        Unsupported: with the reason.
+        Unsupported: the filter cannot be installed; the text has the reason.
     """
     given_up = False
     flags = _NEW_LISTENER | (_WAIT_KILLABLE if killable else 0)
@@ -102,7 +102,7 @@ def install(code: bytes, killable: bool = True) -> tuple[int, bool]:
 
 
 _REASONS = {
-    errno.EBUSY: "this runs under a seccomp listener already (another maildir-safe run?): only one can be",
+    errno.EBUSY: "this runs under a seccomp listener already (another maildir-safe run?): only one can run",
     errno.EPERM: "seccomp(2) is forbidden here: the container's profile must allow it",
     errno.ENOSYS: "this kernel has no seccomp filters, or the container's profile forbids them",
     errno.EINVAL: "this kernel's seccomp filters cannot notify",

@@ -1,8 +1,8 @@
 """Names that were renamed away and that their program will still unlink.
 
-A ghost belongs to the program that made it: to its process, its children, and the children of its
-parent (a shell's `ln` and `rm`), of the same user. It is good for one unlink, is forgotten when
-the name is a real file again and was removed, and with the processes that could use it.
+A ghost belongs to the program that created it: to its process, its children, and the children of its parent
+(a shell's `ln` and `rm`), of the same user. It answers one unlink. It is forgotten when a new file of that
+name is removed, and when the processes that could use it have ended.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
     Process = tuple[int, int]
 
 MOST = 4096
-"""Ghosts that are remembered; the oldest of the same user is forgotten first. Its unlink then says ENOENT."""
+"""Most ghosts; the oldest of the same user is forgotten first. Its unlink then fails with ENOENT."""
 
 _SWEEP_FROM = 64
 
 
 class Owner:
-    """Who may use a ghost.
+    """The owner of a ghost, who may use it.
 
     Attributes:
-        process: process id and start time, so that a number that is used again is not taken for it.
-        parent: the same of its parent; None if that is the supervisor, to which all orphans belong.
-        uid: the user whose files it touches.
+        process: process id and start time, so that a reused id is recognised.
+        parent: the same for its parent; None if that is the supervisor, which is the parent of all orphans.
+        uid: the user with whose rights it accesses files.
     """
 
     __slots__ = ("parent", "process", "uid")
@@ -39,7 +39,7 @@ class Owner:
         self.uid = uid
 
     def includes(self, other: Owner) -> bool:
-        """Whether `other` may use what this one left."""
+        """Whether `other` may use this owner's ghosts."""
         if self.uid != other.uid:
             return False
         if self.process in (other.process, other.parent):
@@ -48,16 +48,16 @@ class Owner:
 
 
 class Ghost:
-    """A name that is gone.
+    """A name that was renamed away.
 
     Attributes:
-        directory, name: where it was.
+        directory, name: the old directory and name.
         owner: see `Owner`.
-        target: directory and name that it has now.
-        error: what the link was answered.
-        aside: its name while it is withdrawn, "" if it was handed over.
+        target: the new directory and name.
+        error: the errno that the link returned.
+        aside: the new name if the file was withdrawn; "" if it was handed over.
         renamed: the program renamed it by itself, and will not unlink it.
-        taken: an unlink is being answered by it.
+        taken: an unlink is being answered with it.
     """
 
     __slots__ = ("aside", "directory", "error", "name", "owner", "renamed", "taken", "target")
@@ -80,7 +80,7 @@ class Ghosts:
     """All ghosts of a supervisor. Thread-safe.
 
     Args:
-        alive: whether a process is still there.
+        alive: whether a process still exists.
     """
 
     def __init__(self, alive: Callable[[Process], bool]) -> None:
@@ -94,11 +94,11 @@ class Ghosts:
         return len(self._all)
 
     def may_know(self, name: str) -> bool:
-        """Whether there is a ghost of this name in any directory: cheap, for the many that are none."""
+        """Whether there is a ghost of this name in any directory: a cheap test, as most names have none."""
         return name in self._names
 
     def add(self, ghost: Ghost) -> None:
-        """Remember a ghost, in place of an older one of the same name."""
+        """Add a ghost, which replaces an older one of the same name."""
         with self._lock:
             self._drop((ghost.directory, ghost.name))
             if len(self._all) >= self._sweep_at:
@@ -107,12 +107,12 @@ class Ghosts:
             self._names[ghost.name] = self._names.get(ghost.name, 0) + 1
 
     def find(self, directory: Identity, name: str, who: Owner) -> Ghost | None:
-        """The ghost of that name, if `who` may use it."""
+        """The ghost of this name, if `who` may use it."""
         ghost = self._all.get((directory, name))
         return ghost if ghost and not ghost.taken and ghost.owner.includes(who) else None
 
     def take(self, ghost: Ghost) -> bool:
-        """Use a ghost up, unless `settle` says otherwise; False if another thread was faster."""
+        """Take a ghost for an unlink, to be settled by `settle`; False if another thread was faster."""
         with self._lock:
             if ghost.taken or self._all.get((ghost.directory, ghost.name)) is not ghost:
                 return False
@@ -120,11 +120,11 @@ class Ghosts:
             return True
 
     def settle(self, ghost: Ghost, used: bool) -> None:
-        """What has become of a ghost that was taken.
+        """Finish with a ghost that was taken.
 
         Args:
-            ghost: from `find`, and taken.
-            used: its program was told that the name is gone; else it will ask again.
+            ghost: a ghost from `find` that was taken.
+            used: the program was told that the name is gone; else it will repeat the call.
         """
         with self._lock:
             ghost.taken = False
@@ -142,7 +142,7 @@ class Ghosts:
             owner = ghost.owner
             if not self._alive(owner.process) and not (owner.parent and self._alive(owner.parent)):
                 self._drop(key)
-        while len(self._all) >= MOST:  # a user can only make his own be forgotten
+        while len(self._all) >= MOST:  # a user can only displace ghosts of his own
             own = (key for key, ghost in self._all.items() if ghost.owner.uid == uid)
             self._drop(next(own, next(iter(self._all))))
         self._sweep_at = min(MOST, max(_SWEEP_FROM, 2 * len(self._all)))

@@ -1,4 +1,4 @@
-"""One hand-off: a link, or where the mount refuses links a rename, and the truth about lost replies.
+"""One hand-off: a link, or a rename if the mount refuses links. Lost replies are resolved.
 
     link says            | then
     ---------------------+------------------------------------------------------------------
@@ -8,9 +8,9 @@
     refused (`REFUSALS`) | the target must be free; rename, by `Handoff`
     any other error      | that error
 
-A rename that is refused at once leaves everything as it was. One whose reply was unclear and that
-did not take place is withdrawn before the program is told: its source gets another name, so that
-no request that is still on its way can execute it later. The bytes are kept under that name.
+A rename that is refused at once changes nothing. If the reply was ambiguous and the rename did not take
+place, it is withdrawn before the program is told: the source gets another name, so that a request that is
+still in flight cannot be executed later. The bytes are kept under that name.
 """
 
 from __future__ import annotations
@@ -44,20 +44,20 @@ REFUSALS = frozenset(
         errno.EMLINK, errno.EIO, errno.EREMOTEIO, errno.EINVAL,
     }
 )  # fmt: skip
-"""What mounts without links answer; seen (docs/reference/file-systems.md), or what POSIX gives them."""
+"""The errors of mounts without links: observed (docs/reference/file-systems.md), or allowed by POSIX."""
 
-_YOUNG = 3600.0  # seconds; a program's file in tmp/ is not swept that soon
+_YOUNG = 3600.0  # seconds; no janitor sweeps a program's file in tmp/ that soon
 
 
 class Result:
-    """What became of a hand-off.
+    """The outcome of a hand-off.
 
     Attributes:
-        error: the errno for the program, 0 if it is done.
+        error: the errno for the program; 0 if it is done.
         how: a word for the trace: ``linked``, ``renamed``, ``reply lost``, ``refused``, ``unknown``.
-        moved: the source's name is gone, though no unlink was asked for yet.
-        aside: the name that a withdrawn source has now, in its own directory; else "".
-        refusal: what the link itself said, 0 if it was done.
+        moved: the source's name is gone, although the program has not unlinked it yet.
+        aside: the new name of a withdrawn source, in the same directory; else "".
+        refusal: the errno of the link itself; 0 if it was done.
     """
 
     __slots__ = ("aside", "error", "how", "moved", "refusal")
@@ -71,12 +71,12 @@ class Result:
 
 
 class Handover:
-    """Does hand-offs with the credentials that this process has.
+    """Does hand-offs with the credentials of this process.
 
     Args:
         fs: the file system's calls.
         owns: whether a file of this user id counts as this process's own.
-        resolve_timeout: seconds to wait for caches and servers before an outcome is called unknown.
+        resolve_timeout: seconds to wait for caches and servers before an outcome counts as unknown.
     """
 
     def __init__(self, fs: FileSystem, owns: Owns, resolve_timeout: float | None = None) -> None:
@@ -97,9 +97,9 @@ class Handover:
         """Give a file its new name.
 
         Args:
-            src_dir, src: the file, in a directory by descriptor.
-            dst_dir, dst: the name that it shall have; it must be free.
-            private: nobody else renames the source.
+            src_dir, src: the file's directory, by descriptor, and name.
+            dst_dir, dst: the new directory and name; the name must be free.
+            private: no other process renames the source.
         """
         error = self.link(src_dir, src, dst_dir, dst)
         if not error:
@@ -123,7 +123,7 @@ class Handover:
         return self._rename(src_dir, src, dst_dir, dst, private)
 
     def _rename(self, src_dir: int, src: str, dst_dir: int, dst: str, private: bool) -> Result:
-        try:  # where the kernel can do it, nobody comes between our look and our rename
+        try:  # if the kernel can do it, there is no race between our check and our rename
             self._fs.rename_noreplace(src, dst, src_dir_fd=src_dir, dst_dir_fd=dst_dir)
             return Result(0, "renamed", moved=True)
         except OSError as error:
@@ -168,11 +168,11 @@ class Handover:
         return 0
 
     def _why_not(self, src_dir: int, src: str, dst_dir: int, error: int) -> int:
-        """0 if it is the mount that refuses links, and the source is a file that can be handed over."""
+        """0 if the mount refuses links and the source is a file that can be handed over; else the errno."""
         try:
             found = self._fs.stat(src, src_dir)
         except FileNotFoundError:
-            return errno.ENOENT  # most calls look for it first, but not all
+            return errno.ENOENT  # not every file system looks up the source first
         except OSError:
             return error
         if not stat.S_ISREG(found.st_mode):
@@ -182,14 +182,14 @@ class Handover:
         return error if self._mount_links(src_dir, dst_dir) else 0  # it may be fs.protected_hardlinks
 
     def _mount_links(self, src_dir: int, dst_dir: int) -> bool:
-        """Whether the mount has links: asked once, with a file of our own."""
+        """Whether the mount has links; tested once, with a file of our own."""
         try:
             device = self._fs.fstat(dst_dir).st_dev
             if device not in self._has_links:
                 self._has_links[device] = self._try_link(src_dir, dst_dir)
             return self._has_links[device]
         except OSError:
-            return True  # it cannot be told: the program gets what link said
+            return True  # unknown: the program gets the errno of link
 
     def _try_link(self, src_dir: int, dst_dir: int) -> bool:
         name = f".maildir-safe.{self._fs.random(8).hex()}"

@@ -1,9 +1,9 @@
 """Processes that have a caller's credentials, and act for that caller alone.
 
-The first (`start`) is made before there are threads; it keeps the supervisor's privileges, and
-forks a process for each set of credentials that is asked for. That one gives up all else: user,
-groups, capabilities, and the root directory if the caller has another. It holds no descriptor of
-the supervisor. A user may kill those that have his own id; then his own calls fail, and no other.
+The first process (`start`) is forked before there are threads. It keeps the supervisor's privileges, and
+forks one helper per set of credentials that is requested. A helper gives up everything else: user, groups,
+capabilities, and the root directory if the caller has another. It holds no descriptor of the supervisor. A
+user may kill the helpers that have his own id; then only his own calls fail.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from maildir_safe._shim.caller import Credentials
 from maildir_safe._shim.descriptors import keep_only
 from maildir_safe._shim.handover import Result
 
-assert libc  # loaded now: a process that has become another user may not be able to
+assert libc  # imported now, since a process that has become another user may not be able to import it
 
 _PR_SET_DUMPABLE, _PR_SET_KEEPCAPS = 4, 8
 _CAP_FOWNER = 3
 _LARGEST = 1 << 16  # two paths of PATH_MAX, written as JSON
 _MOST_AT_ONCE = 16
-"""Processes that act for one set of credentials at the same time; more calls wait for one of them."""
+"""Most helpers per set of credentials at the same time; further calls wait for one of them."""
 _LONGEST_WAIT = 60.0
-"""Seconds after which a call that waits for one gets the kernel's own answer: those there all hang."""
+"""Seconds to wait for a free helper; then the call is left to the kernel, since all helpers seem to hang."""
 _MOST_IDLE = 16
 
 
 def start() -> Helpers:
-    """Fork the process that makes helpers. Call it before any thread is started."""
+    """Fork the process that makes helpers. Call this before any thread is started."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     pid = os.fork()
     if pid:
@@ -45,7 +45,7 @@ def start() -> Helpers:
     try:
         keep_only({theirs.fileno()})
         os.dup2(0, 2)
-        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # those that end are not waited for
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # no waiting for helpers that end
         _make_helpers(theirs)
     finally:
         os._exit(0)
@@ -71,7 +71,7 @@ def _make_helpers(sock: socket.socket) -> None:
 
 
 def owner_of(credentials: Credentials) -> Any:
-    """The test whether a file counts as one's own: so it does for who may act as any owner."""
+    """The test whether a file counts as the caller's own. With CAP_FOWNER every file does."""
     if credentials.capabilities >> _CAP_FOWNER & 1:
         return lambda uid: True  # noqa: ARG005
     return lambda uid: uid == credentials.uids[3]
@@ -82,14 +82,14 @@ class _Header(ctypes.Structure):
 
 
 def become(credentials: Credentials, root: int | None) -> None:
-    """Take on credentials for good, and nothing more.
+    """Take on a caller's credentials for good, and give up all other privileges.
 
     Args:
         credentials: those of the caller.
         root: its root directory, if it is not the supervisor's.
 
     Raises:
-        OSError: not all of it was possible; the process must not act.
+        OSError: not all of it was possible; the process must not act for the caller.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     if root is not None:
@@ -107,8 +107,8 @@ def become(credentials: Credentials, root: int | None) -> None:
     sets = (ctypes.c_uint32 * 6)(low, low, 0, high, high, 0)  # effective, permitted, inheritable
     if libc.capset(ctypes.byref(_Header(0x20080522, 0)), ctypes.byref(sets)):
         raise OSError(ctypes.get_errno(), "capset")
-    libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)  # the user whose id it has must not look into it
-    fs = (libc.setfsuid(-1), libc.setfsgid(-1))  # which tell what they are
+    libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)  # the user with this id must not be able to inspect the process
+    fs = (libc.setfsuid(-1), libc.setfsgid(-1))  # with -1 they only report the current ids
     mine = (os.getresuid(), os.getresgid(), tuple(sorted(os.getgroups())))
     wanted = (credentials.uids[:3], credentials.gids[:3], credentials.groups)
     if mine != wanted or fs != (credentials.uids[3], credentials.gids[3]):
@@ -116,7 +116,7 @@ def become(credentials: Credentials, root: int | None) -> None:
 
 
 def _receive(sock: socket.socket) -> tuple[Any, list[int]]:
-    """One message and its descriptors; None when the other side is gone."""
+    """Receive one message and its descriptors; None if the other side is gone."""
     data, fds, _, _ = socket.recv_fds(sock, _LARGEST, 4)
     for fd in fds:
         os.set_inheritable(fd, False)
@@ -124,7 +124,7 @@ def _receive(sock: socket.socket) -> tuple[Any, list[int]]:
 
 
 def _serve(conn: socket.socket, actor: Actor) -> None:
-    """Do what is asked, one thing after the other, until nobody asks any more."""
+    """Serve requests one at a time, until the other side is gone."""
     places: list[Place] = []
     while True:
         request, fds = _receive(conn)
@@ -161,7 +161,7 @@ def _beside(place: Place, name: str) -> Place:
 
 
 class HelperDied(OSError):
-    """The process that acted is gone. What it was doing may have been done."""
+    """The helper process is gone. Its last call may have been executed."""
 
 
 class Helper:
@@ -194,7 +194,7 @@ class Helper:
         return [Place(-1, (device, inode), path, name) for device, inode, path, name in found]
 
     def close(self, places: list[Place]) -> None:
-        """See `Actor.close`; the process closes them when it opens the next."""
+        """See `Actor.close`; the helper process closes them when it opens the next ones."""
 
     def link(self, src: Place, dst: Place) -> int:  # noqa: ARG002
         """See `Actor.link`."""
@@ -223,15 +223,15 @@ class Helper:
             return False
 
     def end(self) -> None:
-        """Let the process go."""
+        """End the helper process."""
         self._conn.close()
 
 
 class Helpers:
-    """Hands out helpers, and takes them back to use them again.
+    """Hands out helpers, and takes them back for reuse.
 
     Attributes:
-        pid: of the process that makes them; it ends with the supervisor.
+        pid: the process that forks helpers; it ends with the supervisor.
     """
 
     def __init__(self, sock: socket.socket, pid: int) -> None:
@@ -246,11 +246,11 @@ class Helpers:
         return self._sock.fileno()
 
     def take(self, credentials: Credentials, root: int | None) -> Helper | None:
-        """A helper with these credentials; None if all that there may be have been busy for too long.
+        """A helper with these credentials; None if the most that are allowed have been busy for too long.
 
         Args:
             credentials: the caller's.
-            root: its root directory if it is another; such a helper is used once.
+            root: the caller's root directory if it is another; such a helper is used only once.
         """
         key = credentials.key()
         with self._changed:
@@ -272,13 +272,13 @@ class Helpers:
             try:
                 socket.send_fds(self._sock, [json.dumps(request).encode()], list(fds))
             except OSError:
-                pass  # then its first answer is missing
+                pass  # the helper's first answer will be missing
         helper = Helper(ours, key)
         helper.broken = root is not None
         return helper
 
     def give_back(self, helper: Helper) -> None:
-        """The helper's call is done."""
+        """Take back a helper whose call is done."""
         with self._changed:
             self._changed.notify_all()
             self._busy[helper.key] -= 1

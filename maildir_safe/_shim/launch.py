@@ -1,4 +1,4 @@
-"""Starts the program under the filter, passes signals on, and waits for the last of its tree."""
+"""Starts the program under the filter, passes signals on, and waits for the last process of its tree."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ _PASSED_ON = (
     signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2,
     signal.SIGALRM, signal.SIGWINCH, signal.SIGCONT,
 )  # fmt: skip
-_PYTHONS = (signal.SIGPIPE, signal.SIGXFSZ)  # which the interpreter has set to be ignored
+_PYTHONS = (signal.SIGPIPE, signal.SIGXFSZ)  # which the interpreter ignores
 _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 36, 38
 _BROKEN = 70
 
 
 class Launcher:
-    """Runs one program and all that it starts.
+    """Runs one program and all processes that it starts.
 
     Args:
-        pairs: which directories are hand-offs.
-        report: what people are told.
+        pairs: the pairs of directories that are hand-offs.
+        report: receives events.
         durable, check: see `Answers`.
         killable: see `filter.install`.
     """
@@ -53,16 +53,16 @@ class Launcher:
         self._status: int | None = None
 
     def run(self, command: list[str]) -> int:
-        """Run it, until the last process of its tree has ended.
+        """Run a program until the last process of its tree has ended.
 
         Args:
-            command: the program, looked for in $PATH, and its arguments.
+            command: the program, looked up in $PATH, and its arguments.
 
         Returns:
-            the program's own status, as `os.waitpid` gives it.
+            The program's own status, as returned by `os.waitpid`.
 
         Raises:
-            Unsupported: the shim cannot work here, or there is no such program; nothing was run.
+            Unsupported: the shim cannot work here, or there is no such program. Nothing was run.
         """
         filters.check_kernel()
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {*_PASSED_ON, signal.SIGCHLD})
@@ -82,16 +82,16 @@ class Launcher:
         with ours:
             listener = self._start(ours)
             ours.send(b"go")
-            refused = ours.recv(4096)  # nothing, once it runs
+            refused = ours.recv(4096)  # empty once the program runs
             if refused:
                 raise filters.Unsupported(os.fsdecode(refused))
         if self._report.out is None:
-            os.dup2(0, 2)  # until here it was needed to say why the program was not started
+            os.dup2(0, 2)  # until now it was needed to report why the program was not started
         threading.Thread(target=_watch, args=(listener,), daemon=True).start()
         return self._wait(listener)
 
     def _become(self, command: list[str], sock: socket.socket) -> None:
-        """In the child: put on the filter, and become the program."""
+        """In the child: install the filter, and execute the program."""
         try:
             names = filters.CAUGHT + (filters.RENAMES if self._durable else ())
             fd, given_up = filters.install(filters.program(names), self._killable)
@@ -124,12 +124,12 @@ class Launcher:
         return listener
 
     def _failed(self, question: Question, error: Exception) -> None:
-        """A bug of ours must not stop the program for ever: end, so that the kernel answers ENOSYS."""
+        """End after an internal error, so that the kernel answers ENOSYS instead of stopping the program."""
         self._report.note(f"unexpected {type(error).__name__} at call {question.number}: {error}")
         os._exit(_BROKEN)
 
     def _detach(self, keep: set[int]) -> None:
-        """Hold nothing of the program's: a pipe that it closes must be closed, a mount free."""
+        """Release the program's descriptors and directory: its pipes must close, its mounts be free."""
         keep_only(keep | ({self._helpers.fileno()} if self._helpers else set()))
         os.chdir("/")
 
@@ -141,7 +141,7 @@ class Launcher:
                 if self._status is not None and listener.ended():
                     self._report.summary()
                     return self._status
-            elif info.si_code <= 0:  # by kill(2); what the terminal sends, the program gets itself
+            elif info.si_code <= 0:  # sent by kill(2); the program itself receives the terminal's signals
                 self._pass_on(info.si_signo)
 
     def _reap(self) -> None:
@@ -156,7 +156,7 @@ class Launcher:
                 self._status = status
 
     def _pass_on(self, number: int) -> None:
-        """A signal for the program; for its children that are ours now, when it has ended before them."""
+        """Send a signal to the program, or to its orphans, which are our children, once it has ended."""
         for pid in [self._main] if self._status is None else self._children():
             try:
                 os.kill(pid, number)
@@ -177,7 +177,7 @@ class Launcher:
 def _watch(listener: Listener) -> None:
     """Wake the main thread when the last process under the filter is gone."""
     poll = select.poll()
-    poll.register(listener.fd, 0)  # which tells of nothing but that
+    poll.register(listener.fd, 0)  # without events, poll reports only POLLHUP
     while not listener.ended():
         poll.poll()
     os.kill(os.getpid(), signal.SIGCHLD)

@@ -11,7 +11,7 @@ _RECEIVE = 0xC0502100
 _SEND = 0xC0182101
 _VALID = 0x40082102
 _SET_FLAGS = 0x40082104
-_WAKE_HERE = 1  # Linux 6.6: hand the processor over to whoever is waited for
+_WAKE_HERE = 1  # Linux 6.6: hand the processor over to the thread that is waited for
 _QUESTION = struct.Struct("=QIIiIQ6Q")
 _ANSWER = struct.Struct("=QqiI")
 _ID = struct.Struct("=Q")
@@ -19,7 +19,7 @@ _CONTINUE = 1
 
 
 class Question:
-    """A call that a process is stopped in.
+    """A call in which a thread is stopped.
 
     Attributes:
         id: the kernel's number of this question.
@@ -42,16 +42,16 @@ class Listener:
         try:
             fcntl.ioctl(fd, _SET_FLAGS, _WAKE_HERE)
         except OSError:
-            pass  # an older kernel: it is slower
+            pass  # an older kernel, which is slower
 
     def ended(self) -> bool:
-        """Whether no process is left that could be caught."""
+        """Whether no process is left under the filter."""
         poll = select.poll()
         poll.register(self.fd, 0)
         return any(events & select.POLLHUP for _, events in poll.poll(0))
 
     def receive(self) -> Question | None:
-        """Wait for the next caught call; None when there will be none any more."""
+        """Wait for the next caught call; None if there can be no more."""
         while True:
             room = bytearray(_QUESTION.size)
             try:
@@ -61,11 +61,11 @@ class Listener:
                     raise
                 if self.ended():
                     return None
-            else:  # else it was killed before we could look
+            else:  # ENOENT above: the caller was killed before we received its call
                 return Question(_QUESTION.unpack(room))
 
     def valid(self, question: Question) -> bool:
-        """Whether the caller still waits: what was read of its process before is really its own."""
+        """Whether the caller still waits; if so, the data read before is really the caller's."""
         try:
             fcntl.ioctl(self.fd, _VALID, _ID.pack(question.id))
         except OSError:
@@ -73,7 +73,7 @@ class Listener:
         return True
 
     def answer(self, question: Question, error: int) -> bool:
-        """Let the call return 0, or fail with an errno; False if nobody waits for it any more."""
+        """Let the call return 0, or fail with an errno; False if the caller no longer waits."""
         return self._send(question, -error, 0)
 
     def pass_on(self, question: Question) -> bool:

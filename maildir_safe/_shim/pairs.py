@@ -1,4 +1,4 @@
-"""Which two directories are a hand-off. A link between any other two is left to the kernel."""
+"""The pairs of directories that form a hand-off. A link between any other two is left to the kernel."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ PAIRS = (
     "pid:mess/*", "intd:todo", "intd/*:todo/*",  # qmail; the last with conf-split'ed (big) todo
     "tmp:queue",  # nullmailer
 )  # fmt: skip
-"""The hand-offs that are known: last parts of two paths that are the same up to there."""
+"""The known hand-offs: the last parts of two paths whose beginnings are equal."""
 
 _SHARED = frozenset({"new", "cur"})
 
@@ -16,22 +16,22 @@ class Pairs:
     """Recognises hand-offs.
 
     Args:
-        more: pairs besides `PAIRS`, ``"SRC:DST"``; each part of a path may be ``*``.
+        more: pairs in addition to `PAIRS`, ``"SRC:DST"``; each part of a path may be ``*``.
 
     Raises:
-        ValueError: such a pair makes no sense.
+        ValueError: a pair is invalid.
     """
 
     def __init__(self, more: tuple[str, ...] = ()) -> None:
         self._known = [_parse(pair) for pair in PAIRS + more]
 
     def match(self, src: str, dst: str) -> str | None:
-        """The hand-off from one directory to the other, ``"tmp:new"``; None if it is none.
+        """The hand-off from one directory to another, such as ``"tmp:new"``; None if it is not a hand-off.
 
         Args:
             src, dst: the directories' absolute paths, without symbolic links.
         """
-        if src == dst:  # a lock, or a second name: never ours
+        if src == dst:  # a lock, or a second link: never a hand-off
             return None
         ours, theirs = src.strip("/").split("/"), dst.strip("/").split("/")
         for name, src_parts, dst_parts in self._known:
@@ -48,7 +48,7 @@ class Pairs:
 
 
 def private(pair: str) -> bool:
-    """Whether the source belongs to the program alone: in new/ and cur/ every reader may move it."""
+    """Whether only the program moves the source; in new/ and cur/ any reader may move it."""
     return pair.split(":")[0].rpartition("/")[2] not in _SHARED
 
 
@@ -56,7 +56,7 @@ def _parse(pair: str) -> tuple[str, list[str], list[str]]:
     src, colon, dst = pair.partition(":")
     parts = [src.strip("/").split("/"), dst.strip("/").split("/")]
     if not colon or any(part in ("", ".", "..") for side in parts for part in side):
-        raise ValueError(f"{pair!r} is no pair of directories: it must be like tmp:new or pid:mess/*")
+        raise ValueError(f"{pair!r} is not a pair of directories: it must be like tmp:new or pid:mess/*")
     if src.strip("/") == dst.strip("/"):
         raise ValueError(f"{pair!r}: a link inside one directory may be a lock, and is never changed")
     return pair, parts[0], parts[1]

@@ -1,4 +1,4 @@
-"""What the shim tells people: nothing, unless it is asked to."""
+"""What the shim reports to people: nothing, unless asked to."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 
 
 class Event:
-    """A caught call that was changed, or with ``--check`` would be.
+    """A caught call that was changed, or would be changed without ``--check``.
 
     Attributes:
         pid: the process that made the call.
         src, dst: its names; `dst` is None for an unlink.
         what: ``renamed``, ``reply lost``, ``refused``, ``unknown``, ``ghost``, ``made durable``,
             ``told EXDEV``, ``checked``, ``left alone``.
-        refusal: what the mount itself said; None if it was not asked.
-        pair: the hand-off, ``"tmp:new"``; None if it is none.
-        answer: the errno that the program was told.
+        refusal: the errno from the mount itself; None if the mount was not asked.
+        pair: the hand-off, such as ``"tmp:new"``; None if it is not a hand-off.
+        answer: the errno returned to the program.
     """
 
     __slots__ = ("answer", "dst", "pair", "pid", "refusal", "src", "what")
@@ -44,12 +44,12 @@ class Event:
 
 
 class Report:
-    """Writes a line an event, and what `--check` found at the end. Thread-safe.
+    """Writes one line per event, and a summary for `--check` at the end. Thread-safe.
 
     Args:
-        out: where to; None is silence.
-        json: lines for programs instead of for people.
-        check: collect events for `summary`, too.
+        out: where lines are written; None: nowhere.
+        json: write JSON lines, for programs.
+        check: collect events for `summary` instead of writing them.
     """
 
     def __init__(self, out: TextIO | None = None, json: bool = False, check: bool = False) -> None:
@@ -64,12 +64,12 @@ class Report:
         return callers.command(pid)
 
     def note(self, text: str) -> None:
-        """Something about the whole run."""
+        """Report something about the whole run."""
         if self.out is not None:
             self._write({"note": text}, text)
 
     def tell(self, event: Event) -> None:
-        """A call was changed."""
+        """Report an event."""
         if self.out is None:
             return
         program = self.command(event.pid)
@@ -89,7 +89,7 @@ class Report:
         self._write(fields, f"{program}[{event.pid}]: {event.what}: {src}{arrow}{said}{told}")
 
     def summary(self) -> None:
-        """What `--check` found: a line for each kind of link, how often, and what would be done."""
+        """Write the findings of `--check`: per kind of link one line with its count and the advice."""
         if self.out is None or not self._check:
             return
         if not self._counts:
@@ -116,7 +116,7 @@ class Report:
             try:
                 print(line, file=self.out, flush=True)
             except (OSError, ValueError):
-                pass  # nobody listens
+                pass  # the reader is gone
 
 
 def _word(error: int | None) -> str:
@@ -130,7 +130,7 @@ def _full(place: Place | None) -> str:
 
 
 def _end(place: Place | None) -> str:
-    """The last two directories of a path, which is what a pair is made from."""
+    """The last two directories of a path, from which a pair can be made."""
     return "" if place is None else "/".join(place.path.split("/")[-2:]) + "/"
 
 

@@ -1,4 +1,4 @@
-"""The threads that answer, and whom they let act."""
+"""The threads that answer calls, and the choice of the actor for a caller."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
     from maildir_safe._shim.listener import Listener, Question
 
 MOST_THREADS = 1024
-"""Calls that may hang at the same time without holding up others."""
+"""Calls that may hang at the same time without delaying others."""
 
 
 MOST_WAITING = 2
-"""Threads that wait for a call: the kernel wakes all of them for each."""
+"""Most threads that wait for a call. The number is small because each call wakes all of them."""
 
 
 class Actors:
-    """Finds who may act for a caller: this process, a helper, or nobody.
+    """Chooses the actor for a caller: this process, a helper, or none.
 
     Args:
         helpers: None if this process cannot take on other credentials.
-        confined: whether the program was started without the right to gain privileges.
+        confined: whether the program was started with ``no_new_privs``.
     """
 
     def __init__(self, helpers: Helpers | None, confined: bool) -> None:
@@ -44,9 +44,8 @@ class Actors:
     def hides_rights(self, caller: Caller) -> bool:
         """Whether the caller may have fewer rights than its credentials show.
 
-        Another user namespace: its capabilities are not what they are here. A label of a security
-        module, a filter of its own, or a sandbox (which takes ``no_new_privs``): they may refuse what
-        we would do.
+        In another user namespace its capabilities mean something else. A label of a security module, a filter
+        of its own, or a sandbox (which needs ``no_new_privs``) may forbid what we would do.
         """
         return (
             caller.namespaces[0] != self._me.namespaces[0]
@@ -57,7 +56,7 @@ class Actors:
 
     @contextlib.contextmanager
     def acting_for(self, caller: Caller) -> Iterator[Actor | Helper | None]:
-        """Who acts for the caller; None: the kernel itself shall."""
+        """The actor for the caller; None: leave the call to the kernel."""
         at_home = (caller.root, caller.namespaces) == (self._me.root, self._me.namespaces)
         if self.hides_rights(caller):
             yield None
@@ -80,12 +79,12 @@ class Actors:
 
 
 class Threads:
-    """As many threads as there are calls in hand, and one that waits for the next.
+    """One thread per call in progress, and at least one that waits for the next call.
 
     Args:
-        listener: where calls come from.
-        handle: answers one; what it raises is told to `failed`.
-        failed: gets the question and the exception.
+        listener: the source of calls.
+        handle: answers one call; `failed` receives its exceptions.
+        failed: called with the question and the exception.
     """
 
     def __init__(
@@ -102,7 +101,7 @@ class Threads:
         self._running = 0
 
     def start(self) -> None:
-        """Start the first one."""
+        """Start a thread."""
         with self._lock:
             self._waiting += 1
             self._running += 1

@@ -68,7 +68,7 @@ class MaildirCourier:
         except PermanentError as error:
             return RecipientStatus(550, f"{error.status} it cannot be delivered here", str(error))
         except MaildirSafeError as error:
-            return RecipientStatus(451, f"{error.status} the mailbox accepts no mail now", str(error))
+            return RecipientStatus(451, f"{error.status} the mailbox takes no mail now", str(error))
         return RecipientStatus(250, "2.0.0 delivered", stored=maildir.path)
 
     def destination(self, recipient: str) -> str:

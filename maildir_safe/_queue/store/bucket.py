@@ -2,10 +2,10 @@
 
     <period>.<shard>.<seq>        now.mx1-3fa2b1c0.12        1763856000h.mx1-3fa2b1c0.13
 
-A period is ``now``, which needs no clock, or a start in seconds since 1970 with its width: a
-minute, an hour or a day; the further ahead, the wider, so that the whole future is a few buckets.
-An item in a wide bucket whose time has come is filed again into a narrower one. A shard is one
-writing process, which therefore knows the state of its buckets; a `seq` is never used twice.
+A period is ``now``, which needs no clock, or a start in seconds since 1970 and a width: a minute, an hour
+or a day. The further ahead a period is, the wider, so that the whole future needs few buckets. When the
+time of a wide bucket comes, its items are moved into narrower ones. A shard is one writing process, which
+therefore knows the state of its buckets. A `seq` is never used twice.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 NOW = "now"
 LIMIT = 2000
-"""Entries after which a writer begins a new bucket (Coda and AFS hold some 4,000 a directory)."""
+"""Entries after which a writer begins a new bucket (Coda and AFS hold some 4,000 per directory)."""
 
 _WIDTHS = {"m": 60, "h": 3600, "d": 86400}
 _HOUR_AHEAD = 3600
@@ -22,7 +22,7 @@ _TWO_DAYS_AHEAD = 2 * 86400
 
 
 class Bucket(NamedTuple):
-    """The name of a bucket, taken apart."""
+    """The parsed name of a bucket."""
 
     period: str
     shard: str
@@ -44,7 +44,7 @@ def period(not_before: int, now: float) -> str:
 
     Args:
         not_before: when the item is due, in seconds since 1970.
-        now: the wall clock, in the same.
+        now: the wall clock's time, in seconds since 1970.
     """
     ahead = not_before - now
     if ahead <= 0:
@@ -54,7 +54,7 @@ def period(not_before: int, now: float) -> str:
 
 
 def parse(name: str) -> Bucket | None:
-    """The bucket with this name; None if it is none."""
+    """The bucket with this name; None if it is not a bucket's name."""
     when, _, rest = name.partition(".")
     shard, _, seq = rest.rpartition(".")
     good = when == NOW or (when[:-1].isdecimal() and when[-1:] in _WIDTHS)

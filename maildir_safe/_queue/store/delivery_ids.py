@@ -1,10 +1,10 @@
-"""Ids that callers give their puts, so that a second try of the same put is recognised.
+"""Ids that callers give their puts, so that a retry of the same put is recognised.
 
-    ids/<part>/<key>.<time>.begun      before the item is put
-    ids/<part>/<key>.<time>.done       after it; holds the item's id. Also made when the item leaves the queue
+    ids/<part>/<key>.<time>.begun      created before the item is put
+    ids/<part>/<key>.<time>.done       created after the put, or when the item leaves the queue; holds its id
 
-The key is a hash of the id. An item that was put with one has its key in its own id, so that after a crash
-between "begun" and "done" the queue itself tells whether it was put.
+The key is a hash of the id. An item that was put with an id has the key in its own id. So after a crash
+between "begun" and "done" the queue itself shows whether the item was put.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from maildir_safe._queue.store.layout import Layout
 
 KEPT_FOR = 7 * 86400
-"""Seconds for which an id is remembered: longer than anybody repeats a put."""
+"""Seconds for which an id is remembered: longer than any client retries."""
 
 _LONGEST = 200
 _MOST_MARKS = 60  # of one id in one second: each repeated put leaves one
@@ -36,7 +36,7 @@ def key_of(delivery_id: str) -> str:
     """The key of an id.
 
     Raises:
-        ValueError: it is empty or white space: then all that have it would be one.
+        ValueError: the id is empty or white space, so that unrelated messages would share it.
     """
     if not delivery_id.strip():
         raise ValueError("a delivery id must not be empty, or every message without one is the same")
@@ -44,7 +44,7 @@ def key_of(delivery_id: str) -> str:
 
 
 class DeliveryIds:
-    """The ids of a spool. Two tries with one id at the same time are not told apart.
+    """The ids of a spool. Concurrent attempts with one id may put two items.
 
     Args:
         fs: the file system's calls.
@@ -56,20 +56,20 @@ class DeliveryIds:
         self._ids = layout.hashed["ids"]
 
     def begin(self, key: str, search: Callable[[str], str | None]) -> str | None:
-        """Remember that a put is about to be made.
+        """Record, durably, that a put is about to begin.
 
         Args:
-            search: finds an item by the key in its id and makes it durable; None: there is none.
+            search: finds an item by the key in its id and makes it durable; returns None if there is none.
 
         Returns:
-            The item's id if an earlier try has put it; then nothing is to be done.
+            The item's id if an earlier attempt has put it; then the caller must not put it again.
 
         Raises:
-            TemporaryError: nobody can tell, or it cannot be remembered.
+            TemporaryError: the marks cannot be read or written.
         """
         try:
             part = self._ids.make(key)
-            names = {*self._fs.listdir(part.dir_fd)} | {*self._fs.listdir(part.dir_fd)}  # one may omit some
+            names = {*self._fs.listdir(part.dir_fd)} | {*self._fs.listdir(part.dir_fd)}  # one may omit a few
             mine = [name for name in names if name.startswith(f"{key}.")]
             for name in mine:
                 if name.endswith(".done") and (before := self._read(part, name)):
@@ -84,7 +84,7 @@ class DeliveryIds:
         return None
 
     def finish(self, key: str, ident: str) -> None:
-        """Remember that the put was made; if that fails, its item tells it while it is there."""
+        """Record that the put is done. Errors are ignored: while the item exists, its id shows the same."""
         try:
             part = self._ids.make(key)
             names = self._fs.listdir(part.dir_fd)
@@ -122,7 +122,7 @@ class DeliveryIds:
         raise FileExistsError(errno.EEXIST, f"{_MOST_MARKS} marks of one second", name)
 
     def _read(self, part: HashPart, name: str) -> str:
-        """The item's id, or ``""``: it was not written before a crash."""
+        """The item's id; ``""`` if a crash came before it was written."""
         fd = self._fs.open(name, part.dir_fd)
         try:
             return self._fs.read(fd, _LONGEST).decode("ascii", "replace")
@@ -130,7 +130,7 @@ class DeliveryIds:
             close_quietly(self._fs, fd)
 
     def _forget_old(self, part: HashPart, names: set[str], new: str) -> None:
-        """Old by this host's clock, and by the server's, as the file that was made just now tells it."""
+        """Remove marks that are old by this host's clock, and by the server's: the time of the new mark."""
         limit = self._fs.time_ns() // 10**9 - KEPT_FOR
         old = [name for name in names if _time_of(name) < limit]
         if not old:
@@ -145,7 +145,7 @@ class DeliveryIds:
 
 
 def key_in(item: Item) -> str:
-    """The key that an item was put with; ``""`` if with none."""
+    """The key that an item was put with; ``""`` if there is none."""
     _, found, rest = item.id.partition("D")
     key = rest[:16]
     return key if found and item.id.partition(".M")[2].partition("D")[0].isdecimal() else ""

@@ -1,9 +1,9 @@
-"""The delivery log: what couriers answered, for `queue why` and for bounces. A JSON object a file.
+"""The delivery log: couriers' statuses, for `queue why` and for bounces. Each file has one JSON object.
 
-notes/<part>/<id>.<gen> is written before the rename that it explains, by whoever holds the item at that
-`gen`; so nobody else writes the same. Without its notes an item is handled all the same. Anybody who may
-write into the spool may have written them, so that nothing in them is believed: what is too large, too
-deep or of the wrong shape is left out.
+notes/<part>/<id>.<gen> is written before the rename that it explains, by the worker that holds the item at
+that `gen`; no other process writes the same file. An item is also handled without its notes. Any user who
+may write into the spool may have forged a note, so notes are not trusted: what is too large, too deep or of
+the wrong shape is ignored.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
     from maildir_safe._queue.store.layout import Layout
 
 _LONGEST = 1 << 20
-_MOST_NOTES = 500  # an item that is tried for five days has forty
-_LAST_SECOND = 253402300799  # of the year 9999: what calendars can say
+_MOST_NOTES = 500  # an item that is retried for five days has forty
+_LAST_SECOND = 253402300799  # of the year 9999: the last one that `datetime` can represent
 
 
 class Note(TypedDict, total=False):
-    """What is known of one try; every key but `at` may be missing.
+    """The record of one attempt; every key except `at` may be missing.
 
     Attributes:
         at: when it was written, in seconds since 1970 by the writer's clock.
-        text: why the item is where it is.
-        recipients: for each recipient the code, the text, and what went wrong in words for operators alone.
+        text: why the item is in its state.
+        recipients: per recipient the code, the text, and an error text for operators only.
     """
 
     at: float
@@ -49,7 +49,7 @@ class DeliveryLog:
         layout: the spool.
 
     Attributes:
-        ids: those that items were put with.
+        ids: the delivery ids of puts, which `finish` completes.
     """
 
     def __init__(self, fs: FileSystem, layout: Layout) -> None:
@@ -58,13 +58,13 @@ class DeliveryLog:
         self.ids = DeliveryIds(fs, layout)
 
     def write(self, item: Item, note: dict[str, Any], durable: bool) -> None:
-        """Keep a note about this `gen` of an item.
+        """Write a note about this `gen` of an item.
 
         Args:
-            durable: it must survive a crash, or the error is raised; else it is best effort.
+            durable: the note must survive a crash; else it is best effort, and errors are ignored.
 
         Raises:
-            TemporaryError: a durable note could not be kept.
+            TemporaryError: a durable note could not be written.
         """
         try:
             self._write(item, json.dumps(note).encode(), durable)
@@ -77,7 +77,7 @@ class DeliveryLog:
         name, dir_fd = f"{item.id}.{item.gen}", part.dir_fd
         try:
             fd = fs.create(name, dir_fd)
-        except FileExistsError:  # begun before a crash, which took the item's rename back
+        except FileExistsError:  # left by a crash that undid the item's rename
             fs.unlink(name, dir_fd=dir_fd)
             fd = fs.create(name, dir_fd)
         try:
@@ -90,7 +90,7 @@ class DeliveryLog:
             part.sync.sync()
 
     def read(self, item: Item) -> list[Note]:
-        """The notes of an item, oldest first; those that cannot be read are left out."""
+        """The notes of an item, oldest first; unreadable ones are left out."""
         try:
             part = self._notes.find(item.id)
             names = self._names(item, part.dir_fd)
@@ -115,14 +115,14 @@ class DeliveryLog:
             close_quietly(self._fs, fd)
 
     def finish(self, item: Item) -> None:
-        """An item has left the queue: remember its delivery id, if it has one, and forget its notes."""
+        """Record that an item has left the queue: mark its delivery id as done, and remove its notes."""
         if "D" in item.id and (key := key_in(item)):
             self.ids.finish(key, item.id)
-        if item.gen:  # most items were never in trouble and have no notes
+        if item.gen:  # most items were never returned, and have no notes
             self.remove(item)
 
     def remove(self, item: Item) -> None:
-        """Forget the notes of an item."""
+        """Remove the notes of an item."""
         try:
             part = self._notes.find(item.id)
             names = self._names(item, part.dir_fd)
@@ -132,7 +132,7 @@ class DeliveryLog:
             remove_quietly(self._fs, part.dir_fd, name)
 
     def _names(self, item: Item, dir_fd: int) -> list[str]:
-        """The notes that are there, oldest first; how large `gen` is does not matter."""
+        """The names of an item's notes, oldest first; also those with a later `gen` than the item's."""
         stem = f"{item.id}."
         gens = [name[len(stem) :] for name in self._fs.listdir(dir_fd) if name.startswith(stem)]
         good = sorted({int(gen) for gen in gens if gen.isascii() and gen.isdecimal() and len(gen) < 10})
@@ -140,12 +140,12 @@ class DeliveryLog:
 
 
 def statuses(note: Note) -> dict[str, RecipientStatus]:
-    """What a note says of recipients."""
+    """The recipients' statuses in a note."""
     return {who: RecipientStatus(*said) for who, said in note.get("recipients", {}).items()}
 
 
 def _checked(found: object) -> Note | None:
-    """A note with nothing in it but what its type says."""
+    """A note reduced to the fields of its type; None if it is not a note."""
     if not isinstance(found, dict):
         return None
     at: Any = found.get("at")

@@ -1,11 +1,11 @@
 """The envelope of an item: trace headers on top of its message.
 
     Return-Path: <sender>
-    Delivered-To: recipient            one line a recipient, in the order of the name's letters
+    Delivered-To: recipient            one line per recipient, in the order of the name's letters
 
-An item for one local recipient is thereby already the file that a Maildir wants. The number of
-letters in the item's name says where the envelope ends, so that a message which begins with such
-lines itself is no riddle.
+So the file of an item for one local recipient is already a complete file for a Maildir. The number of
+letters in the item's name tells where the envelope ends, so a message that itself begins with such lines
+is not ambiguous.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ _LONGEST_LINE = 8192
 
 
 class Unreadable(ValueError):
-    """The file does not begin with the envelope that its name promises."""
+    """The file does not begin with the envelope that its name calls for."""
 
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """Who sent a message, and to whom.
+    """The sender and the recipients of a message.
 
     Attributes:
-        sender: ``""`` is the null sender of bounces, whom nobody tells anything.
+        sender: ``""`` is the null sender of bounces, to which no bounce is sent.
         recipients: in the order of the letters.
-        states: a letter for each recipient; see `maildir_safe._queue.store.states`.
+        states: one letter per recipient; see `maildir_safe._queue.store.states`.
     """
 
     sender: str
@@ -45,7 +45,7 @@ class Envelope:
 
     @property
     def owed(self) -> tuple[str, ...]:
-        """The recipients who have not been given the message yet."""
+        """The recipients who are still owed the message."""
         return self.in_state(OWED)
 
     def in_state(self, letter: str) -> tuple[str, ...]:
@@ -58,7 +58,7 @@ def head(sender: str, recipients: Sequence[str]) -> bytes:
 
     Raises:
         ValueError: no recipient, or more than 50.
-        PermanentError: an address with a control character, or an endless one.
+        PermanentError: an address has a control character, or is too long.
     """
     if not 1 <= len(recipients) <= MAX_RECIPIENTS:
         raise ValueError(f"an item has 1 to {MAX_RECIPIENTS} recipients, not {len(recipients)}; see `groups`")
@@ -80,8 +80,8 @@ def read(file: BinaryIO, states: str) -> Envelope:
         states: the letters of the item's name.
 
     Raises:
-        Unreadable: it does not begin with an envelope for that many recipients.
-        OSError: it cannot be read.
+        Unreadable: the file does not begin with an envelope for that many recipients.
+        OSError: the file cannot be read.
     """
     sender = _line(file, "Return-Path: ")
     if not (sender.startswith("<") and sender.endswith(">")):
@@ -91,11 +91,11 @@ def read(file: BinaryIO, states: str) -> Envelope:
 
 
 def groups(recipients: Sequence[str], each: bool = False) -> list[list[str]]:
-    """Recipients as the items that they should become.
+    """Group recipients into items.
 
     Args:
-        each: an item for each, as delivery into Maildirs wants it; else one for each domain,
-            so that one domain's trouble does not hold up another's mail.
+        each: one item per recipient, as delivery into Maildirs needs it; else one per domain, so that a
+            failing domain does not hold up mail to others.
     """
     together: dict[str, list[str]] = {}
     for recipient in recipients:
@@ -112,5 +112,5 @@ def _line(file: BinaryIO, field: str) -> str:
     address = line[len(field) : -1]
     try:
         return checked_address("envelope's", address)
-    except PermanentError as error:  # whoever wrote it: no address steers a relay's dialogue
+    except PermanentError as error:  # a forged file must not inject commands into a relay's dialogue
         raise Unreadable(str(error)) from None

@@ -1,8 +1,8 @@
-"""Hashed directories: hold/, failed/, corrupt/, notes/ and ids/ in parts, so that none grows with the queue.
+"""Hashed directories: hold/, failed/, corrupt/, notes/ and ids/ are split into parts that stay small.
 
-    failed/7f/<item>        the part follows from the item's id
+    failed/7f/<item>        the part is a hash of the item's id
 
-A part is made when it is first needed, and stays. Buckets keep pending/ short in the same way.
+A part is created when it is first needed, and stays. Buckets keep pending/ short in a similar way.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from maildir_safe._fs import FileSystem
 
 PARTS = [f"{number:02x}" for number in range(256)]
-"""With some 4,000 names a directory (Coda, AFS) a hashed directory holds a million files."""
+"""With some 4,000 names per directory (Coda, AFS) a hashed directory holds a million files."""
 
 
 class HashPart:
     """An open part of a hashed directory.
 
     Attributes:
-        dir_fd: its descriptor, closed when the last user lets go.
-        sync: its fsync.
+        dir_fd: its descriptor, closed when the last reference is dropped.
+        sync: its shared fsync.
     """
 
     def __init__(self, fs: FileSystem, dir_fd: int, fstype: str) -> None:
@@ -39,12 +39,12 @@ class HashPart:
 
 
 class HashedDirectory:
-    """One such directory. Thread-safe.
+    """A hashed directory. Thread-safe.
 
     Args:
         fs: the file system's calls.
-        dir_fd: the directory; it stays the caller's.
-        sync: its fsync.
+        dir_fd: the directory's descriptor; it remains the caller's.
+        sync: its shared fsync.
         fstype: the mount's type.
     """
 
@@ -56,14 +56,14 @@ class HashedDirectory:
         self._durable: set[str] = set()
 
     def find(self, ident: str) -> HashPart:
-        """The part where an item's file would be. Raises OSError: there is none, and so no file."""
+        """The part of an item's file. Raises OSError: there is no such part, and so no such file."""
         return self._open(_part(ident))
 
     def make(self, ident: str) -> HashPart:
-        """The same, made if need be, and durable: also one that another process has just made.
+        """The part of an item's file, created if needed, and durable even if another process created it.
 
         Raises:
-            OSError: it cannot be made or fsynced.
+            OSError: the part cannot be created or fsynced.
         """
         name = _part(ident)
         try:

@@ -1,14 +1,13 @@
-"""The name of an item: everything about it that changes. Pure: no file is touched here.
+"""The name of an item, which holds its whole state. Pure: no file is touched here.
 
-    <id>,S=<bytes>,g<gen>,t<tries>,n<not before>,<one letter a recipient>
+    <id>,S=<bytes>,g<gen>,t<tries>,n<not before>,<one letter per recipient>
 
     1763856000.M000123R00c0ffee00c0ffee.mx1,S=4242,g3,t2,n1763859600,od
 
-The id is that of a Maildir's unique name, and id and size together are the name that the message
-gets in a Maildir. `gen` rises whenever the item goes back to pending/, so that no path is ever used
-twice: the path is the fencing token (ARCHITECTURE.md, "The queue"). With 50 recipients a name is
-under 143 bytes, the shortest limit measured (securefs), and it means the same where upper and lower
-case are one (SMB, vfat).
+The id has the form of a Maildir's unique name; id and size together are the message's name in a Maildir.
+`gen` rises whenever the item returns to pending/, so that no path is ever used twice: the path is the
+fencing token (ARCHITECTURE.md, "The queue"). With 50 recipients a name has less than 143 bytes, the
+shortest limit measured (securefs). Names do not depend on case, which SMB and vfat ignore.
 """
 
 from __future__ import annotations
@@ -27,8 +26,8 @@ if TYPE_CHECKING:
 
 MAX_RECIPIENTS = 50
 _HOST_LIMIT = 20
-# Numbers as `Item` writes them, so that what is parsed has the name that it was parsed from; and no longer
-# than any item's, so that nobody who may write into the spool can make a worker count to 10^30.
+# Numbers have exactly the form that `Item` writes, so that an item's name is the name it was parsed from.
+# Their length is limited, so that a forged name cannot make a worker count to 10^30.
 _NAME = re.compile(
     r"((?:0|[1-9][0-9]{0,10})(?:\.[^,]{0,80})?),S=(0|[1-9][0-9]{0,14}),g(0|[1-9][0-9]{0,8})"
     rf",t(0|[1-9][0-9]{{0,8}}),n(0|[1-9][0-9]{{0,10}}),([{LETTERS}]{{1,{MAX_RECIPIENTS}}})"
@@ -38,16 +37,16 @@ _SHAPE = re.compile(r"[0-9]+(?:\.[^,]*)?,S=[0-9]+,g[0-9]+,t[0-9]+,n[0-9]+,[a-z]+
 
 
 class Item:
-    """An entry of the queue, as its name tells it.
+    """An entry of the queue, as its name describes it.
 
     Attributes:
         id: never changes.
-        size: bytes of the file.
-        gen: how often it was returned to pending/.
-        tries: how often it was handed to a courier in vain.
-        not_before: seconds since 1970 before which it is not to be tried; 0: at once.
-        states: a letter for each recipient (`RecipientState`), in the envelope's order.
-        name: the file's name, made of the others.
+        size: the size of the file, in bytes.
+        gen: how many times it was returned to pending/.
+        tries: the number of failed attempts.
+        not_before: seconds since 1970 before which it is not attempted; 0: at once.
+        states: one letter per recipient (`RecipientState`), in the envelope's order.
+        name: the file's name, composed of the other attributes.
     """
 
     __slots__ = ("gen", "id", "name", "not_before", "size", "states", "tries")
@@ -68,7 +67,7 @@ class Item:
 
     @property
     def maildir_name(self) -> str:
-        """Its name in a Maildir: the same whoever delivers it and however often it was tried."""
+        """The item's name in a Maildir, which does not depend on the worker or the number of attempts."""
         return with_size(self.id, self.size)
 
     @property
@@ -77,7 +76,7 @@ class Item:
         return int(self.id.partition(".")[0])
 
     def returned(self, states: str | None = None, not_before: int | None = None, tried: bool = False) -> Item:
-        """The item as it goes back: a `gen` that it never had, and what else changes."""
+        """The item as it returns to pending/: with the next `gen`, and the given changes."""
         return Item(
             self.id,
             self.size,
@@ -90,12 +89,12 @@ class Item:
 
 @lru_cache(maxsize=256)
 def suffix(states: str, not_before: int = 0, gen: int = 0, tries: int = 0) -> str:
-    """What follows id and size in an item's name."""
+    """The part of an item's name after id and size."""
     return f",g{gen},t{tries},n{not_before},{states}"
 
 
 def parse(name: str) -> Item | None:
-    """The item with this name; None if no item has such a name."""
+    """The item with this name; None if it is not the name of an item."""
     match = _NAME.fullmatch(name)
     if match is None:
         return None
@@ -104,15 +103,15 @@ def parse(name: str) -> Item | None:
 
 
 def is_absurd(name: str) -> bool:
-    """Whether a name has the shape of an item's, and no item can have it: somebody made it up."""
+    """Whether a name looks like an item's but is invalid, so that it must be forged."""
     return parse(name) is None and _SHAPE.fullmatch(name) is not None
 
 
 class ItemIds:
-    """Makes ids that no other item ever gets, on any host: 64 random bits; the rest is for people.
+    """Makes ids that are unique across hosts: they have 64 random bits; the rest is for people.
 
     Args:
-        fs: where the clock and the random bits come from.
+        fs: the source of the time and of the random bits.
         hostname: of this host; its first 20 characters are kept.
     """
 
@@ -121,11 +120,11 @@ class ItemIds:
         self._host = host_token(hostname)[:_HOST_LIMIT]
 
     def new(self, hashed_ids: Sequence[str]) -> list[str]:
-        """Fresh ids; see `maildir_safe._names.UniqueNames.new`, in whose place it is used."""
+        """New ids; replaces `maildir_safe._names.UniqueNames.new`."""
         micros = str(self._fs.time_ns() // 1000)
         when, tail = f"{micros[:-6]}.M{micros[-6:]}", f".{self._host}"
         random = self._fs.random(8 * len(hashed_ids)).hex()
         ids = [f"{when}R{random[at : at + 16]}{tail}" for at in range(0, 16 * len(hashed_ids), 16)]
-        if any(hashed_ids):  # `delivery_ids`: the key instead of what is random
+        if any(hashed_ids):  # the key of a delivery id replaces the random bits
             ids = [f"{when}D{key}{tail}" if key else new for new, key in zip(ids, hashed_ids, strict=True)]
         return ids

@@ -1,8 +1,8 @@
-"""Reading an item's file: whole, or not at all.
+"""Reading an item's file: completely, or with an error.
 
-Three things look alike when a file ends early: the file is damaged, `read` failed for a moment and nobody
-noticed (EAGAIN is silence to Python's own files), or another client's cache is old. The size in the item's
-name tells them apart: `Damaged` is only what was read up to its end and has another size.
+When a file ends early, there are three possible reasons: the file is damaged, a `read` failed without an
+error (Python's own files ignore EAGAIN), or this client's cache is old. The size in the item's name tells
+them apart: a file is `Damaged` only if it was read to its end and has another size.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ _BUFFER = 1 << 14
 
 
 class Damaged(ValueError):
-    """The file was read whole, and is not what its name promises."""
+    """The file was read completely, and does not match its name."""
 
 
 class ItemFile(io.RawIOBase):
-    """An item's file, which ends after `size` bytes and no earlier: a read that takes less is an error.
+    """An item's file, which ends after exactly `size` bytes; an earlier end is an error.
 
     Args:
         fs: the file system's calls.
-        fd: the file, opened for reading; closed with this.
-        size: bytes from here on.
+        fd: the file, opened for reading; `close` closes it.
+        size: bytes from the current position.
     """
 
     def __init__(self, fs: FileSystem, fd: int, size: int) -> None:
@@ -44,11 +44,11 @@ class ItemFile(io.RawIOBase):
         self._left = size
 
     def readable(self) -> bool:
-        """It is."""
+        """True."""
         return True
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        """Read some of it. Raises OSError: it cannot be read now, or ends too early."""
+        """Read some bytes. Raises OSError: the file cannot be read now, or ends too early."""
         if not self._left:
             return 0
         data = self._fs.read(self._fd, min(len(buffer), self._left))
@@ -59,28 +59,28 @@ class ItemFile(io.RawIOBase):
         return len(data)
 
     def close(self) -> None:
-        """Close the descriptor; errors of that mean nothing, since nothing was written."""
+        """Close the descriptor. Errors are ignored, since nothing was written."""
         if not self.closed:
             close_quietly(self._fs, self._fd)
         super().close()
 
 
 def no_file(fs: FileSystem, item: Item, dir_fd: int) -> Exception:
-    """What to raise of an item that is not a file: a seal is removed, and was never an item."""
+    """The error for an entry that is not a file. A seal is removed instead, since it never was an item."""
     if remove_seal(fs, dir_fd, item.name):
-        return FileNotFoundError(errno.ENOENT, "a name that was sealed, and no item", item.name)
-    return Damaged("it is no file")
+        return FileNotFoundError(errno.ENOENT, "a sealed name, not an item", item.name)
+    return Damaged("it is not a file")
 
 
 def open_item(fs: FileSystem, item: Item, dir_fd: int) -> BinaryIO:
-    """An item's file, of which the size was compared.
+    """Open an item's file, and check its size.
 
     Args:
-        dir_fd: the directory that it lies in.
+        dir_fd: the directory that it is in.
 
     Raises:
-        Damaged: it was looked at as a whole, and is damaged.
-        OSError: it cannot be read now.
+        Damaged: the file was read completely, and is damaged.
+        OSError: the file cannot be read now.
     """
     fd = _open(fs, item, dir_fd)
     try:
@@ -89,12 +89,12 @@ def open_item(fs: FileSystem, item: Item, dir_fd: int) -> BinaryIO:
             raise no_file(fs, item, dir_fd)
         if found.st_size != item.size:
             _compare(fs, fd, item.size, found.st_size)
-            again = fs.open(item.name, dir_fd)  # all is there, and the size was an old one
+            again = fs.open(item.name, dir_fd)  # the file is complete; the reported size was old
             close_quietly(fs, fd)
             fd = again
         if item.size > _BUFFER:
             return io.BufferedReader(ItemFile(fs, fd, item.size), _BUFFER)
-        data = _read(fs, fd, item.size)  # most are small: read at once
+        data = _read(fs, fd, item.size)  # most items are small: read them at once
     except BaseException:
         close_quietly(fs, fd)
         raise
@@ -122,19 +122,19 @@ def _open(fs: FileSystem, item: Item, dir_fd: int) -> int:
 
 
 def _compare(fs: FileSystem, fd: int, promised: int, listed: int) -> None:
-    """Count the bytes up to the end. Raises Damaged, or OSError where the system contradicts itself."""
+    """Count the bytes to the end. Raises Damaged, or OSError if size and content contradict each other."""
     count = 0
     while count <= max(promised, listed) and (data := fs.read(fd, _BUFFER)):
         count += len(data)
     if count == promised:
         return
     if fs.fstat(fd).st_size != count:
-        raise OSError(errno.EIO, "the size of the file is not what can be read of it")
+        raise OSError(errno.EIO, "the size of the file is not the number of bytes that can be read")
     raise Damaged(f"it has {count} bytes, and its name says {promised}")
 
 
 def read_whole(file: BinaryIO, on_error: Callable[[OSError], BaseException]) -> bytes:
-    """All that is left of a file, which is closed then. Raises what `on_error` makes of an OSError."""
+    """Read the rest of a file and close it. An OSError is converted by `on_error` and raised."""
     try:
         return file.read()
     except OSError as error:

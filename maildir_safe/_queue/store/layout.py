@@ -1,4 +1,4 @@
-"""The directories of a spool, made and held open."""
+"""The directories of a spool, created and held open."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ _HASHED = ("notes", "ids", "hold", "failed", "corrupt")
 
 
 class Layout:
-    """Descriptors of a spool's directories, closed when the last user lets go.
+    """Descriptors of a spool's directories, closed when the last reference is dropped.
 
     Args:
         fs: the file system's calls.
         path: the spool.
-        create: make it if nothing is there; the directory above it must exist.
+        create: create the spool if nothing is there; the directory above it must exist.
 
     Attributes:
-        root: a descriptor of the spool itself.
-        fd: a descriptor for each of `DIRECTORIES`, by name.
-        sync: the shared fsync of each, by name.
-        hashed: those that are in parts, by name: ``notes``, ``ids``, ``hold``, ``failed``, ``corrupt``.
-        rules: what its mount demands.
-        mount: what pending/ lies on; fstype: its type, as /proc/self/mountinfo names it.
+        root: the descriptor of the spool itself.
+        fd: the descriptors of `DIRECTORIES`, by name.
+        sync: their shared fsyncs, by name.
+        hashed: the hashed directories, by name: ``notes``, ``ids``, ``hold``, ``failed``, ``corrupt``.
+        rules: the rules of its mount.
+        mount: the mount of pending/. fstype: its type, as in /proc/self/mountinfo.
 
     Raises:
-        TemporaryError: it is not there, cannot be made, or is not a spool.
+        TemporaryError: the spool does not exist, cannot be created, or is not a spool.
     """
 
     def __init__(self, fs: FileSystem, path: str, create: bool) -> None:
@@ -68,17 +68,17 @@ class Layout:
         except FileNotFoundError:
             if name != "ids":
                 raise
-            return make_directory(self._fs, name, self.root)  # spools of before 0.1 have none
+            return make_directory(self._fs, name, self.root)  # spools made before 0.1 have none
 
     def __del__(self) -> None:
         for fd in self.fd.values():
             close_quietly(self._fs, fd)
 
     def is_detached(self) -> bool:
-        """Whether the path leads elsewhere now than to what is held open: it was mounted anew, or replaced.
+        """Whether the path no longer leads to the open spool, because it was remounted or replaced.
 
         Raises:
-            TemporaryError: nobody can tell; the path may lead nowhere.
+            TemporaryError: this cannot be determined; the path may lead nowhere.
         """
         fs = self._fs
         try:
@@ -91,7 +91,7 @@ class Layout:
             now = self._looked_up()
             if now == held:
                 return False
-            # where inode numbers are made up at each look, they tell nothing
+            # some mounts invent inode numbers at each look-up; a second look-up shows that
             return now[0] != held[0] or now == self._looked_up()
         except OSError as error:
             raise storage_error(f"open {self.path}", error) from error

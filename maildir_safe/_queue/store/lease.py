@@ -1,13 +1,13 @@
-"""A worker's lease: its directory in claimed/, its heartbeat in alive/, and until when both hold.
+"""A worker's lease: its directory in claimed/, its heartbeat in alive/, and its deadline.
 
-No clock is compared with another host's. The worker renews by one rename, alive/<W>.<n> to
-alive/<W>.<n+1>, every third of a lease; another host that saw <W>.<n> unchanged for a whole lease
-on its own clock renames it to fenced/<W>. Both renames want the same source, so one of them wins,
-and the worker knows which: a renewal that finds its heartbeat gone means that it is fenced, for good.
-"Gone" is what listings of alive/ say, never one answer of a server alone.
+No two hosts' clocks are compared. Every third of a lease the worker renews by one rename, alive/<W>.<n> to
+alive/<W>.<n+1>. A host that has seen <W>.<n> unchanged for a whole lease, on its own clock, renames it to
+fenced/<W>. Both renames have the same source, so only one of them succeeds. If a renewal finds the
+heartbeat gone, the worker is fenced for good. Only listings of alive/ prove that it is gone; a single
+reply of a server does not.
 
-The worker holds itself to two thirds of a lease, counted from before the renewal was first sent:
-so before its deadline nobody can have fenced it, wherever its clock stands.
+The worker's own deadline is two thirds of a lease, counted from before the renewal was first sent. So no
+other host can have fenced it before its deadline, whatever its clock shows.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from maildir_safe._queue.store.item import Item
     from maildir_safe._queue.store.layout import Layout
 
-_LOOKS = (0.0, 0.1, 1.0, 5.0)  # seconds before each look at a heartbeat that is said to be gone
+_LOOKS = (0.0, 0.1, 1.0, 5.0)  # seconds before each check of a heartbeat that is reported gone
 _MOST_REMOVED = 20_000
 
 
@@ -38,37 +38,37 @@ def heartbeat(worker: str, n: int) -> str:
 
 
 def lease_seconds(worker: str) -> float:
-    """How long a lease this worker has: it is part of its id, so that every observer knows."""
+    """The length of a worker's lease, which is part of its id so that every observer knows it."""
     return float(worker.rpartition("-")[2])
 
 
 def host_of(worker: str) -> str:
-    """The host of a worker, by its id: ``mx1`` of ``mx1-00c0ffee00c0ffee-300``."""
+    """The host in a worker's id: ``mx1`` in ``mx1-00c0ffee00c0ffee-300``."""
     return worker.rsplit("-", 2)[0]
 
 
 class Lease:
-    """One incarnation of a worker, registered when made. Thread-safe.
+    """One incarnation of a worker, registered on creation. Thread-safe.
 
     Args:
         fs: the file system's calls.
         layout: the spool.
-        host: this host's name, as ids have it.
-        seconds: how long the lease is; at least three times what the mount's caches hide.
+        host: this host's name, as used in ids.
+        seconds: the length of the lease; at least three times the mount's visibility delay.
         resolve_timeout: see `maildir_safe._handoff.rename.Handoff`.
 
     Attributes:
-        worker: its id: random, never used again.
-        dir_fd: claimed/<W>.
+        worker: the worker's id; random, never used again.
+        dir_fd: the descriptor of claimed/<W>.
         sync: the shared fsync of claimed/<W>.
-        known: the names in claimed/<W> that somebody answers for (`add_held`); others are given back.
-        finished: the names that have left claimed/<W> since it was last listed; should one be there all the
-            same, it is a second name of what is elsewhere (GlusterFS's healing makes such).
-        unrecorded: what could not be recorded yet, by name; see `record_pending_outcomes`.
-        lost: fenced, for good.
+        held: the names in claimed/<W> that have a claim (`add_held`); all others are returned.
+        recently_removed: the names that have left claimed/<W> since its last listing. If a listing still
+            shows one, it is a second link to a file that was moved (GlusterFS's healing makes such links).
+        pending_outcomes: outcomes that could not be recorded yet, by name; see `record_pending_outcomes`.
+        lost: whether this worker is fenced, for good.
 
     Raises:
-        TemporaryError: it cannot be registered.
+        TemporaryError: the worker cannot be registered.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class Lease:
             close_quietly(self._fs, self.dir_fd)
 
     def _register(self) -> None:
-        """The directory and the heartbeat, both durable before anything is claimed."""
+        """Create the directory and the heartbeat. Both are durable before anything is claimed."""
         fs, claimed, alive = self._fs, self._layout.fd["claimed"], self._layout.fd["alive"]
         self.dir_fd = make_directory(fs, self.worker, claimed)
         self._layout.sync["claimed"].sync()
@@ -107,7 +107,7 @@ class Lease:
         try:
             fd = fs.create(heartbeat(self.worker, 0), alive)
         except FileExistsError:
-            fd = -1  # made, and the reply was lost; what is in it only speeds things up
+            fd = -1  # created, but the reply was lost; its content only speeds things up
         if fd >= 0:
             try:
                 write_all(fs, fd, process_identity.describe(fs))
@@ -121,52 +121,52 @@ class Lease:
         self.deadline = sent + self._seconds * 2 / 3
 
     def add_held(self, items: Iterable[Item]) -> dict[str, Item]:
-        """Become the one who answers for items, of all threads: for those, by name, that no other does.
+        """Add the items to `held` that no other thread has added, and return those, by name.
 
-        To be asked before a name can be in claimed/<W>: a renewal meanwhile must not give it back.
-        Ends with `ended`, or with ``held.discard`` where the item is to be given back.
+        Call it before a name can appear in claimed/<W>, so that a concurrent renewal does not return the
+        item. Undo it with `forget`, or with ``held.discard`` if the next renewal shall return the item.
         """
         with self._answering:
             held = self.held
             mine = {item.name: item for item in items if item.name not in held}
             try:
                 held.update(mine)
-            except BaseException:  # Ctrl-C: nobody would answer for them
+            except BaseException:  # Ctrl-C: no claim would exist for them
                 held.difference_update(mine)
                 raise
         return mine
 
     def forget(self, name: str) -> None:
-        """An item has left claimed/<W>: nobody answers for it any more."""
+        """Forget an item that has left claimed/<W>."""
         if len(self.recently_removed) >= _MOST_REMOVED:
             self.recently_removed.clear()
         self.recently_removed.add(name)
         self.held.discard(name)
 
     def record_pending_outcomes(self) -> None:
-        """Record outcomes that could not be recorded when they were held.
+        """Record outcomes that could not be recorded when they became known.
 
         Raises:
-            TemporaryError: the storage still does not answer; the rest is left to the next call.
+            TemporaryError: the storage still does not answer; the next call goes on with the rest.
         """
         for name, record in list(self.pending_outcomes.items()):
             try:
                 record()
             except LeaseLost:
-                pass  # it comes back to somebody, and nothing can be done about it
+                pass  # the item returns to the queue, and nothing can be done about it
             self.pending_outcomes.pop(name, None)
 
     def keep(self) -> bool:
-        """Renew if a third of the lease is over; whether it was renewed. Raises as `renew`."""
+        """Renew if a third of the lease is over; return whether it was renewed. Raises as `renew`."""
         if not self.lost and self._fs.boottime() < self.renew_at:
             return False
         self.renew()
         return True
 
     def confirm(self) -> None:
-        """Return only while nobody else can have this worker's items; raises as `renew`.
+        """Return only while no other worker can have this worker's items. Raises as `renew`.
 
-        Before a step that cannot be undone, such as sending a message away.
+        Call it before a step that cannot be undone, such as sending a message.
         """
         if self.lost or self._fs.boottime() >= self.deadline:
             self.renew()
@@ -175,13 +175,13 @@ class Lease:
         """Renew now.
 
         Raises:
-            LeaseLost: this worker was fenced; whatever it held is someone else's now.
-            UnknownOutcome: the storage does not answer; call again.
+            LeaseLost: this worker was fenced, and its items belong to other workers now.
+            UnknownOutcome: the storage does not answer. Call again.
         """
         with self._lock:
             if self.lost:
                 raise LeaseLost(f"worker {self.worker} was fenced")
-            if self._sent is None:  # the lease counts from the first time that this n was asked for
+            if self._sent is None:  # the lease counts from the first request for this n
                 self._sent = self._fs.boottime()
             alive = self._layout.fd["alive"]
             now, then = heartbeat(self.worker, self._n), heartbeat(self.worker, self._n + 1)
@@ -201,9 +201,9 @@ class Lease:
             self._renewed(sent)
 
     def _is_listed(self, *heartbeats: str) -> bool:
-        """Whether alive/ still has the heartbeat, in two listings: one may leave a name out.
+        """Whether two listings of alive/ show the heartbeat; a single listing may omit a name.
 
-        Raises UnknownOutcome: it cannot be listed.
+        Raises UnknownOutcome: alive/ cannot be listed.
         """
         try:
             alive = self._layout.fd["alive"]
@@ -212,7 +212,7 @@ class Lease:
             raise UnknownOutcome(f"renew the lease of worker {self.worker}: {error}") from error
 
     def fsync_removals(self, what: str) -> None:
-        """Make durable what has left claimed/<W>. Raises UnknownOutcome; `what` is for its text."""
+        """Make the removals from claimed/<W> durable. Raises UnknownOutcome; `what` is for its text."""
         try:
             self.sync.sync()
         except OSError as error:
@@ -221,7 +221,7 @@ class Lease:
             ) from error
 
     def give_up(self) -> None:
-        """Fence oneself, before leaving: from here on `renew` fails, and what is left is swept."""
+        """Fence this worker itself, before it leaves: `renew` fails from now on, and its items are swept."""
         with self._lock:
             self.lost = True
             alive, fenced = self._layout.fd["alive"], self._layout.fd["fenced"]

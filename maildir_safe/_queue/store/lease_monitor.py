@@ -1,8 +1,8 @@
 """Watching other workers' heartbeats, and fencing those that are dead.
 
-Dead is who was *seen* with the same heartbeat for a whole lease, on the observer's own MONOTONIC
-clock, or whose process is proved to have ended. A name that a listing does not show proves
-nothing: ext4 left out entries in 1,026 of 3,194 listings of a busy directory
+A worker is dead if it was *seen* with the same heartbeat for a whole lease, on the observer's own MONOTONIC
+clock, or if its process is proved to have ended. A name that is missing from a listing proves nothing:
+ext4 omitted entries in 1,026 of 3,194 listings of a busy directory
 (docs/reference/file-systems.md, "Listings").
 """
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from maildir_safe._fs import FileSystem
     from maildir_safe._queue.store.layout import Layout
 
-_FORGOTTEN_AFTER = 10  # leases; who has not been seen for so long is not in alive/ any more
+_FORGOTTEN_AFTER = 10  # leases; a worker that was not seen for so long is no longer in alive/
 
 
 class _Sighting:
-    """A heartbeat, and since and until when it was seen."""
+    """A heartbeat, and when it was first and last seen."""
 
     __slots__ = ("last", "n", "process", "since")
 
@@ -39,7 +39,7 @@ class LeaseMonitor:
     Args:
         fs: the file system's calls.
         layout: the spool.
-        host: watch only this host's workers; None: everybody's.
+        host: watch only this host's workers; None: all workers.
         resolve_timeout: see `maildir_safe._handoff.rename.Handoff`.
     """
 
@@ -51,7 +51,7 @@ class LeaseMonitor:
         self._seen: dict[str, _Sighting] = {}
 
     def look(self, myself: str) -> None:
-        """Look at all heartbeats and fence who is dead.
+        """Look at all heartbeats, and fence dead workers.
 
         Args:
             myself: the observer's own worker id.
@@ -70,11 +70,11 @@ class LeaseMonitor:
                 del self._seen[worker]
 
     def watches(self, worker: str) -> bool:
-        """Whether this observer looks after that worker."""
+        """Whether this observer watches that worker."""
         return self._host in (None, host_of(worker))
 
     def _is_dead(self, worker: str, n: int, before: float, after: float) -> bool:
-        """Counted from the end of the first look to the start of this one: never too long."""
+        """Whether a worker is dead. Measures from the end of the first look to the start of this one."""
         sighting = self._seen.get(worker)
         if sighting is None or sighting.n < n:
             process = self._process(worker, n) if sighting is None else sighting.process
@@ -99,10 +99,10 @@ class LeaseMonitor:
             close_quietly(self._fs, fd)
 
     def _fence(self, worker: str, n: int) -> None:
-        """One rename, which a renewal in the same moment makes impossible.
+        """Fence a worker by one rename, which fails if the worker renews at the same moment.
 
-        What comes of it need not be known: who is fenced is seen in fenced/. And if it is executed
-        late, then only on a heartbeat that is still the same.
+        The result can be ignored: fenced/ shows which workers are fenced. A late execution succeeds only if
+        the heartbeat has still not changed.
         """
         alive, fenced = self._layout.fd["alive"], self._layout.fd["fenced"]
         self._handoff.claim(alive, heartbeat(worker, n), fenced, worker)
@@ -110,7 +110,7 @@ class LeaseMonitor:
 
 
 def _heartbeats(names: list[str]) -> dict[str, int]:
-    """The latest heartbeat of each worker in a listing, which may show two of a renewal under way."""
+    """The latest heartbeat of each worker; a listing may show two while the worker renews."""
     latest: dict[str, int] = {}
     for name in names:
         worker, _, n = name.rpartition(".")

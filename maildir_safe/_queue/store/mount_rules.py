@@ -1,6 +1,6 @@
-"""What a mount demands of a spool on it: whether hosts may share it, and how long a lease is at least.
+"""The rules of a mount for a spool on it: whether hosts may share the spool, and the shortest lease.
 
-What a probe has stored counts more than what is known of the mount's type.
+A stored probe result takes precedence over the defaults of the mount's type.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from maildir_safe._fs import FileSystem, Mount
 
 LEASE = 300
-"""Seconds of a lease, where the mount does not need a longer one."""
+"""The length of a lease in seconds, unless the mount needs a longer one."""
 
 
 class MountRules:
@@ -27,7 +27,7 @@ class MountRules:
     Args:
         fs: the file system's calls.
         path: the spool, which need not exist yet.
-        mount: what it lies on, or will lie on.
+        mount: the mount that it is on, or will be on.
     """
 
     def __init__(self, fs: FileSystem, path: str, mount: Mount) -> None:
@@ -37,7 +37,7 @@ class MountRules:
 
     @classmethod
     def for_new(cls, fs: FileSystem, path: str) -> MountRules:
-        """The rules for a spool that is about to be made.
+        """The rules for a spool that is about to be created.
 
         Raises:
             TemporaryError: the directory above cannot be opened.
@@ -54,12 +54,12 @@ class MountRules:
 
     @property
     def shareable(self) -> bool:
-        """Whether several hosts can work a spool together on this mount, as far as is known."""
+        """Whether several hosts can share a spool on this mount, as far as is known."""
         return quirks(self._fstype).one_rename_wins and "shared" not in self._known
 
     @property
     def shortest_lease(self) -> int:
-        """In seconds: three times what the mount hides of other hosts' changes."""
+        """The shortest lease, in seconds: three times the mount's visibility delay."""
         hidden: float = self._known.get("hidden_for", quirks(self._fstype).hidden_for)
         return ceil(3 * hidden)
 
@@ -74,7 +74,7 @@ class MountRules:
 
         Raises:
             TemporaryError: two hosts could both win the same item.
-            ValueError: the lease is shorter than three times what the mount hides.
+            ValueError: the lease is shorter than three times the mount's visibility delay.
         """
         if not self.shareable:
             why = f", says {self._stored_in}" if "shared" in self._known else ""

@@ -1,7 +1,7 @@
-"""Which process this is, in words that another process on the same machine can check.
+"""The identity of a process, in a form that another process on the same machine can check.
 
-A dead worker need not be waited for when its death can be proved: the same boot of the same
-kernel, the same pid namespace, and no such process, or one that was started at another time.
+If a worker's death can be proved, no observer has to wait for its lease to end. The proof is: the same boot
+of the same kernel, the same pid namespace, and no such process, or one that was started at another time.
 Anything less proves nothing: containers share a boot id, and other hosts have other processes.
 """
 
@@ -20,7 +20,7 @@ _START_FIELD = 19  # of /proc/<pid>/stat, counted after the command's closing pa
 
 
 def describe(fs: FileSystem) -> bytes:
-    """This process: boot id, pid namespace, pid, start time; empty where the system does not tell."""
+    """This process's boot id, pid namespace, pid and start time; empty if the system does not tell."""
     try:
         where = _place(fs)
         return f"{where} {os.getpid()} {_start_time(fs, os.getpid())}\n".encode()
@@ -29,7 +29,7 @@ def describe(fs: FileSystem) -> bytes:
 
 
 def is_dead(fs: FileSystem, description: bytes) -> bool:
-    """Whether it is proved that the process so described has ended."""
+    """Whether the described process has provably ended."""
     fields = description.decode("ascii", "replace").split()
     try:
         if len(fields) != 4 or " ".join(fields[:2]) != _place(fs):
@@ -38,7 +38,7 @@ def is_dead(fs: FileSystem, description: bytes) -> bool:
     except ProcessLookupError:
         return True
     except (OSError, ValueError, OverflowError):
-        pass  # EPERM: there is such a process; else nothing is known
+        pass  # EPERM: the process exists; after other errors nothing is known
     try:
         return _start_time(fs, int(fields[2])) != fields[3]
     except (OSError, ValueError, OverflowError):
@@ -46,7 +46,7 @@ def is_dead(fs: FileSystem, description: bytes) -> bool:
 
 
 def _place(fs: FileSystem) -> str:
-    """Boot id and pid namespace: within both, a pid and a start time name one process for ever."""
+    """Boot id and pid namespace. Within both, a pid and a start time identify one process for ever."""
     boot = _read(fs, "/proc/sys/kernel/random", "boot_id").strip()
     namespaces = fs.open_dir("/proc/self/ns")
     try:

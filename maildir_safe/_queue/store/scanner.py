@@ -1,13 +1,12 @@
-"""Finding what is due, without ever listing the whole queue.
+"""Finding due items, without ever listing the whole queue.
 
-A pass lists pending/ once and then the buckets that are due, one at a time, each worker starting
-elsewhere so that many workers rarely want the same item. A pass ends; the next begins with a fresh
-listing, so that no bucket is passed over for ever. Nothing here changes an item.
+A pass lists pending/ once, and then the due buckets, one at a time. Each worker starts at a different
+place, so that workers rarely compete for the same item. Each pass begins with a fresh listing, so that no
+bucket is passed over for ever. This module does not change items.
 
-A process that puts as well looks into its own bucket first, where hardly anybody else is: what it
-has put just now it knows, else it lists one directory instead of all, and loses no race. But a second
-after a pass over everything has ended the next one is due, and it is finished before the own bucket
-comes first again.
+A process that also puts items looks into its own bucket first, where it has hardly any competition. It
+remembers what it has just put; otherwise it lists one directory instead of all. One second after a full
+pass the next full pass is due, and it completes before the process's own bucket has priority again.
 """
 
 from __future__ import annotations
@@ -37,15 +36,15 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("maildir_safe.queue")
 
-_CLOSED_EMPTY = 10.0  # seconds that a bucket which its writer has left is seen empty before it is removed
-_OWN_FIRST = 1.0  # seconds after a pass over everything; a put is claimed within 2 s
-_EMPTY = 900.0  # the same for any bucket: its writer leaves it after `writer.RETIRED_AFTER`
-_AT_ONCE = 256  # names that are read together: to claim one item, not all of a bucket need be read
+_CLOSED_EMPTY = 10.0  # seconds that a bucket must be empty before it is removed, if its writer has left it
+_EMPTY = 900.0  # the same for any other bucket: its writer leaves it after `writer.RETIRED_AFTER`
+_OWN_FIRST = 1.0  # seconds of priority for the own bucket after a full pass; a put is claimed within 2 s
+_AT_ONCE = 256  # names that are parsed together, so that claiming one item does not parse the whole bucket
 _REMOVED = (errno.ENOENT, errno.ESTALE)
 
 
 class OpenBucket:
-    """A bucket's descriptor, closed when the last group from it is let go."""
+    """A bucket's descriptor, closed when the last group from it is garbage."""
 
     def __init__(self, fs: FileSystem, dir_fd: int) -> None:
         self._fs = fs
@@ -56,13 +55,13 @@ class OpenBucket:
 
 
 class Group:
-    """Items of one bucket as a listing showed them, with all of which the same is to be done.
+    """Items of one bucket, as listed, that are all to be treated in the same way.
 
     Attributes:
-        bucket: where they were.
-        ready: they may be tried now; else they lie in too wide a bucket, and are to be filed again.
-        owed: to somebody, and not only later; else only a sender is to be told.
-        items: what their names say.
+        bucket: the bucket that they are in.
+        ready: the items may be attempted now; else their bucket is too wide, and they go into a narrower one.
+        has_due_recipients: at least one recipient is due now; else only a bounce is due.
+        items: the items as their names describe them.
     """
 
     __slots__ = ("bucket", "has_due_recipients", "items", "ready")
@@ -76,25 +75,25 @@ class Group:
         self.items = items
 
     def part(self, items: list[Item]) -> Group:
-        """Some of them."""
+        """A group of the same kind with some of the items."""
         return Group(self.bucket, self.ready, self.has_due_recipients, items)
 
 
 class Scanner:
-    """Gives candidates, some at a time. Thread-safe.
+    """Returns items to claim, in batches. Thread-safe.
 
     Args:
         fs: the file system's calls.
         layout: the spool.
         start: any number; workers with different numbers begin at different places.
-        host: only what this host has put; None: everybody's.
-        own: gives the bucket that this process puts into now, None if it has not put anything.
-        quarantine: moves a file whose name can be no item's, in a directory by descriptor, out of the way.
+        host: return only what this host has put; None: all items.
+        own: returns the bucket that this process puts into now, None if it has not put anything.
+        quarantine: moves a file with an invalid name out of a directory, given by descriptor.
 
     Attributes:
-        passes_done: how many passes over all buckets have ended.
-        trouble: why a bucket could not be looked at in the pass under way, or in the last one; None if all
-            could. One bucket that cannot be read starves no other.
+        passes_done: the number of completed passes over all buckets.
+        trouble: the error of a bucket that could not be read in the current pass, or in the last one; None
+            if all could be read. A bucket that cannot be read does not starve others.
     """
 
     def __init__(
@@ -123,11 +122,11 @@ class Scanner:
         self._empty_since: dict[str, float] = {}
 
     def next_batch(self, limit: int, bounces: bool) -> Group | None:
-        """The next candidates; None at the end of a pass, and the next call begins another.
+        """The next items to claim; None at the end of a pass, after which the next call begins another.
 
         Args:
-            limit: most to give.
-            bounces: also items that are owed to nobody but whose sender must be told of a failure.
+            limit: most items to return.
+            bounces: also return items that are owed to no recipient but whose bounce is due.
 
         Raises:
             OSError: pending/ cannot be listed.
@@ -145,10 +144,10 @@ class Scanner:
             return None
 
     def report_failure(self, untried: Group, error: OSError | TemporaryError) -> None:
-        """An item could not be taken, and what is left of its group was not tried.
+        """Report that an item could not be claimed, and that the rest of its group was not tried.
 
-        It is given once more, since the one item may be all that is wrong. After a second such item its
-        bucket is skipped until the next pass, which begins elsewhere in it.
+        The rest is returned once more, since only the one item may be bad. After a second failure the bucket
+        is skipped until the next pass, which begins at another place in it.
         """
         with self._lock:
             self.trouble = error
@@ -162,7 +161,7 @@ class Scanner:
             self._requeued = [other for other in self._requeued if other.bucket is not untried.bucket]
 
     def report_missing(self, group: Group) -> None:
-        """One of these was gone: others are here, or the listing was an old one, so look everywhere next."""
+        """Report that an item was gone: others compete, or the listing was old. A full pass comes next."""
         with self._lock:
             self._own_first_until = 0.0
             if group.bucket is self._own_bucket():
@@ -171,12 +170,12 @@ class Scanner:
     def _next(self) -> Group | None:
         try:
             return next(self._iterator)
-        except BaseException:  # it has ended with that
+        except BaseException:  # an exception ends a generator
             self._iterator = self._passes()
             raise
 
     def _passes(self) -> Iterator[Group | None]:
-        """Pass after pass: over the own bucket, while that may come first, else over all and then None."""
+        """Pass after pass: over the own bucket while it has priority, else over all buckets and then None."""
         while True:
             now = self._fs.time_ns() / 1e9
             if (yield from self._own_items(now)):
@@ -187,14 +186,14 @@ class Scanner:
             yield None
 
     def _own_items(self, now: float) -> Generator[Group, None, bool]:
-        """The own bucket's, unless all are to be looked at now; whether there were any that are owed."""
+        """The own bucket's groups, unless a full pass is due; return whether any had due recipients."""
         own = self._own_bucket()
         if own is None:
             return False
         fresh = own.fresh()
         if self._fs.monotonic() >= self._own_first_until:
             return False  # the listings show them too
-        if fresh:  # due at once, and owed to all; a copy, since a put may be about to add to it
+        if fresh:  # due now, all recipients owed; a copy, since a concurrent put may append to it
             yield Group(own, True, True, fresh[:])
             return True
         found = False
@@ -205,8 +204,8 @@ class Scanner:
             return False
         for group in self._groups(NOW, own, names, now):
             if not self._own_first_until:
-                return False  # what was handed out before was gone
-            # what is owed to nobody may not be wanted, and must not hide the rest
+                return False  # an item that was returned before was gone: `report_missing`
+            # the caller may not want bounces, and they must not hide the other buckets
             found |= group.has_due_recipients
             yield group
         return found
@@ -250,7 +249,7 @@ class Scanner:
     def _groups(
         self, when: str, bucket: OpenBucket | BucketTarget, names: list[str], now: float
     ) -> Iterator[Group]:
-        """The items of a bucket of the period `when`, without those that are only due later."""
+        """The items of a bucket of the period `when`, except those that are not due yet."""
         for at in range(0, len(names), _AT_ONCE):
             some = names[at : at + _AT_ONCE]
             items = [*filter(None, map(parse, some))]
@@ -274,7 +273,7 @@ class Scanner:
                 self.trouble = error
 
     def _list(self, dir_fd: int) -> list[str]:
-        """The names in a bucket; none if it was removed, which only an empty one is."""
+        """The names in a bucket; none if it was removed, since only empty buckets are removed."""
         try:
             return without_seals(self._fs, dir_fd, self._fs.listdir(dir_fd))
         except OSError as error:
@@ -283,14 +282,14 @@ class Scanner:
             raise
 
     def _note_empty(self, name: str, closed: bool) -> None:
-        """Remove a bucket that has been seen empty for long enough; whoever still wants it makes another."""
+        """Remove a bucket that has been empty for long enough; a process that needs it creates another."""
         now = self._fs.monotonic()
         since = self._empty_since.setdefault(name, now)
         if now - since >= (_CLOSED_EMPTY if closed else _EMPTY):
             try:
                 self._fs.rmdir(name, self._layout.fd["pending"])
             except OSError:
-                pass  # not empty after all, or another was faster
+                pass  # not empty after all, or another process was faster
 
 
 def _rotated(things: list[T], start: int) -> list[T]:

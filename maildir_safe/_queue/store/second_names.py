@@ -1,7 +1,7 @@
-"""Items whose file has a second name, as GlusterFS's healing leaves them.
+"""Items whose file has a second hard link, as GlusterFS's healing creates them.
 
-rename() from one name of a file to another name of the same file succeeds and does nothing (POSIX). So an
-item that is a second name of a message which the Maildir already has would be "delivered" again and again.
+A rename() from one name of a file to another name of the same file succeeds and does nothing (POSIX). So an
+item that is a second link to a message in the Maildir would be "delivered" again and again.
 """
 
 from __future__ import annotations
@@ -19,28 +19,28 @@ if TYPE_CHECKING:
 
 
 def has_second_name(fs: FileSystem, item: Item, dir_fd: int) -> bool:
-    """Whether an item's file has more than one name. One call, in which the size is compared too.
+    """Whether an item's file has more than one link. One stat call, which also checks the size.
 
     Args:
-        dir_fd: the directory that the item lies in.
+        dir_fd: the directory that the item is in.
 
     Raises:
-        Damaged: the file is not what its name says.
-        OSError: it cannot be looked at.
+        Damaged: the file does not match its name.
+        OSError: the file cannot be examined.
     """
     found = fs.stat(item.name, dir_fd)
     if not stat.S_ISREG(found.st_mode):
         raise no_file(fs, item, dir_fd)
     if found.st_size != item.size:
-        open_item(fs, item, dir_fd).close()  # decides whether that size is an old one
+        open_item(fs, item, dir_fd).close()  # raises Damaged unless the reported size was old
     return found.st_nlink > 1
 
 
 def is_delivered(fs: FileSystem, item: Item, maildir: OpenDirectories) -> bool:
-    """Whether a Maildir has the message, under the name that it has whoever delivers it, with any flags.
+    """Whether a Maildir has the item's message, under `Item.maildir_name` and with any flags.
 
     Raises:
-        OSError: its directories cannot be listed.
+        OSError: the Maildir's directories cannot be listed.
     """
     return any(
         split(name)[0] == item.maildir_name for fd in (maildir.new, maildir.cur) for name in fs.listdir(fd)

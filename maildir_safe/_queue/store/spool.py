@@ -1,7 +1,7 @@
-"""Every move that an item can make, each one rename (or, at the end, one unlink).
+"""All moves of an item. Each move is one rename; the last one may be an unlink.
 
-The state is where the file lies and what its name says. The path is the fencing token: no path is ever
-used twice, so a call that is executed late finds nothing. (ARCHITECTURE.md, "The queue".)
+An item's state is the directory of its file and the file's name. The path is the fencing token: no path is
+ever used twice, so a call that is executed late finds nothing. (ARCHITECTURE.md, "The queue".)
 
     move                               by                fsync owed            a crash may undo
     ---------------------------------+-----------------+---------------------+-------------------------
@@ -25,10 +25,10 @@ used twice, so a call that is executed late finds nothing. (ARCHITECTURE.md, "Th
     fenced/<W> -> gone, after a sweep  a sweeper         buckets and claimed/, swept again
                                                          before
 
-Several may want what lies in pending/, and what lies in claimed/<W> is wanted by W and, once it is
-fenced, by sweepers. Their destinations differ, so one of them wins and the losers find the source
-gone. When W finds it gone, its own call may have done it and the reply been lost, or W was fenced:
-the renewal of the lease decides: a worker that can renew was never fenced.
+Several workers may compete for an item in pending/. W, and sweepers once W is fenced, may compete for an
+item in claimed/<W>. Their destinations differ, so one of them wins, and the losers find the source gone.
+When W finds its item gone, either its own call moved it and the reply was lost, or W was fenced. The
+renewal of the lease decides: a worker that can renew was never fenced.
 """
 
 from __future__ import annotations
@@ -81,11 +81,11 @@ class Spool:
     def claim(
         self, lease: Lease, bucket: int, items: dict[str, Item]
     ) -> tuple[list[Item], list[Item], TemporaryError | None]:
-        """Take items, by name, out of a bucket; somebody answers for each (`Lease.add_held`).
+        """Claim items of a bucket, by name. The caller has added them with `Lease.add_held`.
 
         Returns:
-            Those that are this worker's now; those that were not tried; and what it stopped at, if it
-            did. A claim that is executed late is given back by the next renewal.
+            The items claimed; the items not tried; and the error that stopped the call, or None. The next
+            renewal returns an item whose rename is executed late.
 
         Raises:
             LeaseLost: this worker was fenced.
@@ -119,10 +119,10 @@ class Spool:
     # claimed/<W> -> gone
 
     def ack(self, lease: Lease, item: Item) -> None:
-        """Remove an item that is done. The fsync is owed: `Lease.sync`, once for many.
+        """Remove an item that is done. The caller must fsync: `Lease.fsync_removals`, once for many items.
 
         Raises:
-            LeaseLost: fenced; somebody else has it. TemporaryError: it is still there.
+            LeaseLost: fenced; another worker has the item. TemporaryError: the item is still there.
         """
         try:
             self._fs.unlink(item.name, dir_fd=lease.dir_fd)
@@ -147,22 +147,25 @@ class Spool:
     # claimed/<W> -> Maildir/new
 
     def deliver(self, lease: Lease, item: Item, maildir: OpenDirectories) -> bool:
-        """Move an item into a Maildir under the name that it has whoever delivers it.
+        """Move an item into a Maildir, under a name that does not depend on the worker that delivers it.
 
         Returns:
-            False if the Maildir is on another file system: it must be copied.
+            False if the Maildir is on another file system: the message must be copied.
 
         Raises:
-            LeaseLost: fenced; somebody else delivers it. UnknownOutcome: it is there or not, or not
-            durable. TemporaryError: not delivered. Call again after either of the latter. Damaged: the
-            file is not what its name says.
+            LeaseLost: fenced; another worker delivers the item.
+            UnknownOutcome: the item may be delivered, or is delivered but perhaps not durable. Call again. If
+                the item is given back instead and was delivered, nothing is left to return: it cannot be
+                delivered twice.
+            TemporaryError: not delivered. Call again, or give the item back.
+            Damaged: the file does not match its name.
         """
         try:
             second_name = has_second_name(self._fs, item, lease.dir_fd)
             if second_name and is_delivered(self._fs, item, maildir):
                 return self._delivered_before(lease, item, maildir)
         except FileNotFoundError:
-            second_name = False  # the rename tells what has become of it
+            second_name = False  # the rename below finds out where the item is
         except OSError as error:
             lease.renew()
             raise storage_error(f"look at {item.id}", error) from error
@@ -172,7 +175,7 @@ class Spool:
                 return False
             raise _failure(f"deliver {item.id}", outcome)
         if outcome.error is not None:
-            lease.renew()  # its name is the same whoever delivers it, so it may be there by another's hand
+            lease.renew()  # all workers use the same name, so another worker may have delivered it
         try:
             if quirks(self._layout.fstype).old_names_return:
                 lease.sync.sync()  # see DirectorySync
@@ -180,12 +183,12 @@ class Spool:
         except OSError as error:
             raise UnknownOutcome(str(storage_error(f"fsync new/ for {item.id}", error))) from error
         if second_name:
-            remove_quietly(self._fs, lease.dir_fd, item.name)  # the rename may have done nothing
+            remove_quietly(self._fs, lease.dir_fd, item.name)  # a rename between two links does nothing
         lease.forget(item.name)
         return True
 
     def _delivered_before(self, lease: Lease, item: Item, maildir: OpenDirectories) -> bool:
-        """What is claimed is a second name of a message that the Maildir has: it is that name's end."""
+        """Remove a claimed entry that is a second hard link to a message already in the Maildir."""
         try:
             for sync in maildir.sync.values():
                 sync.sync()
@@ -200,18 +203,19 @@ class Spool:
         """Return an item to pending/.
 
         Args:
-            after: what it then is (`Item.returned`). Changed states are made durable.
+            after: the item afterwards (`Item.returned`). Changed states are made durable.
 
         Raises:
-            LeaseLost: fenced; it was returned as it had been. UnknownOutcome: returned or not.
-            TemporaryError: not returned. Call again after either of the latter.
+            LeaseLost: fenced; a sweeper returns the item as it was.
+            UnknownOutcome: the item may have been returned. Call again.
+            TemporaryError: not returned. Call again.
         """
         outcome, targets = self.refile(lease, lease.dir_fd, item, after)
         if outcome.kind != DONE:
             lease.renew()
             raise _failure(f"return {item.id}", outcome)
         if after.states != item.states:
-            # after several tries nobody knows which bucket it is in, but either directory will do
+            # after several attempts its bucket is not known, but the fsync of either directory will do
             sync = targets[0].sync["pending"] if len(targets) == 1 else lease.sync
             self._sync(sync, f"the bucket of {item.id}")
         lease.forget(item.name)
@@ -232,26 +236,26 @@ class Spool:
         self._sync(part.sync, f"{where}/ for {item.id}")
         lease.forget(item.name)
 
-    # What a worker's directory holds and nobody answers for: claims that were executed late
+    # Items in a worker's directory without a claim: their renames were executed late
 
     def tidy(self, lease: Lease) -> None:
-        """Give back what is in claimed/<W> without anybody knowing. Raises OSError, TemporaryError."""
-        finished = lease.recently_removed.copy()
+        """Return items in claimed/<W> that have no claim. Raises OSError, TemporaryError."""
+        removed = lease.recently_removed.copy()
         for name in self._fs.listdir(lease.dir_fd):
             item = parse(name)
-            if name in finished:  # a second name of what has been renamed, or come back from the dead
+            if name in removed:  # a second link to a file that was renamed, or a name that came back
                 remove_quietly(self._fs, lease.dir_fd, name)
             elif item is not None and lease.add_held([item]):
                 try:
                     self.refile(lease, lease.dir_fd, item, item.returned())
                 finally:
                     lease.held.discard(name)
-        lease.recently_removed -= finished
+        lease.recently_removed -= removed
 
-    # What looks like an item and can be none -> corrupt/
+    # Files whose names look like items' but are invalid -> corrupt/
 
     def quarantine(self, source: int, name: str) -> None:
-        """Move a file whose name makes no sense to corrupt/, under a name of its own, if that can be done.
+        """Move a file with an invalid name to corrupt/, under a name of its own, if possible.
 
         Raises:
             OSError: corrupt/ cannot be used.
@@ -260,12 +264,12 @@ class Spool:
         target = f"{safe}.{self._fs.random(8).hex()}"
         part = self._layout.hashed["corrupt"].make(target)
         self._handoff.claim(source, name, part.dir_fd, target)
-        log.warning("%s/corrupt/: %s is no item's name", self._layout.path, target)
+        log.warning("%s/corrupt/: %s is not the name of an item", self._layout.path, target)
 
     # Operators: pending -> hold -> pending, failed -> pending, and gone
 
     def hold(self, bucket: int, item: Item) -> bool:
-        """Pause an item; False if it is not in that bucket any more. Raises TemporaryError."""
+        """Pause an item; False if it is no longer in that bucket. Raises TemporaryError."""
         part = self._part("hold", item)
         outcome = self._handoff.claim(bucket, item.name, part.dir_fd, item.name)
         if outcome.kind not in (DONE, GONE):
@@ -274,7 +278,7 @@ class Spool:
         return outcome.kind == DONE
 
     def requeue(self, source: int, item: Item, after: Item) -> bool:
-        """Return an item from hold/, failed/ or another bucket; False if it is not there any more."""
+        """Return an item from hold/, failed/ or another bucket; False if it is no longer there."""
         outcome, targets = self.refile(None, source, item, after)
         if outcome.kind not in (DONE, GONE):
             raise _failure(f"requeue {item.id}", outcome)
@@ -297,7 +301,7 @@ class Spool:
     # Used above, and by the sweeper
 
     def _move_out_of_claimed(self, lease: Lease, item: Item, dst_dir: int, dst: str) -> Outcome:
-        """Rename out of claimed/<W>; DONE also when it was done and the file has since moved on."""
+        """Rename out of claimed/<W>. DONE also if the rename was done and the file has moved on since."""
         for pause in _PAUSES:
             outcome = self._handoff.claim(lease.dir_fd, item.name, dst_dir, dst)
             if outcome.kind != GONE:
@@ -306,13 +310,13 @@ class Spool:
                 return Outcome(DONE, outcome.renames, outcome.error)
             self._fs.sleep(pause)
         if outcome.kind == UNKNOWN:
-            lease.renew()  # GlusterFS says ESTALE when claimed/<W> was swept
+            lease.renew()  # GlusterFS reports ESTALE if claimed/<W> was swept
         return outcome
 
     def _is_in(self, part: HashPart, after: Item) -> bool:
-        """Whether an item was put away before its worker was fenced, and the reply lost.
+        """Whether an item was shelved before its worker was fenced, but the reply was lost.
 
-        Nobody else makes this name: a sweeper raises `gen`, and so does whoever puts it away then.
+        No other process creates this name: a sweeper raises `gen`, and so does the worker after it.
         """
         try:
             return after.name in self._fs.listdir(part.dir_fd)
@@ -320,27 +324,31 @@ class Spool:
             return False
 
     def _was_mine(self, lease: Lease, item: Item) -> bool:
-        """Whether an item that is said to be gone went by this worker's own call.
+        """Whether this worker's own call moved an item that is reported gone.
 
-        False if a fresh listing shows it: a look-up was answered from a cache.
+        False if a fresh listing shows the item: then the look-up was answered from a cache.
 
         Raises:
-            LeaseLost: no, this worker was fenced. UnknownOutcome: the storage does not answer.
+            LeaseLost: this worker was fenced, so a sweeper may have moved it.
+            UnknownOutcome: the storage does not answer.
         """
         try:
             if item.name in self._fs.listdir(lease.dir_fd):
                 return False
         except OSError:
-            pass  # swept: the renewal says so
+            pass  # if claimed/<W> was swept, the renewal fails
         lease.renew()
         return True
 
     def refile(
         self, lease: Lease | None, source: int, item: Item, after: Item
     ) -> tuple[Outcome, list[BucketTarget]]:
-        """Rename a file in `source` into a bucket of this process; and the buckets that were tried, unsynced.
+        """Rename a file in `source` into a bucket of this process.
 
-        A bucket may have been removed because it was empty for long: then into a new one.
+        Another process may have removed the bucket because it was empty for long; then a new one is used.
+
+        Returns:
+            The outcome, and the buckets that were tried. The caller must fsync them.
         """
         when = NOW if _is_urgent(item, after) else period(after.not_before, self._fs.time_ns() / 1e9)
         targets: list[BucketTarget] = []
@@ -370,13 +378,13 @@ class Spool:
 
 
 def _is_urgent(item: Item, after: Item) -> bool:
-    """A sender is to be told of a failure, and that was not tried just now and put off."""
+    """Whether a bounce is due, and this move does not postpone a bounce that was just attempted."""
     put_off = after.tries > item.tries and after.states == item.states
     return BOUNCE_DUE in after.states and not put_off
 
 
 def _has_vanished(outcome: Outcome) -> bool:
-    """Whether the destination may have been removed: the source was there, and rename found no way."""
+    """Whether the destination directory may be gone: rename failed, but the source was there."""
     return outcome.error is not None and outcome.error.errno in (errno.ENOENT, errno.ESTALE)
 
 

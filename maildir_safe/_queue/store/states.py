@@ -1,18 +1,18 @@
-"""The states of an item and of its recipients: every one of them is named here, once.
+"""The states of an item and of its recipients.
 
-Where an item's file lies is the state of the item (`ITEM_STATES`; the moves stand in `store/spool.py`).
-Its name ends with one letter for each recipient (`RecipientState`):
+The state of an item is the directory of its file (`ITEM_STATES`; `store/spool.py` lists the moves).
+The file's name ends with one letter per recipient (`RecipientState`):
 
     from        to          when
     ----------+-----------+----------------------------------------------------------------------------
-    owed        owed        the courier said 4xx, or nothing that makes sense: it is tried again later
-    owed        delivered   the courier said 2xx, or the item was moved into the recipient's Maildir
-    owed        failed      the courier said 5xx, or the item was tried for too long (`Schedule`)
-    failed      bounced     the sender was told, or there is nobody to tell
-    failed      owed        an operator asked for another try (`queue retry`)
+    owed        owed        the courier returned 4xx or an invalid status: retried later
+    owed        delivered   the courier returned 2xx, or the item was moved into the recipient's Maildir
+    owed        bounce due  the courier returned 5xx, or the time for attempts is over (`Schedule`)
+    bounce due  bounced     the bounce was sent, or the item has the null sender
+    bounce due  owed        an operator asked for another attempt (`queue retry`)
     bounced     owed        the same
 
-`TRANSITIONS` is this table as data; `check_transitions` is where the code executes it.
+`TRANSITIONS` is this table as data; `check_transitions` enforces it.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from enum import StrEnum
 from typing import Literal, get_args
 
 ItemState = Literal["pending", "claimed", "hold", "failed", "corrupt"]
-"""The directory of the spool that an item lies in."""
+"""The directory of the spool that an item is in."""
 
 ITEM_STATES: tuple[ItemState, ...] = get_args(ItemState)
 
 
 class RecipientState(StrEnum):
-    """What is known of one recipient of an item; the value is the letter in the item's name."""
+    """The state of one recipient of an item; the value is the letter in the item's name."""
 
     OWED = "o"
-    """The recipient has not been given the message yet."""
+    """The recipient does not have the message yet."""
     DELIVERED = "d"
-    """The recipient has it."""
+    """The recipient has the message."""
     BOUNCE_DUE = "f"
-    """Given up, and the sender has not been told yet."""
+    """The recipient was given up, and the bounce has not been sent yet."""
     BOUNCED = "b"
-    """Given up, and the sender was told, or there is nobody to tell."""
+    """The recipient was given up, and the bounce was sent or there is no sender to send it to."""
 
 
 OWED, DELIVERED, BOUNCE_DUE, BOUNCED = RecipientState
@@ -52,16 +52,16 @@ TRANSITIONS: dict[str, frozenset[RecipientState]] = {
 
 
 def check_transitions(before: str, after: str) -> None:
-    """Refuse a change of recipients' states that the table does not have.
+    """Refuse a change of recipients' states that the table does not allow.
 
     Args:
-        before, after: a letter for each recipient, in the envelope's order.
+        before, after: one letter per recipient, in the envelope's order.
 
     Raises:
-        ValueError: it is no such change; says which.
+        ValueError: the change is not allowed; the text names it.
     """
     if len(before) != len(after) or after.strip(LETTERS):
-        raise ValueError(f"one of the letters {', '.join(LETTERS)} for each recipient, not {after!r}")
+        raise ValueError(f"states are one of the letters {', '.join(LETTERS)} per recipient, not {after!r}")
     for old, new in zip(before, after, strict=True):
         if new not in TRANSITIONS[old]:
             raise ValueError(f"a recipient that is {RecipientState(old).name} cannot become {new!r}")

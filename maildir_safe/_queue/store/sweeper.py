@@ -1,6 +1,6 @@
-"""Sweeping: what a fenced worker held goes back to pending/.
+"""Sweeping: returning a fenced worker's items to pending/.
 
-Any number of sweepers may do this at once, and a crash at any point leaves it to be done again.
+Several sweepers may do this concurrently. After a crash at any point it is done again.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Sweeper:
     Args:
         fs: the file system's calls.
         layout: the spool's directories.
-        spool: makes the moves.
+        spool: moves the items.
     """
 
     def __init__(self, fs: FileSystem, layout: Layout, spool: Spool) -> None:
@@ -37,28 +37,26 @@ class Sweeper:
         self._spool = spool
 
     def sweep(self, worker: str) -> int:
-        """Return everything that a fenced worker held; how many items that were.
-
-        What cannot be done now is left to the next look.
+        """Return all items of a fenced worker to pending/, and their number to the caller.
 
         Raises:
-            OSError, TemporaryError: not finished.
+            OSError, TemporaryError: not finished. The next call goes on.
         """
         claimed = self._layout.fd["claimed"]
         count = 0
         try:
             dir_fd = self._fs.open_dir(worker, claimed)
         except FileNotFoundError:
-            pass  # another has swept it, unless a fresh listing knows better
+            pass  # another sweeper removed it, unless the listing below still shows it
         else:
             try:
                 count = self._empty(worker, dir_fd)
             finally:
                 close_quietly(self._fs, dir_fd)
         if worker in self._fs.listdir(claimed):
-            raise TemporaryError(f"claimed/{worker} does not go away")
+            raise TemporaryError(f"claimed/{worker} cannot be removed yet")
         try:
-            self._layout.sync["claimed"].sync()  # durable before its marker goes
+            self._layout.sync["claimed"].sync()  # durable before the marker in fenced/ is removed
         except OSError as error:
             raise UnknownOutcome(str(storage_error("fsync claimed/", error))) from error
         try:
@@ -68,14 +66,14 @@ class Sweeper:
         return count
 
     def _empty(self, worker: str, dir_fd: int) -> int:
-        """Return items until the directory can be removed: a listing may miss some, rmdir does not."""
+        """Return items until the directory can be removed: a listing may omit items, but rmdir then fails."""
         count = 0
         targets: set[BucketTarget] = set()
         for _ in range(_TRIES):
             for name in stable_listing(self._fs, dir_fd):
                 item = parse(name)
                 if name.startswith("."):
-                    continue  # .nfs…: an item that was removed while somebody still reads it
+                    continue  # .nfs…: an item that was removed while a process has it open
                 if item is None:
                     self._spool.quarantine(dir_fd, name)
                     continue

@@ -1,8 +1,8 @@
-"""One process's way into pending/: its own buckets, and the putting of new items.
+"""Putting new items into pending/, into buckets that belong to this process.
 
-Putting is delivering (`maildir_safe._delivery.pipeline`): write all, make durable, rename all, one
-fsync. Only the target differs: a bucket instead of new/. A bucket belongs to one writer, so that
-the writer knows how full it is without looking.
+A put is a delivery (`maildir_safe._delivery.pipeline`): write all files, make them durable, rename all, one
+fsync. Only the target differs: a bucket instead of new/. A bucket belongs to one writer, so that the writer
+knows the number of its items without listing it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from maildir_safe._queue.store.layout import Layout
 
 RETIRED_AFTER = 600.0
-"""Seconds after which a writer leaves a bucket, so that others may remove it when it stays empty."""
+"""Seconds after which a writer leaves a bucket, so that other processes may remove it once it is empty."""
 
 _BATCH = 256
 _FRESH = 1.0  # seconds
@@ -36,12 +36,12 @@ _SUBDIR = "pending"
 
 
 class PutJob(DeliveryJob):
-    """An item on its way in.
+    """An item that is being put.
 
     Args:
         chunks: the envelope and the message.
-        states: a letter for each recipient.
-        not_before: seconds since 1970 before which it is not to be tried; 0: at once.
+        states: one letter per recipient.
+        not_before: seconds since 1970 before which it is not attempted; 0: at once.
     """
 
     timed = False
@@ -55,18 +55,18 @@ class PutJob(DeliveryJob):
 
 
 class BucketTarget:
-    """An open bucket; in the eyes of `DeliveryPipeline`, the directories of a Maildir.
+    """An open bucket, which takes the place of a Maildir's directories in `DeliveryPipeline`.
 
     Attributes:
-        name: of the bucket.
-        count: how many items were put in.
-        made: when, on the MONOTONIC clock, in seconds.
-        dir_fd: its descriptor, closed when the last user lets go.
+        name: the bucket's name.
+        count: the number of items put into it.
+        made: when it was created, on the MONOTONIC clock, in seconds.
+        dir_fd: its descriptor, closed when the last reference is dropped.
     """
 
     def __init__(self, fs: FileSystem, layout: Layout, name: str, dir_fd: int, durable: bool) -> None:
         self._fs = fs
-        self._layout = layout  # whose descriptor of tmp/ stays open as long as this one is used
+        self._layout = layout  # kept so that its descriptor of tmp/ stays open
         self.name = name
         self.count = 0
         self.made = fs.monotonic()
@@ -84,7 +84,7 @@ class BucketTarget:
         close_quietly(self._fs, self.dir_fd)
 
     def note(self, puts: list[PutJob]) -> None:
-        """Remember what was put in, so that this process need not list the bucket to claim it."""
+        """Remember items that were put, so that this process can claim them without listing the bucket."""
         fresh = self._fresh
         if not fresh:
             self._noted = self._fs.monotonic()
@@ -97,12 +97,12 @@ class BucketTarget:
         )
 
     def fresh(self) -> list[Item]:
-        """What was noted since this was asked last; nothing if others have had time to take the first."""
+        """The items noted since the last call; none if other workers have had time to claim the first."""
         fresh, self._fresh = self._fresh, []
         return fresh if self._fs.monotonic() - self._noted < _FRESH else []
 
     def moved_on(self, name: str) -> bool:  # noqa: ARG002
-        """True: a worker may have claimed it at once; nobody else takes anything out of tmp/."""
+        """True: a file that left tmp/ was put, even if a worker has already claimed it from the bucket."""
         return True
 
     def fd(self, subdir: str) -> int:  # noqa: ARG002 - there is one
@@ -111,12 +111,12 @@ class BucketTarget:
 
 
 class SpoolWriter:
-    """Makes buckets and puts items into them. Thread-safe.
+    """Creates buckets and puts items into them. Thread-safe.
 
     Args:
         fs: the file system's calls.
         layout: the spool.
-        shard: this process's part of bucket names; no other process has it.
+        shard: this process's part of bucket names; unique to this process.
         ids: makes item ids.
         require: least durability of a put; see `maildir_safe._delivery.receipt.DURABILITY_LEVELS`.
         resolve_timeout: see `maildir_safe._handoff.rename.Handoff`.
@@ -156,7 +156,7 @@ class SpoolWriter:
             self._pipeline(period).deliver(job)
 
     def put_many(self, jobs: list[PutJob], period: str = NOW) -> bool:
-        """Put messages with few fsyncs; whether all are. What became of each is in the job."""
+        """Put messages with few fsyncs, and return whether all succeeded. Each job has its own outcome."""
         delivery = self._now if period == NOW else self._pipeline(period)
         good = True
         for start in range(0, len(jobs), _BATCH):
@@ -174,14 +174,14 @@ class SpoolWriter:
         return good
 
     def target(self, period: str, count: int = 0, anew: bool = False) -> BucketTarget:
-        """The open bucket of a period, made if need be.
+        """The open bucket of a period, created if there is none.
 
         Args:
-            count: how many items are about to be put in.
-            anew: the one handed out before has vanished.
+            count: the number of items that are about to be put.
+            anew: create a new bucket, since the last one has vanished.
 
         Raises:
-            TemporaryError: it cannot be made.
+            TemporaryError: the bucket cannot be created.
         """
         with self._lock:
             target = self._targets.get(period)
@@ -194,16 +194,16 @@ class SpoolWriter:
             return target
 
     def _current_target(self, period: str, anew: bool) -> BucketTarget:
-        """What `target` has just given for a delivery, or another one if that has vanished."""
+        """The bucket that `target` has just returned; with `anew` a new one, since that one has vanished."""
         target = None if anew else self._targets.get(period)
         return target or self.target(period, anew=anew)
 
     def current(self) -> BucketTarget | None:
-        """The bucket for what is due now, as it was handed out last; None if there was none yet."""
+        """The last bucket for items that are due now; None if there was none yet."""
         return self._targets.get(NOW)
 
     def _make(self, period: str) -> BucketTarget:
-        """A new bucket, durable before anything in it is acknowledged."""
+        """Create a bucket, durable before anything in it is acknowledged."""
         name = Bucket(period, self._shard, next(self._seq)).name
         pending = self._layout.fd["pending"]
         try:
