@@ -22,11 +22,14 @@ from __future__ import annotations
 
 import errno
 
+from maildir_safe._handoff.group_commit import UNSUPPORTED
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from maildir_safe._fs import FileSystem
 
 _ATTEMPTS = 3
+_PAUSES = (0.01, 0.1, 1.0)  # seconds
 _READ_ONLY = 0o500  # to move a directory elsewhere takes write permission on it, if the server checks that
 _NO_DIRECTORY = {errno.ENOTDIR, errno.ELOOP}
 
@@ -84,6 +87,14 @@ def size_of(fs: FileSystem, dir_fd: int, name: str) -> int | None:
 
 def same_bytes(fs: FileSystem, src_dir: int, src: str, dst_dir: int, dst: str) -> bool:
     """Report whether two files both exist and have the same contents; False if that cannot be read."""
+    try:
+        return _compare(fs, src_dir, src, dst_dir, dst)
+    except OSError:
+        return False
+
+
+def _compare(fs: FileSystem, src_dir: int, src: str, dst_dir: int, dst: str) -> bool:
+    """Report whether two files have the same contents. Raises OSError: one of them cannot be read."""
     opened: list[int] = []
     try:
         opened += [fs.open(src, src_dir)]
@@ -92,28 +103,33 @@ def same_bytes(fs: FileSystem, src_dir: int, src: str, dst_dir: int, dst: str) -
             ours, theirs = (fs.read(fd, 1 << 16) for fd in opened)
             if ours != theirs or not ours:
                 return ours == theirs
-    except OSError:
-        return False
     finally:
         for fd in opened:
             close_quietly(fs, fd)
 
 
-def remove_second_name(fs: FileSystem, src_dir: int, src: str, dst_dir: int, dst: str) -> None:
-    """After a rename that reported success: remove the source if it still exists as a name of the same file.
+def remove_second_name(fs: FileSystem, src_dir: int, src: str, dst_dir: int, dst: str) -> bool:
+    """After a rename that reported success: remove the source if it is still a name of the same file.
 
     In the normal case this costs one look-up.
+
+    Returns:
+        False if the storage does not answer: the second name may still exist.
     """
-    try:
-        fs.stat(src, src_dir)
-    except OSError:
-        return
-    if same_bytes(fs, src_dir, src, dst_dir, dst):
-        remove_quietly(fs, src_dir, src)
+    for pause in _PAUSES:
         try:
-            fs.fsync(src_dir)  # otherwise a crash restores it
-        except OSError:
-            pass
+            fs.stat(src, src_dir)
+            if _compare(fs, src_dir, src, dst_dir, dst):
+                fs.unlink(src, dir_fd=src_dir)
+                fs.fsync(src_dir)  # otherwise a crash restores it
+            return True
+        except FileNotFoundError:
+            return True
+        except OSError as error:
+            if error.errno in UNSUPPORTED:  # of the fsync
+                return True
+            fs.sleep(pause)
+    return False
 
 
 def remove_quietly(fs: FileSystem, dir_fd: int, name: str) -> None:

@@ -233,8 +233,8 @@ class Handoff:
             self._fs.rename(src, dst, src_dir_fd=src_dir, dst_dir_fd=dst_dir)
         except OSError as error:
             return self._claimed(src_dir, src, dst_dir, dst, error)
-        if may_be_there:
-            remove_second_name(self._fs, src_dir, src, dst_dir, dst)
+        if may_be_there and not remove_second_name(self._fs, src_dir, src, dst_dir, dst):
+            return Outcome(UNKNOWN, 1, OSError(errno.EIO, "the source name still exists"))
         return _FIRST_TIME
 
     def claim_all(
@@ -262,8 +262,8 @@ class Handoff:
             except OSError:
                 return Outcome(UNKNOWN, 1, error)
             outcome = Outcome(DONE if mine else GONE, 1, error)
-        if outcome.kind == DONE:
-            remove_second_name(self._fs, src_dir, src, dst_dir, dst)
+        if outcome.kind == DONE and not remove_second_name(self._fs, src_dir, src, dst_dir, dst):
+            return Outcome(UNKNOWN, outcome.renames, error)
         return outcome
 
     def withdraw(self, src_dir: int, src: str, refused: Outcome, keep_as: str | None = None) -> Outcome:

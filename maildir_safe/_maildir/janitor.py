@@ -12,6 +12,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from maildir_safe._handoff.rename import WITHDRAWN
+from maildir_safe._handoff.seals import without_seals
 from maildir_safe._handoff.small_files import server_time, server_time_to_look
 from maildir_safe._maildir.unfinished import unfinished
 from maildir_safe._names import is_unique
@@ -65,7 +66,9 @@ def clean(fs: FileSystem, path: str, dirs: OpenDirectories, max_age: float, dry_
         abandoned = [("tmp", dirs.tmp, name) for name in fs.listdir(dirs.tmp)]
         for subdir in ("new", "cur"):  # drafts of staging="new"
             fd = dirs.fd(subdir)
-            abandoned += [(subdir, fd, name) for name in fs.listdir(fd) if _is_draft(name)]
+            names = fs.listdir(fd)
+            abandoned += [(subdir, fd, name) for name in names if _is_draft(name)]
+            without_seals(fs, fd, [] if dry_run else [name for name in names if is_unique(name)])
     except OSError as error:
         raise storage_error(f"clean {path}", error) from error
     for subdir, fd, name in abandoned:

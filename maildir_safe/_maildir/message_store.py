@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from maildir_safe._fs.quirks import quirks
 from maildir_safe._handoff.listing import stable_listing
 from maildir_safe._handoff.rename import DONE, GONE, UNKNOWN, close_quietly
+from maildir_safe._handoff.seals import holds_directory
 from maildir_safe._maildir.message_file import whole
 from maildir_safe._names import flags_of, is_unique, may_be_message, size_of, split, with_flags
 from maildir_safe.errors import TemporaryError, UnknownOutcome, storage_error
@@ -325,7 +326,7 @@ class MessageStore:
         if names == before.names and not before.strays:
             return before
         names = stable_listing(self._fs, fd, names)
-        look_at_all = self._fs.fstat(fd).st_nlink > 2  # it holds a directory, if the type counts those
+        look_at_all = holds_directory(self._fs, fd)
         come, gone = _difference(before.names, names)
         by_name, by_key = before.by_name.copy(), before.by_key.copy()
         for name in gone:

@@ -54,6 +54,8 @@ class Entry:
         box: the Maildir it was handed to.
         removed: its removal was asked for; `gone`: and acknowledged.
         loose: a request that changes its place or flags may still be executed, at any time.
+        second_names: changes of unknown outcome whose rename left both names (``both`` of
+            `simfaults.Fault`): the storage may never have let anybody remove the other one.
         places: directory and flags (``("/mail", "S")``) that it may have; None: any.
     """
 
@@ -71,13 +73,15 @@ class Entry:
     box: str = ""
     places: set[tuple[str, str]] | None = None
     loose: bool = False
+    second_names: int = 0
 
     @property
     def most(self) -> int:
         """The number of copies that the history can explain."""
         if self.has_id:
-            return self.strays + (1 if self.acked or self.unknown or self.under_way else 0)
-        return self.acked + self.unknown + self.under_way
+            tried = self.acked or self.unknown or self.under_way
+            return self.strays + self.second_names + (1 if tried else 0)
+        return self.acked + self.unknown + self.under_way + self.second_names
 
 
 @dataclass(slots=True)
@@ -153,7 +157,8 @@ class Ledger:
         late = [path for path in paths if place(path) == (entry.box, "")][: entry.strays]
         if entry.gone and len(paths) > len(late) and not crash and present:
             raise Violation("I6", f"{token} was removed and is still there: {paths}")
-        if entry.places is not None and present and not entry.loose and (promised or not crash):
+        unsure = entry.loose or entry.second_names
+        if entry.places is not None and present and not unsure and (promised or not crash):
             wrong = [path for path in paths if place(path) not in entry.places]
             if set(wrong) - set(late) or (wrong == paths != [] and not entry.removed):
                 raise Violation("I6", f"{wrong[-1]} is none of {sorted(entry.places)}")

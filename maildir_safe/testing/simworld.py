@@ -203,6 +203,7 @@ class World:
             act(self.box(host), entry.key)
         except UnknownOutcome:
             answer = "unknown"
+            entry.second_names += any(fault.effect == "both" for fault in self.host(host).plan.hits)
         except (TemporaryError, KeyError) as error:
             answer = "failed"
             entry.places = before

@@ -6,7 +6,6 @@ Each mutant makes one mistake that the code once made. The tests are those of th
 from __future__ import annotations
 
 import errno
-import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -15,7 +14,6 @@ from typing import Any, NamedTuple
 import pytest
 
 from maildir_safe._check.fsck import SpoolCheck
-from maildir_safe._fs.posix import OsFileSystem
 from maildir_safe._fs.quirks import quirks
 from maildir_safe._handoff.rename import Handoff
 from maildir_safe._mailboxes import Mailboxes
@@ -26,8 +24,9 @@ from maildir_safe._queue.store.layout import Layout
 from maildir_safe._queue.store.scanner import Scanner
 from maildir_safe._queue.worker import Worker
 from maildir_safe.errors import TemporaryError
-from maildir_safe.testing import simhistories as histories
+from maildir_safe.testing import simclient, simhistories as histories
 from maildir_safe.testing.explore import Explorer
+from maildir_safe.testing.simfaults import REPEATED_BY_PYTHON
 from maildir_safe.testing.simfs import Fault
 from tests.crash import (
     test_coda_holders as holders,
@@ -60,7 +59,7 @@ HANDOFF, SPOOL = "maildir_safe._handoff.rename", "maildir_safe._queue.store.spoo
 
 
 def fsync_made_again(patch: Patch) -> None:
-    patch.setattr(OsFileSystem, "fsync", staticmethod(os.fsync))
+    patch.setattr(simclient, "REPEATED_BY_PYTHON", REPEATED_BY_PYTHON | {"fsync", "fsync_dir"})
 
 
 def names_not_sealed(patch: Patch) -> None:

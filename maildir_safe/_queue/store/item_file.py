@@ -13,6 +13,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from maildir_safe._handoff.rename import close_quietly
+from maildir_safe._handoff.seals import remove_seal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,6 +65,13 @@ class ItemFile(io.RawIOBase):
         super().close()
 
 
+def no_file(fs: FileSystem, item: Item, dir_fd: int) -> Exception:
+    """What to raise of an item that is not a file: a seal is removed, and was never an item."""
+    if remove_seal(fs, dir_fd, item.name):
+        return FileNotFoundError(errno.ENOENT, "a name that was sealed, and no item", item.name)
+    return Damaged("it is no file")
+
+
 def open_item(fs: FileSystem, item: Item, dir_fd: int) -> BinaryIO:
     """An item's file, of which the size was compared.
 
@@ -78,7 +86,7 @@ def open_item(fs: FileSystem, item: Item, dir_fd: int) -> BinaryIO:
     try:
         found = fs.fstat(fd)
         if not stat.S_ISREG(found.st_mode):
-            raise Damaged("it is no file")
+            raise no_file(fs, item, dir_fd)
         if found.st_size != item.size:
             _compare(fs, fd, item.size, found.st_size)
             again = fs.open(item.name, dir_fd)  # all is there, and the size was an old one

@@ -18,6 +18,7 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from maildir_safe._handoff.rename import close_quietly
+from maildir_safe._handoff.seals import without_seals
 from maildir_safe._queue.store.bucket import NOW, Bucket, parse as parse_bucket, period
 from maildir_safe._queue.store.item import is_absurd, parse
 from maildir_safe._queue.store.states import FAILED, OWED
@@ -273,7 +274,7 @@ class Scanner:
     def _list(self, dir_fd: int) -> list[str]:
         """The names in a bucket; none if it was removed, which only an empty one is."""
         try:
-            return self._fs.listdir(dir_fd)
+            return without_seals(self._fs, dir_fd, self._fs.listdir(dir_fd))
         except OSError as error:
             if error.errno in _REMOVED:
                 return []

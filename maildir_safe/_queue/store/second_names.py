@@ -10,7 +10,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from maildir_safe._names import split
-from maildir_safe._queue.store.item_file import Damaged, open_item
+from maildir_safe._queue.store.item_file import no_file, open_item
 
 if TYPE_CHECKING:
     from maildir_safe._fs import FileSystem
@@ -30,7 +30,7 @@ def has_second_name(fs: FileSystem, item: Item, dir_fd: int) -> bool:
     """
     found = fs.stat(item.name, dir_fd)
     if not stat.S_ISREG(found.st_mode):
-        raise Damaged("it is no file")
+        raise no_file(fs, item, dir_fd)
     if found.st_size != item.size:
         open_item(fs, item, dir_fd).close()  # decides whether that size is an old one
     return found.st_nlink > 1
