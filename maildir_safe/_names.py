@@ -55,7 +55,7 @@ def id_hash(delivery_id: str) -> str:
         ValueError: the id is empty or blank. All messages with such an id would be treated as one.
     """
     if not delivery_id.strip():
-        raise ValueError(f"a delivery id tells messages apart, and {delivery_id!r} does not")
+        raise ValueError(f"a delivery id must not be empty or blank, as {delivery_id!r} is")
     raw = delivery_id.encode("utf-8", "surrogateescape")
     return "I" + blake2b(raw, digest_size=_ID_BYTES).hexdigest()
 

@@ -367,7 +367,7 @@ class Handoff:
         except OSError as error:
             if error.errno not in (errno.ENOENT, errno.ESTALE):
                 return None
-        try:  # a look-up may show a source that is gone; rename's ENOENT tells nothing now
+        try:  # a look-up may show a source that is gone; rename's ENOENT proves nothing now
             return src in self._fs.listdir(src_dir), None
         except OSError:
             return None

@@ -43,7 +43,7 @@ def _kept(room: ProbeDirectory, name: str) -> int:
         room.recover()
     kept = not number and room.has(room.a, name)
     if not number and not kept:
-        # by the name that it was made with: on Coda a name of 255 bytes is listed with 254, and cannot
+        # by the name with which it was made: on Coda a name of 255 bytes is listed with 254, and cannot
         # be removed by that
         room.errno(lambda: room.fs.unlink(name, dir_fd=room.a))
     return number or (0 if kept else errno.ENOENT)

@@ -68,7 +68,9 @@ def _quota(room: ProbeDirectory) -> Check:
 def _listing(room: ProbeDirectory) -> Iterator[Check]:
     """Check whether a listing shows a new name, and whether it gives types, so that no stat is needed."""
     name = room.put(room.b)
-    fresh = room.fs.open_dir(".", room.b)  # btrfs shows a descriptor only what was there when it was opened
+    fresh = room.fs.open_dir(
+        ".", room.b
+    )  # on btrfs a descriptor shows only the entries present when it was opened
     try:
         with os.scandir(fresh) as entries:
             found = {entry.name: entry for entry in entries}

@@ -8,8 +8,7 @@ starts again on new hosts, delivers what was not acknowledged a second time, swe
 (`recover`), crashing that at every call too. Then it repeats the run with every fault of the
 `menu` at every call, and, for `pairs`, with every second fault after every first one.
 
-Figures are printed with their bounds; distinct states are counted after names are reduced to what
-they stand for.
+Figures are printed with their bounds. Distinct states are counted without the random parts of names.
 """
 
 from __future__ import annotations
@@ -57,7 +56,7 @@ _ERRORS: dict[Kind, tuple[int, ...]] = {
 def menu(call: Call, nth: int, fine_times: bool) -> Iterator[Fault]:
     """Return every fault that this call, the `nth` of its kind, may have.
 
-    A listing of cur/ may miss what is renamed meanwhile. That it did is told by the directory's
+    A listing of cur/ may omit a name that is renamed concurrently. This is visible in the directory's
     time of change, so this is only tried where times are finer than a second (`fine_times`).
     """
     kind: Kind = call.kind  # type: ignore[assignment]
@@ -131,12 +130,12 @@ class Explorer:
     """Runs one history on one profile in every way.
 
     Args:
-        history: what is done.
+        history: the history to explore.
         profile, mode: see `SimServer`.
         faulty: the host that has the faults.
         prepare: called with each new world before it runs (mutants replace `World.make`).
         crash: also look at every crash.
-        seed: of what is sampled.
+        seed: the seed of the samples.
 
     Raises (all methods):
         Violation: with the history of file calls and the faults that led to it.
@@ -297,7 +296,7 @@ class _Watch:
 
 
 def settle(world: World) -> None:
-    """Faults stop: what has an id and no answer is delivered again, and all must come to rest.
+    """Stop the faults and deliver again all messages with an id and no answer; then all must come to rest.
 
     Raises:
         Violation: I9 if it does not, or what else does not hold when it has.

@@ -44,10 +44,10 @@ class Entry:
     """One message, as its senders know it.
 
     Attributes:
-        body: what was handed in.
+        body: the message as handed in.
         has_id: every try carried the same delivery id.
         acked, unknown, refused: how many tries ended so.
-        under_way: a try has begun and not ended (after a crash: nobody will ever tell).
+        under_way: an attempt has begun and not ended (after a crash its outcome stays unknown).
         durability: what the last receipt promised.
         strays: requests that a file system may execute after everyone has given up.
         key: its name without flags, as the receipt told it.

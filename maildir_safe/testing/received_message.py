@@ -83,7 +83,7 @@ class ReceivedMessage(EmailMessage):
     Attributes:
         sender: of the envelope (MAIL FROM); ``""`` is the null sender.
         recipients: of the envelope (RCPT TO), in their order; Bcc too.
-        raw: what was sent, with LF line ends.
+        raw: the message as sent, with LF line ends.
         key: its key in the Maildir.
         problem: why its parts are not told apart (`raw` has them); ``""`` if they are.
     """
@@ -168,7 +168,7 @@ class _Policy(EmailPolicy):
         if len(value) <= _LONGEST_PARSED:
             try:
                 return super().header_fetch_parse(name, value)
-            except Exception:  # noqa: BLE001, S110 - in many ways, on what is malformed
+            except Exception:  # noqa: BLE001, S110 - malformed input fails in many ways
                 pass
         text = _named(ContentText, name, field_text(raw)[:_LONGEST_PARSED])
         text.content_disposition, text.params = value_and_parameters(raw)

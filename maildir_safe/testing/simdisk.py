@@ -217,7 +217,7 @@ class Disk:
     def put_over(self, parent: int, name: str, new_ino: Callable[[], int], empty: bool) -> None:
         """Cover a directory with another one, durably: empty, or with a copy of its contents.
 
-        What was there keeps its links, for those who hold it open.
+        The covered directory keeps its links, for processes that hold it open.
         """
         old = self.lookup(parent, name)
         self._cover(parent, name, old, new_ino, empty)

@@ -221,7 +221,7 @@ class SimHost(SimClient):
                 return cached[0]
             directory = disk.directory(self._into(disk, ino, errno.EIO))
             if self._odd and not self._odd.quiet:
-                directory.mtime = self._stamp()  # what is missed is being renamed just now
+                directory.mtime = self._stamp()  # the omitted name is being renamed now
             self._attributes.pop(ino, None)
             names = list(directory.entries)
             if self.profile.listing:

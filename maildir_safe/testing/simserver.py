@@ -62,7 +62,7 @@ class SimServer:
         now: simulated seconds since the start.
         history: every file call of every host, in order.
         after_call: called with each `Call` once it has returned; for exploring crashes.
-        turns: who goes on at each call, when several hosts run at once.
+        turns: decides which host continues at each call, if several hosts run at once.
         conflicts: what could not be reintegrated, in words.
     """
 
@@ -176,7 +176,7 @@ class SimServer:
                 link.data = link.disk_data = f"@7f000001.{ino:x}.1@example.org.".encode()
                 self.conflicts.append(f"{name} is a conflict")
 
-    # -- a mount that is taken down, or made anew -----------------------------------------
+    # -- a mount that is unmounted or remade ----------------------------------------------
 
     def remount(self, path: str, *, empty: bool = False) -> None:
         """Make `path` lead to another file system object from now on.

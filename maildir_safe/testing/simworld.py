@@ -39,7 +39,7 @@ class World:
         profile, mode: see `SimServer`.
         faults: what goes wrong, on the host named `faulty`.
         server, ledger: go on from these instead (recovery after a crash).
-        choose: who goes on at each call in `together` (`simsched.interleave`).
+        choose: picks the host that continues at each call in `together` (`simsched.interleave`).
 
     Attributes:
         make: how a Maildir is opened: ``make(path, host)``; mutants replace it.

@@ -142,7 +142,7 @@ class MaildirSmtp:
                 try:
                     self._parsed[key] = self._read(key)
                 except (KeyError, MaildirSafeError, OSError):
-                    continue  # removed meanwhile, no message, or not to be read now
+                    continue  # removed in the meantime, not a message, or not readable now
         return [self._parsed[key] for key in keys if key in self._parsed]
 
     def wait(self, to: str = "", subject: str = "", timeout: float = 10.0) -> ReceivedMessage:
