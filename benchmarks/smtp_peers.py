@@ -20,9 +20,9 @@ from maildir_safe._delivery.status import RecipientStatus
 from maildir_safe._smtp.backends.store import MailObject
 from maildir_safe._smtp.server.bind import listen
 from maildir_safe._smtp.server.limits import MemoryBudget
-from maildir_safe._smtp.server.listener import Listener
 from maildir_safe._smtp.server.message_log import MessageLog
 from maildir_safe._smtp.server.server import Server
+from maildir_safe._smtp.server.server_context import ServerContext
 
 
 class Noop:
@@ -54,11 +54,11 @@ async def _serve(kind: str, address: str, box: str) -> None:
     loop = asyncio.get_running_loop()
     sock = listen(address)
     if kind == "front":
-        listener = Listener(
+        context = ServerContext(
             Nowhere(), MessageLog(sys.stderr), MemoryBudget(100, 2**28),
             hostname="front", max_size=2**25, max_recipients=100, timeout=300,
         )  # fmt: skip
-        await Server(listener, [sock], []).start()
+        await Server(context, [sock], []).start()
     else:
         handler: Any = Noop() if kind == "noop" else Mailbox(Path(box))
         await loop.create_server(lambda: SMTP(handler, loop=loop, hostname="peer"), sock=sock, backlog=512)

@@ -150,7 +150,7 @@ class Mailboxes:
         try:
             maildir = self._open_maildir(path)
         except TemporaryError as error:
-            if not self.let_go(error):
+            if not self.evict_if_out_of_descriptors(error):
                 raise
             maildir = self._open_maildir(path)
         with self._lock:
@@ -164,7 +164,7 @@ class Mailboxes:
         """`find` and `open`."""
         return self.open(self.find(address))
 
-    def let_go(self, error: BaseException | None = None) -> bool:
+    def evict_if_out_of_descriptors(self, error: BaseException | None = None) -> bool:
         """Close all Maildirs that are kept, if this error says that too many files are open.
 
         Args:
@@ -190,7 +190,7 @@ class Mailboxes:
         try:
             fd = self._fs.open_dir(path)
         except OSError as error:
-            if not self.let_go(error):
+            if not self.evict_if_out_of_descriptors(error):
                 raise
             fd = self._fs.open_dir(path)
         self._fs.close(fd)

@@ -15,11 +15,6 @@ keeps everything there that is not a flag.
 
 from __future__ import annotations
 
-try:  # hashlib loads OpenSSL, a third of a delivery agent's start-up; `random` does the same
-    from _blake2 import blake2b
-except ImportError:  # pragma: no cover - an interpreter without the built-in module
-    from hashlib import blake2b
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,6 +51,10 @@ def id_hash(delivery_id: str) -> str:
     """
     if not delivery_id.strip():
         raise ValueError(f"a delivery id must not be empty or blank, as {delivery_id!r} is")
+    try:  # hashlib loads OpenSSL, a third of a delivery agent's start-up; and most deliveries have no id
+        from _blake2 import blake2b
+    except ImportError:  # pragma: no cover - an interpreter without the built-in module
+        from hashlib import blake2b
     raw = delivery_id.encode("utf-8", "surrogateescape")
     return "I" + blake2b(raw, digest_size=_ID_BYTES).hexdigest()
 

@@ -175,7 +175,7 @@ class SpoolCheck:
                 yield not_looked(f"{self._path}/{listed.path}", error)
             return
         if wrong:
-            mended = self._fix and listed.state != "claimed" and self._put_aside(listed, wrong)
+            mended = self._fix and listed.state != "claimed" and self._quarantine(listed, wrong)
             yield Finding(
                 f"{self._path}/{listed.path}", wrong + (", moved to corrupt/" if mended else ""), mended
             )
@@ -198,7 +198,7 @@ class SpoolCheck:
         finally:
             close_quietly(self._fs, source)
 
-    def _put_aside(self, listed: QueueEntry, wrong: str) -> bool:
+    def _quarantine(self, listed: QueueEntry, wrong: str) -> bool:
         note = {"at": self._fs.time_ns() / 1e9, "text": f"fsck: {wrong}"}
         DeliveryLog(self._fs, self._layout).write(listed.item, note, durable=False)  # for `queue why`
         corrupt = self._layout.hashed["corrupt"].make(listed.item.id)

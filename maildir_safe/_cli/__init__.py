@@ -1,9 +1,9 @@
 """The command `maildir-safe`: a table of verbs. A verb's module is imported when it is called.
 
-Mail servers run `deliver`, and bounce mail at any exit code but 0 and 75. So whatever goes wrong
-with it, up to a verb that is misspelt in a server's configuration, ends here as exit 75 and one
-line that begins with a status code (RFC 3463), which Postfix takes over; only what is wrong with
-the message itself is 65. Nothing that could fail is imported before that guard stands.
+Mail servers run `deliver`, and bounce mail on any exit code but 0 and 75. So every error of it,
+even a verb misspelt in a server's configuration, ends here with exit code 75 and one line that
+begins with a status code (RFC 3463), which Postfix uses. Only an error of the message itself is 65.
+Nothing that could fail is imported outside of this guard.
 """
 
 from __future__ import annotations
@@ -17,35 +17,35 @@ if TYPE_CHECKING:
 
 VERBS = {
     "deliver": "put the message on standard input into a Maildir; for mail servers",
-    "run": "run a program that needs hard links, where there are none",
-    "serve": "take mail by SMTP and LMTP and store it in Maildirs",
+    "run": "run a program that needs hard links on a mount without hard links",
+    "serve": "accept mail by SMTP and LMTP and store it in Maildirs",
     "ls": "list the messages of a Maildir",
     "show": "print a message",
     "clean": "remove what interrupted deliveries left in tmp/",
-    "queue": "look at a spool and change it: put, ls, show, why, hold, retry, rm, stats",
-    "work": "hand what is in a spool to Maildirs or to another server",
-    "fsck": "look for what is wrong in a spool or a Maildir, and mend it",
-    "probe": "say what a mount does, and whether it is safe for mail",
-    "bench": "measure how fast mail is on a mount, and what each safety costs",
-    "compare": "tell of two results of bench: faster, slower, or no significant difference",
-    "torture": "kill writers at random on a mount, then count what is lost or doubled",
+    "queue": "inspect and change a spool: put, ls, show, why, hold, retry, rm, stats",
+    "work": "deliver the messages in a spool to Maildirs or to another server",
+    "fsck": "check a spool or a Maildir for damage, and mend it",
+    "probe": "test how a mount behaves, and whether it is safe for mail",
+    "bench": "measure how fast mail is on a mount, and what each safety measure costs",
+    "compare": "compare two results of bench: faster, slower, or no significant difference",
+    "torture": "kill writers at random on a mount, then count lost and doubled messages",
 }
-"""What each verb does; its module in this package has the same name, `add_arguments` and `run`."""
+"""What each verb does. Its module in this package has the same name, with `add_arguments` and `run`."""
 
 TEMPORARY = 75
-"""The one exit code that Postfix, Exim, qmail and fetchmail all take for "try again" (EX_TEMPFAIL)."""
+"""The one exit code that Postfix, Exim, qmail and fetchmail all understand as "try again" (EX_TEMPFAIL)."""
 
 REFUSED = 65
 """The message itself cannot be delivered, now or later (EX_DATAERR)."""
 
 USAGE = 64
-"""The command was used wrongly (EX_USAGE). `deliver` and `run` say `TEMPORARY`: 64 would bounce mail."""
+"""The command was used wrongly (EX_USAGE). `deliver` and `run` use `TEMPORARY`: 64 would bounce mail."""
 
 WRONG = 1
-"""Something was looked for and is wrong, or is not there: what `fsck`, `probe` and the like are for."""
+"""A check found something wrong (`fsck`, `probe` and the like), or something is missing."""
 
 INTERRUPTED = 130
-"""Ctrl-C, as a shell tells it: 128 and the number of the signal."""
+"""Ctrl-C, as shells report it: 128 plus the number of the signal."""
 
 
 def main(words: list[str] | None = None) -> int:
@@ -63,16 +63,16 @@ def main(words: list[str] | None = None) -> int:
         hold_signals()
         code = _run(sys.argv[1:])
         _close_stdout()
-        os._exit(code)  # taking the interpreter down step by step costs a delivery a tenth of its time
+        os._exit(code)  # an orderly exit of the interpreter would take a tenth of a delivery's time
     code = _run(sys.argv[1:])
     _close_stdout()
     return code
 
 
 def hold_signals() -> None:
-    """Keep back what would end this process: a mail server bounces mail when its command dies of a signal.
+    """Block the signals that would kill this process: a mail server would then bounce the mail.
 
-    `deliver` lets them in while it can answer with 75. What has been decided is then told.
+    `deliver` unblocks them while it can still exit with 75. After that the outcome must be reported.
     """
     import _signal  # type: ignore[import-not-found]  # `signal` costs a tenth of the start-up
 
@@ -80,7 +80,7 @@ def hold_signals() -> None:
         try:
             _signal.pthread_sigmask(_signal.SIG_BLOCK, (_signal.SIGTERM, _signal.SIGHUP, _signal.SIGINT))
             return
-        except KeyboardInterrupt:  # the last one that was let in
+        except KeyboardInterrupt:  # the last one before they were blocked
             continue
 
 
@@ -143,12 +143,12 @@ def _explain(error: BaseException) -> int:
 
 
 def _refuse(status: str, text: str) -> int:
-    """Say why, in one line, and give the exit code that belongs to the status."""
+    """Print the reason as one line, and return the exit code that belongs to the status."""
     line = "".join(c if c.isprintable() else " " for c in text)
     try:
         print(status, line, file=sys.stderr, flush=True)
     except OSError:
-        pass  # nobody listens; the exit code is what counts
+        pass  # standard error is closed; the exit code is what counts
     return REFUSED if status.startswith("5") else TEMPORARY
 
 
@@ -165,7 +165,7 @@ def _for_people(verb: str, words: list[str]) -> int:
         sys.stdout.flush()
         return code
     except BrokenPipeError:
-        return 0  # `| head` has seen enough
+        return 0  # the reader, such as `head`, has closed the pipe
     except (MaildirSafeError, OSError) as error:
         print(f"maildir-safe {verb}: {_in_words(error)}", file=sys.stderr)
         if isinstance(error, PermanentError):
@@ -176,7 +176,7 @@ def _for_people(verb: str, words: list[str]) -> int:
 
 
 def _in_words(error: Exception) -> str:
-    """An error for people: what it is about, then why; never ``[Errno 13]``."""
+    """An error for people: the file, then the reason; never ``[Errno 13]``."""
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     return str(error)
@@ -189,7 +189,7 @@ def _module(verb: str) -> ModuleType:
 
 
 def _close_stdout() -> None:
-    """Before the interpreter does: an error there would turn the exit code into 120."""
+    """Close standard output before the interpreter does: an error there would make the exit code 120."""
     try:
         if sys.stdout is not None:
             sys.stdout.close()

@@ -1,4 +1,4 @@
-"""The arguments of the verbs for people: a usage error is exit 64, not argparse's 2."""
+"""The argument parser of the verbs for people: a usage error is exit code 64, not argparse's 2."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from maildir_safe._cli import USAGE
 
 
 class ArgumentParser(argparse.ArgumentParser):
-    """`argparse.ArgumentParser`, with the exit code of sysexits.h for a command that is used wrongly."""
+    """An `argparse.ArgumentParser` whose exit code for a usage error is the one of sysexits.h."""
 
     def error(self, message: str) -> NoReturn:
-        """Print the usage and what is wrong with it, and exit."""
+        """Print the usage and the error, and exit."""
         self.print_usage(sys.stderr)
         self.exit(USAGE, f"{self.prog}: {message}\n")

@@ -1,4 +1,4 @@
-"""`maildir-safe bench MOUNT…`: how fast is mail there, and what does safety cost?"""
+"""`maildir-safe bench MOUNT…`: measures how fast mail is on a mount, and what safety costs."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from maildir_safe._cli.progress import progress_bar
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The verb's arguments."""
+    """Declare the arguments."""
     parser.add_argument("mounts", nargs="+", metavar="MOUNT", help="a directory on each mount")
-    parser.add_argument("--quick", action="store_true", help="under 30 seconds a mount")
-    parser.add_argument("--json", metavar="FILE", help="write all that was measured; '-' is standard output")
+    parser.add_argument("--quick", action="store_true", help="under 30 seconds per mount")
+    parser.add_argument("--json", metavar="FILE", help="write all measurements; '-' is standard output")
     parser.add_argument("--html", metavar="FILE", help="write a report with plots (extra 'bench')")
     add_as_root(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """0; 1 if a message was lost or doubled; 75 if a mount cannot be used."""
+    """Measure. Returns 0; 1 if a message was lost or doubled; 75 if a mount cannot be used."""
     if args.html:
         try:
-            import matplotlib  # noqa: F401 - before minutes are spent on measuring
+            import matplotlib  # noqa: F401 - fail before spending minutes on measuring
 
             from maildir_safe._bench.report import report
         except ImportError:
@@ -57,13 +57,13 @@ def _write(path: str, text: str) -> None:
 
 
 def in_words(mount: dict[str, Any]) -> str:
-    """A table as a person reads it."""
+    """The results of a mount as a table for people."""
     lines = [
         f"{mount['path']}: {mount['fstype']} from {mount['source']}",
         f"  {'':<38}{'msg/s':>9}  {'±':>4}  {'p50 ms':>8} {'p99 ms':>8}  lost doubled stalls",
     ]
     for case in mount["cases"]:
-        mark = "" if case["safe"] else "  UNSAFE: a crash may take acknowledged mail back"
+        mark = "" if case["safe"] else "  UNSAFE: a crash may lose acknowledged mail"
         if case["error"]:
             lines.append(f"  {case['name']:<38}{'-':>9}  {case['error']}")
             continue
@@ -84,5 +84,5 @@ def in_words(mount: dict[str, Any]) -> str:
             f" reading {reading['read_per_second']:.0f} messages/s"
         )
     if mount["network_calls_per_message"] is not None:
-        lines.append(f"  {mount['network_calls_per_message']:.2f} network calls a message")
+        lines.append(f"  {mount['network_calls_per_message']:.2f} network calls per message")
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""`maildir-safe clean`: the janitor of a Maildir and its folders."""
+"""`maildir-safe clean`: runs the janitor in a Maildir and its folders."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from maildir_safe.errors import MaildirSafeError
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.description = (
-        "Remove what interrupted deliveries left behind 36 hours ago or earlier, by the file server's own "
-        "clock, in a Maildir and all its folders. Messages in new/ and cur/ are never touched."
+        "Remove files that interrupted deliveries left in a Maildir and its folders 36 or more hours ago, by "
+        "the file server's own clock. Messages in new/ and cur/ are never touched."
     )
     parser.add_argument("maildir", metavar="MAILDIR")
-    parser.add_argument("--dry-run", action="store_true", help="only tell what would be removed")
+    parser.add_argument("--dry-run", action="store_true", help="only print what would be removed")
     parser.add_argument("--json", action="store_true", help="print JSON: removed, kept, failed, bytes")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Clean; 1 if something could not be."""
+    """Clean. Returns 0, or 1 if something could not be removed."""
     maildir = open_maildir(args.maildir, None)
     removed: list[str] = []
     failed: list[tuple[str, str]] = []
@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
 def _each(
     maildir: Maildir, dry_run: bool, failed: list[tuple[str, str]]
 ) -> Iterator[tuple[str, CleanReport]]:
-    """Clean the Maildir, then its folders; one that cannot be is no reason to leave out the others."""
+    """Clean the Maildir, then its folders. If one fails, go on with the others."""
     yield maildir.path, maildir.clean(dry_run)
     for name in maildir.folders():
         try:

@@ -1,4 +1,4 @@
-"""`maildir-safe compare BEFORE.json AFTER.json`: faster, slower, or no significant difference."""
+"""`maildir-safe compare BEFORE.json AFTER.json`: compares two results of `bench`."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from maildir_safe._bench.stats import ratio_interval, verdict
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The verb's arguments."""
-    parser.add_argument("before", metavar="BEFORE.json", help="what `bench --json` wrote")
-    parser.add_argument("after", metavar="AFTER.json", help="what it wrote later, or elsewhere")
-    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    """Declare the arguments."""
+    parser.add_argument("before", metavar="BEFORE.json", help="a file written by `bench --json`")
+    parser.add_argument("after", metavar="AFTER.json", help="another one, from later or from elsewhere")
+    parser.add_argument("--json", action="store_true", help="print JSON, one object per line")
 
 
 def run(args: argparse.Namespace) -> int:
-    """0; 75 if a file cannot be read or is no such result."""
+    """Compare. Returns 0, or 75 if a file cannot be read or is not such a result."""
     try:
         before, after = (_cases(path) for path in (args.before, args.after))
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _cases(path: str) -> dict[tuple[str, str], list[float]]:
-    """The rounds of each case, by mount and name; mounts of one kind are numbered."""
+    """The rounds of each case, by mount and name. Several mounts of one type are numbered."""
     with open(path, encoding="utf-8") as file:
         results: dict[str, Any] = json.load(file)
     found: dict[tuple[str, str], list[float]] = {}

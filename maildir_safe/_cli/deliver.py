@@ -1,7 +1,7 @@
 """`maildir-safe deliver`: the mail delivery agent that Postfix, Exim, qmail and others run.
 
-It starts once a message, so that it reads its own few options: argparse would cost half as much
-again as all the rest, and cannot be made to take a sender that begins with ``-``, which strangers choose.
+It starts once per message, and therefore parses its few options itself: argparse would add half of
+the run time, and cannot take a sender that begins with ``-``, which strangers choose.
 """
 
 from __future__ import annotations
@@ -24,23 +24,24 @@ HELP = f"""\
 {USAGE}
                             [--delivery-id ID] [--json] MAILDIR < message
 
-Deliver the message on standard input into MAILDIR, which is made if the directory
-above it exists. Silent and exit 0 once the message is as durable as the mount can make it.
+Deliver the message on standard input into MAILDIR, which is created if its parent
+directory exists. Prints nothing and exits with 0 once the message is as durable as
+the mount can make it.
 
   -f SENDER          envelope sender, for Return-Path; '' is the null sender of a bounce
                      (default: $SENDER)
   -d RECIPIENT       envelope recipient, for Delivered-To (default: $RECIPIENT)
   -a ORIGINAL        the recipient before aliases, for X-Original-To
                      (default: $ORIGINAL_RECIPIENT)
-  -m FOLDER          deliver into this folder, as in 'Archive.2026'; '' is none
-  --delivery-id ID   try the same ID again as often as need be: it is delivered once.
-                     An ID must never be used for another message
+  -m FOLDER          deliver into this folder, such as 'Archive.2026'; '' is no folder
+  --delivery-id ID   deliver once, even if called again with the same ID. Never use an ID
+                     for another message
   --json             print a receipt
 
-Exit codes: 0 delivered; 75 not delivered, try again later (whatever is wrong with the storage,
-the configuration or these words); 65 the message itself is refused (it loops, or an address
-holds control characters). Why is said on standard error as '4.3.1 write ...: No space left'.
-Configurations for mail servers: docs/howto/mail-servers.md
+Exit codes: 0 delivered; 75 not delivered, try again later (any error of the storage, the
+configuration or the arguments); 65 the message itself is refused (it loops, or an address
+contains control characters). The reason is printed on standard error, such as
+'4.3.1 write ...: No space left'. Configurations for mail servers: docs/howto/mail-servers.md
 """
 
 _OPTIONS = {
@@ -54,13 +55,13 @@ _ENVIRONMENT = {"sender": "SENDER", "recipient": "RECIPIENT", "original_recipien
 
 
 class Misconfigured(TemporaryError):
-    """The command was called wrongly: for the administrator to mend, and no reason to bounce mail."""
+    """The command was called wrongly. The administrator must correct that; mail must not bounce for it."""
 
     status = "4.3.5"
 
 
 def main(words: list[str]) -> int:
-    """Deliver; the exit code, or an error whose `status` tells it."""
+    """Deliver. Returns the exit code, or raises an error whose `status` determines it."""
     if words in (["--help"], ["-h"]):
         print(HELP, end="")
         return 0
@@ -68,8 +69,8 @@ def main(words: list[str]) -> int:
 
     options, json, path = parse(words)
     if sys.stdin is None:
-        raise Misconfigured("standard input is closed: the message is read from there")
-    # a shutdown must end in 75, too: Exim bounces mail when the command dies of a signal
+        raise Misconfigured("standard input is closed, but the message is read from it")
+    # a shutdown must also end in 75: Exim bounces mail when the command dies of a signal
     signals = _signal.SIGTERM, _signal.SIGHUP, _signal.SIGINT
     try:
         for number in signals:
@@ -84,10 +85,13 @@ def main(words: list[str]) -> int:
 
 
 def parse(words: list[str]) -> tuple[dict[str, str], bool, str]:
-    """Options by name, whether a receipt is wanted, and the Maildir. An option takes the next word as it is.
+    """Parse the arguments. The word after an option is its value, whatever it begins with.
+
+    Returns:
+        The options by name, whether a receipt is wanted, and the Maildir.
 
     Raises:
-        Misconfigured: an unknown option, a missing value, not exactly one Maildir.
+        Misconfigured: an unknown option, a missing value, or not exactly one Maildir.
     """
     options: dict[str, str] = {}
     places: list[str] = []
@@ -106,18 +110,18 @@ def parse(words: list[str]) -> tuple[dict[str, str], bool, str]:
                     raise Misconfigured(f"{flag} needs a value; {USAGE} ...")
             options[_OPTIONS[flag]] = value
         elif word.startswith("-"):
-            raise Misconfigured(f"{word!r} is no option of deliver; {USAGE} ...")
+            raise Misconfigured(f"{word!r} is not an option of deliver; {USAGE} ...")
         else:
             places.append(word)
-    if options.get("delivery_id") == "":  # a variable that is not set; all mail would have the same id
-        raise Misconfigured("--delivery-id is empty; what should have filled it in?")
+    if options.get("delivery_id") == "":  # from a variable that is not set: all mail would have the same id
+        raise Misconfigured("--delivery-id is empty; is the variable for it set?")
     if len(places) != 1 or not places[0]:
-        raise Misconfigured(f"one Maildir is needed, not {places}; {USAGE} ... MAILDIR")
+        raise Misconfigured(f"exactly one Maildir is needed, not {places}; {USAGE} ... MAILDIR")
     return options, json, places[0].rstrip("/") or "/"
 
 
 def deliver(path: str, options: dict[str, str], message: Incoming) -> Receipt:
-    """Deliver with what the options and, where they are absent, the environment tell of the envelope."""
+    """Deliver. The envelope is taken from the options, and where these are absent from the environment."""
     for name, variable in _ENVIRONMENT.items():
         if name not in options and variable in os.environ:
             options[name] = os.environ[variable]
@@ -149,7 +153,7 @@ def deliver(path: str, options: dict[str, str], message: Incoming) -> Receipt:
 
 
 def _open(path: str) -> Maildir:
-    """The Maildir. Root delivers as its owner, whose the mail then is, and not with root's powers."""
+    """Open the Maildir. Root acts as its owner: with the owner's rights, and the owner gets the mail."""
     if os.geteuid() != 0:
         return Maildir(path)
     from maildir_safe._fs.owner import as_owner
@@ -168,4 +172,4 @@ def _print(receipt: Receipt) -> None:
     try:
         print(json.dumps(receipt.as_dict()), flush=True)
     except OSError:
-        pass  # delivered all the same
+        pass  # the message is delivered anyway

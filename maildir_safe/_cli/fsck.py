@@ -1,4 +1,4 @@
-"""`maildir-safe fsck`: look for what is wrong in a spool or a Maildir, and mend it."""
+"""`maildir-safe fsck`: checks a spool or a Maildir for damage, and mends it."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from maildir_safe._fs.posix import OsFileSystem
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.description = (
-        "Look for what is wrong in a spool or a Maildir: orphans, strays, doubles, what is in the "
-        "wrong place or unreadable. Mail may go in and out meanwhile. No message is ever removed."
+        "Check a spool or a Maildir for orphans, strays, doubles, misplaced files and unreadable files. "
+        "Mail may come and go at the same time. No message is ever removed."
     )
     parser.add_argument("path", metavar="PATH", help="a spool or a Maildir")
-    parser.add_argument("--fix", action="store_true", help="mend what can be mended without a risk")
-    parser.add_argument("--json", action="store_true", help="print JSON, one object a finding")
+    parser.add_argument("--fix", action="store_true", help="mend what can be mended without risk")
+    parser.add_argument("--json", action="store_true", help="print JSON, one object per finding")
 
 
 def run(args: argparse.Namespace) -> int:
-    """0: nothing is wrong, or all is mended; 1: something is wrong; 75: something could not be looked at."""
+    """Check. Returns 0 if nothing is (still) wrong, 1 if something is, 75 if a part could not be checked."""
     is_spool = os.path.isdir(os.path.join(args.path, "pending"))
     fs = as_owner(OsFileSystem(), args.path)
     check = SpoolCheck(args.path, args.fix, fs) if is_spool else MaildirCheck(args.path, args.fix, fs)
@@ -42,8 +42,6 @@ def run(args: argparse.Namespace) -> int:
     what = "spool" if is_spool else "Maildir"
     if not args.json:
         counts = [f"{wrong} wrong, {mended} mended"] if wrong + mended else []
-        counts += [f"{unknown} could not be looked at: run fsck again when the storage answers"] * (
-            unknown > 0
-        )
+        counts += [f"{unknown} could not be checked: run fsck again when the storage answers"] * (unknown > 0)
         print(f"{what}: {', '.join(counts) or 'clean'}", file=sys.stderr)
     return 1 if wrong else 75 if unknown else 0

@@ -1,4 +1,4 @@
-"""`maildir-safe ls`: the messages of a Maildir, oldest first, those in new/ and cur/ together."""
+"""`maildir-safe ls`: lists the messages of a Maildir, in new/ and cur/ together, oldest first."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from maildir_safe.errors import MaildirSafeError
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.description = (
-        "List the messages of a Maildir, oldest first: key, flags ('new' if nobody has seen it), bytes, "
-        "sender, subject. The key is what 'maildir-safe show' takes."
+        "List the messages of a Maildir, oldest first: key, flags ('new' for a message in new/), bytes, "
+        "sender, subject. 'maildir-safe show' takes the key."
     )
     add_place(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print a line a message; 1 if one could not be read."""
+    """Print one line per message. Returns 0, or 1 if a message could not be read."""
     maildir = open_maildir(args.maildir, args.folder)
     code = 0
     for message in sorted(maildir.messages(), key=_age):

@@ -1,4 +1,4 @@
-"""What `ls`, `show` and `clean` have in common: which Maildir, and how to print."""
+"""The arguments that `ls`, `show` and `clean` share, and opening the Maildir."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from maildir_safe.errors import TemporaryError
 
 
 def add_place(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments that say which Maildir, and how to print."""
+    """Declare the arguments that select the Maildir and the output format."""
     parser.add_argument("maildir", metavar="MAILDIR")
-    parser.add_argument("-m", dest="folder", metavar="FOLDER", help="a folder of it, as in 'Archive.2026'")
-    parser.add_argument("--json", action="store_true", help="print JSON, one object a line")
+    parser.add_argument("-m", dest="folder", metavar="FOLDER", help="a folder of it, such as 'Archive.2026'")
+    parser.add_argument("--json", action="store_true", help="print JSON, one object per line")
 
 
 def open_maildir(path: str, folder: str | None) -> Maildir:
-    """The Maildir, or a folder of it; nothing is made. Root opens it as its owner.
+    """Open an existing Maildir, or a folder of it. Root acts as its owner.
 
     Raises:
-        TemporaryError: there is none.
+        TemporaryError: the Maildir or the folder does not exist.
     """
     maildir = open_as_owner(path.rstrip("/") or "/")
     if folder is None:

@@ -1,4 +1,4 @@
-"""What all verbs print: text that a stranger wrote must not steer the terminal."""
+"""Output of all verbs. Text from strangers must never control the terminal."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from typing import Any
 
 
 def visible(text: str, keep: str = "") -> str:
-    r"""Text with everything that does not print shown as an escape such as ``\x1b``.
+    r"""Replace every character that is not printable by an escape such as ``\x1b``.
 
-    That is control characters, the marks that reverse the writing direction, and bytes that are no
+    These are control characters, marks that reverse the writing direction, and bytes that are not
     valid text.
 
     Args:
+        text: the text.
         keep: characters to leave as they are, such as ``"\n\t"``.
     """
     if text.isprintable():
@@ -23,7 +24,7 @@ def visible(text: str, keep: str = "") -> str:
 
 
 def print_json(value: Any) -> None:
-    """One JSON object, on a line of its own, in ASCII."""
+    """Print a JSON value on its own line, in ASCII."""
     print(json.dumps(value))
 
 
@@ -38,7 +39,7 @@ def bytes_text(size: int) -> str:
 
 
 def paint(text: str, colour: str) -> str:
-    """Text in an ANSI colour (``"31"`` is red), on a terminal and without NO_COLOR; else as it is."""
+    """Colour `text` (``"31"`` is red) if standard output is a terminal and NO_COLOR is not set."""
     if not sys.stdout.isatty() or os.environ.get("NO_COLOR"):
         return text
     return f"\x1b[{colour}m{text}\x1b[0m"

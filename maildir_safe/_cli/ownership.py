@@ -1,4 +1,4 @@
-"""Root in a directory that belongs to somebody else: tools refuse, unless they are told what that means."""
+"""Tools refuse to work as root in another user's directory, unless ``--as-root`` is given."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from maildir_safe._fs.owner import refuse_as_root
 
 
 def add_as_root(parser: argparse.ArgumentParser) -> None:
-    """The option of tools that make and remove files, and that nobody needs to run as root."""
+    """Declare ``--as-root``, for tools that create and remove files and do not need root."""
     parser.add_argument(
         "--as-root",
         action="store_true",
-        help="as root, work in a directory of another user, who can lead root elsewhere meanwhile",
+        help="as root, work in another user's directory; that user can redirect root elsewhere",
     )
 
 
@@ -21,8 +21,8 @@ def check_owner(paths: Iterable[str], args: argparse.Namespace) -> None:
     """Refuse to work as root in another user's directory.
 
     Raises:
-        PermissionError: this is root, a directory is another's, and ``--as-root`` was not given.
-        OSError: a directory cannot be looked at.
+        PermissionError: this is root, a directory belongs to another user, and ``--as-root`` was not given.
+        OSError: a directory cannot be examined.
     """
     if not args.as_root:
         for path in paths:

@@ -1,4 +1,4 @@
-"""`maildir-safe probe MOUNT`: what does it do, and is it safe for mail?"""
+"""`maildir-safe probe MOUNT`: tests how a mount behaves, and whether it is safe for mail."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ _COLOURS = {"SAFE": "32", "SAFE WITH OPTIONS": "32", "UNSAFE FOR SHARED QUEUES":
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The verb's arguments."""
+    """Declare the arguments."""
     parser.add_argument(
-        "mount", metavar="MOUNT", help="a directory on it; a folder is made there and removed"
+        "mount", metavar="MOUNT", help="a directory on the mount; probe creates a folder there and removes it"
     )
     other = parser.add_mutually_exclusive_group()
     other.add_argument("--second", metavar="MOUNT2", help="the same directory through a second mount")
     other.add_argument(
         "--token",
         type=_token,
-        help="a new word, given to the same command on another host: the two then try it together",
+        help="a new word; give the same one to probe on another host, and the two test the mount together",
     )
-    parser.add_argument("--keep", action="store_true", help="leave the folder there, to look at")
+    parser.add_argument("--keep", action="store_true", help="do not remove the folder")
     parser.add_argument(
         "--save", action="store_true", help="store the options in MOUNT, for all mail below it"
     )
-    parser.add_argument("--json", action="store_true", help="the result as one JSON object")
+    parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
     add_as_root(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """0: safe; 1: not; 75: the directory cannot be used, or the options not stored."""
+    """Probe. Returns 0 if safe, 1 if not, 75 if the directory is unusable or the options cannot be stored."""
     try:
         check_owner([args.mount] + [args.second] * bool(args.second), args)
         report = probe(args.mount, args.second, args.keep, args.token, _print_progress)
@@ -62,7 +62,7 @@ def _stored(report: ProbeReport) -> bool:
 
 def _token(text: str) -> str:
     if not text.isalnum():
-        raise argparse.ArgumentTypeError("a token is letters and digits")
+        raise argparse.ArgumentTypeError("a token consists of letters and digits")
     return text
 
 
@@ -72,7 +72,7 @@ def _print_progress(words: str) -> None:
 
 
 def in_words(report: ProbeReport) -> str:
-    """The verdict, the options to use, then a line a check."""
+    """The verdict, the options to use, then one line per check."""
     from maildir_safe._cli.output import paint
 
     lines = [f"{report.path}: {paint(report.verdict, _COLOURS[report.verdict])}"]

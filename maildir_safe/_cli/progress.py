@@ -1,4 +1,4 @@
-"""A progress bar on standard error, where that is a terminal; else nothing."""
+"""A progress bar on standard error, if that is a terminal."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from contextlib import contextmanager
 
 @contextmanager
 def progress_bar(title: str) -> Iterator[Callable[[float, str], None]]:
-    """Gives a function to call with the share done (0 to 1) and a few words.
+    """Yield a function to call with the share done (0 to 1) and a few words.
 
-    With `rich` (extra ``cli``) it is a bar with the time left, without it a line that is
-    written over.
+    With `rich` (extra ``cli``) it draws a bar with the time left; without, it overwrites one line.
     """
     if not sys.stderr.isatty():
         yield lambda share, words: None  # noqa: ARG005

@@ -1,4 +1,4 @@
-"""`maildir-safe queue`: what people and scripts do with a spool."""
+"""`maildir-safe queue`: inspects and changes a spool, for people and scripts."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
 
 _CHANGES = {
     "hold": "pause a waiting item",
-    "unhold": "let a paused item go on, or one in corrupt/ that turns out to be good",
-    "retry": "try a waiting, paused or failed item now, or one in corrupt/ that turns out to be good",
-    "rm": "remove an item for good, and tell nobody",
+    "unhold": "release a paused item, or one in corrupt/ that turns out to be good",
+    "retry": "retry a waiting, paused or failed item now, or one in corrupt/ that turns out to be good",
+    "rm": "remove an item for good, without a bounce",
 }
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verbs and their arguments."""
     parser.description = (
-        "Look at a spool and change it. Workers may run meanwhile: what a worker has in hand is left to it. "
-        "An ID may be shortened to a beginning that no other item has."
+        "Inspect and change a spool. Workers may run at the same time: an item that a worker has claimed is "
+        "left to it. An ID may be shortened to a prefix that no other item has."
     )
     verbs = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
 
@@ -43,25 +43,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         if item:
             made.add_argument("id", metavar="ID")
         if json:
-            made.add_argument("--json", action="store_true", help="print JSON, one object a line")
+            made.add_argument("--json", action="store_true", help="print JSON, one object per line")
         return made
 
-    put = verb("put", "put the message on standard input into the queue; prints the ids of its items")
+    put = verb("put", "put the message on standard input into the queue, and print the ids of its items")
     put.add_argument("-f", "--sender", default="", metavar="ADDRESS", help="envelope sender (default: null)")
-    put.add_argument("--in", dest="delay", type=_seconds, metavar="SECONDS", help="do not try before then")
-    put.add_argument("--each", action="store_true", help="an item a recipient (for Maildirs), not a domain")
+    put.add_argument(
+        "--in", dest="delay", type=_seconds, metavar="SECONDS", help="wait this long before the first attempt"
+    )
+    put.add_argument("--each", action="store_true", help="one item per recipient (for Maildirs), not domain")
     put.add_argument("recipients", nargs="+", metavar="RECIPIENT")
     listing = verb("ls", "list the items", json=True)
-    listing.add_argument("--state", help=f"only those in one of {', '.join(ITEM_STATES)}")
+    listing.add_argument("--state", help=f"only items in this state: {', '.join(ITEM_STATES)}")
     verb("show", "print an item: its envelope as headers, then the message", item=True)
-    verb("why", "tell what was answered when an item was tried", item=True, json=True)
+    verb("why", "print the replies to the delivery attempts of an item", item=True, json=True)
     verb("stats", "count the items by state", json=True)
     for name, what in _CHANGES.items():
         verb(name, what, item=True)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do it. 0; 1 if it could not be done; for `put` 75 (try again) or 65 (never)."""
+    """Run the action. Returns 0; 1 if it failed; for `put` 75 (try again) or 65 (never)."""
     if args.action == "put":
         return _put(args)
     queue = Queue(args.spool, create=False, shared=False)
@@ -96,26 +98,26 @@ def _put(args: argparse.Namespace) -> int:
 
 
 def _message() -> bytes:
-    """Standard input as `deliver` takes it: without an envelope line ``From ``, lines ending in LF."""
+    """Read standard input as `deliver` does: without an envelope line ``From ``, with LF line ends."""
     incoming = Incoming(getattr(sys.stdin.buffer, "raw", sys.stdin.buffer))
     return incoming.start if incoming.whole else b"".join(iter(incoming.read, b""))
 
 
 def _print_ids(ids: list[str]) -> None:
-    """Say what was put. Whether anybody can be told changes nothing: it is in the queue."""
+    """Print the ids. An error here does not change the exit code: the items are in the queue."""
     try:
         for ident in ids:
             print(ident)
         sys.stdout.flush()
     except OSError as error:
-        print(f"put as {', '.join(ids)}; that cannot be printed: {error.strerror}", file=sys.stderr)
-        sys.stdout = io.StringIO()  # what is in its buffer would fail once more
+        print(f"put as {', '.join(ids)}; cannot write to standard output: {error.strerror}", file=sys.stderr)
+        sys.stdout = io.StringIO()  # flushing the old buffer would fail again
 
 
 def _seconds(text: str) -> float:
     seconds = float(text)
     if not (seconds >= 0 and math.isfinite(seconds)):
-        raise argparse.ArgumentTypeError(f"seconds from now on, not {text}")
+        raise argparse.ArgumentTypeError(f"must be a number of seconds from now, not {text}")
     return seconds
 
 
@@ -133,7 +135,7 @@ def _ls(queue: Queue, args: argparse.Namespace) -> int:
 
 
 def _facts(queue: Queue, listed: QueueEntry) -> dict[str, Any]:
-    """With the keys of `postqueue -j`, and more."""
+    """An item as JSON, with the keys of `postqueue -j` and more."""
     envelope = queue.envelope(listed)
     return {
         "queue_name": listed.state,
@@ -162,7 +164,7 @@ def _next(listed: QueueEntry) -> str:
 
 def _show(queue: Queue, args: argparse.Namespace) -> int:
     contents = queue.contents(queue.find(args.id))
-    if sys.stdout.isatty():  # what a stranger wrote must not steer the terminal
+    if sys.stdout.isatty():  # text from a stranger must not control the terminal
         print(visible(contents.decode("utf-8", "replace"), keep="\n\t"))
     else:
         sys.stdout.flush()

@@ -1,7 +1,7 @@
-"""`maildir-safe run`: run an unmodified program where links are refused.
+"""`maildir-safe run`: runs an unmodified program on mounts that refuse hard links.
 
-Mail servers start it once a message, too, so that it reads its few options by itself, and whatever
-is wrong with them or with this machine ends in exit 75: the program was not started, try later.
+Mail servers start it once per message, so it parses its few options itself. Any error of the options
+or of this machine ends with exit code 75: the program was not started, try again later.
 """
 
 from __future__ import annotations
@@ -16,19 +16,20 @@ USAGE = "usage: maildir-safe run [--durable] [--pair SRC:DST] [--check] [--trace
 HELP = f"""\
 {USAGE}
 
-Run PROGRAM, and all that it starts. Where a mount refuses its hard links, a hand-off from one
-directory to another (tmp to new in a Maildir, pid to mess in qmail's queue ...) is done by rename
-instead. Links inside one directory, which may be locks, are left alone, and so is all else.
+Run PROGRAM and the processes that it starts. Where a mount refuses their hard links, a hand-off
+from one directory to another (tmp to new in a Maildir, pid to mess in qmail's queue ...) is done by
+rename instead. Links within one directory, which may be locks, and all other calls are unchanged.
 
-  --durable        fsync the target's directory before the program is told that a hand-off is done
-  --pair SRC:DST   one more hand-off, as in 'drop:queue' or 'in/*:out/*'; may be repeated
-  --check          change nothing; report what PROGRAM links, and what would be done
-  --trace          print a line to standard error for each call that was changed
+  --durable        fsync the target's directory before the call that hands off returns
+  --pair SRC:DST   add a hand-off, such as 'drop:queue' or 'in/*:out/*'; may be repeated
+  --check          change nothing; report the links of PROGRAM, and what would be done
+  --trace          print a line to standard error for each changed call
   --json           print these lines, or the report, as JSON
 
-It is silent otherwise, and ends with the last process of PROGRAM's tree, with PROGRAM's own exit
-status. 75: PROGRAM was not started, for the reason given. Set-user-ID programs keep their privilege
-only if this is started by root. Programs, mounts, systemd units and limits: docs/howto/shim.md
+Without --check or --trace nothing is printed. The command ends with the last process of PROGRAM's
+tree, with PROGRAM's own exit status. 75: PROGRAM was not started, for the reason given. Set-user-ID
+programs keep their privilege only if root runs this command. Programs, mounts, systemd units and
+limits: docs/howto/shim.md
 """
 
 _FLAGS = {"--durable", "--check", "--trace", "--json"}
@@ -41,7 +42,7 @@ class Misconfigured(TemporaryError):
 
 
 def main(words: list[str]) -> int:
-    """Run the program; does not return, unless with the exit code of help."""
+    """Run the program and exit with its status. Returns only for ``--help``."""
     if words[:1] in (["--help"], ["-h"]):
         print(HELP, end="")
         return 0
@@ -62,10 +63,10 @@ def main(words: list[str]) -> int:
 
 
 def parse(words: list[str]) -> tuple[set[str], list[str], list[str]]:
-    """Flags, pairs and the command.
+    """Parse the arguments into flags, pairs and the command.
 
     Raises:
-        Misconfigured: an unknown option, a missing value, no program.
+        Misconfigured: an unknown option, a missing value, or no program.
     """
     flags: set[str] = set()
     pairs: list[str] = []
@@ -81,20 +82,20 @@ def parse(words: list[str]) -> tuple[set[str], list[str], list[str]]:
         elif word in _FLAGS:
             flags.add(word)
         else:
-            raise Misconfigured(f"{word!r} is no option of run, or lacks its value; {USAGE}")
+            raise Misconfigured(f"{word!r} is not an option of run, or lacks its value; {USAGE}")
     if not rest:
         raise Misconfigured(f"no program to run; {USAGE}")
     if "--json" in flags and not flags & {"--check", "--trace"}:
-        raise Misconfigured("--json needs --trace or --check: nothing is printed otherwise")
+        raise Misconfigured("--json needs --trace or --check: otherwise nothing is printed")
     return flags, pairs, rest
 
 
 def _leave(status: int) -> None:
-    """End as the program did, by its signal if it was one."""
+    """End as the program did: with its exit code, or by the same signal."""
     if os.WIFSIGNALED(status):
         import resource
 
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # the program's own is enough
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # the program's own core dump is enough
         number = os.WTERMSIG(status)
         if number not in (signal.SIGKILL, signal.SIGSTOP):
             signal.signal(number, signal.SIG_DFL)

@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     from maildir_safe._smtp.server.settings import Settings
 
 DESCRIPTION = """\
-Take mail by SMTP and LMTP and store it in a Maildir, in many, or in a queue. Each message is
-answered with 250 once it is as durable as the mount can make it."""
+Accept mail by SMTP and LMTP and store it in one Maildir, in one per address, or in a queue. Each
+message is answered with 250 once it is as durable as the mount can make it."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the flags. A flag that is not given leaves the config file's word, or the default."""
+    """Declare the flags. If a flag is not given, the config file decides, or else the default."""
     parser.description = DESCRIPTION
     parser.add_argument(
-        "maildir", nargs="?", metavar="MAILDIR", help="where all mail goes (default: ./Maildir)"
+        "maildir", nargs="?", metavar="MAILDIR", help="the Maildir for all mail (default: ./Maildir)"
     )
 
     def flag(name: str, **how: Any) -> None:
@@ -49,39 +49,39 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     flag(
         "--queue",
         metavar="SPOOL",
-        help="put mail into this spool, for 'maildir-safe work', and deliver nothing",
+        help="put mail into this spool, for 'maildir-safe work', instead of delivering it",
     )
-    flag("--map", metavar="TEMPLATE", help="existing mailboxes instead of MAILDIR: '/mail/{domain}/{local}'")
-    flag("--postmaster", metavar="ADDRESS", help="with --map: who gets mail for postmaster")
+    flag("--map", metavar="TEMPLATE", help="deliver to existing Maildirs, such as '/mail/{domain}/{local}'")
+    flag("--postmaster", metavar="ADDRESS", help="with --map: the address that gets mail for postmaster")
     flag("--tls", nargs="?", const="made", metavar="PEM", help="STARTTLS; without a file, make a certificate")
-    flag("--auth", metavar="FILE", help="require AUTH with the names and passwords of this file")
-    flag("--faults", metavar="FILE", help="scripted faults (TOML), to see what a sender does")
+    flag("--auth", metavar="FILE", help="require AUTH with the names and passwords in this file")
+    flag("--faults", metavar="FILE", help="scripted faults (TOML), to test how a sender reacts")
     flag("--keep", type=int, metavar="N", help="remove all but the newest N messages of MAILDIR")
     flag("--keep-days", type=float, metavar="D", help="remove messages of MAILDIR older than D days")
-    flag("--workers", type=int, metavar="N", help="processes (default: 1)")
+    flag("--workers", type=int, metavar="N", help="number of processes (default: 1)")
     flag("--hostname", metavar="NAME", help="our name in greetings and headers (default: this host's)")
     flag("--max-size", type=int, metavar="BYTES", help="largest message (default: 25 MiB)")
-    flag("--max-recipients", type=int, metavar="N", help="of one message (default: 100)")
-    flag("--max-connections", type=int, metavar="N", help="at one time (default: 100)")
+    flag("--max-recipients", type=int, metavar="N", help="most recipients of one message (default: 100)")
+    flag("--max-connections", type=int, metavar="N", help="most connections at a time (default: 100)")
     flag(
         "--max-connections-per-address",
         type=int,
         metavar="N",
-        help="of one client address; not of this machine (default: half of --max-connections)",
+        help="most connections per client address, except this machine (default: half of --max-connections)",
     )
     flag(
         "--max-in-flight",
         type=int,
         metavar="BYTES",
-        help="messages in memory, all together (default: 256 MiB)",
+        help="most bytes of messages in memory, all together (default: 256 MiB)",
     )
-    flag("--timeout", type=float, metavar="SECONDS", help="that a client may be silent (default: 300)")
-    flag("--log-json", action="store_true", help="log JSON, one object a line")
-    flag("--config", metavar="FILE", help="read these settings from a TOML file; flags win")
+    flag("--timeout", type=float, metavar="SECONDS", help="how long a client may be silent (default: 300)")
+    flag("--log-json", action="store_true", help="log JSON, one object per line")
+    flag("--config", metavar="FILE", help="read these settings from a TOML file; flags override it")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Serve until SIGTERM or SIGINT. 0 then; 1 if it cannot start, with the reason on stderr."""
+    """Serve until SIGTERM or SIGINT. Returns 0; 1 if it cannot start or fails, with the reason on stderr."""
     from maildir_safe._smtp.server.bind import CannotListen
     from maildir_safe._smtp.server.service import Service
 
@@ -89,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
         wanted = settings(args)
         service = Service(wanted, page=_page() if wanted.web else None)
     except ImportError as error:
-        tell(f"{error}: pip install 'maildir-safe[server]', or leave that out (--no-web)")
+        tell(f"{error}: pip install 'maildir-safe[server]', or do without (--no-web)")
         return 1
     except (CannotListen, MaildirSafeError, ValueError, OSError) as error:
         tell(f"maildir-safe serve: {error}")
@@ -110,7 +110,7 @@ def _page() -> Page:
 
 
 def _show(lines: list[str]) -> None:
-    """Print the banner; a standard output that cannot be written is no reason to serve nobody."""
+    """Print the banner. If standard output cannot be written, the server runs anyway."""
     try:
         print("\n".join(lines), flush=True)
     except OSError as error:
@@ -118,26 +118,26 @@ def _show(lines: list[str]) -> None:
 
 
 def settings(args: argparse.Namespace) -> Settings:
-    """Defaults, then the config file, then what was given on the command line."""
+    """The settings: flags override the config file, which overrides the defaults."""
     from maildir_safe._smtp.server import settings as smtp_settings
 
     found = smtp_settings.read(args.config) if args.config else {}
     names = [name for name in vars(args) if name in smtp_settings.Settings.__dataclass_fields__]
     found |= {name: v for name in names if (v := getattr(args, name)) is not None}
     if "maildir" in found and found.keys() & {"map", "queue"}:
-        raise ValueError("MAILDIR takes all mail: it goes with neither --map nor --queue")
+        raise ValueError("MAILDIR takes all mail: it cannot be combined with --map or --queue")
     if not found.keys() & {"map", "queue"}:
         found.setdefault("web", smtp_settings.DEFAULT_WEB)
     return smtp_settings.Settings(**found)
 
 
 def banner(service: Service) -> list[str]:
-    """What the operator sees first: where mail goes in, where it comes out, and how to try it."""
+    """The lines printed at the start: the addresses, the storage, and a command to try the server."""
     lines = [f"SMTP     {address}" for address in service.smtp_addresses]
     lines += [f"LMTP     {address}" for address in service.lmtp_addresses]
     if service.web_address:
         lines.append(f"Inbox    http://{reachable(service.web_address)}/")
-    lines += [service.destination]
+    lines += [service.storage]
     if service.ca:
         lines.append(f"CA       {service.ca}")
     first = (service.smtp_addresses + service.lmtp_addresses)[0]
@@ -145,14 +145,14 @@ def banner(service: Service) -> list[str]:
 
 
 def reachable(address: str) -> str:
-    """An address that stands for all of this machine's, as one that a client can use."""
+    """Replace a wildcard address by the loopback address, which a client can use."""
     host, colon, port = address.rpartition(":")
     host = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host)
     return host + colon + port
 
 
 def sender(address: str, lmtp: bool = False) -> str:
-    """A line to paste into a shell that sends a message to `address`."""
+    """A shell command that sends a message to `address`."""
     host, _, port = reachable(address).rpartition(":")
     if shutil.which("swaks"):
         where = f"--socket {address}" if "/" in address else f"--server {host}:{port}"

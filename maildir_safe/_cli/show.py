@@ -1,4 +1,4 @@
-"""`maildir-safe show`: one message, as text."""
+"""`maildir-safe show`: prints one message as text."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _SHOWN = ("return-path", "delivered-to", "date", "from", "to", "cc", "subject")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.description = (
-        "Print a message: its main headers, its text, and what is attached. Nothing in it can steer the "
-        "terminal. Flags are left as they are."
+        "Print a message: its main headers, its text, and the names of its attachments. Nothing in it can "
+        "control the terminal. Its flags are not changed."
     )
     add_place(parser)
     parser.add_argument(
-        "key", metavar="KEY", help="its key, as 'ls' prints it, or any part that no other has"
+        "key", metavar="KEY", help="its key, as 'ls' prints it, or any part that no other key contains"
     )
 
 
@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _find(maildir: Maildir, part: str) -> Message:
-    """The one message whose key is, or has in it, `part`."""
+    """The one message whose key is or contains `part`."""
     messages = list(maildir.messages())
     found = [m for m in messages if m.key == part] or [m for m in messages if part and part in m.key]
     if len(found) != 1:

@@ -1,4 +1,4 @@
-"""`maildir-safe torture DIR`: does this mount keep what it acknowledged when processes are killed?"""
+"""`maildir-safe torture DIR`: tests whether a mount keeps acknowledged mail when processes are killed."""
 
 from __future__ import annotations
 
@@ -14,30 +14,31 @@ from maildir_safe._cli.progress import progress_bar
 from maildir_safe.errors import TemporaryError
 
 DESCRIPTION = """\
-Kill processes at random moments on a mount, and compare what was acknowledged to them with what is
-there: by default writers that deliver into Maildirs. With --queue putters put into a spool and as
-many workers (three at least) deliver from it into a Maildir; both are killed, workers also stopped
-until they have lost their lease, and then the queue is drained, for which the time comes on top."""
+Kill processes at random moments on a mount, and compare the messages acknowledged to them with the
+messages that are there. By default they are writers that deliver into Maildirs. With --queue,
+putters put messages into a spool, and as many workers (at least three) deliver from it into a
+Maildir. Both are killed, and workers are also stopped until they lose their lease. Then the queue
+is drained, which takes extra time."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The verb's arguments."""
+    """Declare the arguments."""
     parser.description = DESCRIPTION
     parser.add_argument(
-        "directory", metavar="DIR", help="a directory on the mount; a sub-folder of it is used"
+        "directory", metavar="DIR", help="a directory on the mount; torture works in a new folder in it"
     )
     parser.add_argument("--queue", action="store_true", help="torture a queue instead of Maildirs")
-    parser.add_argument("--minutes", type=float, default=1.0, help="how long to go on (default: 1)")
+    parser.add_argument("--minutes", type=float, default=1.0, help="duration in minutes (default: 1)")
     parser.add_argument(
-        "--writers", type=int, default=4, help="processes that deliver at a time (default: 4)"
+        "--writers", type=int, default=4, help="number of processes that deliver (default: 4)"
     )
-    parser.add_argument("--seed", type=int, help="of the random moments (default: another each time)")
-    parser.add_argument("--json", action="store_true", help="the result as one JSON object")
+    parser.add_argument("--seed", type=int, help="seed of the random moments (default: a random one)")
+    parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
     add_as_root(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """0: nothing lost, doubled or torn; 1: something was; 75: the directory, or a message, cannot be read."""
+    """Run. Returns 0 if the mount passed, 1 if not, 75 if the directory or a message cannot be read."""
     if args.writers < 1 or args.minutes <= 0:
         print("maildir-safe torture: --writers and --minutes must be above 0", file=sys.stderr)
         return 64
@@ -59,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def in_words(report: MaildirReport | QueueReport, seed: int) -> str:
-    """The result as a person reads it."""
+    """The result in words for people."""
     left = report.left if isinstance(report, QueueReport) else []
     lines = [
         f"{report.acknowledged} messages acknowledged in {report.seconds:.0f} s (durability"
@@ -71,7 +72,7 @@ def in_words(report: MaildirReport | QueueReport, seed: int) -> str:
     ]
     if report.filled:
         lines.append(
-            "Ended early, so as not to fill the mount up: nine tenths of its room are used."
+            "Ended early, so as not to fill the mount: nine tenths of its space are used."
             " A longer run needs a larger mount."
         )
     if report.passed:
@@ -83,7 +84,7 @@ def in_words(report: MaildirReport | QueueReport, seed: int) -> str:
         lines.append("Nothing was acknowledged at all: this run proves nothing.")
     elif report.unreadable and not report.wrong:
         lines.append(
-            f"Messages that could not be read are not lost: see to the mount, then look in {report.kept}"
+            f"Messages that could not be read are not lost: repair the mount, then look in {report.kept}"
         )
         lines += [f"  {case}" for case in sorted(set(report.unreadable))[:10]]
     else:

@@ -1,4 +1,4 @@
-"""`maildir-safe work`: hand what is in a spool to a courier, until told to stop."""
+"""`maildir-safe work`: delivers the messages in a spool by a courier, until stopped."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from maildir_safe._queue.metrics import Metrics
 
 DESCRIPTION = """\
-Hand what is in a spool to a courier: maildir:/path/of/one, maildir:/mail/{domain}/{local} (Maildirs
-that exist), smtp://[user@]host[:port], smtps://…, lmtp://host:port or lmtp:/socket. Any number of
-these may run, on any number of hosts. SIGTERM and SIGHUP finish what is in hand, and stop. With --once
-the exit code is 75 if some of the queue could not be looked at, or if nothing of what was tried could
-be delivered."""
+Deliver the messages in a spool by a courier: maildir:/path/of/one, maildir:/mail/{domain}/{local}
+(Maildirs that exist), smtp://[user@]host[:port], smtps://…, lmtp://host:port or lmtp:/socket. Any
+number of workers may run, on any number of hosts. On SIGTERM or SIGHUP a worker finishes the items
+that it has claimed, and stops. With --once the exit code is 75 if a part of the queue could not be
+read, or if every attempt failed for now."""
 
 TRY_AGAIN = 75
 """EX_TEMPFAIL: the queue keeps what it has."""
@@ -33,28 +33,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.description = DESCRIPTION
     parser.add_argument("spool", metavar="SPOOL")
-    parser.add_argument("--to", required=True, metavar="COURIER", help="where messages go")
+    parser.add_argument("--to", required=True, metavar="COURIER", help="the courier of the messages")
     parser.add_argument(
         "--password-file", metavar="FILE", help="the password of the user in --to, on its first line"
     )
-    parser.add_argument("--bounces-to", metavar="COURIER", help="where bounces go (default: the same)")
-    parser.add_argument("--once", action="store_true", help="stop when nothing is due any more")
+    parser.add_argument("--bounces-to", metavar="COURIER", help="the courier of bounces (default: as --to)")
+    parser.add_argument("--once", action="store_true", help="stop when no more items are due")
     parser.add_argument("--concurrency", type=_positive, default=10, metavar="N", help="items at a time (10)")
-    parser.add_argument("--per-destination", type=_positive, metavar="N", help="to one domain (all of them)")
-    parser.add_argument("--timeout", type=float, default=1800, metavar="SECONDS", help="for one item (1800)")
+    parser.add_argument("--per-destination", type=_positive, metavar="N", help="items per domain (no limit)")
+    parser.add_argument("--timeout", type=float, default=1800, metavar="SECONDS", help="per item (1800)")
     parser.add_argument(
         "--lease", type=int, metavar="SECONDS",
-        help=f"others take over from a worker that stands still so long ({LEASE}, or as the mount needs)",
+        help=f"others take over from a worker that stalls for so long ({LEASE}, or as the mount needs)",
     )  # fmt: skip
-    parser.add_argument("--alone", action="store_true", help="work only what this host has put (Coda, s3fs)")
+    parser.add_argument("--alone", action="store_true", help="only items put by this host (Coda, s3fs)")
     parser.add_argument(
-        "--metrics", type=_host_and_port, metavar="HOST:PORT", help="serve numbers for Prometheus there"
+        "--metrics", type=_host_and_port, metavar="HOST:PORT", help="serve Prometheus metrics on this address"
     )
-    parser.add_argument("-v", "--verbose", action="store_true", help="log every recipient, not only trouble")
+    parser.add_argument("-v", "--verbose", action="store_true", help="log all recipients, not only failures")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Work until SIGTERM, SIGHUP or SIGINT. 64: the arguments make no sense; 75: see `DESCRIPTION`."""
+    """Work until SIGTERM, SIGHUP or SIGINT. Returns 0; 64 for wrong arguments; 75: see `DESCRIPTION`."""
     logging.basicConfig(
         level=logging.INFO if args.verbose else logging.WARNING,
         format="%(asctime)s %(levelname)s %(message)s",
@@ -92,20 +92,22 @@ def _once(worker: Worker) -> int:
         print(f"maildir-safe work: {error}", file=sys.stderr)
         return TRY_AGAIN
     if worker.deferred and not (worker.delivered or worker.failed):
-        print("maildir-safe work: nothing could be delivered; 'queue why' tells why", file=sys.stderr)
+        print("maildir-safe work: nothing could be delivered; 'queue why' prints why", file=sys.stderr)
         return TRY_AGAIN
     return 0
 
 
 def make_courier(where: str, password_file: str | None = None) -> Courier:
-    """The courier that a word on the command line means.
+    """Make the courier that an argument of the command line names.
 
     Args:
-        password_file: the password of the user in a URL, on its first line.
+        where: ``maildir:`` and a path, or a URL.
+        password_file: a file with the password of the user in the URL, on its first line.
 
     Raises:
-        ValueError: none, or there is a password in it: every user of this machine sees command lines.
-        OSError: the password cannot be read.
+        ValueError: no such courier exists, or the URL contains a password, which every user of this
+            machine could see in the command line.
+        OSError: the password file cannot be read.
     """
     if not where.startswith("maildir:"):
         from maildir_safe._queue.couriers.smtp import SmtpCourier
@@ -135,7 +137,7 @@ def make_courier(where: str, password_file: str | None = None) -> Courier:
         try:
             return mailboxes.candidates(address)
         except Refused as refused:
-            raise PermanentError(f"no mailbox has such a name: {address}") from refused
+            raise PermanentError(f"no mailbox can have such a name: {address}") from refused
 
     return MaildirCourier(locate)
 
@@ -148,14 +150,14 @@ def _has_password(url: str) -> bool:
 def _positive(text: str) -> int:
     number = int(text)
     if number < 1:
-        raise argparse.ArgumentTypeError(f"1 or more, not {text}")
+        raise argparse.ArgumentTypeError(f"must be 1 or more, not {text}")
     return number
 
 
 def _host_and_port(text: str) -> tuple[str, int]:
     host, _, port = text.rpartition(":")
     if not (port.isascii() and port.isdecimal() and int(port) < 65536):
-        raise argparse.ArgumentTypeError(f"HOST:PORT, such as 127.0.0.1:9100, not {text}")
+        raise argparse.ArgumentTypeError(f"must be HOST:PORT, such as 127.0.0.1:9100, not {text}")
     return host.strip("[]") or "127.0.0.1", int(port)
 
 

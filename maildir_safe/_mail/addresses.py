@@ -1,7 +1,7 @@
-"""Mailboxes in From, To and the like (RFC 5322 3.4): split first, decoded then.
+"""Mailboxes in From, To and similar fields (RFC 5322 3.4): first split, then decoded.
 
-The other order lets a sender forge what is shown: an encoded comma or ``<`` in a display name would
-become syntax. An address is shown as it stands, never decoded.
+In the other order a sender could forge the display: an encoded comma or ``<`` in a display name
+would become syntax. An address is shown as it is written, never decoded.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ class Mailbox:
 
     Attributes:
         name: the display name, decoded; ``""`` if there is none.
-        address: as it stands; ``""`` for a name alone, or a group that names nobody.
+        address: the address as written; ``""`` for a name alone, or for an empty group.
     """
 
     name: str
     address: str
 
     def __str__(self) -> str:
-        """As it is shown; a name that could be taken for an address is in quotes."""
+        """The mailbox as shown. A name that could be mistaken for an address is quoted."""
         if not self.name:
             return self.address
         name = self.name
@@ -44,10 +44,10 @@ class Mailbox:
 
 
 def mailboxes(raw: bytes, charset: str = "") -> list[Mailbox]:
-    """The mailboxes of a field.
+    """Parse the mailboxes of a field.
 
     Args:
-        raw: the field's value, as it stands.
+        raw: the field's value, as it is written.
         charset: see `maildir_safe._mail.words.field_text`.
     """
     return _Parser(raw_text(raw[:_LONGEST_FIELD], charset)).parse()
@@ -66,7 +66,7 @@ def addresses_text(found: Iterable[Mailbox]) -> str:
 
 
 class _Parser:
-    """Reads one field. What does not end (a quote, a comment, an angle) is read as a character."""
+    """Parses one field. The start of an unterminated quote, comment or angle is read as a plain character."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -122,7 +122,7 @@ class _Parser:
         return str(found[1])
 
     def _nested(self) -> str | None:
-        """A comment, which may have comments in it."""
+        """Read a comment, which may contain comments. None if it does not end."""
         if "(" in self._never_ends:
             return None
         depth = 0
@@ -138,7 +138,7 @@ class _Parser:
         return None
 
     def _group(self) -> None:
-        """``Name: a, b;``. The name counts only if the group has nobody in it."""
+        """Read the name of a group, ``Name: a, b;``. It is kept only if the group is empty."""
         name, self._phrase = "".join(self._phrase), []
         rest = self._text[self._at : self._at + 100].lstrip()
         if rest.startswith(";") or not rest:

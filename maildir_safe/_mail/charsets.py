@@ -1,4 +1,4 @@
-"""From bytes to text: whatever the charset is called, and whether or not it is the right one."""
+"""Decodes bytes to text, for any charset name, known or unknown, right or wrong."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from functools import lru_cache
 
 try:
     import webencodings
-except ImportError:  # `ls` and `show` work without it: the names below are those that mail uses most
+except ImportError:  # `ls` and `show` work without it: the table below has the most common names
     webencodings = None  # type: ignore[assignment]
 
 _LONGEST_LABEL = 60
-# ASCII is what programs say that do not know; UTF-16 has a byte order mark, which Python's codec reads
+# programs that do not know the charset declare ASCII; Python's codec reads the byte order mark of UTF-16
 _BY_GUESS = ("", "ascii", "us-ascii", "ansi_x3.4-1968", "unknown-8bit", "x-unknown", "default")
 _BY_PYTHON = ("utf-16", "utf-7", "hz-gb-2312", "iso-2022-kr")
-# quadratic, or no charset that a message is written in
+# quadratic, or not a charset of messages
 _NEVER = ("punycode", "idna", "undefined", "unicode-escape", "raw-unicode-escape", "mbcs", "oem")
-# where WHATWG's encoding standard reads a label as a superset, and `webencodings` is not installed
+# labels that WHATWG's encoding standard maps to a superset; used if `webencodings` is not installed
 _SUPERSETS = {
     "iso-8859-1": "cp1252", "iso8859-1": "cp1252", "iso_8859-1": "cp1252", "latin1": "cp1252",
     "iso-8859-9": "cp1254", "iso-8859-11": "cp874", "tis-620": "cp874", "windows-874": "cp874",
@@ -31,12 +31,11 @@ _HALVES = re.compile("[\ud800-\udfff]")
 
 
 def decode(data: bytes, charset: str = "") -> str:
-    """Text of bytes: never raises, never returns half a character (a surrogate).
+    """Decode bytes to text. Never raises, and never returns a surrogate (half a character).
 
     Args:
-        data: what was sent.
-        charset: what the sender calls it. If that is nothing, ASCII or a name that nobody knows, it
-            is read by `guess`.
+        data: the bytes.
+        charset: the charset as the sender names it. If it is empty, ASCII or unknown, `guess` decodes.
     """
     name = _codec(charset[:_LONGEST_LABEL].strip(" \t\"'").lower())
     try:
@@ -47,12 +46,12 @@ def decode(data: bytes, charset: str = "") -> str:
 
 
 def guess(data: bytes) -> str:
-    """Bytes as UTF-8; those that are not, as windows-1252 has them."""
+    """Decode bytes as UTF-8, and those that are not valid UTF-8 as windows-1252."""
     return data.decode("utf-8", "maildir_safe.western")
 
 
 def is_utf8(data: bytes) -> bool:
-    """Whether bytes are valid UTF-8, ASCII included; with the escapes of ISO 2022 they are not."""
+    """Whether bytes are valid UTF-8, ASCII included. False if they contain escapes, as ISO 2022 does."""
     try:
         data.decode("utf-8")
     except UnicodeDecodeError:
@@ -62,7 +61,7 @@ def is_utf8(data: bytes) -> bool:
 
 @lru_cache(256)
 def _codec(label: str) -> str | None:
-    """Python's name of a charset; None if `guess` is to read it."""
+    """Python's name of a charset; None if `guess` should decode it."""
     if label.removeprefix("x-") == "latin-1":
         label = "iso-8859-1"
     if label in _BY_GUESS:

@@ -1,4 +1,4 @@
-"""The fields of a header: found by their lines, bounded in number and size, decoded when asked for."""
+"""The fields of a header: split by lines, limited in number and size, decoded on demand."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from maildir_safe._mail.parameters import value_and_parameters
 from maildir_safe._mail.words import field_text
 
 MOST_FIELDS = 5000
-"""Of a message; a part of it has at most `MOST_OF_PART`."""
+"""Most header fields of a message; a part of it has at most `MOST_OF_PART`."""
 MOST_OF_PART = 200
 LONGEST_HEADER = 1 << 20
-"""Bytes of a message's header; a part's has at most `LONGEST_OF_PART`."""
+"""Most bytes of a message's header; a part's header has at most `LONGEST_OF_PART`."""
 LONGEST_OF_PART = 64 << 10
 
 _FIELD = re.compile(rb"([!-9;-~]++)[ \t]*+:([^\n]*+(?:\n[ \t][^\n]*+)*+)\n?")
-_JUNK = re.compile(rb"(?:>?From [^\n]*+\n|[ \t]++[^\r\n \t][^\n]*+\n)")  # an mbox's, or folded onto nothing
+_JUNK = re.compile(rb"(?:>?From [^\n]*+\n|[ \t]++[^\r\n \t][^\n]*+\n)")  # an mbox line; a stray continuation
 _BLANK = re.compile(rb"\r?\n")
 _END = re.compile(rb"\n\r?\n")
 
@@ -25,8 +25,8 @@ class Fields:
     """The fields of one header, in their order.
 
     Attributes:
-        raw: name and value of each, as they stand.
-        cut: whether there were more than are kept.
+        raw: name and value of each field, as they are written.
+        cut: whether there were more fields than are kept.
     """
 
     __slots__ = ("_charset", "cut", "raw")
@@ -37,20 +37,20 @@ class Fields:
         self._charset: str | None = None
 
     def bytes_of(self, name: str) -> bytes:
-        """The first field of this name, in lower case, as it stands; ``b""`` if there is none."""
+        """The value of the first field with this (lower-case) name, as written; ``b""`` if there is none."""
         return next((value for key, value in self.raw if key.lower() == name), b"")
 
     def text(self, name: str) -> str:
-        """The first field of this name, in lower case, decoded; ``""`` if there is none."""
+        """The value of the first field with this (lower-case) name, decoded; ``""`` if there is none."""
         return field_text(self.bytes_of(name), self.charset)
 
     def texts(self) -> Iterator[tuple[str, str]]:
-        """Name and decoded value of all."""
+        """Names and decoded values of all fields."""
         return ((name, field_text(value, self.charset)) for name, value in self.raw)
 
     @property
     def charset(self) -> str:
-        """What the body is said to be written in: fields that are not UTF-8 mostly are as well."""
+        """The declared charset of the body. Fields that are not UTF-8 mostly use it too."""
         if self._charset is None:
             parameters = value_and_parameters(self.bytes_of("content-type"))[1]
             self._charset = parameters.get("charset", "")
@@ -64,16 +64,19 @@ def read_fields(
     longest: int = LONGEST_HEADER,
     is_delimiter: Callable[[bytes], bool] | None = None,
 ) -> tuple[Fields, int]:
-    """The header that begins at `start`, and where the body begins.
+    """Read the header that begins at `start`.
 
-    A line that is no field ends the header and begins the body.
+    A line that is not a field ends the header and begins the body.
 
     Args:
         raw: the message, or its beginning.
-        start: in bytes.
-        most: so many fields are kept.
-        longest: so many bytes are looked at.
-        is_delimiter: whether a line that begins with ``--`` ends the part.
+        start: offset in bytes.
+        most: most fields to keep.
+        longest: most bytes to read.
+        is_delimiter: tells whether a line that begins with ``--`` ends the part.
+
+    Returns:
+        The fields, and the offset of the body.
     """
     found: list[tuple[str, bytes]] = []
     at, end = start, start + longest
@@ -96,11 +99,11 @@ def _line(raw: bytes, at: int) -> bytes:
 
 
 def _body(raw: bytes, at: int, longest: int) -> int:
-    """Where the body of a header that is too long begins, if that can be found near."""
+    """The offset of the body after a header that is too long, if its end is near; else `at`."""
     end = _END.search(raw, at, at + 2 * longest)
     return end.end() if end else at
 
 
 def head_is_complete(head: bytes) -> bool:
-    """Whether the first bytes of a message hold its whole header."""
+    """Whether the first bytes of a message contain its whole header."""
     return _END.search(head) is not None

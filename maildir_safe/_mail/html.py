@@ -1,4 +1,4 @@
-"""HTML of a message: its charset, its own images put in, what it says as plain text."""
+"""The HTML of a message: decoding it, inserting its own images, and converting it to plain text."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _REMOTE = re.compile(
     r"(?:\b(?:src|srcset|background|poster)\s{0,9}=|\burl\(|@import)[\s\"']{0,9}(?:https?:)?//|<link(?![a-z-])",
     re.IGNORECASE,
 )
-# the first bytes of the images that browsers show; a script can hide in SVG
+# the first bytes of the images that browsers show; SVG is missing, since it can contain scripts
 _MAGIC = (
     (b"\x89PNG\r\n", "image/png"), (b"\xff\xd8\xff", "image/jpeg"), (b"GIF8", "image/gif"),
     (b"BM", "image/bmp"),
@@ -33,7 +33,7 @@ _SHOWN = ("image/png", "image/jpeg", "image/jpg", "image/gif", "image/webp", "im
 
 
 def decode_html(data: bytes, charset: str) -> str:
-    """HTML as text: in the charset of its header, or else of its first ``<meta charset=…>``."""
+    """Decode HTML by the charset of the part's header, or else of its first ``<meta charset=…>``."""
     if not charset:
         meta = _META.search(data[:4096])
         charset = meta[1].decode("ascii") if meta else ""
@@ -41,7 +41,7 @@ def decode_html(data: bytes, charset: str) -> str:
 
 
 def image_type(content_type: str, data: bytes) -> str:
-    """The type of an image that may be put into a page; ``""`` if it is none, whatever it is called."""
+    """The type of an image that may be put into a page; ``""`` if the part is not such an image."""
     if content_type in _SHOWN:
         return content_type
     if content_type != "application/octet-stream":
@@ -52,12 +52,12 @@ def image_type(content_type: str, data: bytes) -> str:
 
 
 def with_images(page: str, images: Mapping[str, str], room: int) -> str:
-    """The HTML with ``cid:`` addresses replaced, while there is room: one may be named a million times.
+    """Replace the ``cid:`` addresses in HTML, as far as `room` allows: a page may name one a million times.
 
     Args:
         page: the HTML.
         images: ``data:`` addresses by content id.
-        room: characters that may be put in.
+        room: most characters to insert.
     """
 
     def image(found: re.Match[str]) -> str:
@@ -71,17 +71,17 @@ def with_images(page: str, images: Mapping[str, str], room: int) -> str:
 
 
 def data_address(kind: str, data: bytes) -> str:
-    """An image as an address that needs no network."""
+    """A ``data:`` address that contains the image itself."""
     return f"data:{kind};base64,{base64.b64encode(data).decode()}"
 
 
 def without_connections(page: str) -> str:
-    """The HTML without what makes a browser connect before it asks the page's policy.
+    """Disable the elements by which a browser connects before it applies the page's policy.
 
-    That is ``<link>`` (it can look up names), ``<iframe>`` and ``<frame>``: each becomes an element
-    that is nothing, so that none of it is shown as text.
+    These are ``<link>`` (it can look up names), ``<iframe>`` and ``<frame>``. Each becomes an element
+    without effect, so that no part of it is shown as text.
     """
-    nothing = '<meta http-equiv="" name="" content="" '  # of an attribute that comes twice, the first counts
+    nothing = '<meta http-equiv="" name="" content="" '  # of a repeated attribute the first counts
     return _IFRAME.sub(r"<\1x-frame", _LINK.sub(nothing, page))
 
 
@@ -91,7 +91,7 @@ def loads_anything(page: str) -> bool:
 
 
 def plain_text(page: str) -> str:
-    """What HTML says, roughly: tags, styles and scripts gone, a line a block."""
+    """Convert HTML to plain text, roughly: without tags, styles and scripts, one line per block."""
     text = _BREAK.sub("\n", _TAG_SPACES.sub(" ", _without_silent(page)))
     text = html.unescape(_TAG.sub("", text))
     return _LINES.sub("\n\n", _SPACES.sub(" ", text)).strip()

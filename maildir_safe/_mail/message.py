@@ -1,4 +1,4 @@
-"""A whole message, as safe to show: headers, text, HTML, attachments. Nothing here trusts it."""
+"""Parses a whole message for display: headers, text, HTML, attachments. The message is not trusted."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from maildir_safe._mail.summary import ENVELOPE, Summary, summary_of
 from maildir_safe._mail.words import clean, field_text, raw_text
 
 MOST_SHOWN = 500
-"""Header fields that are shown."""
+"""Most header fields that are shown."""
 _ADDRESSES = ("from", "to", "cc", "bcc", "sender", "reply-to", "resent-from", "resent-to")
 _MOST_TEXT = 2 << 20
 _MOST_INLINE = 20 << 20
@@ -26,9 +26,10 @@ class Attachment:
     """A part to save.
 
     Attributes:
-        number: what it is asked for by.
-        name: as the sender called it: never a path here, only shown and offered.
-        size: bytes when decoded.
+        number: the number by which the part is requested.
+        name: the name that the sender chose. It is shown and proposed, never used as a path.
+        content_type: the type, such as ``"image/png"``.
+        size: bytes after decoding.
     """
 
     number: int
@@ -39,13 +40,14 @@ class Attachment:
 
 @dataclass(slots=True)
 class Mail:
-    """A message taken apart.
+    """A parsed message.
 
     Attributes:
-        headers: in their order, decoded.
-        text, html: of the body, decoded; None where there is none.
-        attachments: everything else, attached messages and the parts of a delivery status too.
-        problem: why not all of it is here, for people; its source can be shown all the same.
+        summary: the entry of a list.
+        headers: the header fields in their order, decoded.
+        text, html: the body as text and as HTML, decoded; None if there is none.
+        attachments: all other parts, including attached messages and the parts of a delivery status.
+        problem: why parts are missing, for people; ``""`` if all is here.
     """
 
     summary: Summary
@@ -57,21 +59,21 @@ class Mail:
 
     @property
     def html_text(self) -> str:
-        """What its HTML says, as plain text."""
+        """The HTML body converted to plain text."""
         return plain_text(self.html) if self.html else ""
 
     @property
     def readable(self) -> str:
-        """Its text; what its HTML says where it has no text."""
+        """The text body; if there is none, the HTML body converted to plain text."""
         return self.text if self.text is not None else self.html_text
 
 
 def read_mail(raw: bytes, images: bool = True) -> Mail:
-    """A message's parts, as far as they can be told.
+    """Parse a message, as far as possible.
 
     Args:
         raw: the message.
-        images: put the HTML's own images into it.
+        images: whether to insert the message's own images into its HTML.
     """
     structure = Structure(raw)
     fields = structure.parts[0].fields
@@ -109,7 +111,7 @@ def _add_image(raw: bytes, part: Part, found: dict[str, str]) -> None:
 
 
 def shown_headers(message: Part) -> list[tuple[str, str]]:
-    """A message's fields as people read them; addresses in them are never decoded."""
+    """A message's header fields, decoded for people. Addresses in them are never decoded."""
     charset = message.fields.charset
     return [
         (name, _shown(name.lower(), value, charset)) for name, value in islice(message.fields.raw, MOST_SHOWN)
@@ -123,7 +125,7 @@ def _shown(name: str, value: bytes, charset: str) -> str:
 
 
 def describe(raw: bytes, part: Part) -> Attachment:
-    """What is said of a part that can be saved."""
+    """Describe a part that can be saved."""
     name = clean(part.filename)
     if not name and part.content_type == "message/rfc822":
         subject = read_fields(_content(raw, part, 64 << 10))[0].text("subject")
@@ -136,7 +138,7 @@ def describe(raw: bytes, part: Part) -> Attachment:
 
 
 def find_part(raw: bytes, number: int) -> Part:
-    """The part that is asked for by a number; KeyError if there is none that can be saved."""
+    """The part with this number. Raises KeyError if there is none, or if it cannot be saved."""
     for part in Structure(raw).leaves():
         if part.number == number:
             return part
@@ -144,9 +146,9 @@ def find_part(raw: bytes, number: int) -> Part:
 
 
 def _body(structure: Structure) -> tuple[Part | None, Part | None]:
-    """The parts that are the text and the HTML of a message.
+    """Find the parts that are the text and the HTML of a message.
 
-    A part with a name is an attachment, unless nothing else is a body.
+    A part with a file name is an attachment, unless no other part can be the body.
     """
     found: dict[str, Part] = {}
     named: dict[str, Part] = {}
@@ -169,7 +171,7 @@ def _longer(raw: bytes, part: Part, most: int) -> bool:
 
 
 def _content(raw: bytes, part: Part, most: int) -> bytes:
-    """The first bytes of a part."""
+    """The first bytes of a part, decoded, at most `most`."""
     out: list[bytes] = []
     length = 0
     for piece in part.content(raw):

@@ -20,9 +20,12 @@ _SECTION = re.compile(r"([^*]+)(?:\*(\d{1,3}))?(\*)?")
 
 
 def value_and_parameters(raw: bytes) -> tuple[str, dict[str, str]]:
-    """The value, in lower case and without comments, and its parameters, decoded, by their names.
+    """Parse a value with parameters.
 
-    Of a name that comes twice the first counts. What RFC 2231 cut into sections is put together.
+    Of a repeated name, the first parameter counts. Sections of RFC 2231 are joined.
+
+    Returns:
+        The value, in lower case and without comments; and the decoded parameters by name.
     """
     text = raw_text(raw[:_LONGEST])
     value, _, rest = text.partition(";")
@@ -67,7 +70,7 @@ def _pairs(text: str) -> list[tuple[str, str]]:
 
 
 def _joined(parts: dict[int, tuple[bool, str]]) -> str:
-    """Sections in their order, up to the first that is missing; the first encoded one names the charset."""
+    """Join sections in their order, up to the first missing one. The first encoded one names the charset."""
     charset, data = "", b""
     for at in range(len(parts)):
         if at not in parts:

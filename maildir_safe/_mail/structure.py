@@ -1,7 +1,7 @@
-"""The tree of a message's parts (RFC 2046): one pass over its delimiter lines, whatever the depth.
+"""The tree of a message's parts (RFC 2046), built in one pass over its delimiter lines, at any depth.
 
-A message inside a message is one part here: it is shown and saved as a whole, and none of its text
-is taken for the outer one's.
+A message inside a message is one part: it is shown and saved as a whole, and its text is never
+mistaken for the text of the outer message.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ class Part:
     """A part of a message, or the message itself.
 
     Attributes:
-        number: its place in the order in which parts begin; the message itself is 0.
-        fields: its header.
-        content_type: in lower case, such as ``"text/plain"``.
-        parameters: of the content type.
-        body, end: where its body is in the message, in bytes.
-        parent: the multipart that it is in.
-        coding: its content transfer encoding.
-        is_multipart: whether other parts are in it.
+        number: position in the order in which the parts begin; the message itself is 0.
+        fields: the header.
+        content_type: the type in lower case, such as ``"text/plain"``.
+        parameters: the parameters of the content type.
+        body, end: offsets of the body in the message, in bytes.
+        parent: the multipart that contains the part; None for the message itself.
+        coding: the content transfer encoding.
+        is_multipart: whether the part contains other parts.
     """
 
     __slots__ = (
@@ -67,11 +67,11 @@ class Part:
 
     @property
     def filename(self) -> str:
-        """What the sender calls it; ``""`` for nothing."""
+        """The file name that the sender gave; ``""`` if none."""
         return self.disposition_parameters.get("filename") or self.parameters.get("name", "")
 
     def content(self, raw: bytes) -> Iterator[bytes]:
-        """Its decoded bytes, in pieces.
+        """The decoded bytes of the part, in pieces.
 
         Args:
             raw: the whole message.
@@ -81,11 +81,11 @@ class Part:
 
 
 class Structure:
-    """A message's parts in their order, and why some may be missing.
+    """A message's parts in their order.
 
     Attributes:
-        parts: the message itself comes first.
-        problem: what was too much, for people; ``""`` if all is here.
+        parts: the parts; the first is the message itself.
+        problem: why parts are missing, for people; ``""`` if all are here.
     """
 
     def __init__(self, raw: bytes) -> None:
@@ -100,7 +100,7 @@ class Structure:
             self._read_parts()
 
     def leaves(self) -> Iterator[Part]:
-        """The parts that have no parts."""
+        """The parts that contain no other parts."""
         return (part for part in self.parts if not part.is_multipart)
 
     def _read_parts(self) -> None:
@@ -150,7 +150,7 @@ class Structure:
         return text in self._levels or (text.endswith(b"--") and text[:-2] in self._levels)
 
     def _close(self, level: int, at: int) -> None:
-        """End the part that is being read, and the multiparts from `level` on, before the delimiter `at`."""
+        """End the current part, and the multiparts from `level` on, before the delimiter at offset `at`."""
         at -= self._raw.startswith(b"\n", at - 1) if at else 0
         at -= self._raw.startswith(b"\r", at - 1) if at else 0
         for boundary, part in self._open[level:]:

@@ -1,4 +1,4 @@
-"""Who wrote to whom about what: a line of a list, from the beginning of a message."""
+"""The summary of a message for a list: sender, recipients and subject, from the message's beginning."""
 
 from __future__ import annotations
 
@@ -13,18 +13,20 @@ from maildir_safe._mail.words import clean, raw_text
 _HEAD = 64 << 10
 _ADDRESSEES = ("delivered-to", "x-original-to")
 ENVELOPE = ("return-path", *_ADDRESSEES)
-"""Fields that are one address, which is never decoded."""
+"""Fields that consist of one address, which is never decoded."""
 
 
 @dataclass(slots=True)
 class Summary:
-    """A message in short. All are plain text, not yet escaped for a page or a terminal.
+    """A message in short. All values are plain text, not yet escaped for a page or a terminal.
 
     Attributes:
-        sender, to, cc: as they are shown: ``Ada <ada@example.com>``.
-        name, address: of the first sender.
+        sender, to, cc: mailboxes as shown: ``Ada <ada@example.com>``.
+        name, address: name and address of the first sender.
+        subject: the subject, decoded.
+        date: the field Date, decoded.
         attached: whether something is attached, as far as the beginning of the message shows.
-        returns: the envelope's sender; None if that is not known.
+        returns: the envelope's sender; None if unknown.
         envelope: the envelope's recipients.
     """
 
@@ -41,13 +43,13 @@ class Summary:
 
     @property
     def length(self) -> int:
-        """About how many characters it has."""
+        """The approximate number of characters in the summary."""
         texts = (self.sender, self.name, self.address, self.to, self.cc, self.subject, self.date)
         return sum(map(len, texts)) + sum(map(len, self.envelope))
 
 
 def read_head(file: BinaryIO) -> bytes:
-    """The beginning of a message, its header whole, unless that is longer than a mebibyte."""
+    """Read the beginning of a message, with its whole header if that is at most 1 MiB long."""
     head = file.read(_HEAD)
     if len(head) == _HEAD and not head_is_complete(head):
         head += file.read(LONGEST_HEADER - _HEAD)
@@ -88,13 +90,13 @@ def summary_of(fields: Fields) -> Summary:
 
 
 def addresses_of(fields: Fields, name: str) -> str:
-    """The mailboxes of all fields of this name, in lower case."""
+    """The mailboxes in all fields with this (lower-case) name."""
     found = [value for key, value in fields.raw if key.lower() == name]
     return addresses_text(mailbox for value in found[:10] for mailbox in mailboxes(value, fields.charset))
 
 
 def _envelope(fields: Fields) -> tuple[str | None, list[str]]:
-    """What the delivery put on top. What stands below Received was there before, and anybody can write it."""
+    """The envelope, from the fields above the first Received: fields below may be forged by the sender."""
     returns, envelope = None, {}
     for name, value in fields.raw:
         lower = name.lower()
@@ -103,5 +105,5 @@ def _envelope(fields: Fields) -> tuple[str | None, list[str]]:
         if lower == "return-path":
             returns = clean(raw_text(value)).strip("<>")
         elif lower in _ADDRESSEES:
-            envelope[clean(raw_text(value))] = True  # an address: as it stands, never decoded
+            envelope[clean(raw_text(value))] = True  # an address: as written, never decoded
     return returns, list(envelope)

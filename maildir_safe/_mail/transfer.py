@@ -1,7 +1,7 @@
 """Content transfer encodings: base64, quoted-printable, uuencode, piece by piece.
 
-Decoding goes on after whatever is wrong: a character that is none of the alphabet, padding in the
-middle, a line that is too long.
+Decoding continues after every error: a character outside the alphabet, padding in the middle, a line
+that is too long.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ _MOST_ENDS = 1000  # of groups in one piece; with more, padding means nothing
 
 
 def coding_of(value: str) -> str:
-    """The encoding that a Content-Transfer-Encoding field names, in lower case; comments are none of it."""
+    """The encoding that a Content-Transfer-Encoding field names, in lower case and without comments."""
     token = _TOKEN.search(_COMMENT.sub(" ", value[:1000]))
     return token[0].lower() if token else ""
 
 
 def decoded(pieces: Iterable[bytes], coding: str) -> Iterator[bytes]:
-    """The bytes that were encoded; as they stand if the encoding is none that is known.
+    """Decode bytes. With an unknown encoding they are returned as they are.
 
     Args:
         pieces: the encoded bytes, cut anywhere.
-        coding: as `coding_of` gives it.
+        coding: the encoding, as `coding_of` returns it.
     """
     if coding == "base64":
         return _base64(pieces)
@@ -42,12 +42,12 @@ def decoded(pieces: Iterable[bytes], coding: str) -> Iterator[bytes]:
 
 
 def base64_bytes(raw: bytes) -> bytes:
-    """All of a short base64 text."""
+    """Decode a short base64 text at once."""
     return b"".join(_base64([raw]))
 
 
 def _base64(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Padding ends a group of four; what follows it begins another."""
+    """Decode base64. Padding ends a group of four characters; the text after it begins a new group."""
     held = b""
     for piece in pieces:
         text = held + piece.translate(None, _NOT_BASE64)
@@ -62,13 +62,13 @@ def _base64(pieces: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _group(text: bytes) -> bytes:
-    if len(text) % 4 == 1:  # six bits are no byte
+    if len(text) % 4 == 1:  # six bits are less than a byte
         text = text[:-1]
     return binascii.a2b_base64(text + b"=" * (-len(text) % 4))
 
 
 def _lines(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Many whole lines at a time; a line without end is cut."""
+    """Regroup the pieces into many whole lines at a time. An endless line is cut."""
     held = b""
     for piece in pieces:
         held += piece

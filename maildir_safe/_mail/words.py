@@ -1,4 +1,4 @@
-"""Header text as people read it: folding undone, encoded words (RFC 2047) decoded, controls gone."""
+"""Header text for people: unfolded, with encoded words (RFC 2047) decoded and control characters removed."""
 
 from __future__ import annotations
 
@@ -9,36 +9,36 @@ from maildir_safe._mail.charsets import decode, guess, is_utf8
 from maildir_safe._mail.transfer import base64_bytes
 
 LONGEST = 64 << 10
-"""Characters of one header field that are shown."""
+"""Most characters of one header field that are shown."""
 
-# "=?charset*language?B?": the language is RFC 2231's
+# "=?charset*language?B?": RFC 2231 adds the language
 _START = re.compile(r"=\?([^?\s*]{1,60})(?:\*[^?\s]{0,60})?\?([bBqQ])\?")
-_JOINERS = "\u200c\u200d"  # do not print by themselves, but make one emoji of several
+_JOINERS = "\u200c\u200d"  # not printable alone, but they join several emoji into one
 
 
 def field_text(raw: bytes, charset: str = "") -> str:
-    """A field's value as text.
+    """Decode a field's value to text.
 
     Args:
-        raw: as it stands in the message.
-        charset: what bytes that are neither ASCII nor UTF-8 may be written in.
+        raw: the value as it is written in the message.
+        charset: the charset to assume for bytes that are neither ASCII nor UTF-8.
     """
     return words_text(raw_text(raw, charset))
 
 
 def raw_text(raw: bytes, charset: str = "") -> str:
-    """A field's value as characters, unfolded, its encoded words as they stand."""
+    """Unfold a field's value and decode its bytes, but not its encoded words."""
     flat = raw.replace(b"\r\n", b"").replace(b"\n", b"")
     return decode(flat, charset) if charset and not is_utf8(flat) else guess(flat)
 
 
 def words_text(text: str) -> str:
-    """Text with its encoded words decoded, on one line, and not longer than `LONGEST`."""
+    """Decode the encoded words in `text`. The result is one line of at most about `LONGEST` characters."""
     return clean("".join(_decoded(text)) if "=?" in text else text)
 
 
 def clean(text: str) -> str:
-    """Text on one line: what does not print is a blank."""
+    """Put text on one line: characters that are not printable become blanks."""
     cut = text[:LONGEST] + "…" * (len(text) > LONGEST)
     if not cut.isprintable():
         cut = "".join(c if c.isprintable() or c in _JOINERS else " " for c in cut)
@@ -46,7 +46,7 @@ def clean(text: str) -> str:
 
 
 def _decoded(text: str) -> list[str]:
-    """The pieces of a text. A word may end within a character: the next of the same charset goes on."""
+    """Decode a text in pieces. A word may end within a character, which the next word then continues."""
     out: list[str] = []
     at, charset, held, word_before = 0, "", b"", False
     while (start := _START.search(text, at)) is not None:

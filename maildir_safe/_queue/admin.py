@@ -14,7 +14,7 @@ from maildir_safe._queue.store import envelope
 from maildir_safe._queue.store.bucket import parse as parse_bucket
 from maildir_safe._queue.store.item import Item, parse
 from maildir_safe._queue.store.item_file import Damaged, open_item
-from maildir_safe._queue.store.states import BOUNCED, FAILED, ITEM_STATES, OWED, ItemState
+from maildir_safe._queue.store.states import BOUNCE_DUE, BOUNCED, ITEM_STATES, OWED, ItemState
 from maildir_safe.errors import PermanentError, TemporaryError, storage_error
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class QueueAdmin:
     _spool: Spool
     _delivery_log: DeliveryLog
 
-    def _look_where_it_leads(self) -> None:
+    def _reopen_if_remounted(self) -> None:
         """Open the spool anew if its path leads elsewhere. Raises TemporaryError."""
         raise NotImplementedError
 
@@ -77,7 +77,7 @@ class QueueAdmin:
         """
         if state not in (None, *ITEM_STATES):
             raise ValueError(f"a state is one of {', '.join(ITEM_STATES)}, not {state!r}")
-        self._look_where_it_leads()
+        self._reopen_if_remounted()
         for one in ITEM_STATES if state is None else (state,):
             for within in self._list(self._layout.fd[one]):
                 for name in self._names(one, within):
@@ -158,7 +158,7 @@ class QueueAdmin:
         """
 
         def due_now(dir_fd: int, item: Item) -> bool:
-            states = item.states.replace(FAILED, OWED).replace(BOUNCED, OWED)
+            states = item.states.replace(BOUNCE_DUE, OWED).replace(BOUNCED, OWED)
             return self._spool.requeue(dir_fd, item, item.returned(states, not_before=0))
 
         self._change(ident, ("pending", "hold", "failed", "corrupt"), due_now)

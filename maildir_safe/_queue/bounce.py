@@ -1,8 +1,8 @@
 """Bounces: telling a sender that recipients were given up (RFC 3464).
 
-A bounce is not a second item: it is made anew, each time it is needed, from the item itself and its
-notes, with a Message-ID that follows from the item's id. So nothing can be lost between failing
-and telling, and a bounce that is sent twice can be recognised.
+A bounce is not a second item. It is rebuilt each time it is needed, from the item and its notes. So
+nothing can be lost between the failure and the bounce. Its Message-ID is derived from the item's id, so
+that a receiver can recognise a bounce that was sent twice.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from maildir_safe._delivery.status import RecipientStatus, one_line
 from maildir_safe._queue.couriers.courier import DeliveryRequest
 from maildir_safe._queue.store.delivery_log import statuses as noted_statuses
-from maildir_safe._queue.store.states import FAILED
+from maildir_safe._queue.store.states import BOUNCE_DUE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,12 +33,12 @@ _MOST_HEADERS = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What a bounce is about.
+    """The failure that a bounce reports.
 
     Attributes:
         id: of the item.
-        sender: to whom the bounce goes.
-        statuses: for each recipient that was given up, the last one.
+        sender: the address that the bounce goes to.
+        statuses: the last status of each recipient that was given up.
         host: our name.
         arrived, now: seconds since 1970.
     """
@@ -52,7 +52,7 @@ class Failure:
 
 
 def request(claim: Claim, host: str, now: float) -> DeliveryRequest:
-    """The bounce of an item, on its way to the item's sender.
+    """Build the bounce of an item, as a request for a courier.
 
     Args:
         host: our name.
@@ -63,7 +63,7 @@ def request(claim: Claim, host: str, now: float) -> DeliveryRequest:
     """
     envelope = claim.envelope
     statuses = dict.fromkeys(
-        envelope.in_state(FAILED), RecipientStatus(550, "5.0.0 given up; no answer was kept")
+        envelope.in_state(BOUNCE_DUE), RecipientStatus(550, "5.0.0 given up; no answer was kept")
     )
     for note in claim.notes():
         statuses |= {who: said for who, said in noted_statuses(note).items() if who in statuses}
@@ -74,7 +74,7 @@ def request(claim: Claim, host: str, now: float) -> DeliveryRequest:
 
 
 def build(failure: Failure, original: BinaryIO) -> bytes:
-    """The bounce as a message: for people, for programs, and the original's headers.
+    """The bounce as a message: a part for people, a part for programs, and the original's headers.
 
     Args:
         original: the message that was not delivered; only its headers are read.
@@ -98,7 +98,7 @@ def _for_people(failure: Failure) -> str:
     lines = [
         f"This is the mail system at {failure.host}.",
         "",
-        "Your message could not be delivered to the recipients below, and will not be tried again.",
+        "Your message could not be delivered to the recipients below, and no further attempt will be made.",
         "",
     ]
     lines += [f"<{who}>: {one_line(status.text)}" for who, status in failure.statuses.items()]
@@ -106,7 +106,7 @@ def _for_people(failure: Failure) -> str:
 
 
 def _for_programs(failure: Failure) -> MIMEBase:
-    """Section 2.2 and 2.3: one group of fields about the message, and one about each recipient."""
+    """One group of fields about the message, and one per recipient (RFC 3464 sections 2.2 and 2.3)."""
     about = Message()
     about["Reporting-MTA"] = f"dns; {failure.host}"
     about["X-Queue-ID"] = failure.id
@@ -116,7 +116,7 @@ def _for_programs(failure: Failure) -> MIMEBase:
         group = Message()
         group["Final-Recipient"] = _header(f"rfc822; {recipient}")
         group["Action"] = "failed"
-        # 5.4.7: given up, the delivery time expired
+        # 5.4.7: delivery time expired
         group["Status"] = status.enhanced_code if status.permanent else "5.4.7"
         group["Diagnostic-Code"] = _header(f"smtp; {status.code} {one_line(status.text)}")
         groups.append(group)
@@ -126,7 +126,7 @@ def _for_programs(failure: Failure) -> MIMEBase:
 
 
 def _headers(original: BinaryIO) -> bytes:
-    """All up to the first empty line, but no more than a limit."""
+    """All lines before the first empty one, but not many more than `_MOST_HEADERS` bytes."""
     kept = bytearray()
     while len(kept) < _MOST_HEADERS and (line := original.readline(_MOST_HEADERS)).strip():
         kept += line

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from maildir_safe._queue.store import envelope
 from maildir_safe._queue.store.item_file import Damaged, open_item, read_whole
-from maildir_safe._queue.store.states import DELIVERED, FAILED, OWED, check_transitions
+from maildir_safe._queue.store.states import BOUNCE_DUE, DELIVERED, OWED, check_transitions
 from maildir_safe.errors import LeaseLost, PermanentError, storage_error
 
 if TYPE_CHECKING:
@@ -163,8 +163,8 @@ class Claim:
     def fail(self, reason: str) -> None:
         """Give up: the item goes to failed/, with `reason` in its notes. Nobody tells the sender."""
         self._delivery_log.write(self.item, {"at": self._now(), "text": reason}, durable=True)
-        after = self.item.returned(self.item.states.replace(OWED, FAILED))
-        self._end(self._spool.put_away, self._lease, self.item, after, "failed")
+        after = self.item.returned(self.item.states.replace(OWED, BOUNCE_DUE))
+        self._end(self._spool.shelve, self._lease, self.item, after, "failed")
 
     def record_outcome(
         self, states: str, delay: float | None = None, note: dict[str, Any] | None = None
@@ -186,16 +186,16 @@ class Claim:
         item = self.item
         check_transitions(item.states, states)
         if note is not None:
-            newly_failed = states.count(FAILED) > item.states.count(FAILED)
+            newly_failed = states.count(BOUNCE_DUE) > item.states.count(BOUNCE_DUE)
             self._delivery_log.write(item, {"at": self._now(), **note}, durable=newly_failed)
         if set(states) == {DELIVERED}:
             self._end(self._remove)
-        elif OWED in states or FAILED in states:
+        elif OWED in states or BOUNCE_DUE in states:
             when = item.not_before if delay is None else self._after(delay)
             after = item.returned(states, when, tried=delay is not None)
             self._end(self._spool.give_back, self._lease, item, after)
         else:
-            self._end(self._spool.put_away, self._lease, item, item.returned(states), "failed")
+            self._end(self._spool.shelve, self._lease, item, item.returned(states), "failed")
 
     def record_later(
         self, states: str, delay: float | None = None, note: dict[str, Any] | None = None
@@ -206,7 +206,7 @@ class Claim:
         or the loss of the lease can still make the item come back as it was. Raises nothing.
         """
         if not self._over:
-            self._lease.unrecorded[self.item.name] = lambda: self.record_outcome(states, delay, note)
+            self._lease.pending_outcomes[self.item.name] = lambda: self.record_outcome(states, delay, note)
 
     def let_go(self) -> None:
         """Hold the item no longer: the next renewal of the lease gives it back, as it was.
@@ -214,12 +214,12 @@ class Claim:
         For a caller that cannot say what became of it. After the claim has ended, and after `record_later`,
         this does nothing.
         """
-        if not self._over and self.item.name not in self._lease.unrecorded:
+        if not self._over and self.item.name not in self._lease.pending_outcomes:
             self._over = True
-            self._lease.known.discard(self.item.name)
+            self._lease.held.discard(self.item.name)
 
     def _ack_later(self) -> None:
-        """`ack` without the fsync, which is owed: `Lease.synced`."""
+        """`ack` without the fsync, which is owed: `Lease.fsync_removals`."""
         item = self.item
         if item.states.strip(_GOOD):
             self.ack()
@@ -237,7 +237,7 @@ class Claim:
     def _remove(self) -> None:
         self._spool.ack(self._lease, self.item)
         self._delivery_log.finish(self.item)
-        self._lease.synced(self.id)
+        self._lease.fsync_removals(self.id)
 
     def _into(self, maildir: Maildir) -> bool:
         if not maildir.takes_renames:
@@ -259,7 +259,7 @@ class Claim:
         """Put the item away, and say so."""
         self._delivery_log.write(self.item, {"at": self._now(), "text": f"damaged: {reason}"}, durable=False)
         try:
-            self._spool.put_away(self._lease, self.item, self.item.returned(), "corrupt")
+            self._spool.shelve(self._lease, self.item, self.item.returned(), "corrupt")
         except LeaseLost as lost:
             self._lost(lost)
             raise

@@ -79,7 +79,7 @@ class Consumer:
         self.lease: Lease | None = None
         only = host if alone else None
         start = int.from_bytes(fs.random(4), "big")
-        self.scanner = Scanner(fs, layout, start, only, writer.current, spool.put_aside)
+        self.scanner = Scanner(fs, layout, start, only, writer.current, spool.quarantine)
         self.monitor = LeaseMonitor(fs, layout, only, resolve_timeout)
         self.sweeper = Sweeper(fs, layout, spool)
 
@@ -90,13 +90,13 @@ class Consumer:
             self.tend()
             self._tend_at = now + self._lease_seconds / BEATS
             lease = self.registered()  # another one, if that was fenced
-        limit = min(limit, MOST_HELD - len(lease.known))
+        limit = min(limit, MOST_HELD - len(lease.held))
         claims: list[Claim] = []
         troubles: list[OSError | TemporaryError] = []
-        enough = self.scanner.rounds + 2  # the pass under way may be at its end: then one more
-        while len(claims) < limit and self.scanner.rounds < enough and len(troubles) < _MOST_TROUBLES:
+        enough = self.scanner.passes_done + 2  # the pass under way may be at its end: then one more
+        while len(claims) < limit and self.scanner.passes_done < enough and len(troubles) < _MOST_TROUBLES:
             try:
-                found = self.scanner.some(limit - len(claims), bounces)
+                found = self.scanner.next_batch(limit - len(claims), bounces)
             except OSError as error:
                 troubles.append(error)
                 break
@@ -119,22 +119,22 @@ class Consumer:
 
         Raises what it stopped at; what was not tried then is the scanner's once more.
         """
-        mine = lease.answer_for(found.items)
+        mine = lease.add_held(found.items)
         got: list[Claim] = []
         try:
             taken, untried, stopped = self._spool.claim(lease, found.bucket.dir_fd, mine)
             got = [Claim(self._fs, self._spool, self._delivery_log, lease, item) for item in taken]
         finally:
             if len(got) < len(mine):  # if such a one was taken all the same, the next renewal gives it back
-                lease.known.difference_update(mine.keys() - {claim.item.name for claim in got})
+                lease.held.difference_update(mine.keys() - {claim.item.name for claim in got})
         if len(got) + len(untried) < len(found.items):
-            self.scanner.lost(found)
+            self.scanner.report_missing(found)
         if found.ready:
             claims += got
         else:
             _file_again(got)
         if stopped is not None:
-            self.scanner.stopped(found.part(untried), stopped)
+            self.scanner.report_failure(found.part(untried), stopped)
             raise stopped
 
     def tend(self) -> None:
@@ -152,7 +152,7 @@ class Consumer:
             now = self._fs.monotonic()
             if now >= self._look_at:
                 self.monitor.look(self.lease.worker if self.lease else "")
-                for worker in filter(self.monitor.minds, self._fs.listdir(self._layout.fd["fenced"])):
+                for worker in filter(self.monitor.watches, self._fs.listdir(self._layout.fd["fenced"])):
                     self._sweep(worker)
                     self._renew()  # sweeping may take its time
                 self._look_at = now + self._lease_seconds / 3
@@ -168,7 +168,7 @@ class Consumer:
         if lease is None:
             return
         try:
-            lease.record_unrecorded()
+            lease.record_pending_outcomes()
         except TemporaryError as error:
             log.warning("what was sent cannot be recorded, and will be sent again: %s", error)
         lease.give_up()
@@ -201,8 +201,8 @@ class Consumer:
             return
         try:
             renewed = lease.keep()
-            if lease.unrecorded:
-                lease.record_unrecorded()
+            if lease.pending_outcomes:
+                lease.record_pending_outcomes()
             if renewed:
                 self._spool.tidy(lease)
         except LeaseLost:

@@ -1,4 +1,4 @@
-"""How many items are on their way to one destination: so that one that hangs holds up no other."""
+"""Limits the items on their way to each destination, so that one that hangs does not hold up others."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class Visit:
     """One item on its way to a destination.
 
     Attributes:
-        destination: where to.
+        destination: its name.
         since: when it began, on the MONOTONIC clock, in seconds.
-        may_stall: it is a destination that takes no more while one stalls (`HasDestinations`).
+        may_stall: the destination gets no more items while one is stalled (`HasDestinations`).
     """
 
     __slots__ = ("destination", "may_stall", "since")
@@ -35,12 +35,12 @@ class Visit:
 
 
 class InHand:
-    """An item with a thread of its own.
+    """An item that a thread is working on.
 
     Attributes:
-        since: when that began, on the MONOTONIC clock, in seconds.
-        visit: its way to a destination; None while there is none.
-        has_slot: it counts among the `concurrency` items at a time.
+        since: when the thread started, on the MONOTONIC clock, in seconds.
+        visit: its visit to a destination; None before it has one.
+        has_slot: whether it occupies one of the worker's `concurrency` slots.
     """
 
     __slots__ = ("has_slot", "since", "visit")
@@ -55,8 +55,8 @@ class Destinations:
     """The items that are on their way, by destination. Thread-safe.
 
     Args:
-        limit: most items at a time for each destination.
-        clock: gives the time, MONOTONIC, in seconds.
+        limit: most items at a time per destination.
+        clock: returns the MONOTONIC time, in seconds.
     """
 
     def __init__(self, limit: int, clock: Callable[[], float]) -> None:
@@ -66,7 +66,7 @@ class Destinations:
         self._visits: defaultdict[str, set[Visit]] = defaultdict(set)
 
     def enter(self, destination: str, may_stall: bool) -> Visit | None:
-        """Begin a hand-over; None if the destination has as many as it may, or one that stalls."""
+        """Begin a hand-over; None if the destination is at its limit or stalled."""
         now = self._clock()
         with self._lock:
             visits = self._visits[destination]
@@ -77,7 +77,7 @@ class Destinations:
             return visit
 
     def leave(self, visit: Visit) -> None:
-        """End it, whether anybody still waited for it or not."""
+        """End a hand-over, even if the worker no longer waits for it."""
         with self._lock:
             visits = self._visits[visit.destination]
             visits.discard(visit)

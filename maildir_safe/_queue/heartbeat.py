@@ -1,4 +1,4 @@
-"""The thread that looks after a queue."""
+"""The thread that renews a queue's lease."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ log = logging.getLogger("maildir_safe.queue")
 
 
 def start_heartbeat(queue: weakref.ref[Queue], seconds: float) -> threading.Event:
-    """Call `Queue.tend` from a thread, until nobody uses the queue any more.
+    """Call `Queue.tend` from a thread, until the queue is garbage or the returned event is set.
 
     Args:
         seconds: between two calls.
 
     Returns:
-        What ends the thread.
+        The event that ends the thread.
 
     Raises:
         TemporaryError: no thread can be started.
@@ -37,11 +37,11 @@ def start_heartbeat(queue: weakref.ref[Queue], seconds: float) -> threading.Even
             except TemporaryError as error:
                 log.warning("%s", error)
             except Exception:
-                log.exception("%s: unexpected; the lease is renewed all the same", alive.path)
+                log.exception("%s: unexpected error; the thread goes on renewing the lease", alive.path)
             del alive
 
     try:
         threading.Thread(target=beat, name="maildir-safe-heartbeat", daemon=True).start()
     except RuntimeError as error:
-        raise TemporaryError(f"nobody would renew the lease: {error}") from error
+        raise TemporaryError(f"no thread to renew the lease: {error}") from error
     return stop

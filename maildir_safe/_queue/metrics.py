@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 
 class Metrics:
-    """What happens to a queue, counted; and how many items it has, looked up when asked.
+    """Counters of a worker's events, and gauges of a queue's items, which each scrape looks up.
 
     Args:
-        queue: whose items are counted. All of it is listed at each scrape.
-        registry: where the numbers are kept; a new one by default.
+        queue: the queue whose items are counted. Each scrape lists all of it.
+        registry: keeps the numbers; by default a new one.
     """
 
     def __init__(self, queue: Queue, registry: CollectorRegistry | None = None) -> None:
@@ -37,21 +37,21 @@ class Metrics:
         self.registry.register(self)
 
     def claims(self, count: int) -> None:
-        """Items were claimed."""
+        """Count claimed items."""
         self._claims.inc(count)
 
     def leases_lost(self) -> None:
-        """A claim was lost."""
+        """Count a claim that was lost."""
         self._leases_lost.inc()
 
     def deliveries(self, courier: object, status: RecipientStatus) -> None:
-        """A courier answered for a recipient."""
+        """Count a courier's status for a recipient."""
         result = "delivered" if status.done else "failed" if status.permanent else "deferred"
         name = getattr(courier, "__name__", type(courier).__name__)
         self._deliveries.labels(name, result).inc()
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        """The queue as it is now, for the registry; nothing while the storage does not answer."""
+        """The queue's gauges, for the registry; none while the storage does not answer."""
         try:
             stats = self._queue.stats()
         except TemporaryError:
@@ -64,6 +64,6 @@ class Metrics:
         yield GaugeMetricFamily("maildir_safe_queue_oldest_age_seconds", "Age of the oldest item", age)
 
     def serve(self, host: str, port: int) -> int:
-        """Answer scrapes over HTTP from a thread; the port that was taken (0: any)."""
+        """Answer scrapes over HTTP from a thread, and return the port in use (`port` 0: any free one)."""
         server, _ = start_http_server(port, host, self.registry)
         return int(server.server_port)

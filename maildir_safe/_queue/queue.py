@@ -241,7 +241,7 @@ class Queue(QueueAdmin):
                 removed.append(claim)
         finally:
             for lease in {claim._lease for claim in removed}:
-                lease.synced(f"{len(removed)} items")
+                lease.fsync_removals(f"{len(removed)} items")
 
     def tend(self) -> None:
         """Renew the lease, give back what was claimed without knowing, watch others, sweep the fenced.
@@ -312,7 +312,7 @@ class Queue(QueueAdmin):
         )
         self._check_at = fs.monotonic() + _CHECKED_EVERY
 
-    def _look_where_it_leads(self) -> None:
+    def _reopen_if_remounted(self) -> None:
         """Open the spool anew if its path leads elsewhere: whoever goes on puts mail where nobody looks.
 
         Raises:
@@ -330,11 +330,11 @@ class Queue(QueueAdmin):
             self._check_at = self.fs.monotonic() + _CHECKED_EVERY
 
     def _writer_now(self) -> SpoolWriter:
-        self._look_where_it_leads()
+        self._reopen_if_remounted()
         return self._writer
 
     def _consumer_now(self) -> Consumer:
-        self._look_where_it_leads()
+        self._reopen_if_remounted()
         return self._consumer
 
     def _put_jobs(self, jobs: Sequence[PutJob], period: str = NOW) -> bool:

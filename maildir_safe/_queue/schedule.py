@@ -1,4 +1,4 @@
-"""When to try again, and when to give up. Pure."""
+"""When to retry, and when to give up. Pure: no clock and no file is used here."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ _MOST_TRIES = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """Waits that double, with jitter, so that items that failed together do not come back together.
+    """Waits that double, with jitter, so that items that failed together are not retried together.
 
     Attributes:
-        first: seconds before the second try.
-        longest: seconds that a wait never exceeds (before jitter).
-        give_up: seconds for which an item is tried before the next failure is the last
+        first: seconds before the second attempt.
+        longest: most seconds of a wait, before jitter.
+        give_up: seconds of attempts after which the next failure is final
             (RFC 5321 section 4.5.4.1 asks for 4 to 5 days).
-        jitter: the share of a wait that is left to chance: 0.2 makes 60 s into 54 to 66 s.
+        jitter: the random share of a wait: 0.2 makes 60 s into 54 to 66 s.
     """
 
     first: float = 60.0
@@ -28,8 +28,8 @@ class Schedule:
         """Seconds to wait.
 
         Args:
-            tries: how many tries have failed, the one just now included: 1 and up.
-            chance: between 0 and 1, evenly distributed.
+            tries: how many attempts have failed, including the latest: 1 and up.
+            chance: a random number between 0 and 1, uniformly distributed.
         """
         return self._wait(tries) * (1 + self.jitter * (chance - 0.5))
 
@@ -38,31 +38,31 @@ class Schedule:
         return float(min(self.first * 2.0**doublings, self.longest))
 
     def is_over(self, tries: int, arrived: float, now: float, times: int = 1) -> bool:
-        """Whether an item is given up when it fails now.
+        """Whether an item that fails now is given up.
 
-        The clock of the host that put it and the clock of this one may be days apart, so that no
-        difference of times is enough: the item must also have been tried as often as it is in that time.
-        If it was tried twice as often, the clocks are not asked.
+        The clock of the host that put it and the clock of this host may be days apart. So the difference of
+        the times is not enough: the item must also have had as many attempts as fit into that time. With
+        twice as many attempts, the clocks do not matter.
 
         Args:
-            tries: how many tries have failed, the one just now included.
+            tries: how many attempts have failed, including the latest.
             arrived: when it was put, in seconds since 1970 by the putter's clock.
             now: seconds since 1970 by this host's clock.
-            times: how often `give_up` must have passed.
+            times: how many times `give_up` must have passed.
         """
         long = times * self.give_up
         least = self._tries_within(long)
-        waits = min(self.first, self.longest) > 0  # else tries take no time, and only the clock can tell
+        waits = min(self.first, self.longest) > 0  # without waits only the clock can tell
         return tries >= least and (now - arrived >= long or (waits and tries >= 2 * least))
 
     def _tries_within(self, seconds: float) -> int:
-        """The tries that an item has had when it was tried for so long, at the latest times by jitter."""
+        """The fewest attempts made in that many seconds, if every wait has the longest jitter."""
         tries, elapsed = 1, 0.0
         while elapsed < seconds and tries < _MOST_TRIES:
             wait = self._wait(tries) * (1 + self.jitter / 2)
             if wait <= 0:
                 break
-            if wait >= self.longest:  # from here on all are alike
+            if wait >= self.longest:  # all further waits are equal
                 return min(tries + int((seconds - elapsed) / wait) + 1, _MOST_TRIES)
             elapsed += wait
             tries += 1

@@ -27,7 +27,7 @@ from maildir_safe._queue.couriers.courier import (
 )
 from maildir_safe._queue.destinations import Destinations, InHand
 from maildir_safe._queue.schedule import Schedule
-from maildir_safe._queue.store.states import BOUNCED, DELIVERED, FAILED, OWED
+from maildir_safe._queue.store.states import BOUNCE_DUE, BOUNCED, DELIVERED, OWED
 from maildir_safe.errors import LeaseLost, PermanentError, TemporaryError
 
 if TYPE_CHECKING:
@@ -215,7 +215,7 @@ class Worker:
         item = claim.item
         due = OWED in item.states and item.not_before <= self._now()
         try:
-            if due and not (FAILED in item.states and item.tries % 2):  # both are due: turn about
+            if due and not (BOUNCE_DUE in item.states and item.tries % 2):  # both are due: turn about
                 self._hand_over(claim)
             else:
                 self._send_bounce(claim)
@@ -310,7 +310,7 @@ class Worker:
         for recipient, state in zip(claim.envelope.recipients, claim.item.states, strict=True):
             status = statuses.get(recipient) if state == OWED else None
             if status is not None:
-                state = DELIVERED if status.done else FAILED if status.permanent or last else OWED
+                state = DELIVERED if status.done else BOUNCE_DUE if status.permanent or last else OWED
             letters.append(state)
         note = {"recipients": {who: status[:3] for who, status in statuses.items()}}
         states = "".join(letters)
@@ -322,7 +322,7 @@ class Worker:
     def _send_bounce(self, claim: Claim) -> None:
         """Tell the sender who was given up. A bounce is never bounced: `f` becomes `b` at once."""
         envelope, key = claim.envelope, f"{claim.id} bounce"
-        told = claim.item.states.replace(FAILED, BOUNCED)
+        told = claim.item.states.replace(BOUNCE_DUE, BOUNCED)
         if envelope.sender and key not in self._sent:
             request = self._bounce(claim)
             status = self._call_courier(self._bounces, request)[envelope.sender]
@@ -368,7 +368,7 @@ class Worker:
             else:
                 with self._lock:
                     self._sent.pop(claim.id, None)
-                    if FAILED not in states:
+                    if BOUNCE_DUE not in states:
                         self._sent.pop(f"{claim.id} bounce", None)
                 return
 

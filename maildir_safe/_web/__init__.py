@@ -1,6 +1,7 @@
 """The inbox page and its JSON API over a Maildir; extra ``server``.
 
-It serves the Maildir and is not a mail client: list, read, search, delete, wait. The whole of it is
-`inbox.py` (what is in the Maildir), `mail.py` (what is in a message), `pages.py` and `api.py` (what
-is sent to the browser and to programs), `app.py` (who may ask).
+The page serves the Maildir and is not a mail client: it can list, read, search, delete and wait.
+`inbox.py` keeps a list of the messages, `search.py` searches them, `pages.py` answers browsers,
+`api.py` answers programs, `guard.py` refuses requests of other sites, and `app.py` puts all
+together. The content of messages is read by `maildir_safe._mail`.
 """

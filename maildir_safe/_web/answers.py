@@ -1,4 +1,4 @@
-"""Large answers: sent in pieces as fast as the reader takes them, and never many in memory at once."""
+"""Large responses: sent in pieces, as fast as the client reads, and never too many in memory at once."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingR
 _PIECE = 64 << 10
 _SMALL = 256 << 10
 MOST_HELD = 128 << 20
-"""Bytes of large pages that are being sent, all together."""
+"""Most bytes of large pages that are being sent, all together."""
 
 
-class Room:
-    """Counts the bytes of large pages that wait to be read by slow readers.
+class ResponseBudget:
+    """Counts and limits the bytes of large pages that wait in memory for slow clients.
 
     Attributes:
-        held: bytes now.
+        held: bytes held now.
     """
 
     def __init__(self, most: int = MOST_HELD) -> None:
@@ -27,11 +27,11 @@ class Room:
         self.held = 0
 
     def html(self, page: str, headers: dict[str, str] | None = None) -> Response:
-        """A page. Raises HTTPException: 503, there is no room."""
+        """A response with an HTML page. Raises HTTPException: 503, the budget is used up."""
         return self._answer(HTMLResponse(page, headers=headers))
 
     def json(self, what: dict[str, Any]) -> Response:
-        """An object. Raises HTTPException: 503, there is no room."""
+        """A response with a JSON object. Raises HTTPException: 503, the budget is used up."""
         return self._answer(JSONResponse(what))
 
     def _answer(self, answer: Response) -> Response:
@@ -46,11 +46,11 @@ class Room:
 
 
 class _Held(StreamingResponse):
-    """Gives its room back when it was sent, or the reader has gone."""
+    """A response that gives its bytes back to the budget when it was sent or the client is gone."""
 
-    def __init__(self, room: Room, body: bytes, headers: dict[str, str]) -> None:
+    def __init__(self, budget: ResponseBudget, body: bytes, headers: dict[str, str]) -> None:
         super().__init__(self._pieces(body), headers=headers)
-        self._room, self._size = room, len(body)
+        self._budget, self._size = budget, len(body)
 
     async def _pieces(self, body: bytes) -> AsyncIterator[bytes]:
         for at in range(0, len(body), _PIECE):
@@ -61,11 +61,11 @@ class _Held(StreamingResponse):
         try:
             await super().__call__(*args)
         finally:
-            self._room.held -= self._size
+            self._budget.held -= self._size
 
 
 def pieces(file: BinaryIO, start: int = 0, end: int | None = None) -> Iterator[bytes]:
-    """The bytes of a file from `start` to `end`; closes it."""
+    """Yield the bytes of a file from `start` to `end`, then close it."""
     with file:
         file.seek(start)
         left = float("inf") if end is None else end - start
@@ -75,7 +75,7 @@ def pieces(file: BinaryIO, start: int = 0, end: int | None = None) -> Iterator[b
 
 
 def download(data: Iterator[bytes], content_type: str, name: str) -> Response:
-    """An answer that a browser saves (RFC 6266); the name is the sender's and only offered."""
+    """A response that a browser saves to a file (RFC 6266). The name is the sender's, as a proposal."""
     last = name.replace("\\", "/").rpartition("/")[2]
     safe = "".join(c for c in last if c.isprintable()).lstrip(".") or "attachment"
     headers = {

@@ -1,4 +1,4 @@
-"""The JSON API: list, get, raw, attachment, delete, wait. A parameter that is none of these is a 400.
+"""The JSON API: list, get, raw, attachment, delete, wait. An unknown parameter is answered with 400.
 
 GET    /api/messages?limit=50&offset=0&search=words
 GET    /api/messages/KEY            DELETE /api/messages/KEY
@@ -32,8 +32,8 @@ _LONGEST_WAIT = 60.0
 _AT_A_TIME = 2000
 
 
-def line(inbox: Inbox, message: Message) -> dict[str, Any]:
-    """A message as the list has it. Opens its file."""
+def list_entry(inbox: Inbox, message: Message) -> dict[str, Any]:
+    """A message as one entry of the list. Opens its file."""
     summary = inbox.summary(message) or Summary()
     return {
         "key": printable(message.key),
@@ -54,45 +54,45 @@ def line(inbox: Inbox, message: Message) -> dict[str, Any]:
     }
 
 
-async def messages_of(inbox: Inbox, search: str) -> tuple[list[Message], bool]:
-    """All messages, or those that a search finds, and whether it looked at all."""
+async def find_messages(inbox: Inbox, search: str) -> tuple[list[Message], bool]:
+    """All messages, or those that match `search`; and whether the search was complete."""
     messages = await inbox.messages()
     if not search.strip():
         return messages, True
-    return await inbox.slowly(lambda: inbox.search(search))
+    return await inbox.run_heavy(lambda: inbox.search(search))
 
 
-async def lines_of(inbox: Inbox, messages: list[Message]) -> list[dict[str, Any]]:
-    """Messages as the list has them."""
-    return await asyncio.to_thread(lambda: [line(inbox, message) for message in messages])
+async def list_entries(inbox: Inbox, messages: list[Message]) -> list[dict[str, Any]]:
+    """Messages as entries of the list."""
+    return await asyncio.to_thread(lambda: [list_entry(inbox, message) for message in messages])
 
 
 async def list_messages(request: Request) -> Response:
-    """The newest messages first."""
+    """List messages, newest first."""
     inbox: Inbox = request.app.state.inbox
     query = Query(request, "limit", "offset", "search")
     most, offset = query.integer("limit", 50, _MOST), query.integer("offset", 0, _FURTHEST)
-    found, complete = await messages_of(inbox, query.text("search"))
+    found, complete = await find_messages(inbox, query.text("search"))
     return JSONResponse(
         {
             "total": len(found),
             "unread": inbox.unread,
             "version": inbox.version,
             "search_complete": complete,
-            "messages": await lines_of(inbox, found[offset : offset + most]),
+            "messages": await list_entries(inbox, found[offset : offset + most]),
         }
     )
 
 
 async def get_message(request: Request) -> Response:
-    """One message, taken apart."""
+    """Get one message, parsed."""
     Query(request)
     inbox: Inbox = request.app.state.inbox
     message = await inbox.find(request.path_params["key"])
-    mail = await inbox.apart(message.key, read_mail)
-    answer: Response = request.app.state.room.json(
+    mail = await inbox.parse(message.key, read_mail)
+    answer: Response = request.app.state.response_budget.json(
         {
-            **await asyncio.to_thread(line, inbox, message),
+            **await asyncio.to_thread(list_entry, inbox, message),
             "headers": mail.headers,
             "text": mail.text,
             "html": mail.html,
@@ -107,7 +107,7 @@ async def get_message(request: Request) -> Response:
 
 
 async def raw_message(request: Request) -> Response:
-    """One message as it lies in the Maildir, to download."""
+    """Download one message as it is stored in the Maildir."""
     Query(request)
     inbox: Inbox = request.app.state.inbox
     message = await inbox.find(request.path_params["key"])
@@ -116,9 +116,9 @@ async def raw_message(request: Request) -> Response:
 
 
 async def get_attachment(request: Request) -> Response:
-    """One part of a message, to download; never to be shown by the browser.
+    """Download one part of a message; the browser must never display it.
 
-    It is decoded while it is sent: slow readers cost no memory.
+    The part is decoded while it is sent, so slow clients cost no memory.
     """
     Query(request)
     inbox: Inbox = request.app.state.inbox
@@ -129,7 +129,7 @@ async def get_attachment(request: Request) -> Response:
         part = find_part(raw, wanted)
         return part, describe(raw, part)
 
-    part, about = await inbox.apart(message.key, find)
+    part, about = await inbox.parse(message.key, find)
     file = await asyncio.to_thread(inbox.maildir.open, message.key)
     content = decoded(pieces(file, part.body, part.end), part.coding)
     return download(content, "application/octet-stream", about.name)
@@ -146,9 +146,9 @@ async def delete_message(request: Request) -> Response:
 
 
 async def delete_messages(request: Request) -> Response:
-    """Remove what `search` finds, or all messages; the Maildir itself stays.
+    """Remove the messages that match `search`, or all messages. The Maildir itself stays.
 
-    With `upto`, messages that came after that one stay.
+    With `upto`, messages that arrived after that one stay.
     """
     inbox: Inbox = request.app.state.inbox
     query = Query(request, "search", "upto")
@@ -160,20 +160,20 @@ async def delete_messages(request: Request) -> Response:
 
 
 def known_key(inbox: Inbox, query: Query, name: str) -> str:
-    """A parameter that names a message which is, or was, in this inbox. Raises HTTPException: 400."""
+    """A parameter that is the key of a message that is or was in this inbox. Raises HTTPException: 400."""
     key = query.text(name)
     if key and not inbox.knows(key):
-        raise bad(f"{name}: {key[:200]!r} is no message that was ever here")
+        raise bad(f"{name}: {key[:200]!r} is not the key of a message that is or was here")
     return key
 
 
 async def wait(request: Request) -> Response:
-    """The newest message to somebody about something, as soon as there is one; 404 if none comes in time.
+    """Wait for a message that matches, and return the newest one; 404 if none arrives in time.
 
-    `to` and `subject` are contained in the envelope or header recipients and in the subject, in
-    any case; `timeout` is in seconds, at most 60. `after` is the key of a message that was had
-    before: only messages that came later count. All that is there when it begins is looked at,
-    whatever `timeout` says.
+    A message matches if its envelope or header recipients contain `to` and its subject contains
+    `subject`, in upper or lower case. `timeout` is in seconds, at most 60. `after` is the key of an
+    earlier message: only messages that arrived later match. All messages that exist at the start are
+    examined, even if `timeout` is 0.
     """
     inbox: Inbox = request.app.state.inbox
     query = Query(request, "to", "subject", "after", "timeout")
@@ -189,19 +189,19 @@ async def wait(request: Request) -> Response:
             return JSONResponse(found)
         left = until - asyncio.get_running_loop().time()
         if left <= 0:
-            return JSONResponse({"error": "no such message came in time"}, 404)
+            return JSONResponse({"error": "no such message arrived in time"}, 404)
         try:
             await asyncio.wait_for(inbox.changed(version), left)
         except TimeoutError:
             continue
         except Closed:
-            return JSONResponse({"error": "the server ends"}, 503)
+            return JSONResponse({"error": "the server is shutting down"}, 503)
 
 
 async def _match(
     inbox: Inbox, wanted: dict[str, str], after: str, looked_at: set[str]
 ) -> dict[str, Any] | None:
-    """The newest message that fits. Each is looked at once, in portions: what comes meanwhile is next."""
+    """The newest message that matches. Each message is examined once, in portions, new arrivals included."""
     unread: set[str] = set()
     try:
         while True:
@@ -223,11 +223,11 @@ def _first(
             continue
         summary = inbox.summary(message)
         if summary is None:
-            unread.add(message.key)  # it may be read next time
+            unread.add(message.key)  # it may be readable next time
             continue
         recipients = folded(" ".join([summary.to, summary.cc, *summary.envelope]))
         if wanted["to"] in recipients and wanted["subject"] in folded(summary.subject):
-            return line(inbox, message)
+            return list_entry(inbox, message)
     return None
 
 

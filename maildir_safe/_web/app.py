@@ -1,4 +1,4 @@
-"""The application: routes, errors, and a server to run it beside the SMTP server."""
+"""The application: routes, errors, and an HTTP server that runs beside the SMTP server."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from starlette.staticfiles import StaticFiles
 from maildir_safe._maildir.maildir import Maildir
 from maildir_safe._smtp.server.counters import Counters
 from maildir_safe._web import api, metrics, pages
-from maildir_safe._web.answers import Room
+from maildir_safe._web.answers import ResponseBudget
 from maildir_safe._web.connections import BoundedProtocol
 from maildir_safe._web.guard import Guard
 from maildir_safe._web.inbox import Inbox, printable
@@ -29,12 +29,12 @@ from maildir_safe.errors import MaildirSafeError
 def application(
     maildir: Maildir, addresses: list[str] | None = None, counters: Counters | None = None
 ) -> Starlette:
-    """The inbox as an ASGI application, which answers anybody: put it behind a `Guard`.
+    """The inbox as an ASGI application. It answers every request, so put it behind a `Guard`.
 
     Args:
-        maildir: what is shown.
-        addresses: where mail is taken, told on an empty page.
-        counters: what came, for the metrics.
+        maildir: the Maildir to show.
+        addresses: the addresses that accept mail, shown on an empty page.
+        counters: the counts for the metrics.
     """
     static = Mount("/static", StaticFiles(directory=Path(__file__).parent / "static"))
     handlers = {
@@ -47,7 +47,7 @@ def application(
     app = Starlette(routes=[*pages.ROUTES, *api.ROUTES, *metrics.ROUTES, static], exception_handlers=handlers)
     app.router.redirect_slashes = False  # DELETE /api/messages/ must not become "delete all"
     app.state.inbox = Inbox(maildir)
-    app.state.room = Room()
+    app.state.response_budget = ResponseBudget()
     app.state.addresses = addresses or []
     app.state.counters = counters or Counters()
     return app
@@ -73,15 +73,15 @@ async def _wrong(request: Request, error: Exception) -> Response:
 
 
 async def _broken(request: Request, error: Exception) -> Response:  # noqa: ARG001 - it is logged
-    return _error(request, 500, "Something broke here; the server's log says what.")
+    return _error(request, 500, "Internal error; see the server's log.")
 
 
 class _Server(uvicorn.Server):
-    """A server among others in one process, which has its own ideas of signals."""
+    """An HTTP server that leaves signal handling to its process."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Capture none."""
+        """Capture no signals."""
         yield
 
 
@@ -95,11 +95,11 @@ async def serve_page(
     """Serve the inbox until cancelled.
 
     Args:
-        maildir: what is shown.
+        maildir: the Maildir to show.
         sock: a listening socket.
-        addresses: where mail is taken, told on an empty page.
-        counters: what came, for the metrics.
-        hosts: names under which it is served besides addresses and this machine's own name.
+        addresses: the addresses that accept mail, shown on an empty page.
+        counters: the counts for the metrics.
+        hosts: names under which the page is served, besides addresses and this machine's own name.
     """
     app = application(maildir, addresses, counters)
     config = uvicorn.Config(

@@ -1,7 +1,7 @@
-"""Limits on the page's connections, apart from those for mail: idle, slow and many ones.
+"""Limits on the page's connections, separate from those for mail: their number, and idle or slow ones.
 
-A connection beyond the limit is taken all the same, and another is closed for it: an idle one, of
-the client that has the most. So nobody shuts out others by opening many.
+A connection beyond the limit is accepted anyway, and another one is closed for it: an idle one, of
+the client that has the most. So no client can shut out others by opening many connections.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 MOST_CONNECTIONS = 200
 FIRST_REQUEST = 15.0
-"""Seconds within which a request must have come."""
+"""Seconds within which a request must have arrived."""
 STALLED = 60.0
-"""Seconds for which a client may take none of its answer."""
+"""Seconds for which a client may read nothing of its response."""
 
 
 class BoundedProtocol(H11Protocol):
@@ -33,7 +33,7 @@ class BoundedProtocol(H11Protocol):
         return self.cycle is None or self.cycle.response_complete
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Take it, and close another if these are too many."""
+        """Accept the connection, and close another one if there are too many."""
         super().connection_made(transport)
         self._since = self.loop.time()
         self._restart(self.first_request)
@@ -52,13 +52,13 @@ class BoundedProtocol(H11Protocol):
         return str(self.client[0]) if self.client else ""
 
     def data_received(self, data: bytes) -> None:
-        """Once the request is whole, its answer may take its time."""
+        """Stop the timer once the request is complete: the response may take long."""
         super().data_received(data)
         if not self._idle:
             self._stop()
 
     def on_response_complete(self) -> None:
-        """The next request has uvicorn's own time-out, until its first byte."""
+        """Start the timer of the next request. Until its first byte, uvicorn's own time-out applies too."""
         super().on_response_complete()
         self._since = self.loop.time()
         if self._idle:
@@ -70,12 +70,12 @@ class BoundedProtocol(H11Protocol):
         self._restart(self.stalled)
 
     def resume_writing(self) -> None:
-        """It reads again."""
+        """The client reads again."""
         super().resume_writing()
         self._stop()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """It is gone."""
+        """The connection is closed."""
         self._stop()
         super().connection_lost(exc)
         self._stop()
@@ -97,6 +97,6 @@ class BoundedProtocol(H11Protocol):
 
 
 def limit(most: int) -> int:
-    """`most`, or a quarter of the descriptors that this process may have."""
+    """The limit of connections: `most`, or a quarter of the descriptors that this process may have."""
     soft: int = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return most if soft == resource.RLIM_INFINITY else max(min(most, soft // 4), 4)

@@ -1,8 +1,8 @@
-"""Who may ask: this server's own pages and programs, not whatever page a browser has open.
+"""Accepts requests of this server's own pages and of programs, and refuses those of other sites' pages.
 
-A page elsewhere can make a browser send requests to 127.0.0.1, and with a name of its own that it
-lets point there (DNS rebinding) even read the answers. Its requests carry that name as their Host,
-and where they come from as their Origin or Sec-Fetch-Site.
+A foreign page can make a browser send requests to 127.0.0.1. If the page's host name is made to
+resolve to 127.0.0.1 (DNS rebinding), the page can even read the responses. Such requests carry that
+name as their Host, and the page's origin as their Origin or Sec-Fetch-Site.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ HEADERS = {
     "X-DNS-Prefetch-Control": "off",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
-    # a window that a link of a mail opens has no window.opener, whatever the link asks for
+    # a window opened by a link in a mail gets no window.opener, whatever the link asks for
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
-"""For every answer that does not bring its own."""
+"""Headers for every response that does not set them itself."""
 
 
 class Guard:
-    """Refuses strange hosts and other sites' requests, and adds `HEADERS`.
+    """Refuses unknown host names and requests of other sites, and adds `HEADERS`.
 
     Args:
-        app: what is guarded.
-        hosts: names under which it is served besides addresses and this machine's own name.
+        app: the application to guard.
+        hosts: names under which it is served, besides addresses and this machine's own name.
     """
 
     def __init__(self, app: ASGIApp, hosts: Collection[str] = ()) -> None:
@@ -69,10 +69,10 @@ class Guard:
         return "" if _from_here(request) else "This request comes from another site's page."
 
     def _cannot_be_rebound(self, host: str) -> bool:
-        """Whether no stranger can let this name point here.
+        """Whether no stranger can make this host name resolve to this machine.
 
-        That is an address or a name that was given. A name without dots is not enough: whoever answers
-        for the local network, or for a search domain, decides where it points.
+        True for an address and for a configured name. A name without dots is not safe: the local
+        network's name service, or the owner of a search domain, decides where it points.
         """
         if host.removesuffix(".") in self._names:
             return True
@@ -91,7 +91,7 @@ def _refused(path: str, text: str) -> Response:
 
 def _from_here(request: Request) -> bool:
     site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
-    if site:  # of a browser, and no page can change it; not sent to plain http beyond this machine
+    if site:  # browsers set it, and pages cannot change it; not sent over plain http to other machines
         link = request.method == "GET" and request.headers.get("sec-fetch-mode") == "navigate"
         return site in ("same-origin", "none") or link
     return not origin or urlsplit(origin).netloc == request.url.netloc

@@ -1,7 +1,7 @@
-"""What is in the Maildir now: kept fresh by polling, sorted by names alone.
+"""The current list of the Maildir's messages, kept fresh by polling and sorted by file names alone.
 
-inotify sees nothing that another host does on a network mount, so the directories are polled. A
-listing gives all that the first page needs; only the messages that are shown are opened.
+The directories are polled because inotify does not see changes by other hosts on a network mount.
+A listing is enough to sort the messages; only messages that are shown are opened.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from maildir_safe._mail.summary import Summary, read_head, summarize
 from maildir_safe._maildir.maildir import Maildir
 from maildir_safe._maildir.message_store import Message
 from maildir_safe._names import arrival_time
-from maildir_safe._web.search import SEARCHED, Memory, folded, haystack, texts
+from maildir_safe._web.search import SEARCHED, BoundedCache, folded, haystack, texts
 from maildir_safe.errors import MaildirSafeError
 
 T = TypeVar("T")
 
-GONE = (KeyError, MaildirSafeError, OSError)
-"""What reading a message raises that has gone, that the storage does not give, or that is a directory."""
+UNREADABLE = (KeyError, MaildirSafeError, OSError)
+"""Errors of reading a message that is gone, that the storage cannot deliver, or that is a directory."""
 
 _POLL = 1.0
 _COARSEST = 2.5  # seconds; vfat keeps times in steps of 2
@@ -42,17 +42,17 @@ class Inbox:
     """The messages of one Maildir, newest first.
 
     Args:
-        maildir: what is shown.
+        maildir: the Maildir to show.
 
     Attributes:
-        version: goes up whenever a listing differs from the one before.
-        unread: how many messages nobody has seen.
-        latest: the key of the message that came last; ``""`` if none did.
+        version: increases whenever a listing differs from the previous one.
+        unread: number of messages without the flag "seen".
+        latest: key of the message that arrived last; ``""`` before the first.
     """
 
     def __init__(self, maildir: Maildir) -> None:
         self.maildir = maildir
-        self.version = time.time_ns() // 1_000_000  # not what an earlier server told the same page
+        self.version = time.time_ns() // 1_000_000  # differs from the versions of an earlier server
         self.unread = 0
         self.latest = ""
         self._newest: list[Message] = []
@@ -62,16 +62,18 @@ class Inbox:
         self._stamp = (-1, -1)
         self._stamped = 0.0
         self._stable = False
-        self._summaries: Memory[Summary] = Memory(_REMEMBERED, _REMEMBERED_LENGTH, lambda s: s.length + 200)
+        self._summaries: BoundedCache[Summary] = BoundedCache(
+            _REMEMBERED, _REMEMBERED_LENGTH, lambda s: s.length + 200
+        )
         self._texts = texts()
         self._refreshing = asyncio.Lock()
         self._looked = float("-inf")
         self._took = 0.0
         self._closing = asyncio.Event()
-        self._few = asyncio.Semaphore(2)
+        self._heavy = asyncio.Semaphore(2)
 
     async def messages(self, age: float = 0.0) -> list[Message]:
-        """All messages, as a look at the Maildir shows them now, or showed them `age` seconds ago."""
+        """All messages, by a listing that is at most `age` seconds old."""
         async with self._refreshing:
             start = time.monotonic()
             if start - self._looked >= age:
@@ -81,13 +83,13 @@ class Inbox:
         return self._newest
 
     async def changed(self, version: int) -> int:
-        """Wait until the Maildir differs from what it was at `version`; its version now.
+        """Wait until the version of the Maildir is no longer `version`; return the new version.
 
-        However many wait, they look about once in `_POLL` seconds together, and less often at a
-        Maildir so large that looking would take more than a fifth of the time.
+        All waiting callers together cause about one listing per `_POLL` seconds. A large Maildir is
+        listed less often, so that listing takes at most a fifth of the time.
 
         Raises:
-            TemporaryError: it cannot be listed. Closed: by `close`, wait no longer.
+            TemporaryError: the Maildir cannot be listed. Closed: `close` was called.
         """
         while not self._closing.is_set():
             pause = max(_POLL, 4 * self._took)
@@ -99,17 +101,17 @@ class Inbox:
         raise Closed
 
     def close(self) -> None:
-        """End the waiting of all who wait for a change."""
+        """End every `changed` that waits."""
         self._closing.set()
 
     def refresh(self) -> None:
-        """List the Maildir, if it may have changed.
+        """List the Maildir if it may have changed.
 
-        Its directories' times alone tell that it has not, but only when they were seen unchanged for
-        longer than the coarsest step of time that a file system has.
+        Unchanged times of its directories show that it has not, once they have been unchanged for
+        longer than the coarsest timestamp resolution of any file system.
 
         Raises:
-            TemporaryError: it cannot be listed.
+            TemporaryError: the Maildir cannot be listed.
         """
         now, stamp = time.monotonic(), self.maildir.stamp()
         if stamp != self._stamp:
@@ -120,7 +122,7 @@ class Inbox:
         self._stable = now - self._stamped > _COARSEST
 
     def _list(self) -> None:
-        """Take in what has come and gone since the last look; the others stay sorted as they are."""
+        """List the Maildir, and apply what has changed since the last listing."""
         found, known = set(self.maildir.messages()), set(self._newest)
         come, gone = found - known, known - found
         if not come and not gone:
@@ -150,23 +152,23 @@ class Inbox:
                 del self._came[key]
 
     def forget(self) -> None:
-        """List anew when next asked: something was changed through this page."""
+        """List again on the next request: this page has changed something."""
         self._stable = False
 
     async def find(self, key: str) -> Message:
-        """The message with this key, as `printable` gave it; KeyError if there is none."""
+        """The message with this key, in the form of `printable`. Raises KeyError if there is none."""
         await self.messages()
         return self._by_key[key]
 
     def knows(self, key: str) -> bool:
-        """Whether `is_newer` can tell what came after this key: it was here, or its name has a time."""
+        """Whether `is_newer` can compare with this key: the message was here, or its name has a time."""
         return key in self._came or received(key) > 0
 
     def is_newer(self, key: str, than: str) -> bool:
-        """Whether a message came after another.
+        """Whether a message arrived after another.
 
-        Listings tell the order in which messages came, whatever the clock did meanwhile; of two that
-        one listing showed first, their names.
+        The listings in which the messages first appeared give the order, independent of the clock. If
+        both first appeared in the same listing, their names give it.
         """
         this, that = self._came.get(key), self._came.get(than)
         if this is not None and that is not None and this != that:
@@ -174,41 +176,41 @@ class Inbox:
         return order(key) > order(than)
 
     def read(self, key: str, limit: int = -1) -> bytes:
-        """A message, or its first `limit` bytes; KeyError if it has gone."""
+        """Read a message, or its first `limit` bytes. Raises KeyError if it is gone."""
         with self.maildir.open(key) as file:
             return file.read(limit)
 
-    async def apart(self, key: str, how: Callable[[bytes], T]) -> T:
-        """What `how` makes of a message's bytes.
+    async def parse(self, key: str, how: Callable[[bytes], T]) -> T:
+        """Apply `how` to a message's bytes, by `run_heavy`: parsing 25 MiB takes a second and 200 MiB."""
+        return await self.run_heavy(lambda: how(self.read(key, _MOST_READ)))
 
-        Beside the event loop, and few at a time: taking 25 MiB apart needs a second and 200 MiB.
-        """
-        return await self.slowly(lambda: how(self.read(key, _MOST_READ)))
-
-    async def slowly(self, what: Callable[[], T]) -> T:
-        """Do what may take seconds beside the event loop; two at a time."""
-        async with self._few:
+    async def run_heavy(self, what: Callable[[], T]) -> T:
+        """Run `what`, which may take seconds, in a thread; at most two at a time."""
+        async with self._heavy:
             return await asyncio.to_thread(what)
 
     def summary(self, message: Message) -> Summary | None:
-        """Who wrote to whom about what; read once, then remembered. None if it cannot be read now."""
+        """The summary of a message: read once, then remembered. None if the message cannot be read now."""
         known = self._summaries.get(message.key)
         if known is not None:
             return known
         try:
             with self.maildir.open(message.key) as file:
                 known = summarize(read_head(file))
-        except GONE:
+        except UNREADABLE:
             return None
         self._summaries.put(message.key, known)
         return known
 
     def search(self, words: str, seconds: float | None = _SEARCH_SECONDS) -> tuple[list[Message], bool]:
-        """The messages that have all the words, newest first, and whether time sufficed to look at all.
+        """Find the messages that contain all of the words.
 
         Args:
-            words: separated by white space.
-            seconds: stop then; None looks at all, however long it takes.
+            words: words, separated by white space.
+            seconds: time after which the search stops; None: no limit.
+
+        Returns:
+            The messages found, newest first; and whether all messages were searched.
         """
         wanted = folded(words).split()
         found: list[Message] = []
@@ -227,17 +229,20 @@ class Inbox:
             return known
         try:
             text = haystack(self.read(message.key, SEARCHED))
-        except GONE:
+        except UNREADABLE:
             return None
         self._texts.put(message.key, text)
         return text
 
     async def discard(self, search: str, upto: str) -> tuple[int, int]:
-        """Remove what a search finds, or everything; how many were removed, and how many could not be.
+        """Remove the messages that a search finds, or all messages.
 
         Args:
-            search: words; ``""`` for everything.
-            upto: the key of the newest message that was shown: what came later stays. ``""`` for all.
+            search: words; ``""``: all messages.
+            upto: the key of the newest message that was shown; later messages stay. ``""``: no limit.
+
+        Returns:
+            The number of messages removed, and the number that could not be removed.
         """
         messages = await self.messages()
 
@@ -254,25 +259,25 @@ class Inbox:
             return removed, failed
 
         try:
-            return await self.slowly(remove)
+            return await self.run_heavy(remove)
         finally:
             self.forget()
 
 
 def is_unread(message: Message) -> bool:
-    """Whether nobody has seen it."""
+    """Whether the message is unread: it is in new/, or lacks the flag "seen"."""
     return message.subdir == "new" or "S" not in message.flags
 
 
 def order(key: str) -> tuple[float, str]:
-    """Messages sorted by this are in the order in which their names say that they were delivered."""
+    """A sort key: the order of delivery, according to the times in the names."""
     return received(key), key
 
 
 def received(key: str) -> float:
-    """Seconds since 1970 at which a message was delivered, from its name; 0 for a foreign name.
+    """The time of delivery in the message's name, in seconds since 1970; 0 if the name has none.
 
-    At most ten digits: to the year 2286, and never a date that cannot be shown.
+    Times have at most ten digits, that is up to the year 2286, so every one is a valid date.
     """
     seconds, micros = arrival_time(key) or (0, 0)
     if seconds >= 10**10:
@@ -281,5 +286,5 @@ def received(key: str) -> float:
 
 
 def printable(name: str) -> str:
-    """A file name that is not UTF-8 (a foreign message's, a path's) as one that can be sent to a browser."""
+    """Make a file name or path printable: bytes that are not UTF-8 become escapes."""
     return name.encode("utf-8", "backslashreplace").decode()

@@ -1,4 +1,4 @@
-"""Health, readiness, and the figures that Prometheus asks for."""
+"""Health, readiness, and the metrics for Prometheus."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 
 async def health(request: Request) -> Response:  # noqa: ARG001
-    """That this process answers."""
+    """Answer 200: this process is alive."""
     return PlainTextResponse("ok\n")
 
 
 async def ready(request: Request) -> Response:
-    """That the Maildir can be listed; 503 with the reason if not."""
+    """Answer 200 if the Maildir can be listed; 503 with the reason if not."""
     try:
         await request.app.state.inbox.messages()
     except MaildirSafeError as error:
@@ -34,7 +34,7 @@ async def ready(request: Request) -> Response:
 
 
 async def metrics(request: Request) -> Response:
-    """What Prometheus asks for."""
+    """Answer with the metrics, in the text format of Prometheus."""
     from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, ProcessCollector, generate_latest
 
     registry = CollectorRegistry()
@@ -44,7 +44,7 @@ async def metrics(request: Request) -> Response:
 
 
 class _Now:
-    """The figures of this moment, in the form that prometheus_client takes."""
+    """The current metrics, as a collector for prometheus_client."""
 
     def __init__(self, counters: Counters, messages: int) -> None:
         self._counters = counters

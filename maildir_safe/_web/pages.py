@@ -1,4 +1,4 @@
-"""What a person sees: the list, a message, and the events that keep the list fresh."""
+"""The pages for people: the list, a message, and the events that keep the list fresh."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from starlette.templating import Jinja2Templates
 
 from maildir_safe._mail.html import loads_anything, without_connections
 from maildir_safe._mail.message import Mail, read_mail
-from maildir_safe._web.api import known_key, line, lines_of, messages_of
+from maildir_safe._web.api import find_messages, known_key, list_entries, list_entry
 from maildir_safe._web.inbox import Closed, Inbox, is_unread, printable
 from maildir_safe._web.parameters import Query, bad
 from maildir_safe.errors import MaildirSafeError
@@ -31,7 +31,7 @@ _templates = Jinja2Templates(Path(__file__).parent / "templates")
 
 
 def when(seconds: float) -> Markup:
-    """A time for people: in UTC, which the script replaces by theirs."""
+    """A time for people, in UTC. The script in the page replaces it by the local time."""
     if not seconds:
         return Markup("")
     time = datetime.fromtimestamp(seconds, UTC)
@@ -52,7 +52,7 @@ def size(count: int | None) -> str:
 
 
 def address(path: str, **parameters: object) -> str:
-    """A link within this page; parameters that are nothing are left out."""
+    """A link within this page. Empty parameters are left out."""
     query = urlencode({name: value for name, value in parameters.items() if value})
     return f"{path}?{query}" if query else path
 
@@ -62,22 +62,22 @@ _templates.env.globals.update(address=address)
 
 
 def error_page(request: Request, status: int, text: str, headers: dict[str, str] | None = None) -> Response:
-    """An error, and the way back."""
+    """A page with an error, and a link back to the list."""
     return _templates.TemplateResponse(
         request, "error.html", {"status": status, "text": text}, status, headers
     )
 
 
 async def show_list(request: Request) -> Response:
-    """The list; with `rows` in the query only its rows, for the script that keeps it fresh."""
+    """Show the list; with `rows` in the query only its rows, for the script that keeps it fresh."""
     inbox: Inbox = request.app.state.inbox
     query = Query(request, "search", "offset", "rows")
     search, offset = query.text("search").strip(), query.integer("offset", 0, _FURTHEST)
-    found, complete = await messages_of(inbox, search)
+    found, complete = await find_messages(inbox, search)
     if offset >= len(found):
         offset = 0
     context: dict[str, Any] = {
-        "lines": await lines_of(inbox, found[offset : offset + _PAGE]),
+        "lines": await list_entries(inbox, found[offset : offset + _PAGE]),
         "total": len(found),
         "unread": inbox.unread,
         "complete": complete,
@@ -94,26 +94,26 @@ async def show_list(request: Request) -> Response:
 
 
 async def show_message(request: Request) -> Response:
-    """A message; opening it marks it as read."""
+    """Show a message, and mark it as read."""
     inbox: Inbox = request.app.state.inbox
     query = Query(request, "view", "remote", "search")
     search, wanted = query.text("search").strip(), query.text("view")
     if wanted and wanted not in _VIEWS:
-        raise bad(f"view: {wanted[:100]!r} is none of {', '.join(_VIEWS)}")
+        raise bad(f"view: {wanted[:100]!r} is not one of {', '.join(_VIEWS)}")
     message = await inbox.find(request.path_params["key"])
-    found = (await messages_of(inbox, search))[0]
+    found = (await find_messages(inbox, search))[0]
     at = next((n for n, other in enumerate(found) if other.key == message.key), None)
-    mail, source, length = await inbox.apart(
+    mail, source, length = await inbox.parse(
         message.key,
         lambda raw: (read_mail(raw), raw[:_MOST_SOURCE].decode("utf-8", "replace"), len(raw)),
     )
     if is_unread(message):
-        with contextlib.suppress(MaildirSafeError):  # where nothing can be written, it can be read
+        with contextlib.suppress(MaildirSafeError):  # on a read-only mount the message can still be read
             message = await asyncio.to_thread(inbox.maildir.set_flags, message.key, message.flags + "S")
             inbox.forget()
     views = [view for view in _VIEWS if _has(mail, view)]
     context = {
-        **await asyncio.to_thread(line, inbox, message),
+        **await asyncio.to_thread(list_entry, inbox, message),
         "mail": mail,
         "views": views,
         "view": wanted if wanted in views else views[0],
@@ -127,7 +127,7 @@ async def show_message(request: Request) -> Response:
         "size": length,
     }
     page = _templates.get_template("message.html").render({"request": request, **context})
-    answer: Response = request.app.state.room.html(page)
+    answer: Response = request.app.state.response_budget.html(page)
     return answer
 
 
@@ -136,9 +136,10 @@ def _has(mail: Mail, view: str) -> bool:
 
 
 async def show_html(request: Request) -> Response:
-    """The HTML of a message, for a sandboxed frame: no scripts, no forms, nothing loaded unless asked.
+    """Show the HTML of a message in a sandboxed frame, without scripts and forms.
 
-    A link opens a window of its own, which knows nothing of this one.
+    Nothing is loaded from the network, unless the user asks for it. A link opens a new window, which has
+    no reference to this one.
     """
     inbox: Inbox = request.app.state.inbox
     remote = "remote" in Query(request, "remote")
@@ -149,8 +150,9 @@ async def show_html(request: Request) -> Response:
         f" style-src 'unsafe-inline'{sources}; font-src data:{sources}; form-action 'none';"
         " base-uri 'none'; frame-ancestors 'self'"
     )
-    page = await inbox.apart(message.key, lambda raw: _framed(read_mail(raw).html or "", remote))
-    answer: Response = request.app.state.room.html(page, headers={"Content-Security-Policy": policy})
+    page = await inbox.parse(message.key, lambda raw: _framed(read_mail(raw).html or "", remote))
+    headers = {"Content-Security-Policy": policy}
+    answer: Response = request.app.state.response_budget.html(page, headers)
     return answer
 
 
@@ -159,7 +161,7 @@ def _framed(html: str, remote: bool) -> str:
 
 
 async def toggle(request: Request) -> Response:
-    """Mark a message as read or unread (S), or with a star or without (F)."""
+    """Toggle a flag of a message: read or unread (S), starred or not (F)."""
     inbox: Inbox = request.app.state.inbox
     search = Query(request, "search").text("search")
     key, flag = request.path_params["key"], request.path_params["flag"]
@@ -175,7 +177,7 @@ async def toggle(request: Request) -> Response:
 
 
 async def delete(request: Request) -> Response:
-    """Remove a message, from the page's button."""
+    """Remove a message: the page's button "Delete"."""
     inbox: Inbox = request.app.state.inbox
     search = Query(request, "search").text("search")
     message = await inbox.find(request.path_params["key"])
@@ -185,7 +187,7 @@ async def delete(request: Request) -> Response:
 
 
 async def delete_found(request: Request) -> Response:
-    """Remove what the list shows: what its search finds, or everything; not what came since."""
+    """Remove the messages that the list shows: all that match its search, except later arrivals."""
     inbox: Inbox = request.app.state.inbox
     query = Query(request, "search", "upto")
     _, failed = await inbox.discard(query.text("search"), known_key(inbox, query, "upto"))
@@ -195,7 +197,7 @@ async def delete_found(request: Request) -> Response:
 
 
 async def events(request: Request) -> Response:
-    """A line whenever the Maildir has changed (server-sent events)."""
+    """Send an event whenever the Maildir has changed (server-sent events)."""
     inbox: Inbox = request.app.state.inbox
     version = Query(request, "version").integer("version", 0, 10**15)
 

@@ -1,4 +1,4 @@
-"""What a request asks for in its query: each name known, each value well formed, or 400 that says which."""
+"""The query of a request, checked: an unknown name or a malformed value is answered with 400."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ class Query:
     """The query of a request.
 
     Args:
-        request: what was asked.
-        names: the parameters that it may have.
+        request: the request.
+        names: the allowed parameters.
 
     Raises:
-        HTTPException: 400, for one that is not among them or comes twice.
+        HTTPException: 400, for a parameter that is not allowed or is given twice.
     """
 
     def __init__(self, request: Request, *names: str) -> None:
         self._found: dict[str, str] = {}
         for name, value in request.query_params.multi_items():
             if name not in names:
-                known = f"there are: {', '.join(names)}" if names else "there are none here"
+                known = f"the parameters are: {', '.join(names)}" if names else "this request takes none"
                 raise bad(f"{name[:100]}: no such parameter; {known}")
             if name in self._found:
                 raise bad(f"{name}: given twice")
@@ -31,7 +31,7 @@ class Query:
         return name in self._found
 
     def text(self, name: str) -> str:
-        """A text; ``""`` if it was not given."""
+        """The value of a parameter; ``""`` if it was not given."""
         return self._found.get(name, "")
 
     def integer(self, name: str, default: int, most: int) -> int:
@@ -58,5 +58,5 @@ class Query:
 
 
 def bad(text: str) -> HTTPException:
-    """The answer to a request that is wrong."""
+    """The response to a malformed request: 400 with `text`."""
     return HTTPException(400, text)

@@ -1,6 +1,6 @@
-"""Search by words: in what a person reads of a message, decoded, and not in how it is written.
+"""Search by words, in the decoded text of messages as a person reads it.
 
-A message is read when it is searched first; its text is then remembered, as far as there is room.
+A message is read when it is first searched. Its text is then remembered, as far as there is room.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from maildir_safe._mail.message import read_mail
 T = TypeVar("T")
 
 SEARCHED = 1 << 20
-"""Bytes of a message, from its beginning, that are looked through."""
+"""Bytes of a message, from its beginning, that are searched."""
 _WORD = re.compile(r"\S{1,512}")
 _REMEMBERED = 48 << 20
 
 
 def folded(text: str) -> str:
-    """Text as it is compared: without regard to case, and to how an accent is composed.
+    """Normalise text for comparison: letter case and the composition of accents do not matter.
 
-    Word by word: a letter with a million accents would take time in proportion to their square.
+    Works word by word, as normalising one letter with a million accents would take quadratic time.
     """
     if not text.isascii():
         text = _WORD.sub(lambda word: unicodedata.normalize("NFC", word[0]), text)
@@ -32,23 +32,23 @@ def folded(text: str) -> str:
 
 
 def haystack(raw: bytes) -> str:
-    """All that a message says: the values of its header, text, HTML, names of attachments."""
+    """The searchable text of a message: header values, text, HTML and names of attachments."""
     mail = read_mail(raw, images=False)
     values = [value for _, value in mail.headers]
     names = [part.name for part in mail.attachments]
     return folded("\n".join([*values, *mail.summary.envelope, mail.text or "", mail.html_text, *names]))
 
 
-class Memory(Generic[T]):
-    """Remembers what was read of messages, as far as there is room. Thread-safe.
+class BoundedCache(Generic[T]):
+    """A bounded cache of what was read from messages. Thread-safe.
 
-    What came in last makes room, not what came in first: a search goes through all messages from
-    the newest on, and would forget each before it comes round again.
+    When it is full, the last entry is evicted, not the first. A search goes through all messages from
+    the newest on; evicting the oldest entry would evict each before the next search needs it.
 
     Args:
-        most: entries.
-        longest: of all of them together, as `length` counts.
-        length: of one.
+        most: most entries.
+        longest: most length of all entries together, as `length` counts.
+        length: returns the length of an entry.
     """
 
     def __init__(self, most: int, longest: int, length: Callable[[T], int]) -> None:
@@ -62,15 +62,15 @@ class Memory(Generic[T]):
 
     @property
     def length(self) -> int:
-        """Of all entries together."""
+        """The length of all entries together."""
         return self._length
 
     def get(self, key: str) -> T | None:
-        """What is remembered, or None."""
+        """The entry for `key`, or None."""
         return self._entries.get(key)
 
     def put(self, key: str, entry: T) -> None:
-        """Remember it, and forget what there is no room for."""
+        """Add an entry. Evict others to make room."""
         length = self._length_of(entry)
         with self._lock:
             if key in self._entries or length > self._longest:
@@ -83,13 +83,13 @@ class Memory(Generic[T]):
             self._length += length
 
     def forget(self, key: str) -> None:
-        """Make room: its message has gone."""
+        """Remove the entry of a message that is gone."""
         with self._lock:
             entry = self._entries.pop(key, None)
             if entry is not None:
                 self._length -= self._length_of(entry)
 
 
-def texts() -> Memory[str]:
-    """A memory for haystacks."""
-    return Memory(1 << 30, _REMEMBERED, lambda text: len(text) + 100)
+def texts() -> BoundedCache[str]:
+    """A cache for the texts of `haystack`."""
+    return BoundedCache(1 << 30, _REMEMBERED, lambda text: len(text) + 100)

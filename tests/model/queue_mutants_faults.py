@@ -43,7 +43,7 @@ def size_not_compared(patch: Patch) -> None:
 
 def second_names_not_seen(patch: Patch) -> None:
     patch.setattr(spool, "has_second_name", lambda *_: False)
-    patch.setattr(Lease, "ended", lambda self, name: self.known.discard(name))
+    patch.setattr(Lease, "forget", lambda self, name: self.held.discard(name))
 
 
 def one_answer_is_believed(patch: Patch) -> None:

@@ -7,7 +7,7 @@ import pytest
 from maildir_safe._delivery.status import RecipientStatus
 from maildir_safe._queue.claim import Claim
 from maildir_safe._queue.couriers.courier import DeliveryRequest
-from maildir_safe._queue.store.states import BOUNCED, FAILED
+from maildir_safe._queue.store.states import BOUNCE_DUE, BOUNCED
 from maildir_safe._queue.worker import Worker
 from maildir_safe.errors import TemporaryError
 from maildir_safe.testing.simfs import Fault, SimServer
@@ -113,7 +113,7 @@ def test_every_single_fault(profile: str) -> None:
 
 def b_before_the_bounce(self: Worker, claim: Claim) -> None:
     request = self._bounce(claim)
-    self._record_with_retry(claim, claim.item.states.replace(FAILED, BOUNCED), None, None)
+    self._record_with_retry(claim, claim.item.states.replace(BOUNCE_DUE, BOUNCED), None, None)
     request.open().read()
     self._fs.monotonic()
     self._queue.stats()  # any file call: here the power may fail

@@ -198,7 +198,7 @@ def test_keyboard(page: Page, maildir: Maildir) -> None:
     page.keyboard.press("Enter")
     opened(page, "n1")
     page.keyboard.press("d")
-    expect(page.get_by_text("Nothing has this word")).to_be_visible()
+    expect(page.get_by_text("No message has this word")).to_be_visible()
     page.get_by_role("link", name="Inbox").click()
     expect(page.locator(".messages .subject")).to_have_text(["n2", "n0"])
 

@@ -9,6 +9,7 @@ import pytest
 
 from maildir_safe import Queue
 from maildir_safe.errors import TemporaryError
+from maildir_safe.testing.simfaults import Kind
 from maildir_safe.testing.simfs import Fault, SimHost, SimServer
 from tests.model.queue_world import SPOOL, faults_of, new_server
 
@@ -116,3 +117,30 @@ def test_the_worker_that_was_faster_than_the_answer_leaves_word() -> None:
     claim.ack()
     assert put(queue_at(server, "b")) == first
     assert queue.stats()["pending"] == 0
+
+
+@pytest.mark.parametrize("kind", ["fsync", "fsync_dir"])
+def test_a_mark_that_the_first_attempt_did_not_make_durable_is_not_trusted(kind: Kind) -> None:
+    """The retry of the same second took the mark as it was, and a crash then took the mark away."""
+    server = new_server()
+    with pytest.raises(TemporaryError):
+        put(queue_at(server, "a", Fault(kind, errno.EIO, match="/ids/")))
+    found: list[SimServer] = []
+    server.after_call = lambda _: found.extend(server.crashed(choice) for choice in server.disk.choices())
+    put(queue_at(server, "b"))
+    server.after_call = None
+    for after in found:
+        queue = queue_at(after, "c")
+        put(queue)
+        assert queue.stats()["pending"] == 1
+    assert len(found) > 20
+
+
+def test_an_empty_done_mark_does_not_keep_the_worker_from_leaving_a_whole_one() -> None:
+    """The putter dies between creating the mark and writing it; then the item is delivered."""
+    server = new_server()
+    first = put(queue_at(server, "a", Fault("write", errno.EIO, times=9, match=".done")))
+    [claim] = queue_at(server, "worker").claim()
+    claim.ack()
+    assert put(queue_at(server, "b")) == first
+    assert queue_at(server, "c").stats()["pending"] == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import email
+import errno
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,7 +20,8 @@ from maildir_safe._queue.schedule import Schedule
 from maildir_safe._queue.store.states import RecipientState, check_transitions
 from maildir_safe._queue.worker import Worker
 from maildir_safe.errors import TemporaryError
-from tests.model.queue_world import LEASE, Actor, Ledger, new_server
+from maildir_safe.testing.simfs import Fault, SimHost, SimServer
+from tests.model.queue_world import LEASE, MAIL, SPOOL, Actor, Ledger, new_server
 
 MESSAGE = b"Subject: hello\n\nbody\n"
 DAY = 86400.0
@@ -164,6 +166,35 @@ def test_a_mount_that_hangs_holds_up_no_other(queue: Queue, monkeypatch: pytest.
     runner.join()
     stats = queue.stats()
     assert stats["pending"] + stats["claimed"] == 4
+
+
+def mount_courier(host: SimHost) -> MaildirCourier:
+    return MaildirCourier(lambda _: [MAIL], lambda path: Maildir(path, create=False, fs=host), host)
+
+
+@pytest.mark.parametrize("profile", ["local", "nfs4"])
+def test_an_item_whose_maildir_cannot_be_fsynced_is_delivered_once(profile: str) -> None:
+    """The rename was done, so that returning the item finds nothing to return; nor does a crash double it."""
+    server = new_server(profile)
+    host = SimHost(server, "a", faults=[Fault("fsync_dir", errno.EIO, match=f"{MAIL}/new")])
+    queue = Queue(SPOOL, create=False, fs=host, heartbeat=False)
+    queue.put(MESSAGE, "", ["a@x.org"])
+    worker = Worker(queue, mount_courier(host), schedule=Schedule(first=0.0))
+    crashed: list[SimServer] = []
+    server.after_call = lambda _: crashed.extend(server.crashed(choice) for choice in server.disk.choices())
+    worker.run_once()
+    server.after_call = None
+    assert worker.deferred == 1, "the outcome is not known"
+    stats = queue.stats()
+    assert stats["pending"] + stats["claimed"] == 0
+    assert len(crashed) > 20
+    for after in [server, *crashed[::3]]:
+        other = SimHost(after, "b")
+        later = Worker(Queue(SPOOL, create=False, fs=other, heartbeat=False), mount_courier(other))
+        for _ in range(3):
+            later.run_once()
+            after.advance(2.0 * LEASE)
+        assert len(list(Maildir(MAIL, create=False, fs=other).messages())) == 1
 
 
 def test_the_destination_of_a_mailbox_is_its_mount() -> None:

@@ -109,10 +109,10 @@ def test_an_interrupt_while_it_becomes_answerable_leaves_nothing_stuck(queue: Qu
             raise KeyboardInterrupt
 
     lease = queue._consumer.registered()
-    lease.known = Interrupted()
+    lease.held = Interrupted()
     with pytest.raises(KeyboardInterrupt):
         queue.claim(9)
-    assert lease.known == set()
+    assert lease.held == set()
 
 
 def test_what_was_handed_out_does_not_grow_when_a_put_ends(queue: Queue) -> None:
@@ -122,7 +122,7 @@ def test_what_was_handed_out_does_not_grow_when_a_put_ends(queue: Queue) -> None
     target = queue._writer.current()
     assert target is not None
     noted = target._fresh  # as `note` in another thread holds it
-    group = queue._consumer.scanner.some(1, bounces=False)
+    group = queue._consumer.scanner.next_batch(1, bounces=False)
     assert group is not None
     noted += group.items
     assert len(group.items) == 1

@@ -118,7 +118,7 @@ def test_workers_share_the_port_and_one_that_dies_is_replaced(tmp_path: Path) ->
     code, log = serve.end()
     assert code == 0
     assert log.count("smtp stored") == 20
-    assert "died; starting it anew" in log
+    assert "died; restarting it" in log
     assert len(stored(tmp_path / "Maildir")) == 20
     assert not (tmp_path / "l.sock").exists()
 
@@ -161,8 +161,8 @@ def test_mail_survives_kill_9_and_a_stale_socket_does_no_harm(tmp_path: Path) ->
         (["/etc/passwd"], "/etc/passwd"),
         (["/nowhere/at/all"], "/nowhere/at/all: cannot be made"),
         (["--map", "mail/{local}"], "an absolute path"),
-        (["--postmaster", "a@b"], "goes with map"),
-        (["--map", "/m/{local}", "--keep", "3"], "nobody's own mailbox"),
+        (["--postmaster", "a@b"], "postmaster needs map"),
+        (["--map", "/m/{local}", "--keep", "3"], "cannot be combined with map"),
         (["--workers", "0"], "workers is 0"),
         (["--faults", "none.toml"], "none.toml"),
         (["--config", "bad.toml"], "no such setting: colour"),

@@ -19,8 +19,8 @@ from maildir_safe import Maildir
 from maildir_safe._fs.posix import OsFileSystem
 from maildir_safe._smtp.backends import lanes
 from maildir_safe._smtp.server import settings as smtp_settings
-from maildir_safe._smtp.server.destination import destination
 from maildir_safe._smtp.server.settings import Settings
+from maildir_safe._smtp.server.storage import prepare_storage
 from maildir_safe._smtp.server.tls import server_context
 from maildir_safe._smtp.server.workers import supervise
 from maildir_safe.errors import NotAMaildir
@@ -114,14 +114,14 @@ def test_the_banner_does_not_promise_durability_on_a_mount_that_takes_no_file(
 ) -> None:
     where = tmp_path / ("S" if flags else "Maildir")
     settings = Settings(queue=str(where)) if flags else Settings(maildir=str(where))
-    assert "(durability " in destination(settings)
+    assert "(durability " in prepare_storage(settings)
 
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("maildir_safe._fs.posix.OsFileSystem.create", full)
-    assert "durability" not in destination(settings)
-    assert "No space left on device" in destination(settings)
+    assert "durability" not in prepare_storage(settings)
+    assert "No space left on device" in prepare_storage(settings)
     assert list((where / "tmp").iterdir()) == []
 
 
@@ -222,7 +222,7 @@ def test_mail_alone_needs_no_other_package(tmp_path: Path) -> None:
         "from maildir_safe._cli import main\n"
         "sys.exit(main(['serve', '--smtp', 'nonsense', *sys.argv[1:]]))\n"
     )
-    for flags, said in ((["--no-web"], "nonsense: not an address"), ([], "leave that out (--no-web)")):
+    for flags, said in ((["--no-web"], "nonsense: not an address"), ([], "or do without (--no-web)")):
         command = [sys.executable, "-c", code, *flags]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
         assert done.returncode == 1
@@ -239,7 +239,7 @@ def test_a_certificate_that_cannot_be_used_is_said_in_words(tmp_path: Path) -> N
     for name, words in (
         ("nothing.pem", "No such file or directory"),
         ("cert.pem", "a certificate and its unencrypted key"),
-        ("Inbox", "put --tls behind"),
+        ("Inbox", "put --tls after"),
     ):
         with pytest.raises(ValueError, match=f"--tls {tmp_path}/{name}: .*{words}"):
             server_context(str(tmp_path / name), "localhost")

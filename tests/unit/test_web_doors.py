@@ -16,7 +16,7 @@ from starlette.testclient import TestClient
 from maildir_safe import Maildir
 from maildir_safe._fs.posix import OsFileSystem
 from maildir_safe._web import inbox as inbox_module
-from maildir_safe._web.answers import Room
+from maildir_safe._web.answers import ResponseBudget
 from maildir_safe._web.app import application
 from maildir_safe._web.guard import Guard
 
@@ -303,14 +303,14 @@ def test_what_a_mail_opens_does_not_know_its_opener(client: TestClient) -> None:
     assert client.get("/").headers["cross-origin-opener-policy"] == "same-origin"
 
 
-def test_large_pages_share_a_room() -> None:
-    room = Room(1 << 20)
-    room.html("x" * 1000)
-    assert room.held == 0
-    room.html("x" * 700_000)
-    assert room.held == 700_000
+def test_large_pages_share_a_budget() -> None:
+    budget = ResponseBudget(1 << 20)
+    budget.html("x" * 1000)
+    assert budget.held == 0
+    budget.html("x" * 700_000)
+    assert budget.held == 700_000
     with pytest.raises(Exception, match="try again"):
-        room.json({"text": "x" * 700_000})
+        budget.json({"text": "x" * 700_000})
 
 
 def test_summaries_that_are_long_are_not_all_remembered(

@@ -1,14 +1,14 @@
-"""What a worker hands an item to, and what it gets back.
+"""The interface between the worker and the couriers that deliver its items.
 
 A courier is any function of one argument:
 
     def courier(request: DeliveryRequest) -> dict[str, RecipientStatus]:
         ...
 
-It returns what became of each recipient and changes nothing in the queue; that is the worker's. Two more
-protocols are there for couriers that need them: `HandsOverFiles` for a courier whose recipients have
-Maildirs, into which the worker may rename an item's file, and `HasDestinations` for a courier that knows
-better than by the domain which recipients wait for the same thing.
+A courier returns one status per recipient. It does not change the queue; the worker does. A courier may
+implement two more protocols. `HandsOverFiles` is for a courier whose recipients have Maildirs, into which
+the worker may rename an item's file. `HasDestinations` is for a courier that groups recipients by something
+other than the domain, such as the mount that they wait for.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ class DeliveryRequest:
     """A message on its way to a courier.
 
     Attributes:
-        id: of the item; stable over all tries, so that a receiver may recognise a second one.
+        id: of the item; the same in all attempts, so that a receiver may recognise a retry.
         sender: envelope sender; ``""`` for a bounce.
-        recipients: those who are still owed it.
-        open: gives the message as a binary file, from its first byte on, as often as it is asked.
-        confirm: to be called just before the step that cannot be undone; raises `LeaseLost` if the
-            item has been taken over by another worker meanwhile.
+        recipients: the recipients who are still owed the message.
+        open: opens the message as a binary file at its first byte; may be called repeatedly.
+        confirm: must be called just before the step that cannot be undone. Raises `LeaseLost` if another
+            worker has taken over the item.
     """
 
     id: str
@@ -49,17 +49,17 @@ class DeliveryRequest:
 
 
 class Courier(Protocol):
-    """Takes messages somewhere. Any function will do; it is called from several threads at once."""
+    """Delivers messages. Any such function will do; it is called from several threads at once."""
 
     def __call__(self, request: DeliveryRequest, /) -> Mapping[str, RecipientStatus] | None:
-        """Hand a message on.
+        """Deliver a message.
 
         Returns:
-            A status for each recipient, or None if all have it. A recipient that is missing is tried again.
+            One status per recipient, or None if all have the message. Missing recipients are retried.
 
         Raises:
-            Exception: nobody has it, as far as is known: all are tried again. `PermanentError`:
-            and never will: they have failed, and the sender is told its text.
+            PermanentError: no recipient can ever have it. All have failed, and the bounce has its text.
+            Exception: as far as is known, no recipient has it. All are retried.
         """
 
 
@@ -67,32 +67,32 @@ class Courier(Protocol):
 class HandsOverFiles(Protocol):
     """A courier whose recipients have Maildirs.
 
-    Where an item has one recipient, the worker does not call the courier but asks it for that recipient's
-    Maildir, and moves the item's own file there: exactly once, in one rename.
+    If an item has one recipient, the worker does not call the courier. It asks the courier for the
+    recipient's Maildir, and moves the item's own file there: exactly once, in one rename.
     """
 
     def hand_over(self, recipient: str, move: Callable[[Maildir], object]) -> RecipientStatus:
-        """Call `move` with the recipient's Maildir, and say what came of it.
+        """Call `move` with the recipient's Maildir, and return the status.
 
         Args:
-            move: moves the file there; what it raises (`MaildirSafeError`) becomes the status, but for
+            move: moves the file there. A `MaildirSafeError` that it raises becomes the status, except
                 `LeaseLost`, which is passed on.
         """
 
 
 @runtime_checkable
 class HasDestinations(Protocol):
-    """A courier that knows which recipients wait for the same thing, such as one mount.
+    """A courier that knows which recipients depend on the same resource, such as a mount.
 
-    When a hand-over to a destination does not end for long, no other is begun there until it does.
+    While a hand-over to a destination is stalled, the worker starts no other one there.
     """
 
     def destination(self, recipient: str) -> str:
-        """The destination of a recipient, as any text. It must not touch what may hang."""
+        """The destination of a recipient, as any text. This call must not touch a resource that may hang."""
 
 
 def domain_of(recipient: str) -> str:
-    """The destination of a recipient where the courier does not know better."""
+    """The destination of a recipient, unless the courier has its own (`HasDestinations`)."""
     return recipient.rpartition("@")[2].lower()
 
 
@@ -102,7 +102,7 @@ def same_status(request: DeliveryRequest, status: RecipientStatus) -> dict[str, 
 
 
 def checked(given: object, request: DeliveryRequest) -> dict[str, RecipientStatus]:
-    """A status for each recipient, whatever a courier returned; what makes no sense is tried again."""
+    """One status per recipient, whatever the courier returned; an invalid status becomes a 451."""
     if given is None:
         return same_status(request, RecipientStatus(250, "2.0.0 taken"))
     if not isinstance(given, Mapping):
@@ -119,5 +119,5 @@ def _checked(status: object) -> RecipientStatus:
     if not isinstance(status, RecipientStatus) or type(status.code) is not int:
         return NO_ANSWER._replace(error=f"it returned {type(status).__name__} for a recipient").cleaned()
     if not (200 <= status.code <= 599 and isinstance(status.text, str) and isinstance(status.error, str)):
-        return NO_ANSWER._replace(error="it returned a status that is none")
+        return NO_ANSWER._replace(error="it returned an invalid status")
     return status.cleaned()

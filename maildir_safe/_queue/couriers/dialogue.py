@@ -1,9 +1,9 @@
-"""The client's side of an SMTP or LMTP dialogue in which no reply is taken for another's.
+"""The client's side of an SMTP or LMTP dialogue in which each reply is matched to its own command.
 
-`smtplib` reads whatever comes next as the reply to the last command. A server, or somebody on the way, that
-answers once too often would then have its second "250" counted for the next recipient, or for the message.
-Here nothing may have come before a command is sent, a reply is read as a whole, and everything out of order
-is `OutOfOrder`: nobody knows what became of the message.
+`smtplib` reads whatever comes next as the reply to the last command. If a server, or an attacker on the way,
+sends one reply too many, `smtplib` counts the surplus "250" for the next recipient, or for the message.
+This module checks before each command that no unread reply is waiting, and reads each reply as a whole.
+It raises `ProtocolDesync` for everything out of order: the outcome of the message is then unknown.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     class _Base(smtplib.SMTP):
-        """What `Strict` is put in front of."""
+        """The class that `Strict` is mixed into."""
 else:
     _Base = object
 
@@ -29,20 +29,20 @@ _MOST_LINES = 128
 _LINE = re.compile(rb"([2-5][0-9]{2})([ -])(.*)|([2-5][0-9]{2})")
 
 
-class OutOfOrder(smtplib.SMTPException):
-    """A reply that is none, or one that nobody asked for: what it says of the message is not known."""
+class ProtocolDesync(smtplib.SMTPException):
+    """The server sent a malformed or an unsolicited reply; the outcome of the message is unknown."""
 
 
 class Strict(_Base):
-    """Put in front of a class of `smtplib`: replies are read strictly, and each belongs to its command."""
+    """Mixed into a class of `smtplib`: reads replies strictly, and matches each to its command."""
 
     def putcmd(self, cmd: str, args: str = "") -> None:
-        """Send a command. Raises OutOfOrder: the server has said something without being asked."""
-        self.nothing_may_have_come()
+        """Send a command. Raises ProtocolDesync: the server has sent an unsolicited reply."""
+        self.check_no_unsolicited_reply()
         super().putcmd(cmd, args)
 
-    def nothing_may_have_come(self) -> None:
-        """Raises OutOfOrder: there is more to read than the replies that were waited for."""
+    def check_no_unsolicited_reply(self) -> None:
+        """Raises ProtocolDesync: there is more to read than the replies to the commands sent so far."""
         if self.sock is None or self.file is None:
             return
         timeout = self.sock.gettimeout()
@@ -56,10 +56,13 @@ class Strict(_Base):
         finally:
             self.sock.settimeout(timeout)
         if unread:
-            raise OutOfOrder("the server sent a reply that nobody had asked for")
+            raise ProtocolDesync("the server sent an unsolicited reply")
 
     def getreply(self) -> tuple[int, bytes]:
-        """One reply, all of its lines with one code. Raises OutOfOrder, SMTPServerDisconnected."""
+        """Read one reply, whose lines all have the same code.
+
+        Raises ProtocolDesync, SMTPServerDisconnected.
+        """
         if self.file is None:
             assert self.sock is not None
             self.file = self.sock.makefile("rb")
@@ -68,15 +71,15 @@ class Strict(_Base):
         while len(lines) < _MOST_LINES:
             match = _LINE.fullmatch(self._line())
             if match is None:
-                raise OutOfOrder("the server sent a line that is no reply")
+                raise ProtocolDesync("the server sent a line that is not a reply")
             this, more, text, alone = match.groups()
             if code and code != (this or alone):
-                raise OutOfOrder("the server sent a reply with two codes")
+                raise ProtocolDesync("the server sent a reply with two codes")
             code = this or alone
             lines.append((text or b"").strip())
             if more != b"-":
                 return int(code), b"\n".join(lines)
-        raise OutOfOrder("the server sent an endless reply")
+        raise ProtocolDesync("the server sent an endless reply")
 
     def _line(self) -> bytes:
         try:
@@ -87,7 +90,7 @@ class Strict(_Base):
         if not line.endswith(b"\n"):
             self.close()
             raise smtplib.SMTPServerDisconnected(
-                "the connection ended within a reply, or the line is endless"
+                "the connection ended within a reply, or a line was too long"
             )
         return bytes(line).rstrip(b"\r\n")
 
@@ -105,35 +108,35 @@ class Lmtp(Strict, smtplib.LMTP):
 
 
 def status_of(reply: tuple[int, bytes]) -> RecipientStatus:
-    """What a reply to MAIL, RCPT or the message says; raises OutOfOrder if it is no reply to any of these."""
+    """The status in a reply to MAIL, RCPT or the message. Raises ProtocolDesync for any other code."""
     code, text = reply
     if not (250 <= code < 260 or 400 <= code < 600):
-        raise OutOfOrder(f"{code} is no reply to this command")
+        raise ProtocolDesync(f"{code} is not a reply to this command")
     return RecipientStatus(code, one_line(text.decode("utf-8", "replace")))
 
 
-def in_step(server: smtplib.SMTP) -> None:
-    """Make sure that a refusal was meant for the command it was read for, before mail is bounced for it.
+def verify_synchronised(server: smtplib.SMTP) -> None:
+    """Verify that replies and commands are still in step, before a refusal bounces mail.
 
-    If one reply came too many, the reply to RSET is not the next one that is read. A server that hangs up
-    instead of answering has not answered too often.
+    After a surplus reply, the next reply that is read is not the one to RSET. If the server hangs up
+    instead of replying, there was no surplus reply.
 
     Raises:
-        OutOfOrder: it was not.
+        ProtocolDesync: they are not in step.
     """
     with contextlib.suppress(smtplib.SMTPServerDisconnected):
         code, _ = server.docmd("RSET")
         if code not in (250, 421):
-            raise OutOfOrder(f"{code} is no reply to RSET")
+            raise ProtocolDesync(f"{code} is not a reply to RSET")
 
 
-def farewell(server: smtplib.SMTP) -> None:
-    """End the dialogue; the last reply must be the one to QUIT.
+def quit_checked(server: smtplib.SMTP) -> None:
+    """End the dialogue, and verify that the last reply is the one to QUIT.
 
     Raises:
-        OutOfOrder: there was another before it, so that replies may have been taken for others'.
+        ProtocolDesync: it is another one, so earlier replies may have been matched to the wrong commands.
     """
     with contextlib.suppress(smtplib.SMTPServerDisconnected):
         code, _ = server.docmd("QUIT")
         if code not in (221, 421):
-            raise OutOfOrder(f"{code} is no reply to QUIT")
+            raise ProtocolDesync(f"{code} is not a reply to QUIT")

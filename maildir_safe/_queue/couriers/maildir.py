@@ -1,4 +1,4 @@
-"""A courier into Maildirs: one rename where the item has one recipient, else a copy for each."""
+"""A courier into Maildirs: one rename if the item has one recipient, else one copy per recipient."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ _MOUNTS_KNOWN_FOR = 10.0  # seconds
 
 
 class MaildirCourier:
-    """Delivers into Maildirs that exist; none is ever made.
+    """Delivers into existing Maildirs; never creates one.
 
-    A mailbox that is not there is a temporary failure: it was there when the message was accepted, and a
-    share that is not mounted looks the same.
+    A missing mailbox is a temporary failure: it existed when the message was accepted, and an unmounted
+    share looks the same.
 
     Args:
-        locate: the paths that an address may mean, best first; a `PermanentError` if there can be
-            none. For example the `candidates` of `maildir_safe._smtp.backends.routing.MailboxMap`.
-        open_maildir: how a Maildir is opened; tests have other ways.
-        fs: where mailboxes are looked for.
+        locate: returns the possible paths of an address, best first; raises `PermanentError` if there can
+            be none. For example the `candidates` of `maildir_safe._smtp.backends.routing.MailboxMap`.
+        open_maildir: opens the Maildir at a path; tests pass their own.
+        fs: the file system in which mailboxes are looked up.
     """
 
     def __init__(
@@ -60,19 +60,19 @@ class MaildirCourier:
             except MaildirSafeError as error:
                 if isinstance(error, NotAMaildir):
                     self._mailboxes.forget(maildir.path)
-                if not self._mailboxes.let_go(error):
+                if not self._mailboxes.evict_if_out_of_descriptors(error):
                     raise
-                move(maildir)  # too many files were open
+                move(maildir)  # once more, now that descriptors are free
         except LeaseLost:
             raise
         except PermanentError as error:
             return RecipientStatus(550, f"{error.status} it cannot be delivered here", str(error))
         except MaildirSafeError as error:
-            return RecipientStatus(451, f"{error.status} the mailbox takes no mail now", str(error))
+            return RecipientStatus(451, f"{error.status} the mailbox accepts no mail now", str(error))
         return RecipientStatus(250, "2.0.0 delivered", stored=maildir.path)
 
     def destination(self, recipient: str) -> str:
-        """The mount that the recipient's mailbox lies on, found by its path alone: mounts may hang."""
+        """The mount of the recipient's mailbox, derived from the path alone, since mounts may hang."""
         try:
             paths = self._locate(recipient)
         except PermanentError:
@@ -83,7 +83,7 @@ class MaildirCourier:
         return max(inside, key=len, default="")
 
     def _deliver(self, request: DeliveryRequest, recipient: str) -> RecipientStatus:
-        """With an id, so that a try after a crash finds the copy of the one before."""
+        """Deliver a copy, with an id by which a retry after a crash finds the earlier copy."""
 
         def copy(maildir: Maildir) -> None:
             with request.open() as file:
@@ -95,7 +95,7 @@ class MaildirCourier:
         return self.hand_over(recipient, copy)
 
     def _mount_points(self) -> list[str]:
-        """The mount points of this host, each with a slash at its end."""
+        """The mount points of this host, each with a trailing slash."""
         now = self._fs.monotonic()
         if self._mounts_read is None or now - self._mounts_read > _MOUNTS_KNOWN_FOR:
             self._mounts, self._mounts_read = [f"{point.rstrip('/')}/" for point in mount_points()], now

@@ -1,8 +1,8 @@
 """Couriers by SMTP and LMTP, with a status for each recipient.
 
-The dialogue is written out, since `smtplib.LMTP` takes one reply after the message for the replies of all
-recipients (RFC 2033 section 4.2 has one for each), and `SMTP.sendmail` tells what was refused only if
-something was not. Replies are read by `maildir_safe._queue.couriers.dialogue`.
+The dialogue is written out here for two reasons. After the message `smtplib.LMTP` reads one reply where
+RFC 2033 section 4.2 has one per recipient. `SMTP.sendmail` reports refusals only if at least one recipient
+was accepted. Replies are read by `maildir_safe._queue.couriers.dialogue`.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from maildir_safe._delivery.status import RecipientStatus, one_line
 from maildir_safe._queue.couriers.courier import same_status
 from maildir_safe._queue.couriers.dialogue import (
     Lmtp,
-    OutOfOrder,
+    ProtocolDesync,
     Smtp,
     SmtpTls,
-    farewell,
-    in_step,
+    quit_checked,
     status_of,
+    verify_synchronised,
 )
 
 if TYPE_CHECKING:
@@ -41,23 +41,23 @@ TIMEOUT = 300.0
 
 
 class SmtpCourier:
-    """Relays by SMTP or LMTP to one server, a connection for each message.
+    """Relays by SMTP or LMTP to one server, over one connection per message.
 
-    A recipient has the message only if the server said so in the right place: after ``354`` and the whole
-    message, with one reply for SMTP and one for each recipient for LMTP. Everything else is tried again.
+    A recipient counts as delivered only if the server says so after ``354`` and the whole message: with one
+    reply in SMTP, and with one reply per recipient in LMTP. Everything else is retried.
 
     Args:
         url: ``smtp://[user@]host[:port]`` (STARTTLS if the server offers it), ``smtps://…`` (TLS from the
             start), ``lmtp://host:port`` or ``lmtp:/path/of/socket``.
-        password: of the user in the URL, which may have it itself: ``smtp://user:password@host``.
-        helo: our name; this host's by default.
-        require_tls: do not send without TLS. A password is never sent without.
-        context: for TLS; by default the server's certificate is verified if there is a password
-            or TLS is required, and not if TLS is only taken where it is offered (RFC 7435).
+        password: of the user in the URL; the URL may contain it instead: ``smtp://user:password@host``.
+        helo: our name; by default this host's.
+        require_tls: do not send without TLS. A password is never sent without TLS.
+        context: for TLS. By default the server's certificate is verified if there is a password or TLS is
+            required. It is not verified if TLS is merely used where it is offered (RFC 7435).
         timeout: seconds that the server may be silent.
 
     Raises:
-        ValueError: the URL is none of these. The text does not have the password.
+        ValueError: the URL has none of these forms. The error text does not contain the password.
     """
 
     def __init__(
@@ -94,27 +94,27 @@ class SmtpCourier:
             with self._connected() as server:
                 statuses = self._send(server, request)
                 if any(status.permanent for status in statuses.values()):
-                    in_step(server)
+                    verify_synchronised(server)
                 if self.lmtp:
-                    farewell(server)
+                    quit_checked(server)
                 return statuses
-        except OutOfOrder as error:
-            # some may have it: sent twice is better than not at all
+        except ProtocolDesync as error:
+            # some recipients may have the message: sent twice is better than not at all
             what = f"the next server does not keep to the protocol: {error}"
             return same_status(request, RecipientStatus(451, f"4.5.0 {what}", self._where))
         except (smtplib.SMTPException, OSError) as error:
-            # before MAIL there is nothing about this message: a wrong password bounces no mail
+            # 451 also for 5xx replies before MAIL: a wrong password must not bounce mail
             what = f"{self._where}: {one_line(str(error))}"
             return same_status(
                 request, RecipientStatus(451, "4.4.2 the next server cannot be reached now", what)
             )
 
     def _send(self, server: smtplib.SMTP, request: DeliveryRequest) -> dict[str, RecipientStatus]:
-        """MAIL, RCPT for each, and DATA for those that were accepted."""
+        """Send MAIL, one RCPT per recipient, and DATA for the accepted recipients."""
         utf8 = not (request.sender + "".join(request.recipients)).isascii()
         if utf8 and not server.has_extn("smtputf8"):
             return same_status(
-                request, RecipientStatus(553, "5.6.7 the next server takes no addresses beyond ASCII")
+                request, RecipientStatus(553, "5.6.7 the next server does not accept non-ASCII addresses")
             )
         server.command_encoding = "utf-8" if utf8 else "ascii"
         options = " BODY=8BITMIME" * server.has_extn("8bitmime") + " SMTPUTF8" * utf8
@@ -135,19 +135,19 @@ class SmtpCourier:
         if reply[0] != _GO:
             status = status_of(reply)
             if status.done:
-                raise OutOfOrder(f"{status.code} is no reply to DATA")
+                raise ProtocolDesync(f"{status.code} is not a reply to DATA")
             return dict.fromkeys(accepted, status)
         with request.open() as file:
             for piece in dotted(file):
                 server.send(piece)
-        request.confirm()  # what was sent so far is nothing yet: the dot makes it a message
+        request.confirm()  # until the final dot is sent, the server has no message
         server.send(b".\r\n")
         if not self.lmtp:
             return dict.fromkeys(accepted, status_of(server.getreply()))
         statuses = dict.fromkeys(
-            accepted, RecipientStatus(451, "4.4.2 the connection ended before an answer came")
+            accepted, RecipientStatus(451, "4.4.2 the connection ended before a reply came")
         )
-        with contextlib.suppress(smtplib.SMTPServerDisconnected):  # replies that came are true all the same
+        with contextlib.suppress(smtplib.SMTPServerDisconnected):  # the replies before it still count
             for recipient in accepted:
                 statuses[recipient] = status_of(server.getreply())
         return statuses
@@ -186,9 +186,9 @@ class SmtpCourier:
 
 
 def dotted(file: BinaryIO) -> Iterator[bytes]:
-    """A message as it goes over the wire: CRLF line ends, dots doubled (RFC 5321 section 4.5.2).
+    """A message in wire format: CRLF line ends, leading dots doubled (RFC 5321 section 4.5.2).
 
-    A lone CR ends a line too: a server that takes it for one must not find a dot behind it.
+    A lone CR also ends a line here: some servers treat it so, and must not find a single dot after it.
     """
     out = bytearray()
     for line in file:

@@ -9,6 +9,7 @@ between "begun" and "done" the queue itself tells whether it was put.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,7 @@ KEPT_FOR = 7 * 86400
 """Seconds for which an id is remembered: longer than anybody repeats a put."""
 
 _LONGEST = 200
+_MOST_MARKS = 60  # of one id in one second: each repeated put leaves one
 
 
 def key_of(delivery_id: str) -> str:
@@ -85,20 +87,17 @@ class DeliveryIds:
         """Remember that the put was made; if that fails, its item tells it while it is there."""
         try:
             part = self._ids.make(key)
-            if not any(
-                name.startswith(f"{key}.") and name.endswith(".done")
-                for name in self._fs.listdir(part.dir_fd)
-            ):
+            names = self._fs.listdir(part.dir_fd)
+            done = [name for name in names if name.startswith(f"{key}.") and name.endswith(".done")]
+            if not any(self._read(part, name) for name in done):
                 self._write(part, key, "done", ident)
         except OSError:
             pass
 
     def _write(self, part: HashPart, key: str, what: str, ident: str) -> str:
-        fs, name = self._fs, f"{key}.{self._fs.time_ns() // 10**9}.{what}"
-        try:
-            fd = fs.create(name, part.dir_fd)
-        except FileExistsError:
-            return name  # of this second
+        """Create a new mark, durably, and return its name. Raises OSError."""
+        fs = self._fs
+        name, fd = self._create(part, key, what)
         try:
             write_all(fs, fd, ident.encode())
             fsync_if_supported(fs, fd)
@@ -106,6 +105,21 @@ class DeliveryIds:
             fs.close(fd)
         part.sync.sync()
         return name
+
+    def _create(self, part: HashPart, key: str, what: str) -> tuple[str, int]:
+        """Create a mark that did not exist before, and return its name and descriptor.
+
+        A mark of the same second may be left by an attempt that ended before its fsync. A second fsync
+        of that file could succeed without writing anything, so the new mark takes a later second.
+        """
+        now = self._fs.time_ns() // 10**9
+        for second in range(now, now + _MOST_MARKS):
+            name = f"{key}.{second}.{what}"
+            try:
+                return name, self._fs.create(name, part.dir_fd)
+            except FileExistsError:
+                continue
+        raise FileExistsError(errno.EEXIST, f"{_MOST_MARKS} marks of one second", name)
 
     def _read(self, part: HashPart, name: str) -> str:
         """The item's id, or ``""``: it was not written before a crash."""

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from maildir_safe._queue.store.layout import Layout
 
 _LOOKS = (0.0, 0.1, 1.0, 5.0)  # seconds before each look at a heartbeat that is said to be gone
-_MOST_FINISHED = 20_000
+_MOST_REMOVED = 20_000
 
 
 def heartbeat(worker: str, n: int) -> str:
@@ -61,10 +61,10 @@ class Lease:
         worker: its id: random, never used again.
         dir_fd: claimed/<W>.
         sync: the shared fsync of claimed/<W>.
-        known: the names in claimed/<W> that somebody answers for (`answer_for`); others are given back.
+        known: the names in claimed/<W> that somebody answers for (`add_held`); others are given back.
         finished: the names that have left claimed/<W> since it was last listed; should one be there all the
             same, it is a second name of what is elsewhere (GlusterFS's healing makes such).
-        unrecorded: what could not be recorded yet, by name; see `record_unrecorded`.
+        unrecorded: what could not be recorded yet, by name; see `record_pending_outcomes`.
         lost: fenced, for good.
 
     Raises:
@@ -82,9 +82,9 @@ class Lease:
         self._n = 0
         self._sent: float | None = None
         self.worker = f"{host}-{fs.random(8).hex()}-{seconds}"
-        self.known: set[str] = set()
-        self.finished: set[str] = set()
-        self.unrecorded: dict[str, Callable[[], None]] = {}
+        self.held: set[str] = set()
+        self.recently_removed: set[str] = set()
+        self.pending_outcomes: dict[str, Callable[[], None]] = {}
         self._answering = Lock()
         self.lost = False
         self.dir_fd = -1
@@ -120,41 +120,41 @@ class Lease:
         self.renew_at = sent + self._seconds / 3
         self.deadline = sent + self._seconds * 2 / 3
 
-    def answer_for(self, items: Iterable[Item]) -> dict[str, Item]:
+    def add_held(self, items: Iterable[Item]) -> dict[str, Item]:
         """Become the one who answers for items, of all threads: for those, by name, that no other does.
 
         To be asked before a name can be in claimed/<W>: a renewal meanwhile must not give it back.
-        Ends with `ended`, or with ``known.discard`` where the item is to be given back.
+        Ends with `ended`, or with ``held.discard`` where the item is to be given back.
         """
         with self._answering:
-            known = self.known
-            mine = {item.name: item for item in items if item.name not in known}
+            held = self.held
+            mine = {item.name: item for item in items if item.name not in held}
             try:
-                known.update(mine)
+                held.update(mine)
             except BaseException:  # Ctrl-C: nobody would answer for them
-                known.difference_update(mine)
+                held.difference_update(mine)
                 raise
         return mine
 
-    def ended(self, name: str) -> None:
+    def forget(self, name: str) -> None:
         """An item has left claimed/<W>: nobody answers for it any more."""
-        if len(self.finished) >= _MOST_FINISHED:
-            self.finished.clear()
-        self.finished.add(name)
-        self.known.discard(name)
+        if len(self.recently_removed) >= _MOST_REMOVED:
+            self.recently_removed.clear()
+        self.recently_removed.add(name)
+        self.held.discard(name)
 
-    def record_unrecorded(self) -> None:
-        """Record outcomes that could not be recorded when they were known.
+    def record_pending_outcomes(self) -> None:
+        """Record outcomes that could not be recorded when they were held.
 
         Raises:
             TemporaryError: the storage still does not answer; the rest is left to the next call.
         """
-        for name, record in list(self.unrecorded.items()):
+        for name, record in list(self.pending_outcomes.items()):
             try:
                 record()
             except LeaseLost:
                 pass  # it comes back to somebody, and nothing can be done about it
-            self.unrecorded.pop(name, None)
+            self.pending_outcomes.pop(name, None)
 
     def keep(self) -> bool:
         """Renew if a third of the lease is over; whether it was renewed. Raises as `renew`."""
@@ -211,7 +211,7 @@ class Lease:
         except OSError as error:
             raise UnknownOutcome(f"renew the lease of worker {self.worker}: {error}") from error
 
-    def synced(self, what: str) -> None:
+    def fsync_removals(self, what: str) -> None:
         """Make durable what has left claimed/<W>. Raises UnknownOutcome; `what` is for its text."""
         try:
             self.sync.sync()

@@ -63,13 +63,13 @@ class LeaseMonitor:
         listed = _heartbeats(self._fs.listdir(self._layout.fd["alive"]))
         after = self._fs.monotonic()
         for worker, n in listed.items():
-            if worker != myself and self.minds(worker) and self._is_dead(worker, n, before, after):
+            if worker != myself and self.watches(worker) and self._is_dead(worker, n, before, after):
                 self._fence(worker, n)
         for worker, sighting in list(self._seen.items()):
             if before - sighting.last > _FORGOTTEN_AFTER * lease_seconds(worker):
                 del self._seen[worker]
 
-    def minds(self, worker: str) -> bool:
+    def watches(self, worker: str) -> bool:
         """Whether this observer looks after that worker."""
         return self._host in (None, host_of(worker))
 

@@ -21,7 +21,7 @@ from maildir_safe._handoff.rename import close_quietly
 from maildir_safe._handoff.seals import without_seals
 from maildir_safe._queue.store.bucket import NOW, Bucket, parse as parse_bucket, period
 from maildir_safe._queue.store.item import is_absurd, parse
-from maildir_safe._queue.store.states import FAILED, OWED
+from maildir_safe._queue.store.states import BOUNCE_DUE, OWED
 from maildir_safe.errors import TemporaryError
 
 if TYPE_CHECKING:
@@ -65,17 +65,19 @@ class Group:
         items: what their names say.
     """
 
-    __slots__ = ("bucket", "items", "owed", "ready")
+    __slots__ = ("bucket", "has_due_recipients", "items", "ready")
 
-    def __init__(self, bucket: OpenBucket | BucketTarget, ready: bool, owed: bool, items: list[Item]) -> None:
+    def __init__(
+        self, bucket: OpenBucket | BucketTarget, ready: bool, has_due_recipients: bool, items: list[Item]
+    ) -> None:
         self.bucket = bucket
         self.ready = ready
-        self.owed = owed
+        self.has_due_recipients = has_due_recipients
         self.items = items
 
     def part(self, items: list[Item]) -> Group:
         """Some of them."""
-        return Group(self.bucket, self.ready, self.owed, items)
+        return Group(self.bucket, self.ready, self.has_due_recipients, items)
 
 
 class Scanner:
@@ -87,10 +89,10 @@ class Scanner:
         start: any number; workers with different numbers begin at different places.
         host: only what this host has put; None: everybody's.
         own: gives the bucket that this process puts into now, None if it has not put anything.
-        put_aside: moves a file whose name can be no item's, in a directory by descriptor, out of the way.
+        quarantine: moves a file whose name can be no item's, in a directory by descriptor, out of the way.
 
     Attributes:
-        rounds: how many passes over all buckets have ended.
+        passes_done: how many passes over all buckets have ended.
         trouble: why a bucket could not be looked at in the pass under way, or in the last one; None if all
             could. One bucket that cannot be read starves no other.
     """
@@ -102,25 +104,25 @@ class Scanner:
         start: int,
         host: str | None,
         own: Callable[[], BucketTarget | None],
-        put_aside: Callable[[int, str], None],
+        quarantine: Callable[[int, str], None],
     ) -> None:
         self._fs = fs
         self._layout = layout
         self._start = start
         self._host = host
-        self._own = own
-        self._put_aside = put_aside
+        self._own_bucket = own
+        self._quarantine = quarantine
         self.trouble: OSError | TemporaryError | None = None
         self._own_first_until = 0.0
-        self.rounds = 0
+        self.passes_done = 0
         self._lock = Lock()
-        self._endless = self._passes()
-        self._back: list[Group] = []
+        self._iterator = self._passes()
+        self._requeued: list[Group] = []
         self._stopped_at: OpenBucket | BucketTarget | None = None
         self._skipped: OpenBucket | BucketTarget | None = None
         self._empty_since: dict[str, float] = {}
 
-    def some(self, limit: int, bounces: bool) -> Group | None:
+    def next_batch(self, limit: int, bounces: bool) -> Group | None:
         """The next candidates; None at the end of a pass, and the next call begins another.
 
         Args:
@@ -131,18 +133,18 @@ class Scanner:
             OSError: pending/ cannot be listed.
         """
         with self._lock:
-            while (group := self._back.pop() if self._back else self._next()) is not None:
-                if group.bucket is self._skipped or not (bounces or group.owed):
+            while (group := self._requeued.pop() if self._requeued else self._next()) is not None:
+                if group.bucket is self._skipped or not (bounces or group.has_due_recipients):
                     continue
                 if len(group.items) <= limit:
                     return group
                 part = group.part(group.items[:limit])
                 del group.items[:limit]
-                self._back.append(group)
+                self._requeued.append(group)
                 return part
             return None
 
-    def stopped(self, untried: Group, error: OSError | TemporaryError) -> None:
+    def report_failure(self, untried: Group, error: OSError | TemporaryError) -> None:
         """An item could not be taken, and what is left of its group was not tried.
 
         It is given once more, since the one item may be all that is wrong. After a second such item its
@@ -153,24 +155,24 @@ class Scanner:
             if self._stopped_at is not untried.bucket:
                 self._stopped_at = untried.bucket
                 if untried.items:
-                    self._back.append(untried)
+                    self._requeued.append(untried)
                 return
             self._skipped = untried.bucket
             self._start += 1
-            self._back = [other for other in self._back if other.bucket is not untried.bucket]
+            self._requeued = [other for other in self._requeued if other.bucket is not untried.bucket]
 
-    def lost(self, group: Group) -> None:
+    def report_missing(self, group: Group) -> None:
         """One of these was gone: others are here, or the listing was an old one, so look everywhere next."""
         with self._lock:
             self._own_first_until = 0.0
-            if group.bucket is self._own():
-                self._back = [other for other in self._back if other.bucket is not group.bucket]
+            if group.bucket is self._own_bucket():
+                self._requeued = [other for other in self._requeued if other.bucket is not group.bucket]
 
     def _next(self) -> Group | None:
         try:
-            return next(self._endless)
+            return next(self._iterator)
         except BaseException:  # it has ended with that
-            self._endless = self._passes()
+            self._iterator = self._passes()
             raise
 
     def _passes(self) -> Iterator[Group | None]:
@@ -181,12 +183,12 @@ class Scanner:
                 continue
             yield from self._everything(now)
             self._own_first_until = self._fs.monotonic() + _OWN_FIRST
-            self.rounds += 1
+            self.passes_done += 1
             yield None
 
     def _own_items(self, now: float) -> Generator[Group, None, bool]:
         """The own bucket's, unless all are to be looked at now; whether there were any that are owed."""
-        own = self._own()
+        own = self._own_bucket()
         if own is None:
             return False
         fresh = own.fresh()
@@ -205,7 +207,7 @@ class Scanner:
             if not self._own_first_until:
                 return False  # what was handed out before was gone
             # what is owed to nobody may not be wanted, and must not hide the rest
-            found |= group.owed
+            found |= group.has_due_recipients
             yield group
         return found
 
@@ -253,21 +255,21 @@ class Scanner:
             some = names[at : at + _AT_ONCE]
             items = [*filter(None, map(parse, some))]
             if len(items) < len(some):
-                self._put_absurd_aside(bucket.dir_fd, some)
+                self._quarantine_absurd(bucket.dir_fd, some)
             groups: dict[tuple[bool, bool], list[Item]] = {}
             for item in items:
                 due = item.not_before <= now
-                ready = due or (FAILED in item.states and when == NOW)
+                ready = due or (BOUNCE_DUE in item.states and when == NOW)
                 if ready or period(item.not_before, now) != when:
                     owed = OWED in item.states and (due or not ready)
                     groups.setdefault((ready, owed), []).append(item)
             for (ready, owed), alike in groups.items():
                 yield Group(bucket, ready, owed, alike)
 
-    def _put_absurd_aside(self, dir_fd: int, names: list[str]) -> None:
+    def _quarantine_absurd(self, dir_fd: int, names: list[str]) -> None:
         for name in filter(is_absurd, names):
             try:
-                self._put_aside(dir_fd, name)
+                self._quarantine(dir_fd, name)
             except (OSError, TemporaryError) as error:
                 self.trouble = error
 

@@ -42,7 +42,7 @@ from maildir_safe._handoff.rename import DONE, GONE, UNKNOWN, Handoff, Outcome, 
 from maildir_safe._queue.store.bucket import NOW, period
 from maildir_safe._queue.store.item import Item, parse
 from maildir_safe._queue.store.second_names import has_second_name, is_delivered
-from maildir_safe._queue.store.states import FAILED
+from maildir_safe._queue.store.states import BOUNCE_DUE
 from maildir_safe.errors import LeaseLost, TemporaryError, UnknownOutcome, storage_error
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class Spool:
     def claim(
         self, lease: Lease, bucket: int, items: dict[str, Item]
     ) -> tuple[list[Item], list[Item], TemporaryError | None]:
-        """Take items, by name, out of a bucket; somebody answers for each (`Lease.answer_for`).
+        """Take items, by name, out of a bucket; somebody answers for each (`Lease.add_held`).
 
         Returns:
             Those that are this worker's now; those that were not tried; and what it stopped at, if it
@@ -127,10 +127,10 @@ class Spool:
         try:
             self._fs.unlink(item.name, dir_fd=lease.dir_fd)
         except OSError as error:
-            self._ack_again(lease, item, error)
-        lease.ended(item.name)
+            self._resolve_ack(lease, item, error)
+        lease.forget(item.name)
 
-    def _ack_again(self, lease: Lease, item: Item, error: OSError) -> None:
+    def _resolve_ack(self, lease: Lease, item: Item, error: OSError) -> None:
         for pause in _PAUSES:
             if error.errno == errno.ENOENT and self._was_mine(lease, item):
                 return
@@ -166,7 +166,7 @@ class Spool:
         except OSError as error:
             lease.renew()
             raise storage_error(f"look at {item.id}", error) from error
-        outcome = self._take_away(lease, item, maildir.new, item.maildir_name)
+        outcome = self._move_out_of_claimed(lease, item, maildir.new, item.maildir_name)
         if outcome.kind != DONE:
             if outcome.error and outcome.error.errno == errno.EXDEV:
                 return False
@@ -181,7 +181,7 @@ class Spool:
             raise UnknownOutcome(str(storage_error(f"fsync new/ for {item.id}", error))) from error
         if second_name:
             remove_quietly(self._fs, lease.dir_fd, item.name)  # the rename may have done nothing
-        lease.ended(item.name)
+        lease.forget(item.name)
         return True
 
     def _delivered_before(self, lease: Lease, item: Item, maildir: OpenDirectories) -> bool:
@@ -214,15 +214,15 @@ class Spool:
             # after several tries nobody knows which bucket it is in, but either directory will do
             sync = targets[0].sync["pending"] if len(targets) == 1 else lease.sync
             self._sync(sync, f"the bucket of {item.id}")
-        lease.ended(item.name)
+        lease.forget(item.name)
 
     # claimed/<W> -> failed, corrupt
 
-    def put_away(self, lease: Lease, item: Item, after: Item, where: str) -> None:
+    def shelve(self, lease: Lease, item: Item, after: Item, where: str) -> None:
         """Move an item to failed/ or corrupt/, durably. Raises as `give_back`."""
         part = self._part(where, item)
         try:
-            outcome = self._take_away(lease, item, part.dir_fd, after.name)
+            outcome = self._move_out_of_claimed(lease, item, part.dir_fd, after.name)
         except LeaseLost:
             if not self._is_in(part, after):
                 raise
@@ -230,27 +230,27 @@ class Spool:
             if outcome.kind != DONE:
                 raise _failure(f"move {item.id} to {where}/", outcome)
         self._sync(part.sync, f"{where}/ for {item.id}")
-        lease.ended(item.name)
+        lease.forget(item.name)
 
     # What a worker's directory holds and nobody answers for: claims that were executed late
 
     def tidy(self, lease: Lease) -> None:
         """Give back what is in claimed/<W> without anybody knowing. Raises OSError, TemporaryError."""
-        finished = lease.finished.copy()
+        finished = lease.recently_removed.copy()
         for name in self._fs.listdir(lease.dir_fd):
             item = parse(name)
             if name in finished:  # a second name of what has been renamed, or come back from the dead
                 remove_quietly(self._fs, lease.dir_fd, name)
-            elif item is not None and lease.answer_for([item]):
+            elif item is not None and lease.add_held([item]):
                 try:
                     self.refile(lease, lease.dir_fd, item, item.returned())
                 finally:
-                    lease.known.discard(name)
-        lease.finished -= finished
+                    lease.held.discard(name)
+        lease.recently_removed -= finished
 
     # What looks like an item and can be none -> corrupt/
 
-    def put_aside(self, source: int, name: str) -> None:
+    def quarantine(self, source: int, name: str) -> None:
         """Move a file whose name makes no sense to corrupt/, under a name of its own, if that can be done.
 
         Raises:
@@ -296,7 +296,7 @@ class Spool:
 
     # Used above, and by the sweeper
 
-    def _take_away(self, lease: Lease, item: Item, dst_dir: int, dst: str) -> Outcome:
+    def _move_out_of_claimed(self, lease: Lease, item: Item, dst_dir: int, dst: str) -> Outcome:
         """Rename out of claimed/<W>; DONE also when it was done and the file has since moved on."""
         for pause in _PAUSES:
             outcome = self._handoff.claim(lease.dir_fd, item.name, dst_dir, dst)
@@ -372,7 +372,7 @@ class Spool:
 def _is_urgent(item: Item, after: Item) -> bool:
     """A sender is to be told of a failure, and that was not tried just now and put off."""
     put_off = after.tries > item.tries and after.states == item.states
-    return FAILED in after.states and not put_off
+    return BOUNCE_DUE in after.states and not put_off
 
 
 def _has_vanished(outcome: Outcome) -> bool:

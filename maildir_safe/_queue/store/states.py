@@ -33,20 +33,20 @@ class RecipientState(StrEnum):
     """The recipient has not been given the message yet."""
     DELIVERED = "d"
     """The recipient has it."""
-    FAILED = "f"
+    BOUNCE_DUE = "f"
     """Given up, and the sender has not been told yet."""
     BOUNCED = "b"
     """Given up, and the sender was told, or there is nobody to tell."""
 
 
-OWED, DELIVERED, FAILED, BOUNCED = RecipientState
+OWED, DELIVERED, BOUNCE_DUE, BOUNCED = RecipientState
 
 LETTERS = "".join(RecipientState)
 
 TRANSITIONS: dict[str, frozenset[RecipientState]] = {
-    OWED: frozenset({OWED, DELIVERED, FAILED}),
+    OWED: frozenset({OWED, DELIVERED, BOUNCE_DUE}),
     DELIVERED: frozenset({DELIVERED}),
-    FAILED: frozenset({FAILED, BOUNCED, OWED}),
+    BOUNCE_DUE: frozenset({BOUNCE_DUE, BOUNCED, OWED}),
     BOUNCED: frozenset({BOUNCED, OWED}),
 }
 

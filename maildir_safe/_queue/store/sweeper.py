@@ -77,7 +77,7 @@ class Sweeper:
                 if name.startswith("."):
                     continue  # .nfs…: an item that was removed while somebody still reads it
                 if item is None:
-                    self._spool.put_aside(dir_fd, name)
+                    self._spool.quarantine(dir_fd, name)
                     continue
                 outcome, tried = self._spool.refile(None, dir_fd, item, item.returned())
                 count += outcome.kind == DONE

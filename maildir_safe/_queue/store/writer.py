@@ -193,7 +193,7 @@ class SpoolWriter:
             target.count += count
             return target
 
-    def _again(self, period: str, anew: bool) -> BucketTarget:
+    def _current_target(self, period: str, anew: bool) -> BucketTarget:
         """What `target` has just given for a delivery, or another one if that has vanished."""
         target = None if anew else self._targets.get(period)
         return target or self.target(period, anew=anew)
@@ -226,7 +226,7 @@ class SpoolWriter:
         return DeliveryPipeline(
             self._fs,
             self._layout.path,
-            lambda anew: self._again(period, anew),
+            lambda anew: self._current_target(period, anew),
             self._ids,
             "tmp",
             self._require,

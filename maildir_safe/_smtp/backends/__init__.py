@@ -1,1 +1,1 @@
-"""Where accepted messages go."""
+"""The backends that store accepted messages."""

@@ -1,4 +1,4 @@
-"""By which a second try of a delivery is recognised: made of ENVID (RFC 3461) and of what it is about."""
+"""Delivery ids, derived from ENVID (RFC 3461), envelope and body, by which a retry is recognised."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 
 async def delivery_ids(mail: MailObject, targets: Iterable[str]) -> dict[str, str | None]:
-    """Ids that only another try of the same deliveries has: the client's ENVID alone may be anything.
+    """Make ids that only retries of the same deliveries share; ENVID alone is not trusted to be unique.
 
     Args:
-        mail: its bytes, sender and ENVID count.
-        targets: where it goes.
+        mail: the message; its body, sender and ENVID enter the ids.
+        targets: the destinations; each enters its id.
 
     Returns:
-        An id for each target; None for all of them where the client gave no ENVID.
+        The id of each target; None for all targets if the client gave no ENVID.
     """
     if mail.envelope_id is None:
         return dict.fromkeys(targets)

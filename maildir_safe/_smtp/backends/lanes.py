@@ -1,8 +1,8 @@
-"""Threads for file calls, in lanes: a file system that hangs holds up its own mail and no other.
+"""Threads for file calls, in lanes: a file system that hangs delays its own mail only.
 
-A mailbox's lane is its mount, found in the kernel's table of mounts without asking the mount
-itself. Each lane has threads of its own. A lane in which something has hung for half a minute takes
-nothing more, so that clients who wait for it cannot take all connections.
+Each mount is a lane with its own threads. The lane of a mailbox is looked up in the kernel's table
+of mounts, without touching the mount itself. A lane in which a call has hung for half a minute
+accepts nothing more, so that clients waiting for it cannot use up all connections.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ THREADS = 32
 """Threads of one lane."""
 
 HANGS = 30.0
-"""Seconds after which an operation is taken to hang."""
+"""Seconds after which an operation counts as hung."""
 
 _TABLE_IS_GOOD = 5.0  # seconds
 
@@ -33,11 +33,11 @@ class Lane:
     """The threads of one mount.
 
     Args:
-        name: of its mount point.
+        name: the mount point.
         deliveries: most deliveries at a time.
 
     Attributes:
-        executor: where its file calls run.
+        executor: runs the file calls of this lane.
     """
 
     def __init__(self, name: str, deliveries: int) -> None:
@@ -51,13 +51,13 @@ class Lane:
         return bool(self._begun)
 
     def check(self) -> None:
-        """Refuse (451) if something hangs here. The oldest operation stands first."""
+        """Raise `Refused` (451) if an operation hangs here."""
         if self._begun and time.monotonic() - next(iter(self._begun.values())) > HANGS:
             raise Refused(STORAGE_FAULT)
 
     @contextlib.asynccontextmanager
     async def delivery(self) -> AsyncIterator[None]:
-        """A delivery, once there is a place for it. Raises `Refused` if something hangs here."""
+        """Wait for a free place for a delivery, and hold it. Raises `Refused` if an operation hangs here."""
         self.check()
         while self._places.locked():
             try:
@@ -83,11 +83,11 @@ class Lane:
         del self._begun[token]
 
     async def run(self, call: Callable[..., T], *args: object) -> T:
-        """`call(*args)` in one of the threads. Raises `Refused` if something hangs here."""
+        """Run `call(*args)` in one of the threads. Raises `Refused` if an operation hangs here."""
         self.check()
         token = self._begin()
         running = asyncio.get_running_loop().run_in_executor(self.executor, call, *args)
-        running.add_done_callback(lambda _: self._end(token))  # not when the caller gives up: it still runs
+        running.add_done_callback(lambda _: self._end(token))  # if the caller gives up, the call still runs
         return await asyncio.shield(running)
 
 
@@ -95,8 +95,8 @@ class Lanes:
     """All lanes of a process.
 
     Args:
-        mount_points: gives the directories that something is mounted on, without touching them.
-        deliveries: most deliveries of a lane at a time.
+        mount_points: returns all mount points, without touching them.
+        deliveries: most deliveries at a time per lane.
     """
 
     def __init__(self, mount_points: Callable[[], Sequence[str]], deliveries: int) -> None:

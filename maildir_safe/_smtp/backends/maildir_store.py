@@ -1,7 +1,7 @@
-"""Where accepted messages go: into Maildirs, one copy for each Maildir.
+"""Stores accepted messages in Maildirs, one copy per Maildir.
 
-A message for several recipients of one Maildir is stored once, with a ``Delivered-To`` line for
-each of them; so in test mode (one Maildir for all) it is one message, as it was sent.
+A message for several recipients with the same Maildir is stored once, with one ``Delivered-To``
+line per recipient. So in test mode, with one Maildir for all, it stays one message.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 
 
 class MaildirStore:
-    """Stores into Maildirs. Nothing here blocks the event loop: looking up and delivering run beside it.
+    """Stores messages in Maildirs. Look-ups and deliveries run in threads and do not block the event loop.
 
     Args:
-        routing: from an address to Maildirs.
-        mailboxes: finds and opens them, by the same routing.
+        routing: maps an address to Maildirs.
+        mailboxes: finds and opens Maildirs, by the same routing.
         deliveries: most deliveries at a time; each needs file descriptors.
     """
 
@@ -41,7 +41,7 @@ class MaildirStore:
         self.test_mode = routing.test_mode
         self._routing = routing
         self._mailboxes = mailboxes
-        self._lanes = Lanes(mount_points, max(1, deliveries // 2))  # a lane that hangs leaves others room
+        self._lanes = Lanes(mount_points, max(1, deliveries // 2))  # half stays free if one lane hangs
         self._places = asyncio.Semaphore(deliveries)
 
     @property
@@ -50,7 +50,7 @@ class MaildirStore:
         return self._lanes.busy
 
     async def locate(self, address: str) -> str:
-        """See `Store.locate`: 550 5.1.1 where there is certainly none, 450 or 451 where nobody can tell."""
+        """See `Store.locate`: 550 5.1.1 if the mailbox certainly does not exist, 450 or 451 if in doubt."""
         paths = self._routing.candidates(address)
         known = self._mailboxes.known(address)
         if known is not None:
@@ -65,12 +65,12 @@ class MaildirStore:
     async def store(self, mail: MailObject) -> list[RecipientStatus]:
         """See `Store.store`.
 
-        With one reply for several Maildirs (SMTP), a failure after some are stored makes the
-        client send to all of them again. Where it gave an ENVID, a second try with the same
-        envelope and the same bytes is recognised and stored nowhere twice; without one nothing
-        tells a second try from a second message, and those that had it get it again. LMTP has a
-        reply for each recipient and no such gap. A Maildir++ quota is heeded where mailboxes are
-        people's own: 452 4.2.2.
+        SMTP has one reply for several Maildirs: if some deliveries fail after others are stored, the
+        client sends to all recipients again. If it gave an ENVID, a retry with the same envelope and
+        the same bytes is recognised, and no Maildir gets a second copy. Without an ENVID a retry
+        cannot be told from a new message, and the Maildirs that have the message get it again. LMTP
+        has one reply per recipient and no such gap. Outside test mode a Maildir++ quota is enforced:
+        452 4.2.2.
         """
         groups: dict[str, list[Recipient]] = {}
         for recipient in mail.recipients:
@@ -89,11 +89,11 @@ class MaildirStore:
             lane = self._lanes.of(path)
             async with lane.delivery(), self._places:
                 try:
-                    receipt = await self._delivered(path, group, mail, delivery_id, lane)
+                    receipt = await self._deliver_once(path, group, mail, delivery_id, lane)
                 except TemporaryError as error:
-                    if not self._mailboxes.let_go(error):  # too many files open
+                    if not self._mailboxes.evict_if_out_of_descriptors(error):  # too many files open
                         raise
-                    receipt = await self._delivered(path, group, mail, delivery_id, lane)
+                    receipt = await self._deliver_once(path, group, mail, delivery_id, lane)
         except Refused as refused:
             hangs = f"{path}: the file system has hung for some time"
             return RecipientStatus.from_reply(refused.reply, error=hangs)
@@ -104,7 +104,7 @@ class MaildirStore:
         text = f"2.0.0 Stored as {receipt.key}"
         return RecipientStatus(250, text, stored=receipt.path, durability=receipt.durability)
 
-    async def _delivered(
+    async def _deliver_once(
         self, path: str, group: list[Recipient], mail: MailObject, delivery_id: str | None, lane: Lane
     ) -> Receipt:
         first, *others = group

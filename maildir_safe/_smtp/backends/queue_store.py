@@ -1,7 +1,7 @@
-"""Where accepted messages go with `serve --queue`: into a spool, from which workers take them.
+"""Stores accepted messages in a spool, from which workers take them (`serve --queue`).
 
-The 250 is given once the item is durable in the spool. Recipients become an item for each domain, or
-one for each of them where they are mailboxes here (`--map`): then a worker delivers by one rename.
+The 250 is sent once the item is durable in the spool. There is one item per domain of the
+recipients, or with `--map` one per recipient: then a worker delivers an item by one rename.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
     from maildir_safe._smtp.backends.store import MailObject, Store
 
 MAX_HOPS = 100
-"""Servers that a message may have been through: who relays must end loops (RFC 5321 6.3)."""
+"""Received headers at which a message is refused: a relay must detect mail loops (RFC 5321 6.3)."""
 
 
 class QueueStore:
-    """Puts messages into a queue. Nothing here blocks the event loop.
+    """Puts messages into a queue, without blocking the event loop.
 
     Args:
         queue: the spool.
-        mailboxes: knows which addresses are mailboxes here; None: every address is taken.
+        mailboxes: knows which addresses are mailboxes here; None: every address is accepted.
     """
 
     test_mode = False
@@ -52,8 +52,8 @@ class QueueStore:
     async def store(self, mail: MailObject) -> list[RecipientStatus]:
         """See `Store.store`.
 
-        A client that sends again because some items failed sends the others twice, unless it gave an
-        ENVID: then a second try with the same envelope and the same bytes is recognised.
+        If some items fail, the client sends again, and the other items are put twice, unless the client
+        gave an ENVID: then a retry with the same envelope and the same bytes is recognised.
         """
         addresses = [recipient.address for recipient in mail.recipients]
         if hops(mail.body) >= MAX_HOPS:
@@ -83,9 +83,9 @@ class QueueStore:
 
 
 def hops(body: Sequence[bytes]) -> int:
-    """How many servers have put a Received header on top of a message, whose lines end in LF.
+    """Count the Received headers of a message whose lines end in LF.
 
-    Only its first piece is looked at: a header of 64 KiB before the hundredth is another's trouble.
+    Only the first piece (64 KiB) is read; a loop with larger headers is not detected here.
     """
     header = b"\n" + (body[0] if body else b"").partition(b"\n\n")[0]
     return header.lower().count(b"\nreceived:")

@@ -15,20 +15,20 @@ if TYPE_CHECKING:
     from maildir_safe import Maildir
 
 INTERVAL = 10.0
-"""Seconds between two looks: that long a Maildir may hold more than it should."""
+"""Seconds between two sweeps; for at most that long a Maildir may exceed its limit."""
 
 
 def expired(keys: Iterable[str], keep: int | None, keep_seconds: float | None, now: float) -> list[str]:
-    """Which messages are to go, by the times in their names. Pure.
+    """Choose the messages to remove, by the times in their names. Pure.
 
     Args:
-        keys: of all messages. What does not begin with a time is nobody's to remove, and not counted.
-        keep: how many of the newest stay; None for all.
-        keep_seconds: how old a message may get; None for any age.
+        keys: keys of all messages. A key that does not begin with a time is never removed or counted.
+        keep: number of newest messages that stay; None: all.
+        keep_seconds: highest age of a message, in seconds; None: any age.
         now: seconds since 1970.
 
     Returns:
-        Keys, oldest first.
+        The keys to remove, oldest first.
     """
     aged = sorted((*when, key) for key in keys if (when := arrival_time(key)) is not None)
     surplus = 0 if keep is None else max(0, len(aged) - keep)
@@ -37,10 +37,10 @@ def expired(keys: Iterable[str], keep: int | None, keep_seconds: float | None, n
 
 
 def sweep(maildir: Maildir, keep: int | None, keep_seconds: float | None) -> int:
-    """Remove what is expired; how many messages were removed.
+    """Remove expired messages, and return their number.
 
     Raises:
-        TemporaryError: the Maildir cannot be listed, or a message not be removed.
+        TemporaryError: the Maildir cannot be listed, or a message cannot be removed.
     """
     keys = [message.key for message in maildir.messages()]
     return sum(maildir.discard(key) for key in expired(keys, keep, keep_seconds, time.time()))
@@ -49,7 +49,7 @@ def sweep(maildir: Maildir, keep: int | None, keep_seconds: float | None) -> int
 async def keep_sweeping(
     maildir: Maildir, keep: int | None, keep_seconds: float | None, complain: Callable[[str], None]
 ) -> None:
-    """`sweep` beside the event loop until cancelled; a failure is told and tried again later."""
+    """Call `sweep` in a thread every `INTERVAL` seconds until cancelled. Report errors, and go on."""
     while True:
         try:
             await asyncio.to_thread(sweep, maildir, keep, keep_seconds)

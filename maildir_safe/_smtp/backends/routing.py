@@ -1,13 +1,13 @@
-"""From an address to the Maildirs it may mean, best first. Pure: nothing is looked up here.
+"""Maps an address to the Maildirs it may mean, best first. Pure: it looks nothing up.
 
-An address can never name a path outside the template: a mapped part holds neither ``/`` nor ``\\``
-(a separator on SMB) nor ``@`` (``@sys`` is expanded by Coda), never begins or ends with a dot or a
-space, and never holds two dots in a row. Everything else that a local part may hold (RFC 5321
-4.1.2, RFC 6531) may stand in the name of a mailbox: ``o'brien``, ``jürgen``. ``"bob"`` is ``bob``.
+An address can never name a path outside the template. A mapped part contains no ``/``, no ``\\``
+(a separator on SMB), no ``@`` (Coda expands ``@sys``) and no two dots in a row, and does not begin
+or end with a dot or a space. All other characters of a local part (RFC 5321 4.1.2, RFC 6531) may
+appear in the name of a mailbox: ``o'brien``, ``jürgen``. ``"bob"`` means ``bob``.
 
-Upper case is folded in ASCII, and beyond it one character to one that is not ASCII: the Kelvin
-sign is no ``k``, and reaches nobody else's mailbox. Names are in Unicode's composed form (NFC); a
-domain is looked for as it is written and in its other form, A-labels (``xn--``) or U-labels.
+Upper case is folded. A character that is not ASCII never folds to ASCII: the Kelvin sign is not a
+``k``, and so cannot reach another's mailbox. Names are in Unicode's composed form (NFC). A domain
+is looked up as it is written and in its other forms, with A-labels (``xn--``) and U-labels.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
-_LOCAL = re.compile(r"[a-z0-9!#$%&'*+=?^_`{|}~ -]")  # what may stand in a mailbox's name, beside dots
+_LOCAL = re.compile(r"[a-z0-9!#$%&'*+=?^_`{|}~ -]")  # allowed in a mailbox's name, besides dots
 _LABEL = re.compile(r"[a-z0-9_-]")
 _A_LABEL = "xn--"
 
@@ -32,14 +32,14 @@ class Routing(Protocol):
     """Decides where mail goes.
 
     Attributes:
-        test_mode: every address is taken, and nothing is kept from anybody: the server may also
-            offer what only a sender's test needs (any password, DSN).
+        test_mode: every address is accepted, and the mail is not private. The server may also
+            offer what only tests of senders need (any password, DSN).
     """
 
     test_mode: bool
 
     def candidates(self, address: str) -> list[str]:
-        """Paths of Maildirs for `address`, best first. Raises `Refused` if there can be none."""
+        """Paths of Maildirs for `address`, best first. Raises `Refused` if there cannot be one."""
 
 
 class CatchAll:
@@ -60,19 +60,19 @@ class CatchAll:
 
 
 class MailboxMap:
-    """A Maildir for each address, by a template; only those that exist take mail.
+    """One Maildir per address, by a template. Only Maildirs that exist accept mail.
 
-    Upper case is folded, for domains by rule and for local parts because every mail system does.
-    ``bob+tag`` means its own Maildir if there is one, and ``bob`` otherwise (RFC 5233).
+    Upper case is folded: in domains by rule, in local parts because every mail system does so.
+    ``bob+tag`` means its own Maildir if that exists, and ``bob`` otherwise (RFC 5233).
 
     Args:
-        template: an absolute path with ``{local}`` and perhaps ``{domain}`` in it, for example
+        template: an absolute path that contains ``{local}`` and optionally ``{domain}``, for example
             ``/mail/{domain}/{local}``.
-        postmaster: the address that gets mail for ``postmaster`` (RFC 5321 4.5.1: always taken)
-            where that has no Maildir of its own.
+        postmaster: the address that gets mail for ``postmaster`` (always accepted, RFC 5321 4.5.1)
+            if ``postmaster`` has no Maildir of its own.
 
     Raises:
-        ValueError: the template or the postmaster's address cannot work.
+        ValueError: the template or the postmaster's address is invalid.
     """
 
     test_mode = False
@@ -84,7 +84,7 @@ class MailboxMap:
             raise ValueError(f"--map {template}: {error}") from None
         if not template.startswith("/") or "local" not in fields or not fields <= {"local", "domain"}:
             raise ValueError(
-                f"--map {template}: an absolute path with {{local}} and perhaps {{domain}} in it"
+                f"--map {template}: must be an absolute path with {{local}} and optionally {{domain}}"
             )
         self.template = template
         self._postmaster: str | None = None
@@ -96,7 +96,7 @@ class MailboxMap:
             self._postmaster = postmaster
 
     def candidates(self, address: str) -> list[str]:
-        """Paths for `address`, best first. Raises `Refused` (550 5.1.1) if it fits no mailbox name."""
+        """Paths for `address`, best first. Raises `Refused` (550 5.1.1) if no mailbox can have that name."""
         local, _, domain = address.rpartition("@") if "@" in address else (address, "", "")
         name = _mailbox_name(local)
         names = [name, name.partition("+")[0]] if "+" in name else [name]
@@ -110,7 +110,7 @@ class MailboxMap:
 
 
 def _mailbox_name(local: str) -> str:
-    """The name of the mailbox that a local part means; ``""`` if there can be none."""
+    """The name of the mailbox that a local part means; ``""`` if there cannot be one."""
     quoted = _QUOTED.fullmatch(local)
     if quoted:
         local = re.sub(r"\\(.)", r"\1", quoted[1])
@@ -121,7 +121,7 @@ def _mailbox_name(local: str) -> str:
 
 
 def _domain_forms(domain: str) -> list[str]:
-    """A domain as it is written, and in its other form; empty if no host can be called so."""
+    """A domain as it is written, and in its other forms; empty if it is not a valid domain."""
     domain = _folded(domain)
     labels = domain.split(".")
     if len(domain) > 253 or not all(map(_is_label, labels)):
@@ -150,7 +150,7 @@ def _u_label(label: str) -> str:
 
 
 def _folded(text: str) -> str:
-    """Lower case and NFC; ``""`` if something beyond ASCII would become ASCII."""
+    """`text` in lower case and NFC; ``""`` if a character that is not ASCII would become ASCII."""
     folded = "".join(_lower(text))
     composed = unicodedata.normalize("NFC", folded)
     beyond = [c for c in text if not c.isascii()]
@@ -166,5 +166,5 @@ def _lower(text: str) -> Iterable[str]:
 
 
 def _is_word(c: str) -> bool:
-    """A letter, mark or digit beyond ASCII."""
+    """Whether `c` is a letter, mark or digit that is not ASCII."""
     return not c.isascii() and unicodedata.category(c)[0] in "LMN"

@@ -1,4 +1,4 @@
-"""What a session hands over, and to whom: the protocol `Store`."""
+"""The protocol `Store`, by which sessions store messages, and the message that they pass to it."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ class Recipient:
     """An accepted recipient.
 
     Attributes:
-        address: as the client gave it.
-        original: from ORCPT (RFC 3461), if it gave that too.
-        mailbox: the path of the Maildir it leads to.
+        address: the address as the client gave it.
+        original: the address in ORCPT (RFC 3461); None if not given.
+        mailbox: the path of the Maildir that the address leads to.
     """
 
     __slots__ = ("address", "mailbox", "original")
@@ -31,11 +31,11 @@ class MailObject:
     """One message with its envelope, ready to be stored (RFC 5321 2.3.1).
 
     Attributes:
-        sender: ``""`` for bounces.
-        recipients: in the order in which they were accepted.
+        sender: the envelope sender; ``""`` for bounces.
+        recipients: the accepted recipients, in the order of acceptance.
         received: our Received header.
-        body: the message, lines ending in LF, in pieces that are shared by all its copies.
-        envelope_id: ENVID (RFC 3461), if the client gave one.
+        body: the message, with LF line ends, in pieces that all copies share.
+        envelope_id: ENVID (RFC 3461); None if not given.
     """
 
     __slots__ = ("body", "envelope_id", "received", "recipients", "sender")
@@ -65,7 +65,7 @@ class Store(Protocol):
 
     Attributes:
         test_mode: see `routing.Routing`.
-        busy: whether file calls are under way, which an orderly end of the process would wait for.
+        busy: whether file calls are running, for which a normal exit of the process would wait.
     """
 
     test_mode: bool
@@ -77,4 +77,4 @@ class Store(Protocol):
         """The mailbox for `address`. Raises `Refused`."""
 
     async def store(self, mail: MailObject) -> list[RecipientStatus]:
-        """Store for all recipients; a status for each, in their order. Does not raise."""
+        """Store the message for all recipients. Returns their statuses, in their order. Does not raise."""

@@ -1,18 +1,18 @@
-"""Scripted faults, to see what a sender does: seeded, counted, the same at every run.
+"""Scripted faults, for testing how a sender reacts: seeded, counted, and the same in every run.
 
 Faults of the dialogue happen at a `stage`:
 
 * ``connect``: before the greeting;
-* ``mail``, ``rcpt``, ``data``: instead of the good answer to that command;
-* ``received``: the whole message is here, and is not stored;
-* ``stored``: the message is stored, and the client does not know yet.
+* ``mail``, ``rcpt``, ``data``: instead of the positive reply to that command;
+* ``received``: the whole message has arrived, and is not stored;
+* ``stored``: the message is stored, and the client has no reply yet.
 
-Each may answer with a `reply`, wait for `delay` seconds, or `drop` the connection. So "250 late" is
-``stored`` with a delay, and "the answer is lost" ``stored`` with a drop: the sender must send again.
+A fault may answer with a `reply`, wait for `delay` seconds, or `drop` the connection. So a late 250
+is ``stored`` with a delay, and a lost reply is ``stored`` with a drop: the sender must send again.
 
-Faults of the storage happen at a file `call` of a delivery (create, write, fsync, close, rename):
-it fails with an `error`, or waits. With `executed` the call is done and the error reported all the
-same, as NFS does when a reply is lost.
+Storage faults happen at a file `call` of a delivery (create, write, fsync, close, rename): the call
+fails with an `error`, or waits. With `executed` the call is executed and still reports the error,
+as on NFS when a reply is lost.
 """
 
 from __future__ import annotations
@@ -43,22 +43,23 @@ class Fault:
 
     Attributes:
         stage: one of `STAGES`; or
-        call: one of `CALLS`. ``fsync`` is also the one that a group of deliveries shares.
+        call: one of `CALLS`. ``fsync`` includes the syncfs that a batch of deliveries shares.
         reply: a complete reply line, for example ``"452 4.2.2 Mailbox full"``.
         delay: seconds to wait first.
         drop: hang up instead of answering.
-        match: only for addresses like this (``*@slow.example``): the sender at mail, the recipient
-            at rcpt, any recipient at data, received and stored.
+        match: only for addresses that match this pattern (``*@slow.example``): the sender at mail,
+            the recipient at rcpt, any recipient at data, received and stored.
         nth: only the n-th time in a connection (the third RCPT), counted from 1.
-        times: at most so often; None for always.
-        chance: only with this probability, from the seed.
-        greylist: refuse a peer, sender and recipient until so many seconds after they first came.
-        rate: let so many pass in a time and refuse the rest: ``"10/minute"``.
-        error: name of the errno a file call fails with: ``"ENOSPC"``, ``"EIO"``.
-        executed: the failing call is done nevertheless.
+        times: at most this many times; None: always.
+        chance: only with this probability, drawn from the seed.
+        greylist: refuse a combination of peer, sender and recipient for this many seconds after it
+            was first seen.
+        rate: accept this many per unit of time and refuse the rest: ``"10/minute"``.
+        error: name of the errno that the file call fails with: ``"ENOSPC"``, ``"EIO"``.
+        executed: execute the failing call anyway.
 
     Raises:
-        ValueError: fields that do not go together; says which.
+        ValueError: the fields contradict each other; the text says which.
     """
 
     stage: str = ""
@@ -83,15 +84,15 @@ class Fault:
         if self.call and (self.reply or self.drop or self.greylist or self.rate or self.nth):
             raise ValueError("a fault of a file call has error, executed, delay, times and chance only")
         if self.error and (self.stage or not hasattr(errno, self.error)):
-            raise ValueError(f"error={self.error!r}: the name of an errno, for a file call")
+            raise ValueError(f"error={self.error!r}: must be the name of an errno, and needs a call")
         if self.executed and (not self.error or self.call == "create"):
-            raise ValueError("executed goes with an error, which is reported for the call that was done")
+            raise ValueError("executed needs an error, which the executed call reports (not for create)")
         if self.greylist is not None or self.rate:
             self.reply = self.reply or "450 4.7.1 Come back later"
         if self.greylist is not None and self.stage != "rcpt":
-            raise ValueError("greylist is for stage rcpt")
+            raise ValueError("greylist needs stage rcpt")
         if self.reply and not re.fullmatch(r"[245]\d\d [ -~]+", self.reply):
-            raise ValueError(f"reply={self.reply!r}: three digits, a space and a text")
+            raise ValueError(f"reply={self.reply!r}: must be three digits, a space and a text")
         self._limit, self._window = _rate(self.rate) if self.rate else (0, 0.0)
 
     def holds_back(self, key: tuple[str, ...], now: float) -> bool:
@@ -111,7 +112,7 @@ class Fault:
 def _rate(text: str) -> tuple[int, float]:
     number, _, unit = text.partition("/")
     if not number.isdigit() or unit not in _SECONDS or int(number) < 1:
-        raise ValueError(f"rate={text!r}: for example 10/minute; units are {', '.join(_SECONDS)}")
+        raise ValueError(f"rate={text!r}: must be like 10/minute; units are {', '.join(_SECONDS)}")
     return int(number), _SECONDS[unit]
 
 
@@ -119,9 +120,9 @@ class Faults:
     """The script. Thread-safe: file calls run in threads.
 
     Args:
-        faults: in order; the first that applies happens.
-        seed: for those with a chance.
-        clock: seconds that never jump.
+        faults: the faults in order; the first that applies happens.
+        seed: seed of the faults with a chance.
+        clock: a monotonic clock, in seconds.
     """
 
     def __init__(
@@ -132,14 +133,14 @@ class Faults:
         self._clock = clock
         self._lock = threading.Lock()
         self.fired: Counter[str] = Counter()
-        """How often a fault happened, by stage or call."""
+        """Number of faults that happened, by stage or call."""
 
     @classmethod
     def read(cls, path: str) -> Faults:
-        """From a TOML file: ``seed = 1``, then tables ``[[fault]]`` with the fields of `Fault`.
+        """Read a TOML file: ``seed = 1``, then tables ``[[fault]]`` with the fields of `Fault`.
 
         Raises:
-            ValueError: not TOML, or a fault that cannot be. OSError: it cannot be read.
+            ValueError: the file is not TOML, or a fault is invalid. OSError: the file cannot be read.
         """
         with open(path, "rb") as file:
             try:
@@ -157,7 +158,7 @@ class Faults:
             self._faults.append(Fault(**fault))
 
     def clear(self) -> None:
-        """Forget all faults: from now on everything works."""
+        """Remove all faults: from now on everything works."""
         with self._lock:
             self._faults.clear()
 
@@ -168,9 +169,9 @@ class Faults:
 
         Args:
             place: a stage or a call.
-            nth: how often this connection has come here, this time included.
-            addresses: those that `Fault.match` is about; none match any.
-            key: what greylisting tells apart.
+            nth: number of times that this connection has reached `place`, this time included.
+            addresses: the addresses for `Fault.match`; without any, every fault matches.
+            key: the combination that greylisting keeps apart.
         """
         with self._lock:
             for fault in self._faults:

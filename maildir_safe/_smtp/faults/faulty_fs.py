@@ -1,4 +1,4 @@
-"""A file system some of whose calls fail by script: what is below SMTP, for `faults`."""
+"""A file system whose calls fail by script: the storage faults of `faults`."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 
 class FaultyFileSystem(OsFileSystem):
-    """The operating system's calls, except what the script says.
+    """The operating system's file calls, with the script's faults.
 
     Args:
-        faults: asked before each of `faults.CALLS`; None for no script.
+        faults: the script, consulted before each of `faults.CALLS`; None: no faults.
     """
 
     def __init__(self, faults: Faults | None) -> None:
@@ -53,11 +53,11 @@ class FaultyFileSystem(OsFileSystem):
         self._play("fsync", lambda: OsFileSystem.fsync(self, fd))
 
     def syncfs(self, fd: int) -> None:
-        """See `FileSystem.syncfs`: the fsync that a group of deliveries shares."""
+        """See `FileSystem.syncfs`: replaces the fsyncs of a batch of deliveries."""
         self._play("fsync", lambda: OsFileSystem.syncfs(self, fd))
 
     def close(self, fd: int) -> None:
-        """See `FileSystem.close`; of directories too, as far as anybody closes them."""
+        """See `FileSystem.close`; for files and directories."""
         self._play("close", lambda: OsFileSystem.close(fd))
 
     def rename(self, src: str, dst: str, *, src_dir_fd: int, dst_dir_fd: int) -> None:  # type: ignore[override]

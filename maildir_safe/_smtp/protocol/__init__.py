@@ -1,1 +1,1 @@
-"""SMTP and LMTP as the RFCs have them."""
+"""The syntax and the rules of SMTP and LMTP, without I/O."""

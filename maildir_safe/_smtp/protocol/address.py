@@ -1,10 +1,10 @@
 """Addresses and parameters of MAIL and RCPT (RFC 5321 4.1.2, RFC 3461, RFC 6531). Pure.
 
-Lenient where real senders are (`root` without a domain, two dots in a local part, no angle
-brackets), strict where an address could do harm further on: nothing that is not printable passes,
-so no header line, log line or terminal ever sees a control character from an address. A recipient
-must also be one that can exist: exactly one ``@``, something on both sides of it, a domain without
-empty labels, a literal in whole brackets.
+The parser is lenient where real senders are (`root` without a domain, two dots in a local part, no
+angle brackets), and strict where an address could do harm later: it accepts printable characters
+only, so no control character of an address ever reaches a header line, a log line or a terminal.
+A recipient must also be one that can exist: exactly one ``@``, text on both sides of it, a domain
+without empty labels, a literal in complete brackets.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ _XTEXT = re.compile(r"\+([0-9A-Fa-f]{2})?")
 
 
 class Path:
-    """One MAIL or RCPT argument, taken apart.
+    """The parsed argument of MAIL or RCPT.
 
     Attributes:
-        address: without angle brackets; ``""`` is the null sender.
-        parameters: ESMTP parameters by upper-case name; ``""`` where none was given.
+        address: the address without angle brackets; ``""`` is the null sender.
+        parameters: values of ESMTP parameters by upper-case name; ``""`` for a name without a value.
     """
 
     __slots__ = ("address", "parameters")
@@ -43,7 +43,7 @@ class Path:
 
 
 def parse_sender(argument: str | None) -> Path:
-    """The argument of MAIL: ``FROM:<address> parameters``. Raises `Refused`."""
+    """Parse the argument of MAIL: ``FROM:<address> parameters``. Raises `Refused`."""
     path = _parse(argument, "FROM:", BAD_SENDER)
     utf8 = path.parameters.get("SMTPUTF8")
     if not path.address.isascii() and utf8 is None:
@@ -52,11 +52,11 @@ def parse_sender(argument: str | None) -> Path:
 
 
 def parse_recipient(argument: str | None, utf8: bool) -> Path:
-    """The argument of RCPT: ``TO:<address> parameters``. Raises `Refused`.
+    """Parse the argument of RCPT: ``TO:<address> parameters``. Raises `Refused`.
 
     Args:
-        argument: what followed the verb.
-        utf8: whether SMTPUTF8 was asked for at MAIL.
+        argument: the text after the verb.
+        utf8: whether MAIL asked for SMTPUTF8.
     """
     path = _parse(argument, "TO:", BAD_RECIPIENT)
     if not _MAILBOX.fullmatch(path.address):
@@ -91,7 +91,7 @@ def _parameters(text: str) -> dict[str, str]:
 
 
 def decode_xtext(text: str) -> str:
-    """Undo the ``+HH`` of RFC 3461 xtext. Raises `Refused` unless what it says is printable and not blank."""
+    """Decode the ``+HH`` of RFC 3461 xtext. Raises `Refused` unless the result is printable and not blank."""
     try:
         raw = _XTEXT.sub(lambda found: chr(int(found[1], 16)), text)
         decoded = raw.encode("latin-1").decode()

@@ -1,4 +1,4 @@
-"""AUTH PLAIN and LOGIN (RFC 4954, RFC 4616), and the file of names and passwords behind them.
+"""AUTH PLAIN and LOGIN (RFC 4954, RFC 4616), and the file of names and passwords.
 
 Each line of the file is ``name:$scrypt$ln=14,r=8,p=1$salt$hash``; empty lines and lines that begin
 with ``#`` are skipped. ``python3 -m maildir_safe._smtp.protocol.auth NAME`` asks for a password and prints
@@ -32,27 +32,27 @@ class Passwords:
     """Names with the hashes of their passwords.
 
     Args:
-        hashes: by name, each as `hash_password` makes them.
+        hashes: the hashes by name, in the form of `hash_password`.
 
     Raises:
-        ValueError: a hash of another form.
+        ValueError: a hash has another form.
     """
 
     def __init__(self, hashes: dict[str, str]) -> None:
         for name, hashed in hashes.items():
             if not _HASH.fullmatch(hashed):
                 raise ValueError(
-                    f"the password of {name!r} is no scrypt hash (see maildir_safe._smtp.protocol.auth)"
+                    f"the password of {name!r} is not a scrypt hash (see maildir_safe._smtp.protocol.auth)"
                 )
         self._hashes = hashes
         self._nobody = hash_password(secrets.token_hex())
 
     @classmethod
     def read(cls, path: str) -> Passwords:
-        """From a file.
+        """Read them from a file.
 
         Raises:
-            ValueError: a line of another form. OSError: it cannot be read.
+            ValueError: a line has another form. OSError: the file cannot be read.
         """
         with open(path, encoding="utf-8") as file:
             lines = [line.strip() for line in file]
@@ -68,13 +68,13 @@ class Passwords:
         return cls(found)
 
     def check(self, name: str, password: str) -> bool:
-        """Whether it is the password; takes as long for a name that is not there. Some 40 ms of CPU."""
+        """Whether `password` is right. Takes about 40 ms of CPU, and as long for an unknown name."""
         right = matches(self._hashes.get(name, self._nobody), password)
         return right and name in self._hashes
 
 
 def hash_password(password: str) -> str:
-    """A salted scrypt hash (RFC 7914) in the PHC string format."""
+    """Make a salted scrypt hash (RFC 7914) in the PHC string format."""
     salt = secrets.token_bytes(16)
     hashed = _scrypt(password, salt, _LN, _R, _P)
     return f"$scrypt$ln={_LN},r={_R},p={_P}${_base64(salt)}${_base64(hashed)}"
@@ -83,7 +83,7 @@ def hash_password(password: str) -> str:
 def matches(hashed: str, password: str) -> bool:
     """Whether `password` is the one that was hashed."""
     match = _HASH.fullmatch(hashed)
-    assert match  # Passwords has looked
+    assert match  # checked by Passwords
     salt, expected = (base64.b64decode(part + "=" * (-len(part) % 4)) for part in match.group(4, 5))
     ln, r, p = (int(part) for part in match.group(1, 2, 3))
     return hmac.compare_digest(_scrypt(password, salt, ln, r, p), expected)
@@ -92,10 +92,10 @@ def matches(hashed: str, password: str) -> bool:
 async def credentials(
     mechanism: str, initial: str, ask: Callable[[bytes], Awaitable[bytes]]
 ) -> tuple[str, str]:
-    """Name and password, as the client gives them. Raises `Refused`.
+    """Ask the client for its name and password. Raises `Refused`.
 
     Args:
-        mechanism: in upper case.
+        mechanism: the mechanism, in upper case.
         initial: the initial response, in base64, or ``""``.
         ask: sends a challenge and returns the client's line, both in base64.
     """
@@ -107,7 +107,7 @@ async def credentials(
         if len(parts) != 3:
             raise Refused("501 5.5.2 Malformed credentials")
         if parts[0] not in ("", parts[1]):
-            raise Refused("535 5.7.8 Nobody acts for somebody else here")  # RFC 4616: another authzid
+            raise Refused("535 5.7.8 Authorization identity must match the user name")  # RFC 4616: authzid
         return parts[1], parts[2]
     name = _decode(first or await ask(base64.b64encode(b"Username:")))
     return name, _decode(await ask(base64.b64encode(b"Password:")))
@@ -115,7 +115,7 @@ async def credentials(
 
 def _decode(line: bytes) -> str:
     if line == b"*":
-        raise Refused("501 5.7.0 Authentication given up")
+        raise Refused("501 5.7.0 Authentication cancelled")
     try:
         return base64.b64decode(b"" if line == b"=" else line, validate=True).decode()
     except (binascii.Error, UnicodeDecodeError):

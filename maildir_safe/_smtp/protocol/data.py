@@ -1,11 +1,11 @@
 """The body of a message on the wire (RFC 5321 4.1.1.4, 4.5.2).
 
-SMTP smuggling lives on servers that disagree about where a message ends. Here exactly one thing
-ends it: CR LF ``.`` CR LF. Bare LF and bare CR never do, nor do they end a line that a dot is
-taken off: they are part of the text. A bare LF thus becomes an ordinary line end on disk, where
-lines end with LF; a bare CR stays as it is. (Postfix calls the same `normalize`.)
+SMTP smuggling works where servers disagree about the end of a message. Here exactly one sequence
+ends it: CR LF ``.`` CR LF. A bare LF or a bare CR never does, nor does it end a line from which a
+dot is removed: it is part of the text. A bare LF thus becomes an ordinary line end on disk, where
+lines end with LF. A bare CR is kept. (Postfix calls this `normalize`.)
 
-Lines may be of any length, and any byte may stand in them, NUL too: what a relay before us has
+Lines may have any length and contain any byte, NUL included: a message that a relay before us has
 accepted must not bounce here.
 """
 
@@ -15,20 +15,20 @@ _END = b"\r\n.\r\n"
 _LINE_END = b"\r\n"  # a lone dot may be the very first line: it follows the CRLF of the DATA command
 
 PIECE = 64 * 1024
-"""Bytes that come before a part of a message is decoded."""
+"""Bytes that must have arrived before a part of a message is decoded."""
 
 
 class DataDecoder:
     """Decodes one message from the buffer in which the client's bytes arrive.
 
     Args:
-        buffer: stands at the first byte after the CRLF of the DATA command. What is decoded is
-            removed from it; no byte of a command behind the message is.
-        piece: bytes that come before a part of a message is decoded.
+        buffer: begins with the first byte after the CRLF of the DATA command. Decoded bytes are
+            removed from it. The bytes of a command after the message stay.
+        piece: bytes that must have arrived before a part of the message is decoded.
 
     Attributes:
         ended: whether the end of the message was found.
-        size: octets so far as RFC 1870 counts them: neither the final dot nor doubled dots.
+        size: octets so far, as RFC 1870 counts them: without the final dot and added dots.
     """
 
     def __init__(self, buffer: bytearray, piece: int = PIECE) -> None:
@@ -41,7 +41,7 @@ class DataDecoder:
         self.size = 0
 
     def decode(self) -> bytes:
-        """Take what can be taken, in the form in which it is stored; ``b""`` if more must come first."""
+        """Take and decode the next part, with LF line ends; ``b""`` if more bytes must arrive first."""
         buffer = self._buffer
         end = buffer.find(_END, self._searched)
         if end >= 0:
@@ -64,7 +64,7 @@ class DataDecoder:
 
 
 def _safe_cut(buffer: bytearray) -> int:
-    """Where to cut so that no CRLF, no CRLF with its dot and no part of the end is cut in two."""
+    """Where to cut the buffer without splitting a CRLF, a CRLF from its dot, or the end of the message."""
     cut = len(buffer) - len(_END)
     if buffer[cut - 1] == 0x0D:
         return cut - 1

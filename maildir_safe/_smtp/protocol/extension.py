@@ -1,6 +1,6 @@
-"""Extensions of SMTP (RFC 5321 2.2) that are no more than a word in EHLO's answer and parameters.
+"""Extensions of SMTP (RFC 5321 2.2), one object each: a word in the reply to EHLO, and parameters.
 
-One object each. What needs a conversation of its own (STARTTLS, AUTH) adds its verb; see
+An extension with its own command (STARTTLS, AUTH) also adds a verb; see
 `maildir_safe._smtp.server.extensions`.
 """
 
@@ -21,13 +21,13 @@ _NOTIFY = {"SUCCESS", "FAILURE", "DELAY"}
 
 
 class Offer:
-    """What a server offers to one client at this moment.
+    """The extensions that a server offers to one client at this moment.
 
     Attributes:
-        max_size: bytes of one message.
-        starttls: whether the client can begin TLS.
+        max_size: most bytes of one message.
+        starttls: whether the client can start TLS.
         auth: whether the client can authenticate.
-        test_mode: whether the server is there to try out senders.
+        test_mode: whether the server runs to test senders.
     """
 
     __slots__ = ("auth", "max_size", "starttls", "test_mode")
@@ -45,11 +45,13 @@ class Extension:
     """One extension.
 
     Args:
-        word: gives the line of EHLO's answer; ``""`` where it is not offered. Its parameters are
-            taken all the same: a client that uses them does no harm.
-        mail: checks the value of each MAIL parameter (``""`` where none was given) or raises `Refused`.
+        word: returns the line in the reply to EHLO; ``""`` if the extension is not offered. Its
+            parameters are accepted anyway, since they do no harm.
+        mail: the MAIL parameters, each with a function that checks the value (``""`` if it has
+            none) or raises `Refused`.
         rcpt: the same for RCPT.
-        verbs: what its commands do; each is called with the connection and the argument.
+        verbs: the commands, each with the function that executes it, which is called with the
+            connection and the argument.
     """
 
     def __init__(
@@ -68,7 +70,7 @@ class Extension:
 def check_parameters(
     known: Mapping[str, Check], parameters: Mapping[str, str], verb: str, offer: Offer
 ) -> None:
-    """Refuse parameters that are wrong (501) or that no extension knows (555)."""
+    """Refuse parameters that are malformed (501) or unknown to every extension (555)."""
     for name, value in parameters.items():
         check = known.get(name)
         if check is None:
@@ -77,7 +79,7 @@ def check_parameters(
 
 
 def original_recipient(parameters: Mapping[str, str]) -> str | None:
-    """The address in ORCPT, if that was given."""
+    """The address in ORCPT; None if ORCPT was not given."""
     value = parameters.get("ORCPT")
     return None if value is None else decode_xtext(value.partition(";")[2])
 
@@ -116,7 +118,7 @@ def _original(value: str, offer: Offer) -> None:  # noqa: ARG001
 
 
 def xtext(value: str, offer: Offer) -> None:  # noqa: ARG001
-    """Refuse a value that is no xtext (RFC 3461), or an empty one."""
+    """Refuse a value that is empty or is not xtext (RFC 3461)."""
     decode_xtext(value)
 
 
@@ -125,7 +127,7 @@ SIZE = Extension(lambda offer: f"SIZE {offer.max_size}", mail={"SIZE": _size})  
 EIGHT_BIT = Extension(lambda offer: "8BITMIME", mail={"BODY": _one_of("BODY", "7BIT", "8BITMIME")})  # noqa: ARG005
 UTF8 = Extension(lambda offer: "SMTPUTF8", mail={"SMTPUTF8": _no_value})  # noqa: ARG005 - RFC 6531
 CODES = Extension(lambda offer: "ENHANCEDSTATUSCODES")  # noqa: ARG005 - RFC 2034
-# RFC 3461. Said in test mode only: whoever says it promises reports, and this server never sends any.
+# RFC 3461. Offered in test mode only: the offer promises reports, and this server never sends any.
 DSN = Extension(
     lambda offer: "DSN" if offer.test_mode else "",
     mail={"RET": _one_of("RET", "FULL", "HDRS"), "ENVID": xtext},

@@ -1,7 +1,7 @@
-"""What the server answers: reply codes with their enhanced codes (RFC 5321, RFC 2034, RFC 3463).
+"""The server's replies: codes with their enhanced codes (RFC 5321, RFC 2034, RFC 3463).
 
-Two rules hold everywhere. A fault of the storage is never answered with a permanent code, and
-no reply holds a local path or the words of an exception: both go to the log instead.
+Two rules hold everywhere. A storage error is never answered with a permanent code. No reply
+contains a local path or the text of an exception: both go to the log instead.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ SHUTTING_DOWN = "421 4.3.2 Service shutting down, try again later"
 TOO_MANY_CONNECTIONS = "421 4.7.0 Too many connections, try again later"
 TIMEOUT = "421 4.4.2 Timeout, closing connection"
 TOO_MANY_RECIPIENTS = "452 4.5.3 Too many recipients"
-TOO_BIG = "552 5.3.4 Message is larger than this server takes"
+TOO_BIG = "552 5.3.4 Message is larger than this server accepts"
 NO_MAILBOX = "550 5.1.1 No such mailbox here"
 MAILBOX_UNCERTAIN = "450 4.2.1 Mailbox is not available at this moment, try again later"
-LOOP = "554 5.4.6 Too many hops, this mail goes round in a loop"
+LOOP = "554 5.4.6 Too many hops, mail loop"
 BAD_SENDER = "553 5.1.7 Malformed sender address"
 BAD_RECIPIENT = "553 5.1.3 Malformed recipient address"
 NEEDS_SMTPUTF8 = "553 5.6.7 Address is not ASCII and SMTPUTF8 was not asked for"
@@ -28,7 +28,7 @@ TOO_MUCH_JUNK = "421 4.7.0 Too many commands without mail, closing connection"
 NOT_SMTP = "421 4.7.0 This is not SMTP, closing connection"
 NEEDS_AUTH = "530 5.7.0 Authentication required"
 DROPPED = "(connection dropped by a scripted fault)"
-CLIENT_LEFT = "(the client left before the answer)"
+CLIENT_LEFT = "(the client left before the reply)"
 INTERNAL = "451 4.3.0 Internal error, try again later"
 
 _TEXTS = {
@@ -39,7 +39,7 @@ _TEXTS = {
 
 
 class Refused(Exception):
-    """A command or a message is answered with `reply` instead of being taken.
+    """A command or a message is refused with `reply`.
 
     Attributes:
         reply: one complete reply line without its CRLF.
@@ -51,10 +51,10 @@ class Refused(Exception):
 
 
 def for_error(error: BaseException) -> str:
-    """The reply for an error that delivering raised.
+    """The reply for an error that a delivery raised.
 
     Args:
-        error: anything. What this package did not raise on purpose is a temporary failure: the
+        error: any exception. One that is not an error of this package is a temporary failure: the
             client keeps the message.
 
     Returns:
@@ -68,9 +68,9 @@ def for_error(error: BaseException) -> str:
 
 
 def worst(lines: list[str]) -> str:
-    """The one reply that stands for several: permanent before temporary before success.
+    """The worst of several replies: permanent before temporary before success.
 
-    A permanent refusal of one recipient outweighs what is stored for others: the sender is told,
-    where a temporary answer would have it send to all of them again and again.
+    A permanent refusal of one recipient outweighs what is stored for others. It is reported to the
+    sender, whereas a temporary reply would make the client send to all of them again and again.
     """
     return max(lines, key=lambda line: line[0])

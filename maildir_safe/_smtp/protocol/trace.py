@@ -1,7 +1,7 @@
 """The Received header that this server puts on top of a message (RFC 5321 4.4, RFC 3848, RFC 6531). Pure.
 
-What a client says of itself is shown, but never as it came: only characters of a host name, a
-literal or a number pass.
+The header shows the name that the client gave, reduced to the characters of host names and address
+literals.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 
 
 def client_name(name: str) -> str:
-    """A HELO, EHLO or LHLO name, at most 255 characters, everything else a ``?``."""
+    """A HELO, EHLO or LHLO name, cut to 255 characters, with every unsafe character replaced by ``?``."""
     return _NOT_A_NAME.sub("?", name[:255])
 
 
 def date(seconds: float) -> str:
-    """A date for a header (RFC 5322 3.3), in UTC and in English whatever the locale."""
+    """A date for a header (RFC 5322 3.3), in UTC, and in English in every locale."""
     t = time.gmtime(seconds)
     return (
         f"{_DAYS[t.tm_wday]}, {t.tm_mday} {_MONTHS[t.tm_mon - 1]} {t.tm_year} "
@@ -29,7 +29,7 @@ def date(seconds: float) -> str:
 
 
 def protocol(lmtp: bool, extended: bool, tls: bool, authenticated: bool, utf8: bool) -> str:
-    """The name behind ``with``: SMTP, ESMTPSA, LMTPS, UTF8SMTP ... (RFC 3848, RFC 6531)."""
+    """The protocol name after ``with``: SMTP, ESMTPSA, LMTPS, UTF8SMTP ... (RFC 3848, RFC 6531)."""
     if lmtp:
         base = "UTF8LMTP" if utf8 else "LMTP"
     elif utf8:
@@ -45,11 +45,11 @@ def received(client: str, peer: str, host: str, via: str, recipient: str | None,
     """A ``Received`` header with its final line end.
 
     Args:
-        client: the name the client gave, cleaned by `client_name`.
-        peer: its IP address; ``""`` on a unix socket.
+        client: the name that the client gave, cleaned by `client_name`.
+        peer: the client's IP address; ``""`` on a unix socket.
         host: our own name.
-        via: from `protocol`.
-        recipient: named only where it is the only one, so that nobody learns of the others.
+        via: the protocol name, from `protocol`.
+        recipient: the only recipient; None if there are several, so that none learns of the others.
         when: seconds since 1970.
     """
     literal = f" ([{'IPv6:' if ':' in peer else ''}{peer}])" if peer else " (local)"

@@ -1,4 +1,4 @@
-"""AUTH (RFC 4954): any password does in test mode, where no file of them was given."""
+"""AUTH (RFC 4954). In test mode without a password file, any password is accepted."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ async def authenticate(connection: Connection, argument: str) -> None:
     mechanism, _, initial = argument.partition(" ")
     if not mechanism:
         raise Refused("501 5.5.4 Syntax: AUTH mechanism")
-    listener = connection.listener
-    if not listener.offers_auth(connection.encrypted):
-        raise Refused("538 5.7.11 Encryption required" if listener.passwords else "502 5.5.1 No AUTH here")
+    context = connection.context
+    if not context.offers_auth(connection.encrypted):
+        raise Refused("538 5.7.11 Encryption required" if context.passwords else "502 5.5.1 No AUTH here")
     if connection.authenticated or connection.transaction.sender is not None or not connection.client:
         raise Refused("503 5.5.1 AUTH comes once, after EHLO and before MAIL")
 
@@ -35,23 +35,27 @@ async def authenticate(connection: Connection, argument: str) -> None:
             raise Refused("421 4.7.0 Line too long") from None
 
     name, password = await auth.credentials(mechanism.upper(), initial.strip(), ask)
-    if listener.passwords is not None:
+    if context.passwords is not None:
         await _check(connection, name, password)
     connection.authenticated = True
     await connection.reply("235 2.7.0 Authentication successful")
 
 
 async def _check(connection: Connection, name: str, password: str) -> None:
-    """Some 40 ms of CPU and 16 MiB: a few at a time; whoever guesses waits longer and longer."""
-    listener = connection.listener
-    assert listener.passwords is not None
-    async with listener.hashing:
-        right = await asyncio.to_thread(listener.passwords.check, name, password)
+    """Check a password. Raises `Refused`.
+
+    A check takes about 40 ms of CPU and 16 MiB, so only a few run at a time. The reply to a wrong
+    password is delayed, and each further one from the same address is delayed longer.
+    """
+    context = connection.context
+    assert context.passwords is not None
+    async with context.hashing:
+        right = await asyncio.to_thread(context.passwords.check, name, password)
     if right:
-        listener.guesses.forget(connection.peer)
+        context.guesses.forget(connection.peer)
         return
     connection.wrong_passwords += 1
-    await asyncio.sleep(listener.guesses.wrong(connection.peer))
+    await asyncio.sleep(context.guesses.wrong(connection.peer))
     if connection.wrong_passwords >= auth.MAX_FAILURES:
         raise Refused("421 4.7.0 Too many wrong passwords")
     raise Refused("535 5.7.8 Authentication credentials invalid")

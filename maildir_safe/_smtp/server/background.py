@@ -1,4 +1,4 @@
-"""The server in a thread of its own, for tests of programs that send mail."""
+"""The server in its own thread, for tests of programs that send mail."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ class BackgroundServer:
     ...     smtplib.SMTP(server.host, server.port)
 
     Args:
-        settings: what to do; port 0 takes a free one.
-        faults: scripted faults, which can be changed while it runs.
+        settings: the server's settings; port 0 takes a free port.
+        faults: scripted faults, which can be changed while the server runs.
         log: where messages are logged; by default on standard error.
         page: serves the inbox page, see `Service`.
 
     Attributes:
-        service: the addresses, and the CA for TLS.
+        service: has the addresses, and the CA for TLS.
 
     Raises:
-        CannotListen, NotAMaildir, ValueError, OSError: it cannot start.
+        CannotListen, NotAMaildir, ValueError, OSError: the server cannot start.
     """
 
     def __init__(
@@ -58,12 +58,12 @@ class BackgroundServer:
         return int(self.service.smtp_addresses[0].rpartition(":")[2])
 
     def start(self) -> None:
-        """Serve; returns once connections are accepted."""
+        """Start to serve; return once connections are accepted."""
         self._thread.start()
         self._started.wait()
 
     def stop(self) -> None:
-        """Finish what is being received, hang up, and wait for the thread's end."""
+        """Finish the messages being received, hang up, and wait for the thread to end."""
         self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join()
 

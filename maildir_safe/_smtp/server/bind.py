@@ -13,25 +13,25 @@ if TYPE_CHECKING:
 
 
 class CannotListen(Exception):
-    """The address cannot be listened on; says why and what to do."""
+    """The server cannot listen on an address. The text says why and what to do."""
 
 
 def listen(address: str) -> socket.socket:
-    """A listening socket.
+    """Open a listening socket.
 
     Args:
         address: ``127.0.0.1:1025``, ``:25`` (all interfaces), ``[::1]:1025``, or a path that
-            holds a ``/``. Port 0 takes a free one. A unix socket that nobody listens on any more
-            is replaced.
+            contains a ``/``. Port 0 takes a free port. A unix socket that no process listens on
+            any more is replaced.
 
     Raises:
-        CannotListen: the address is taken, not ours, not allowed or malformed.
+        CannotListen: the address is in use, malformed, not permitted, or not one of this machine's.
     """
     return _listen_unix(address) if "/" in address else _listen_tcp(address)
 
 
 def address_of(sock: socket.socket) -> str:
-    """What a listening socket is bound to, in the form that `listen` takes."""
+    """The address that a listening socket is bound to, in the form that `listen` takes."""
     name: Any = sock.getsockname()
     if isinstance(name, str):
         return name
@@ -58,7 +58,7 @@ def _listen_tcp(address: str) -> socket.socket:
         )[0]
     except OSError as error:
         raise CannotListen(_advice(address, int(port), error)) from error
-    # asyncio turns off Nagle's delay, 40 ms a reply, only where the protocol is named
+    # asyncio turns off Nagle's algorithm (40 ms per reply) only if the socket names its protocol
     sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -100,7 +100,7 @@ def _listen_unix(path: str) -> socket.socket:
 
 
 def _remove_stale(path: str) -> None:
-    """Remove a socket whose server is gone; leave anything else where it is."""
+    """Remove a socket whose server is gone. Leave anything else alone."""
     place = pathlib.Path(path)
     try:
         if not stat.S_ISSOCK(place.lstat().st_mode):

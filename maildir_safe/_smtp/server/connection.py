@@ -1,9 +1,9 @@
-"""One connection, without the mail: replies, time-outs, TLS, and every way in which it ends.
+"""One connection, apart from the mail: replies, time-outs, TLS, and every way in which it ends.
 
-A connection is over (`gone`) as soon as a goodbye was said, the client was lost or the server
-wants it to end. From then on nothing is read, nothing that has arrived is obeyed, and nothing is
-sent. Its place among the connections is given back when the transport is closed; a client that
-does not let it close has it aborted.
+A connection is over (`gone`) as soon as its last reply was sent, the client was lost or the server
+ended it. From then on it reads nothing, executes nothing that has arrived, and sends nothing. It
+still counts against the limit of connections until its transport is closed. If the client keeps
+the transport from closing, the transport is aborted.
 """
 
 from __future__ import annotations
@@ -18,44 +18,44 @@ from maildir_safe._smtp.server.input import EndOfInput, InputBuffer
 from maildir_safe._smtp.server.transaction import Transaction
 
 if TYPE_CHECKING:
-    from maildir_safe._smtp.server.listener import Listener
+    from maildir_safe._smtp.server.server_context import ServerContext
 
 BEFORE_MAIL = 60.0
-"""Seconds that a client may be silent before its first MAIL: it holds a place and has brought nothing."""
+"""Seconds that a client may be silent before its first MAIL: it takes a connection and has sent no mail."""
 
 LINGER = 5.0
-"""Seconds that a client has to take our last words and close."""
+"""Seconds that a client has to read our last reply and close."""
 
-_MAX_UNSENT = 2048  # bytes of replies that may wait for the next
+_MAX_UNSENT = 2048  # bytes of replies that may wait to be sent with the next one
 
 
 class Connection(asyncio.Protocol):
-    """A connection that was made to one of our listeners.
+    """A connection that a client made to one of our listening sockets.
 
     Args:
-        listener: what all connections share.
+        context: the state that all connections of the server share.
 
     Attributes:
-        lmtp: whether it speaks LMTP.
-        listener: as given.
-        input: what the client has sent.
+        lmtp: whether the connection speaks LMTP.
+        context: as given.
+        input: the bytes that the client has sent and that were not read yet.
         peer: the client's IP address; ``""`` on a unix socket.
-        client: the name the client greeted with; ``""`` before.
-        extended: whether it greeted with EHLO or LHLO.
-        authenticated: whether AUTH was done.
-        wrong_passwords: how many were tried.
+        client: the name that the client greeted with; ``""`` before the greeting.
+        extended: whether the client greeted with EHLO or LHLO.
+        authenticated: whether AUTH succeeded.
+        wrong_passwords: number of wrong passwords on this connection.
         transaction: the mail transaction.
-        gone: whether it is over.
-        encrypted: whether STARTTLS was done.
-        busy: from DATA to its answer. The server's shutting down waits for that.
-        storing: a message is being stored; the client waits for us then, and not we for it.
+        gone: whether the connection is over.
+        encrypted: whether TLS is on, by STARTTLS.
+        busy: True from DATA until its reply is sent; a shutdown waits for it.
+        storing: True while a message is stored. The client waits for us then, so no time-out runs.
     """
 
     lmtp = False
     protocol = "ESMTP"
 
-    def __init__(self, listener: Listener) -> None:
-        self.listener = listener
+    def __init__(self, context: ServerContext) -> None:
+        self.context = context
         self.input = InputBuffer(self._pause)
         self.peer = ""
         self.client = ""
@@ -84,21 +84,21 @@ class Connection(asyncio.Protocol):
     # What asyncio calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The client is there; not called again after STARTTLS."""
+        """A client has connected. Not called again after STARTTLS."""
         self._transport = cast("asyncio.Transport", transport)
         peer = transport.get_extra_info("peername")
         self.peer = str(peer[0]) if isinstance(peer, tuple) else ""
-        self._admitted = self.listener.enter(self)
+        self._admitted = self.context.admit(self)
         self.restart_timer()
         self._task = self._loop.create_task(self._run())
 
     def data_received(self, data: bytes) -> None:
-        """Bytes have come; after a goodbye they are dropped."""
+        """Bytes have arrived. They are dropped if the connection is over."""
         if not self.gone:
             self.input.feed(data)
 
     def eof_received(self) -> bool:
-        """Let what has arrived be worked off and answered: a client may close its sending side."""
+        """The client has closed its sending side. What has arrived before is still executed and answered."""
         self.input.feed_eof()
         return not self.encrypted  # TLS cannot be half closed
 
@@ -107,11 +107,11 @@ class Connection(asyncio.Protocol):
         self._lost()
 
     def pause_writing(self) -> None:
-        """The client does not take our replies."""
+        """The client does not read our replies."""
         self._writable.clear()
 
     def resume_writing(self) -> None:
-        """It does again."""
+        """The client reads again."""
         self._writable.set()
 
     def _pause(self, pause: bool) -> None:
@@ -128,46 +128,46 @@ class Connection(asyncio.Protocol):
             if not self._admitted:
                 raise Refused(replies.TOO_MANY_CONNECTIONS)
             await self.fault("connect")
-            await self.reply(f"220 {self.listener.hostname} {self.protocol} maildir_safe")
+            await self.reply(f"220 {self.context.hostname} {self.protocol} maildir_safe")
             await self.talk()
         except Refused as refused:
             await self.reply(refused.reply)
         except (EndOfInput, ConnectionError):
             pass
         except Exception as error:  # noqa: BLE001 - a bug of ours must not keep the connection's place
-            self.listener.log.failure(self, error)
+            self.context.log.failure(self, error)
             self.hang_up(replies.INTERNAL)
         finally:
             self._close()
 
     async def talk(self) -> None:
-        """Obey commands until the connection is gone."""
+        """Read and execute commands until the connection is over."""
         raise NotImplementedError
 
     async def fault(self, stage: str, *addresses: str, key: tuple[str, ...] = ()) -> None:
-        """What the script has for this moment: a wait, a hang-up, or `Refused`."""
-        if self.listener.faults is None:
+        """Play the scripted fault for this stage, if there is one: wait, hang up, or raise `Refused`."""
+        if self.context.faults is None:
             return
         self._stages[stage] += 1
-        fault = self.listener.faults.at(stage, self._stages[stage], addresses, key)
+        fault = self.context.faults.at(stage, self._stages[stage], addresses, key)
         if fault is None:
             return
         await asyncio.sleep(fault.delay)
         if fault.drop:
-            if stage != "stored":  # the message's own line says it
-                self.listener.log.refused(self, " ".join([stage, *addresses]), replies.DROPPED)
+            if stage != "stored":  # there, the message's own log line records the drop
+                self.context.log.refused(self, " ".join([stage, *addresses]), replies.DROPPED)
             self._abort()
             raise ConnectionResetError
         if fault.reply:
             raise Refused(fault.reply)
 
     async def reply(self, text: str, hold: bool = False) -> None:
-        """Send a reply; 221 and 421 are also the end (RFC 5321 3.8). Nothing is sent once `gone`.
+        """Send a reply. 221 and 421 also end the connection (RFC 5321 3.8). Does nothing once `gone`.
 
         Args:
-            text: without the last CRLF.
-            hold: it may be sent together with the reply to the next command, if that is here
-                already. Only RSET, MAIL and RCPT allow it (RFC 2920 3.2).
+            text: the reply without its last CRLF.
+            hold: the reply may be sent together with the next one, if the next command has
+                arrived already. Only RSET, MAIL and RCPT allow this (RFC 2920 3.2).
         """
         if text.startswith(("421", "221")):
             self.hang_up(text)
@@ -179,7 +179,7 @@ class Connection(asyncio.Protocol):
         self._flush()
         await self._writable.wait()
         if self.input.data:
-            await asyncio.sleep(0)  # whoever sends thousands of commands at once lets others have their turn
+            await asyncio.sleep(0)  # a client that pipelines thousands of commands must not starve the others
 
     def _flush(self) -> None:
         if self._transport is not None and self._unsent:
@@ -187,14 +187,14 @@ class Connection(asyncio.Protocol):
             self._unsent = b""
 
     async def start_tls(self, ready: str) -> None:
-        """Say `ready` and shake hands. What has come in clear text behind STARTTLS is dropped (RFC 3207 5).
+        """Send `ready`, then do the TLS handshake. Clear text after STARTTLS is dropped (RFC 3207 5).
 
         Raises:
-            ConnectionResetError: there was no handshake, and there is no connection any more.
+            ConnectionResetError: the handshake failed, and the connection is lost.
         """
-        transport, context = self._transport, self.listener.tls
+        transport, tls = self._transport, self.context.tls
         assert transport is not None
-        assert context is not None
+        assert tls is not None
         self.restart_timer()
         self._handshaking = True
         try:
@@ -204,9 +204,9 @@ class Connection(asyncio.Protocol):
             encrypted = await self._loop.start_tls(
                 transport,
                 self,
-                context,
+                tls,
                 server_side=True,
-                ssl_handshake_timeout=self.listener.timeout,
+                ssl_handshake_timeout=self.context.timeout,
                 ssl_shutdown_timeout=LINGER,
             )
         except (OSError, EOFError) as error:  # TimeoutError and SSLError too
@@ -215,7 +215,7 @@ class Connection(asyncio.Protocol):
             self._handshaking = False
             if not self.encrypted:
                 self._transport = transport
-        if encrypted is None or self.gone:  # asyncio's answer when the transport was aborted meanwhile
+        if encrypted is None or self.gone:  # None: the transport was aborted during the handshake
             raise ConnectionResetError
         self._transport = encrypted
         self.encrypted = True
@@ -224,31 +224,31 @@ class Connection(asyncio.Protocol):
 
     # The end
 
-    def say_goodbye(self) -> None:
-        """The server shuts down: leave now, or after the message that is being received or stored."""
+    def shut_down(self) -> None:
+        """The server shuts down: hang up now, or after the message that is being received or stored."""
         self._leaving = True
         if not self.busy:
             self.hang_up(replies.SHUTTING_DOWN)
 
     def finish(self) -> None:
-        """A message was answered: leave if the server wants it."""
+        """A message was answered: hang up if the server is shutting down."""
         self.busy = False
         if self._leaving:
-            self.say_goodbye()
+            self.shut_down()
 
-    def hang_up(self, last_words: str) -> None:
-        """Say `last_words`, obey nothing that has arrived, and close. During a handshake, say nothing."""
+    def hang_up(self, final_reply: str) -> None:
+        """Send `final_reply` (except during a handshake) and close; execute nothing that has arrived."""
         if self.gone:
             return
         if self._handshaking:
             self._abort()
             return
-        self._unsent += last_words.encode() + b"\r\n"
+        self._unsent += final_reply.encode() + b"\r\n"
         self._flush()
         self._close()
 
     def _close(self) -> None:
-        """Close once what we said is sent; a client that does not take it in time is cut off."""
+        """Close once our replies are sent. A client that does not read them in time is cut off."""
         if self._transport is None or self.gone:
             return
         self.gone = True
@@ -268,7 +268,7 @@ class Connection(asyncio.Protocol):
         self._loop.call_soon(self._lost)  # asyncio does not call connection_lost during a handshake
 
     def _lost(self) -> None:
-        """Nothing is left of the connection: give its place back. May be called again."""
+        """The transport is closed: release the connection. May be called more than once."""
         self.gone = True
         self._transport = None
         self._writable.set()
@@ -278,7 +278,7 @@ class Connection(asyncio.Protocol):
             self._timer = None
         if self._admitted:
             self._admitted = False
-            self.listener.leave(self)
+            self.context.release(self)
         if self._task is not None:
             self._task.cancel()
             self._task = None
@@ -286,13 +286,16 @@ class Connection(asyncio.Protocol):
     # Time
 
     def mail_came(self) -> None:
-        """A MAIL was accepted: the client is here for what it should be."""
+        """A MAIL command was accepted: this client brings mail, so the full time-out applies from now on."""
         self._mail_came = True
         self.restart_timer()
 
     def restart_timer(self) -> None:
-        """The client has made progress; called at each command. The timer itself is left alone until then."""
-        patience = self.listener.timeout
+        """The client has made progress: move its deadline. Called at each command.
+
+        The timer keeps running to its old time, and is set to the new deadline when it fires.
+        """
+        patience = self.context.timeout
         if not self._mail_came:
             patience = min(patience, BEFORE_MAIL)
         self._deadline = self._loop.time() + patience
@@ -302,9 +305,9 @@ class Connection(asyncio.Protocol):
     def _set_timer(self, deadline: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = self._loop.call_at(deadline, self._timer_rang)
+        self._timer = self._loop.call_at(deadline, self._timer_fired)
 
-    def _timer_rang(self) -> None:
+    def _timer_fired(self) -> None:
         self._timer = None
         if self.gone:
             self._abort()
@@ -315,4 +318,4 @@ class Connection(asyncio.Protocol):
             self._set_timer(self._deadline)
         else:
             self.hang_up(replies.TIMEOUT)
-            self._abort()  # it may not read either
+            self._abort()  # a client that sends nothing may not read either

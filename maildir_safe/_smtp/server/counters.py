@@ -1,4 +1,4 @@
-"""What was delivered and how long it took, in all worker processes together: for metrics."""
+"""Counts and times of deliveries in all worker processes, for the metrics."""
 
 from __future__ import annotations
 
@@ -8,23 +8,24 @@ from bisect import bisect_left
 from itertools import accumulate
 
 RESULTS = ("stored", "deferred", "refused")
-"""What became of a message: stored for every recipient; else as its worst reply says, 4xx or 5xx."""
+"""Outcomes of a message: stored for every recipient; otherwise deferred (4xx) or refused (5xx), by its
+worst reply."""
 
 BOUNDS = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
-"""Upper bounds of the histograms' buckets, seconds: an fsync in a controller's cache is 0.1 ms, one on NFS
-with a server that comes back may be 30 s."""
+"""Upper bounds of the histograms' buckets, in seconds. An fsync into a controller's cache takes 0.1 ms; one
+on NFS may take 30 s while the server restarts."""
 
 _RENAMES = len(RESULTS)
 _DELIVERIES = _RENAMES + 1
-_WIDTH = len(BOUNDS) + 2  # a count a bucket, what is longer than all of them, and microseconds
+_WIDTH = len(BOUNDS) + 2  # one count per bucket, one for longer times, and the sum in microseconds
 _FSYNCS = _DELIVERIES + _WIDTH
 _SLOT = _FSYNCS + _WIDTH
 
 
 class Counters:
-    """Shared counts, made before the workers are forked. A worker writes its own slot and reads all.
+    """Shared counts, created before the workers are forked. A worker writes its own slot and reads all slots.
 
-    Thread-safe: fsyncs are counted where they are called.
+    Thread-safe: fsyncs are counted in the threads that call them.
 
     Args:
         workers: number of slots.
@@ -36,22 +37,22 @@ class Counters:
         self._lock = threading.Lock()
 
     def use_slot(self, worker: int) -> None:
-        """Count in slot `worker` from here on, after what a worker that died has counted there."""
+        """Count in slot `worker` from now on. The counts of a dead worker in that slot are kept."""
         self._mine = _SLOT * worker
 
     def message(self, result: str, seconds: float) -> None:
-        """Count a message: `result` is one of `RESULTS`, `seconds` from DATA to the answer."""
+        """Count a message: `result` is one of `RESULTS`, `seconds` the time from DATA to the reply."""
         with self._lock:
             self._slots[self._mine + RESULTS.index(result)] += 1
             self._observe(_DELIVERIES, seconds)
 
     def fsync(self, seconds: float) -> None:
-        """Count an fsync of a file or a directory, or the syncfs that stands for those of a group."""
+        """Count an fsync of a file or a directory, or a syncfs that replaces the fsyncs of a batch."""
         with self._lock:
             self._observe(_FSYNCS, seconds)
 
     def ambiguous_rename(self) -> None:
-        """Count a rename that was answered with an error: it may have happened, and one has to look."""
+        """Count a rename that failed: the server may have executed it, so the directories must be checked."""
         with self._lock:
             self._slots[self._mine + _RENAMES] += 1
 
@@ -65,22 +66,22 @@ class Counters:
 
     @property
     def messages(self) -> dict[str, int]:
-        """How many messages had each of `RESULTS`."""
+        """Number of messages by `RESULTS`."""
         return {result: self._sum(place) for place, result in enumerate(RESULTS)}
 
     @property
     def ambiguous_renames(self) -> int:
-        """Renames that were answered with an error."""
+        """Number of renames that failed."""
         return self._sum(_RENAMES)
 
     @property
     def delivery_seconds(self) -> tuple[list[int], float]:
-        """How many messages took at most each of `BOUNDS`, and how many there are; seconds of all."""
+        """Number of messages that took at most each of `BOUNDS`, then of all; and their total seconds."""
         return self._histogram(_DELIVERIES)
 
     @property
     def fsync_seconds(self) -> tuple[list[int], float]:
-        """The same of fsyncs."""
+        """As `delivery_seconds`, for fsyncs."""
         return self._histogram(_FSYNCS)
 
     def _histogram(self, start: int) -> tuple[list[int], float]:

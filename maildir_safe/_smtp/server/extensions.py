@@ -1,4 +1,4 @@
-"""The extensions of this server: one line each, and what they come to together."""
+"""The SMTP extensions of this server: the list, and the parameters and verbs that they add together."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 EXTENSIONS = (PIPELINING, SIZE, EIGHT_BIT, UTF8, CODES, STARTTLS, AUTH, DSN)
 
 MAIL_PARAMETERS = {name: check for extension in EXTENSIONS for name, check in extension.mail.items()}
-"""What MAIL takes, with the check of each value."""
+"""The parameters of MAIL, each with the check of its value."""
 
 RCPT_PARAMETERS = {name: check for extension in EXTENSIONS for name, check in extension.rcpt.items()}
-"""What RCPT takes."""
+"""The parameters of RCPT, each with the check of its value."""
 
 VERBS = {verb: run for extension in EXTENSIONS for verb, run in extension.verbs.items()}
-"""The commands that extensions add; each is called with the connection and its argument."""
+"""The commands that extensions add. Each is called with the connection and the command's argument."""
 
 
 def greeting(hostname: str, offer: Offer) -> str:
-    """The answer to EHLO or LHLO, several lines, without the last CRLF."""
+    """The reply to EHLO or LHLO: several lines, without the last CRLF."""
     lines = [hostname, *(word for extension in EXTENSIONS if (word := extension.word(offer)))]
     return "\r\n".join(["250-" + line for line in lines[:-1]] + ["250 " + lines[-1]])

@@ -1,4 +1,4 @@
-"""What a client has sent and nobody has read yet: bounded, by line or as it comes."""
+"""A bounded buffer for the bytes of a client, read line by line or as they arrive."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ _ENOUGH = 128 * 1024  # bytes; the transport is asked to pause above
 
 
 class EndOfInput(Exception):
-    """The client has closed its sending side, and everything before that was read."""
+    """The client has closed its sending side, and everything it sent has been read."""
 
 
 class LineTooLong(Exception):
-    """A line was longer than allowed; all of it is gone."""
+    """A line was longer than allowed. All of it has been discarded."""
 
 
 class InputBuffer:
     """A buffer between a transport, which feeds it, and one coroutine, which reads it.
 
     Args:
-        pause: called when the transport should stop reading, or, with False, may go on.
+        pause: called with True when the transport should stop reading, with False when it may go on.
 
     Attributes:
-        data: the bytes that nobody has read. Whoever removes some calls `taken`.
+        data: the bytes that were not read yet. Code that removes some must call `taken`.
     """
 
     def __init__(self, pause: Callable[[bool], None]) -> None:
@@ -50,18 +50,18 @@ class InputBuffer:
         self._wake()
 
     def clear(self) -> None:
-        """Forget what has arrived."""
+        """Discard everything that has arrived."""
         self.data.clear()
         self.taken()
 
     def taken(self) -> None:
-        """Bytes were removed from `data`: the transport may go on if it was stopped."""
+        """Bytes were removed from `data`: let a paused transport go on."""
         if self._paused and len(self.data) <= _ENOUGH:
             self._paused = False
             self._pause(False)
 
     async def more(self) -> None:
-        """Wait for more bytes. Raises `EndOfInput` if none will come."""
+        """Wait for more bytes. Raises `EndOfInput` if none will arrive."""
         if self._ended:
             raise EndOfInput
         self._waiter = asyncio.get_running_loop().create_future()
@@ -71,13 +71,13 @@ class InputBuffer:
             self._waiter = None
 
     async def line(self, limit: int) -> bytes:
-        """The next line without its line end, which is CRLF or LF.
+        """Read the next line, without its line end (CRLF or LF).
 
         Args:
-            limit: most bytes of it.
+            limit: longest line in bytes.
 
         Raises:
-            LineTooLong: it was longer. EndOfInput: the input ended before the line did.
+            LineTooLong: the line is longer. EndOfInput: the input ended before the line did.
         """
         searched = 0
         while (end := self.data.find(b"\n", searched)) < 0:

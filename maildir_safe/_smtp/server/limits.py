@@ -1,9 +1,9 @@
-"""How much the server takes at once: connections, and bytes of messages that wait in memory.
+"""Limits of the whole server: connections, and bytes of messages held in memory.
 
-The counts of all worker processes lie side by side in shared memory, one slot each. A worker
-writes its own slot alone and reads them all, so no lock is needed and a worker that dies takes
-its counts with it. Two workers that look in the same instant may together exceed a limit by what
-each has just taken; the limit is a guard for memory, not an account.
+The counts of all worker processes are in shared memory, one slot per worker. A worker writes only
+its own slot and reads all slots, so no lock is needed, and the counts of a dead worker vanish with
+it. Two workers that check at the same instant may together exceed a limit by what each has just
+taken: the limit protects the memory, and need not be exact.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ _SLOT = 2 + _ADDRESSES
 
 
 class MemoryBudget:
-    """Shared counts, made before the workers are forked.
+    """Shared counts, created before the workers are forked.
 
     Args:
-        connections: most connections of all workers together.
-        in_flight: most bytes of messages, of all workers together, that are being received or
-            are not yet stored. A message is held once, however many recipients it has.
+        connections: most connections, of all workers together.
+        in_flight: most bytes of messages that are being received or stored, of all workers
+            together. A message counts once, however many recipients it has.
         workers: number of slots.
-        per_address: most connections of one client address, of all workers together; by default
-            half of all, so that no client alone can shut out the others. It does not hold for
-            connections from this machine.
+        per_address: most connections per client address, of all workers together. The default is
+            half of `connections`, so that one client cannot shut out the others. The limit does
+            not apply to connections from this machine.
     """
 
     def __init__(
@@ -39,10 +39,10 @@ class MemoryBudget:
         self._per_address = max(1, connections // 2) if per_address is None else per_address
         self._slots = memoryview(mmap.mmap(-1, 8 * _SLOT * workers)).cast("q")
         self._mine = 0
-        self._salt = secrets.token_hex(8)  # nobody can look for addresses that share a counter
+        self._salt = secrets.token_hex(8)  # a stranger cannot compute which addresses share a counter
 
     def use_slot(self, worker: int) -> None:
-        """Count in slot `worker` from here on; it starts at nothing."""
+        """Count in slot `worker` from now on, starting at zero."""
         self._mine = _SLOT * worker
         for place in range(self._mine, self._mine + _SLOT):
             self._slots[place] = 0
@@ -54,10 +54,10 @@ class MemoryBudget:
         return True
 
     def connect(self, peer: str = "") -> bool:
-        """Count one connection more; False if there are enough.
+        """Count one more connection. Returns False, and counts nothing, if a limit is reached.
 
         Args:
-            peer: the client's IP address; ``""`` for one on a unix socket.
+            peer: the client's IP address; ``""`` on a unix socket.
         """
         place = self._place(peer)
         if place and not self._take(place, 1, self._per_address):
@@ -69,32 +69,32 @@ class MemoryBudget:
         return False
 
     def disconnect(self, peer: str = "") -> None:
-        """Count one connection of `peer` less."""
+        """Count one connection of `peer` fewer."""
         self._slots[self._mine + _CONNECTIONS] -= 1
         if place := self._place(peer):
             self._slots[self._mine + place] -= 1
 
     def _place(self, peer: str) -> int:
-        """Where connections of this client are counted; 0 if they are not."""
+        """The index of this client's counter; 0 if its connections are not limited."""
         client = network(peer)
         return 2 + hash(self._salt + client) % _ADDRESSES if client else 0
 
     def take(self, size: int) -> bool:
-        """Count `size` bytes more; False, and nothing counted, if there is no room."""
+        """Count `size` more bytes. Returns False, and counts nothing, if the limit would be exceeded."""
         return self._take(_BYTES, size, self._limits[_BYTES])
 
     def give_back(self, size: int) -> None:
-        """Count `size` bytes less."""
+        """Count `size` bytes fewer."""
         self._slots[self._mine + _BYTES] -= size
 
     @property
     def connections(self) -> int:
-        """Open connections now, in all workers."""
+        """Number of open connections now, in all workers."""
         return sum(self._slots[_CONNECTIONS::_SLOT])
 
     @property
     def in_flight(self) -> int:
-        """Bytes in memory now, in all workers."""
+        """Bytes of messages in memory now, in all workers."""
         return sum(self._slots[_BYTES::_SLOT])
 
 
@@ -102,12 +102,12 @@ class MemoryReservation:
     """The memory of one message while it is received and stored.
 
     Args:
-        budget: where its bytes are counted.
+        budget: counts the bytes.
         max_size: most bytes of one message.
 
     Attributes:
-        received: bytes that came, kept or not.
-        refusal: the reply the message will get, or ``""`` as long as it is kept.
+        received: bytes that have arrived, kept or not.
+        refusal: the reply that refuses the message; ``""`` as long as the message is kept.
     """
 
     def __init__(self, budget: MemoryBudget, max_size: int) -> None:
@@ -118,7 +118,7 @@ class MemoryReservation:
         self.refusal = ""
 
     def add(self, size: int) -> bool:
-        """Count `size` bytes more; False once the message is not to be kept."""
+        """Count `size` more bytes. Returns False once the message must not be kept."""
         self.received += size
         if not self.refusal:
             if self.received > self._max_size:
@@ -132,6 +132,6 @@ class MemoryReservation:
         return False
 
     def release(self) -> None:
-        """Give back what was counted; once is enough, and more does no harm."""
+        """Give back the counted bytes. May be called more than once."""
         self._budget.give_back(self._taken)
         self._taken = 0

@@ -1,4 +1,4 @@
-"""LMTP (RFC 2033): as SMTP, but greeted with LHLO, and answered once for each accepted recipient."""
+"""LMTP (RFC 2033): like SMTP, but with LHLO, and with one reply per accepted recipient after DATA."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class LmtpSession(SmtpSession):
     greeting_verb = "LHLO"
 
     async def not_here(self, argument: str) -> None:  # noqa: ARG002
-        """HELO and EHLO must not be taken here (RFC 2033 4.1)."""
+        """Refuse HELO and EHLO, which LMTP must not accept (RFC 2033 4.1)."""
         raise Refused("500 5.5.1 This is LMTP: say LHLO")
 
     async def _answer(self, results: list[RecipientStatus]) -> None:
-        """One reply for each accepted recipient, in their order, in one write."""
+        """Send one reply per accepted recipient, in the order of acceptance, in one write."""
         await self.reply("\r\n".join(result.reply for result in results))
 
     commands = {**SmtpSession.commands, "HELO": not_here, "EHLO": not_here, "LHLO": SmtpSession.ehlo}  # type: ignore[dict-item]

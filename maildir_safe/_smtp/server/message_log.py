@@ -1,10 +1,10 @@
-"""The server's log: one line for each message and for each refused sender or recipient.
+"""The server's log: one line per message, and one per refused sender or recipient.
 
-Whatever a client sent is printed as a JSON string in ASCII, in the text format too: no control
-character, no terminal escape and no line end of a client's ever reaches the log.
+Everything that a client sent is printed as a JSON string in ASCII, in the text format too. No
+control character, terminal escape or line end of a client's ever reaches the log.
 
-A log that cannot be written changes no answer: a full disk below it, or a pipe whose reader has
-ended, must not make a client send again what is stored.
+A failure to write the log changes no reply: a full disk under the log, or a pipe whose reader has
+exited, must not make a client send a stored message again.
 """
 
 from __future__ import annotations
@@ -24,26 +24,26 @@ if TYPE_CHECKING:
 
 
 class Client(Protocol):
-    """Whom a line of the log is about."""
+    """The client that a line of the log is about."""
 
     @property
     def peer(self) -> str:
-        """Its IP address; ``""`` on a unix socket."""
+        """The client's IP address; ``""`` on a unix socket."""
 
     @property
     def lmtp(self) -> bool:
-        """Whether it speaks LMTP."""
+        """Whether the client speaks LMTP."""
 
 
 class MessageLog:
     """Writes the log. Its methods never raise.
 
     Args:
-        stream: where to; None keeps silent.
-        as_json: one JSON object a line instead of text.
+        stream: the log's stream; None writes nothing.
+        as_json: write one JSON object per line instead of text.
 
     Attributes:
-        lost: lines that could not be written.
+        lost: number of lines that could not be written.
     """
 
     def __init__(self, stream: TextIO | None = sys.stderr, as_json: bool = False) -> None:
@@ -62,16 +62,16 @@ class MessageLog:
         refused: list[str],
         answer: str = "",
     ) -> None:
-        """A message was stored or refused.
+        """Log that a message was stored or refused.
 
         Args:
-            client: who brought it.
+            client: the client that sent it.
             mail: its envelope.
             size: bytes received, as RFC 1870 counts them.
-            results: one for each recipient.
-            seconds: from DATA to the answer.
-            refused: recipients that were refused before it came.
-            answer: what the client heard, if that is not what `results` say.
+            results: the status of each recipient.
+            seconds: time from DATA to the reply.
+            refused: recipients that were refused before DATA.
+            answer: the reply that the client got, if it differs from what `results` say.
         """
         if self._stream is None:
             return
@@ -90,11 +90,11 @@ class MessageLog:
         )
 
     def refused(self, client: Client, command: str, reply: str) -> None:
-        """A command was answered with an error."""
+        """Log that a command was answered with an error."""
         self._write("refused", client, command=command, reply=reply)
 
     def failure(self, client: Client, error: Exception) -> None:
-        """Something broke that should not."""
+        """Log an unexpected error."""
         self._write("error", client, errors=[f"{type(error).__name__}: {error}"])
 
     def _write(self, event: str, client: Client, **facts: Any) -> None:
@@ -103,7 +103,7 @@ class MessageLog:
         try:
             self._stream.write(self._line(event, client, facts))
             self._stream.flush()
-        except (OSError, ValueError):  # ValueError: somebody has closed it
+        except (OSError, ValueError):  # ValueError: the stream is closed
             self.lost += 1
 
     def _line(self, event: str, client: Client, facts: dict[str, Any]) -> str:
@@ -117,4 +117,4 @@ class MessageLog:
             line = f"{stamp} {protocol} {event} " + " ".join(
                 f"{name}={json.dumps(facts[name])}" for name in facts
             )
-        return line.replace("\x7f", "\\u007f") + "\n"  # the one control character JSON lets pass
+        return line.replace("\x7f", "\\u007f") + "\n"  # the one control character that JSON does not escape

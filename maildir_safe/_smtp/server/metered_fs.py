@@ -1,4 +1,4 @@
-"""The file system of the server: what it costs and what is unclear is counted, for metrics."""
+"""The file system of the server: it times fsyncs and counts failed renames, for the metrics."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 
 class MeteredFileSystem(FaultyFileSystem):
-    """A `FaultyFileSystem` whose fsyncs and failed renames are counted, those that the script made fail too.
+    """A `FaultyFileSystem` that counts fsyncs and failed renames, including those failed by the fault script.
 
     Args:
-        tally: where they are counted.
-        faults: the script; None for the operating system's calls as they are.
+        counters: counts them.
+        faults: the fault script; None: no scripted faults.
     """
 
     def __init__(self, counters: Counters, faults: Faults | None = None) -> None:

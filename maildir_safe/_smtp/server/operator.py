@@ -1,4 +1,4 @@
-"""A line for the operator, on standard error."""
+"""Messages for the operator, on standard error."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from maildir_safe._delivery.status import one_line
 
 
 def tell(text: str) -> None:
-    """Print one line that cannot steer a terminal. Never raises: nobody may read it, or its disk be full."""
+    """Print one line, free of terminal escapes.
+
+    Never raises: standard error may be closed, or its disk full.
+    """
     try:
         print(one_line(text), file=sys.stderr, flush=True)
     except (OSError, ValueError):

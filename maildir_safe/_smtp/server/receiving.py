@@ -1,4 +1,4 @@
-"""DATA: a message is received, stored, and answered."""
+"""DATA: receive a message, store it, and answer it."""
 
 from __future__ import annotations
 
@@ -19,16 +19,19 @@ if TYPE_CHECKING:
 
 
 async def receive(connection: Connection) -> list[RecipientStatus]:
-    """Read the message that follows a 354 and store it; what became of it for each recipient.
+    """Read the message that follows a 354, and store it.
 
-    The delivery goes on if the client hangs up: it is finished and logged, and its memory given back.
+    If the client hangs up after the end of the message, the delivery is still finished and logged.
+
+    Returns:
+        The status of each recipient.
 
     Raises:
-        EndOfInput: the client left before the end of the message. There is no message then.
+        EndOfInput: the client left before the end of the message. Nothing is stored then.
         ConnectionError: a scripted fault has dropped the connection.
     """
     start = time.monotonic()
-    reservation = connection.listener.reservation()
+    reservation = connection.context.reservation()
     try:
         body = await _read(connection, reservation)
         mail = _mail_object(connection, body)
@@ -37,14 +40,14 @@ async def receive(connection: Connection) -> list[RecipientStatus]:
         raise
     connection.storing = True
     try:
-        storing = connection.listener.spawn(_store(connection, mail, reservation, start))
+        storing = connection.context.spawn(_store(connection, mail, reservation, start))
         return await asyncio.shield(storing)
     finally:
         connection.storing = False
 
 
 async def _read(connection: Connection, reservation: MemoryReservation) -> list[bytes]:
-    """The message in pieces; nothing of one that is refused, which is heard to its end all the same."""
+    """Read the message in pieces. A refused message is still read to its end, but not kept."""
     source, body, since = connection.input, [], 0
     decoder = DataDecoder(source.data)
     while True:
@@ -59,7 +62,7 @@ async def _read(connection: Connection, reservation: MemoryReservation) -> list[
             return body
         if decoder.size - since >= PIECE:
             since = decoder.size
-            connection.restart_timer()  # a sender must bring 64 KiB, or end, within each time-out
+            connection.restart_timer()  # a client must send 64 KiB, or the end, within each time-out
         if not piece:
             await source.more()
 
@@ -73,12 +76,12 @@ async def _store(
         if reservation.refusal:
             raise Refused(reservation.refusal)
         await connection.fault("received", *addresses)
-        results = await connection.listener.store.store(mail)
+        results = await connection.context.store.store(mail)
     except Refused as refusal:
         results = same_status(refusal.reply, mail)
     except ConnectionError:
         raise
-    except Exception as error:  # noqa: BLE001 - the client keeps the message, whatever it was
+    except Exception as error:  # noqa: BLE001 - whatever it is, the client keeps the message
         results = same_status(replies.INTERNAL, mail, f"{type(error).__name__}: {error}")
     finally:
         reservation.release()
@@ -108,17 +111,17 @@ def _record(
     refused: list[str],
     heard: str,
 ) -> None:
-    """Count and log what has happened; nothing that goes wrong here changes the answer."""
-    listener = connection.listener
+    """Count and log the outcome. An error here does not change the reply."""
+    context = connection.context
     try:
-        listener.counters.message(_outcome(results), seconds)
-        listener.log.message(connection, mail, size, results, seconds, refused=refused, answer=heard)
-    except Exception as error:  # noqa: BLE001 - somebody's own log or counters
-        listener.log.failure(connection, error)
+        context.counters.message(_outcome(results), seconds)
+        context.log.message(connection, mail, size, results, seconds, refused=refused, answer=heard)
+    except Exception as error:  # noqa: BLE001 - a caller's own log or counters may raise anything
+        context.log.failure(connection, error)
 
 
 def same_status(reply: str, mail: MailObject, error: str = "") -> list[RecipientStatus]:
-    """The same for each recipient."""
+    """The same status for each recipient."""
     return [RecipientStatus.from_reply(reply, error=error)] * len(mail.recipients)
 
 
@@ -134,10 +137,10 @@ def _mail_object(connection: Connection, body: list[bytes]) -> MailObject:
         transaction.utf8,
     )
     only = recipients[0].address if len(recipients) == 1 else None
-    hostname = connection.listener.hostname
+    hostname = connection.context.hostname
     header = trace.received(connection.client, connection.peer, hostname, via, only, time.time())
     if body:
-        body[0] = without_mbox_line(body[0])  # as `deliver` does it
+        body[0] = without_mbox_line(body[0])  # as `deliver` does
     return MailObject(sender, recipients, header, body, transaction.envelope_id)
 
 

@@ -1,4 +1,4 @@
-"""The server of one process: its listeners, and an orderly end."""
+"""The server of one process: its listening sockets, and its orderly shutdown."""
 
 from __future__ import annotations
 
@@ -19,29 +19,33 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from typing import Any
 
-    from maildir_safe._smtp.server.listener import Listener
+    from maildir_safe._smtp.server.server_context import ServerContext
 
 BACKLOG = 512
-"""Connections that the kernel holds until we accept them."""
+"""Connections that the kernel queues until we accept them."""
 
 _THREADS = 64
-_TOO_MUCH_OPEN = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
+_OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
 
 
 class Server:
-    """Serves listening sockets until it is told to stop. Usable as an async context manager.
+    """Serves listening sockets from `start` to `stop`. Usable as an async context manager.
 
     Args:
-        listener: the rules, and what all connections share.
+        context: the rules, and the state that all connections share.
         smtp: listening sockets that speak SMTP.
         lmtp: listening sockets that speak LMTP.
-        grace: seconds that stopping waits for messages that are being received or stored.
+        grace: seconds that `stop` waits for messages that are being received or stored.
     """
 
     def __init__(
-        self, listener: Listener, smtp: list[socket.socket], lmtp: list[socket.socket], grace: float = 30.0
+        self,
+        context: ServerContext,
+        smtp: list[socket.socket],
+        lmtp: list[socket.socket],
+        grace: float = 30.0,
     ) -> None:
-        self._listener = listener
+        self._context = context
         self._sockets = [(sock, SmtpSession) for sock in smtp] + [(sock, LmtpSession) for sock in lmtp]
         self._grace = grace
         self._servers: list[asyncio.Server] = []
@@ -50,16 +54,17 @@ class Server:
         """Begin to accept connections."""
         loop = asyncio.get_running_loop()
         for sock, session in self._sockets:
-            connect = functools.partial(session, self._listener)
-            # asyncio accepts so many before it serves any; those whom we refuse shall be gone before the next
+            connect = functools.partial(session, self._context)
+            # asyncio accepts `backlog` connections before it serves one. Those that we refuse must be
+            # closed before the next is accepted, so asyncio gets 1 and the kernel the real backlog
             self._servers.append(await loop.create_server(connect, sock=sock, backlog=1))
             sock.listen(BACKLOG)
 
     async def stop(self) -> bool:
-        """Accept nothing more, finish what is being received, and hang up; False if that took too long."""
+        """Stop accepting, finish the messages being received, and hang up. False if that took too long."""
         for server in self._servers:
             server.close()
-        return await self._listener.close(self._grace)
+        return await self._context.close(self._grace)
 
     async def __aenter__(self) -> Server:
         await self.start()
@@ -75,17 +80,17 @@ async def serve(
     parent: socket.socket | None = None,
     ready: Callable[[], None] = lambda: None,
 ) -> None:
-    """Run `server` until SIGTERM or SIGINT. Ends the process if deliveries hang then.
+    """Run `server` until SIGTERM or SIGINT. Exits the process if deliveries hang at that time.
 
     Args:
-        server: not yet started.
-        background: what else runs as long as it does; cancelled at the end.
-        parent: its becoming readable is an order to stop too (see `workers`).
-        ready: called once connections are accepted and signals obeyed.
+        server: the server, not yet started.
+        background: coroutines that run beside the server; cancelled at the end.
+        parent: a socket that becomes readable when the server must stop (see `workers`).
+        ready: called once connections are accepted and signals are handled.
     """
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(_report)
-    # for what is no mailbox: the queue, passwords, ids; mailboxes have lanes of their own
+    # for everything but mailboxes (queue, passwords, ids): those have the threads of their lanes
     loop.set_default_executor(ThreadPoolExecutor(_THREADS, "maildir-safe"))
     ordered = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -103,19 +108,14 @@ async def serve(
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     if not finished:
-        tell("the storage hangs; senders keep what was not acknowledged")
-        os._exit(1)  # an orderly end would wait for the threads that hang
+        tell("the storage hangs; senders keep the messages that were not acknowledged")
+        os._exit(1)  # a normal exit would wait for the threads that hang
 
 
 def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Too many files open for one more connection is a line; asyncio tries again in a second."""
+    """Report a lack of descriptors or memory as one line: asyncio accepts again after a second."""
     error = context.get("exception")
-    if isinstance(error, OSError) and error.errno in (
-        errno.EMFILE,
-        errno.ENFILE,
-        errno.ENOMEM,
-        errno.ENOBUFS,
-    ):
+    if isinstance(error, OSError) and error.errno in _OUT_OF_RESOURCES:
         tell(f"connections must wait: {error.strerror}")
     else:
         loop.default_exception_handler(context)

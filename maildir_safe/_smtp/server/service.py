@@ -1,4 +1,4 @@
-"""From settings to a running service: everything that can fail at the start fails here, in words."""
+"""From settings to a running service. Errors at the start are found here and explained to the operator."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from maildir_safe._smtp.protocol.auth import Passwords
 from maildir_safe._smtp.server import tls, workers
 from maildir_safe._smtp.server.bind import address_of, is_local, listen
 from maildir_safe._smtp.server.counters import Counters
-from maildir_safe._smtp.server.destination import Descriptors, destination
 from maildir_safe._smtp.server.limits import MemoryBudget
-from maildir_safe._smtp.server.listener import Listener
 from maildir_safe._smtp.server.message_log import MessageLog
 from maildir_safe._smtp.server.metered_fs import MeteredFileSystem
 from maildir_safe._smtp.server.operator import tell
 from maildir_safe._smtp.server.server import Server, serve
+from maildir_safe._smtp.server.server_context import ServerContext
+from maildir_safe._smtp.server.storage import Descriptors, prepare_storage
 
 if TYPE_CHECKING:
     import socket
@@ -46,27 +46,27 @@ _DAY = 86400.0
 
 
 class Service:
-    """All that serving needs, opened: the sockets are bound, the destination is there.
+    """Everything that serving needs, opened: the sockets are bound, and the storage exists.
 
     Args:
-        settings: what to do.
-        faults: scripted faults, in place of a file of them.
+        settings: the server's settings.
+        faults: scripted faults, used if `settings.faults` names no file.
         log: where messages are logged; by default on standard error.
-        page: serves the inbox page of a Maildir at a listening socket, until cancelled; it is also
-            given the addresses where mail is taken, what came, and `settings.web_hosts`. Needed if
-            `settings.web` is set.
+        page: serves the inbox page of a Maildir on a listening socket until cancelled. It is called
+            with the Maildir, the socket, the addresses that accept mail, the counters and
+            `settings.web_hosts`. Required if `settings.web` is set.
 
     Attributes:
-        destination: what mail goes into, where that is and how durable, for the operator.
-        smtp_addresses, lmtp_addresses: what is listened on, port 0 resolved.
-        web_address: of the inbox page, likewise; ``""`` without one.
-        budget: what is taken at once, of all processes together.
-        warnings: what the operator should know besides.
-        ca: the file of the CA whose certificate was made for this run, or None.
+        storage: a line for the operator: the Maildir or spool, and how durable it is.
+        smtp_addresses, lmtp_addresses: the addresses that the server listens on, port 0 resolved.
+        web_address: the address of the inbox page, likewise; ``""`` without a page.
+        budget: the limits of all processes together.
+        warnings: lines that the operator should also see.
+        ca: the file of the CA that signed the certificate made for this run, or None.
 
     Raises:
-        CannotListen, NotAMaildir, ValueError, OSError: what is wrong, for the operator.
-        ImportError: something of the `server` extra is missing.
+        CannotListen, NotAMaildir, ValueError, OSError: the service cannot start; the text says why.
+        ImportError: a package of the `server` extra is missing.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class Service:
         self._faults = Faults.read(settings.faults) if settings.faults else faults
         self._passwords = Passwords.read(settings.auth) if settings.auth else None
         self._routing = _routing(settings)
-        self.destination = destination(settings)
+        self.storage = prepare_storage(settings)
         self.warnings: list[str] = []
         self._tls: ssl.SSLContext | None = None
         self.ca: str | None = None
@@ -101,7 +101,7 @@ class Service:
         self.web_address = ""
         if settings.web:
             if page is None:
-                raise ValueError("web: nothing was given that serves the page")
+                raise ValueError("web: no page was given to serve")
             self._web = listen(settings.web)
             self.web_address = address_of(self._web)
         exposed = not all(map(is_local, self._smtp + self._lmtp))
@@ -111,12 +111,12 @@ class Service:
             raise ValueError("passwords would cross the network in clear text: --auth needs --tls")
 
     def _budget(self) -> MemoryBudget:
-        """Limits of connections and bytes; no more connections than file descriptors allow."""
+        """The limits of connections and bytes. File descriptors limit the connections too."""
         settings = self._settings
         connections = self._descriptors.connections
         if connections < settings.max_connections:
             self.warnings.append(
-                f"only {connections} connections of {settings.max_connections}: a process may have no more "
+                f"only {connections} connections, not {settings.max_connections}: a process may have no more "
                 "files open (ulimit -n)"
             )
         return MemoryBudget(
@@ -124,9 +124,12 @@ class Service:
         )
 
     def run(self, ready: Callable[[], None]) -> int:
-        """Serve until SIGTERM or SIGINT; the exit status. `ready` is called once signals are obeyed.
+        """Serve until SIGTERM or SIGINT, and return the exit status.
 
-        SIGHUP, which a closing terminal sends, ends nothing.
+        SIGHUP, which a closing terminal sends, is ignored.
+
+        Args:
+            ready: called once signals are handled.
         """
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         try:
@@ -150,7 +153,7 @@ class Service:
     def server(self) -> Server:
         """The server of one process, not yet started."""
         settings = self._settings
-        listener = Listener(
+        context = ServerContext(
             self._store(),
             self._log,
             self.budget,
@@ -163,10 +166,10 @@ class Service:
             faults=self._faults,
             counters=self._counters,
         )
-        return Server(listener, self._smtp, self._lmtp, settings.grace)
+        return Server(context, self._smtp, self._lmtp, settings.grace)
 
     def _store(self) -> Store:
-        """Opened by each process for itself."""
+        """The store. Each process opens its own."""
         mailboxes = Mailboxes(
             self._routing.candidates,
             lambda path: open_as_owner(path, self._fs),
@@ -179,7 +182,7 @@ class Service:
         return QueueStore(queue, maildirs if self._settings.map else None)
 
     def background_tasks(self) -> list[Coroutine[Any, Any, None]]:
-        """What one process does for all: it serves the page, and removes what is not to be kept."""
+        """Tasks that only one process runs: serving the page, and removing expired messages."""
         settings = self._settings
         work: list[Coroutine[Any, Any, None]] = []
         if self._web and self._page:

@@ -1,4 +1,4 @@
-"""The commands of SMTP (RFC 5321 4.1), in a table that says what each needs."""
+"""The commands of SMTP (RFC 5321 4.1), and the order in which they are allowed."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from maildir_safe._delivery.status import RecipientStatus
-    from maildir_safe._smtp.server.listener import Listener
+    from maildir_safe._smtp.server.server_context import ServerContext
 
 MAX_COMMAND = 2048
-"""Bytes of a command line. RFC 5321 asks for 512, and for more with SMTPUTF8, DSN and AUTH."""
+"""Longest command line in bytes. RFC 5321 requires 512, and extensions (SMTPUTF8, DSN, AUTH) add to that."""
 
 MAX_UNKNOWN = 5
 """Unknown commands before we hang up."""
 
 MAX_ERRORS = 20
-"""Errors without mail before we hang up, beside one for each recipient that a message may have."""
+"""Errors without mail before we hang up, in addition to one per recipient that a message may have."""
 
 MAX_JUNK = 100
 """Commands without mail (NOOP, RSET, VRFY, ...) before we hang up."""
 
 MAX_OVERSHOOT = 1000
-"""Recipients of a message beyond the limit, each told 452 4.5.3, before they count as errors."""
+"""Recipients beyond the limit, each answered 452 4.5.3, before they count as errors."""
 
-# Web browsers connect to any port that a page names, and a page chooses what stands in the lines below.
+# A web page can make a browser connect to any port, and chooses what follows the request line.
 _HTTP = {"GET", "POST", "HEAD", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "PRI"}
 _BEFORE_AUTH = {"AUTH", "EHLO", "HELO", "LHLO", "NOOP", "RSET", "QUIT", "STARTTLS"}  # RFC 4954 4
 _NEED_GREETING = {"MAIL", "RCPT", "DATA"}
-_MAY_WAIT = {"MAIL", "RCPT", "RSET"}  # RFC 2920 3.2: their replies may be sent with the next one
+_MAY_WAIT = {"MAIL", "RCPT", "RSET"}  # RFC 2920 3.2: their replies may wait for the next reply
 _JUNK = {"NOOP", "RSET", "VRFY", "HELP", "EXPN", "HELO", "EHLO", "LHLO"}
 _VERB = re.compile(r"[A-Za-z]+")
 
@@ -51,19 +51,19 @@ class SmtpSession(Connection):
 
     greeting_verb = "EHLO"
 
-    def __init__(self, listener: Listener) -> None:
-        super().__init__(listener)
+    def __init__(self, context: ServerContext) -> None:
+        super().__init__(context)
         self._unknown = self._errors = self._junk = 0
 
     async def talk(self) -> None:
-        """Obey commands until the connection is gone."""
+        """Read and execute commands until the connection is over."""
         while not self.gone:
             try:
                 line = await self.input.line(MAX_COMMAND)
             except LineTooLong:
                 await self._unknown_command("500 5.5.2 Command line too long")
                 continue
-            # surrogateescape: what is not UTF-8 is refused later, as not printable
+            # surrogateescape: bytes that are not UTF-8 are refused later, as not printable
             verb, _, argument = line.decode("utf-8", "surrogateescape").partition(" ")
             await self._obey(verb, argument.strip())
 
@@ -81,8 +81,8 @@ class SmtpSession(Connection):
             await self._refuse(verb, argument, refused.reply)
         except (EndOfInput, ConnectionError):
             raise
-        except Exception as error:  # noqa: BLE001 - a bug of ours: temporary, and never in its own words
-            self.listener.log.failure(self, error)
+        except Exception as error:  # noqa: BLE001 - a bug of ours: a temporary error, without its text
+            self.context.log.failure(self, error)
             await self._error(replies.INTERNAL)
 
     def _check_order(self, verb: str) -> None:
@@ -92,14 +92,14 @@ class SmtpSession(Connection):
                 raise Refused(replies.TOO_MUCH_JUNK)
         if verb in _NEED_GREETING and not self.client:
             raise Refused(f"503 5.5.1 Send {self.greeting_verb} first")
-        if verb not in _BEFORE_AUTH and self.listener.passwords is not None and not self.authenticated:
+        if verb not in _BEFORE_AUTH and self.context.passwords is not None and not self.authenticated:
             raise Refused(replies.NEEDS_AUTH)
 
     async def _no_command(self, word: str, argument: str) -> None:
-        """Hang up on what a web browser sends, and on bytes that are no text; else say that it is unknown."""
+        """Hang up on HTTP and on bytes that are not text; answer any other unknown command with 500."""
         http = word.upper() in _HTTP or word.endswith(":") or " HTTP/" in argument
         if http or (word and not (word.isascii() and _VERB.match(word))):
-            self.listener.log.refused(self, f"{word[:40]} {argument[:40]}", replies.NOT_SMTP)
+            self.context.log.refused(self, f"{word[:40]} {argument[:40]}", replies.NOT_SMTP)
             self.hang_up(replies.NOT_SMTP)
         else:
             await self._unknown_command("500 5.5.2 Command not recognized")
@@ -110,14 +110,14 @@ class SmtpSession(Connection):
 
     async def _refuse(self, verb: str, argument: str, reply: str) -> None:
         shown = verb if verb in ("AUTH", "DATA") else f"{verb} {argument}"
-        self.listener.log.refused(self, shown, reply)
+        self.context.log.refused(self, shown, reply)
         await self._error(reply, hold=verb in _MAY_WAIT)
 
     async def _error(self, reply: str, hold: bool = False) -> None:
-        """A client that makes nothing but errors is not kept."""
+        """Send an error reply. Hang up on a client that produces nothing but errors."""
         if reply != replies.TOO_MANY_RECIPIENTS or self.transaction.overshoot > MAX_OVERSHOOT:
             self._errors += 1
-        if self._errors > MAX_ERRORS + self.listener.max_recipients:
+        if self._errors > MAX_ERRORS + self.context.max_recipients:
             reply = replies.TOO_MANY_ERRORS
         await self.reply(reply, hold)
 
@@ -125,13 +125,13 @@ class SmtpSession(Connection):
         """HELO: no extensions."""
         self._greeted(argument, "HELO")
         self.extended = False
-        await self.reply(f"250 {self.listener.hostname}")
+        await self.reply(f"250 {self.context.hostname}")
 
     async def ehlo(self, argument: str) -> None:
-        """EHLO: what this server can do, in one write."""
+        """EHLO: list the extensions, in one write."""
         self._greeted(argument, self.greeting_verb)
         self.extended = True
-        await self.reply(greeting(self.listener.hostname, self.listener.offer(self.encrypted)))
+        await self.reply(greeting(self.context.hostname, self.context.offer(self.encrypted)))
 
     def _greeted(self, argument: str, verb: str) -> None:
         if not argument or not argument.isprintable():
@@ -144,7 +144,7 @@ class SmtpSession(Connection):
         if self.transaction.sender is not None:
             raise Refused("503 5.5.1 Sender already given")
         path = parse_sender(argument)
-        check_parameters(MAIL_PARAMETERS, path.parameters, "MAIL", self.listener.offer(self.encrypted))
+        check_parameters(MAIL_PARAMETERS, path.parameters, "MAIL", self.context.offer(self.encrypted))
         await self.fault("mail", path.address)
         self.transaction.sender = path.address
         self.transaction.utf8 = "SMTPUTF8" in path.parameters
@@ -155,19 +155,19 @@ class SmtpSession(Connection):
 
     async def rcpt(self, argument: str) -> None:
         """RCPT TO:<recipient>."""
-        transaction, listener = self.transaction, self.listener
+        transaction, context = self.transaction, self.context
         if transaction.sender is None:
             raise Refused("503 5.5.1 Give the sender first")
         path = parse_recipient(argument, transaction.utf8)
-        check_parameters(RCPT_PARAMETERS, path.parameters, "RCPT", listener.offer(self.encrypted))
-        if len(transaction.recipients) >= listener.max_recipients:
+        check_parameters(RCPT_PARAMETERS, path.parameters, "RCPT", context.offer(self.encrypted))
+        if len(transaction.recipients) >= context.max_recipients:
             transaction.overshoot += 1
             raise Refused(replies.TOO_MANY_RECIPIENTS)
         try:
-            mailbox = await listener.store.locate(path.address)
+            mailbox = await context.store.locate(path.address)
             await self.fault("rcpt", path.address, key=(self.peer, transaction.sender, path.address))
         except Refused:
-            if len(transaction.refused) < listener.max_recipients:
+            if len(transaction.refused) < context.max_recipients:
                 transaction.refused.append(path.address)
             raise
         original = original_recipient(path.parameters)
@@ -175,7 +175,7 @@ class SmtpSession(Connection):
         await self.reply("250 2.1.5 OK", hold=True)
 
     async def data(self, argument: str) -> None:
-        """DATA, the message, and the answer to it."""
+        """DATA, the message, and the reply to it."""
         if argument:
             raise Refused("501 5.5.4 Syntax: DATA")
         if not self.transaction.recipients:
@@ -189,8 +189,8 @@ class SmtpSession(Connection):
             await self._answer(results)
         except (Refused, EndOfInput, ConnectionError):
             raise
-        except Exception as error:  # noqa: BLE001 - a bug of ours; where the message ends is not known now
-            self.listener.log.failure(self, error)
+        except Exception as error:  # noqa: BLE001 - a bug of ours; the end of the message is not known now
+            self.context.log.failure(self, error)
             self.hang_up(replies.INTERNAL)
         finally:
             self.finish()
@@ -202,7 +202,7 @@ class SmtpSession(Connection):
         return results
 
     async def _answer(self, results: list[RecipientStatus]) -> None:
-        """SMTP has one reply for all."""
+        """Send the one reply that SMTP has for all recipients."""
         await self.reply(replies.worst([result.reply for result in results]))
 
     async def rset(self, argument: str) -> None:
@@ -229,11 +229,11 @@ class SmtpSession(Connection):
         await self.reply("252 2.5.2 Send some mail, I will try my best")
 
     async def expn(self, argument: str) -> None:  # noqa: ARG002
-        """EXPN: there are no lists."""
+        """EXPN: not implemented, since there are no mailing lists."""
         raise Refused("502 5.5.1 EXPN not implemented")
 
     async def help(self, argument: str) -> None:  # noqa: ARG002
-        """HELP: nothing to learn."""
+        """HELP: refer to the RFC."""
         await self.reply("214 2.0.0 https://www.rfc-editor.org/rfc/rfc5321")
 
     commands: dict[str, Callable[[SmtpSession, str], Awaitable[None]]] = {

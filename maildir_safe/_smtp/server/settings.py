@@ -1,4 +1,4 @@
-"""What `maildir-safe serve` can be told, by flags or by a TOML file of the same names."""
+"""The settings of `maildir-safe serve`, given by flags or by a TOML file with the same names."""
 
 from __future__ import annotations
 
@@ -26,30 +26,30 @@ class Settings:
     """Every setting, with its default.
 
     Attributes:
-        maildir: the one Maildir that takes all mail in test mode; made if it is not there.
+        maildir: the one Maildir that takes all mail in test mode; created if it does not exist.
         smtp: addresses to listen on for SMTP, each ``HOST:PORT``.
         lmtp: addresses to listen on for LMTP, each ``HOST:PORT`` or the path of a socket.
         queue: a spool to put mail into, for `maildir-safe work`, instead of delivering it.
         map: template of the Maildirs of addresses, such as ``/mail/{domain}/{local}``, in place of `maildir`.
-        web: address of the inbox page; empty for none. The command has one unless told otherwise.
-        web_hosts: names under which the page is served besides addresses and this machine's name.
+        web: address of the inbox page; empty: no page. The command `serve` has a default for it.
+        web_hosts: names under which the page is served, besides addresses and this machine's name.
         postmaster: with `map`, the address that gets mail for postmaster.
-        tls: a PEM file with chain and key, for STARTTLS; ``"made"`` makes a certificate for this run.
-        auth: a file of names and hashes of passwords; mail is then refused before AUTH.
+        tls: a PEM file with chain and key, for STARTTLS; ``"made"``: make a certificate for this run.
+        auth: a file of names and password hashes; with it, mail is refused before AUTH.
         faults: a file of scripted faults.
-        keep: how many messages stay in `maildir`; the oldest are removed.
-        keep_days: how many days messages stay in `maildir`.
-        workers: how many processes serve.
+        keep: number of messages that stay in `maildir`; the oldest are removed.
+        keep_days: number of days that messages stay in `maildir`.
+        workers: number of processes that serve.
         hostname: our name in greetings and Received headers.
         max_size: most bytes of one message.
         max_recipients: most recipients of one message.
-        max_connections: most connections at a time, of all listeners and workers together.
-        max_connections_per_address: of one client address; by default half of `max_connections`. It
-            does not hold for clients on this machine.
+        max_connections: most connections at a time, of all sockets and workers together.
+        max_connections_per_address: most connections per client address; by default half of
+            `max_connections`. The limit does not apply to clients on this machine.
         max_in_flight: most bytes of messages in memory, of all workers together.
         timeout: seconds that a client may be silent.
         grace: seconds that SIGTERM waits for messages that are being received or stored.
-        log_json: log JSON, one object a line.
+        log_json: log JSON, one object per line.
     """
 
     maildir: str = "Maildir"
@@ -81,31 +81,32 @@ class Settings:
             self.smtp = ["127.0.0.1:1025"]
 
     def check(self) -> None:
-        """Refuse what does not go together. Raises ValueError."""
+        """Reject settings that contradict each other or are out of range. Raises ValueError."""
         for name in ("max_size", "max_recipients", "max_connections", "max_in_flight", "timeout", "workers"):
             if getattr(self, name) <= 0:
-                raise ValueError(f"{name} is {getattr(self, name)}, and must be more than 0")
+                raise ValueError(f"{name} is {getattr(self, name)}, but must be more than 0")
         if self.max_connections_per_address is not None and self.max_connections_per_address <= 0:
             raise ValueError("max_connections_per_address must be more than 0")
         if self.map is None and self.postmaster is not None:
-            raise ValueError("postmaster goes with map: without it one Maildir takes all mail")
+            raise ValueError("postmaster needs map: without it one Maildir takes all mail")
         if self.map is not None and (self.keep is not None or self.keep_days is not None):
-            raise ValueError("keep and keep_days are for one Maildir: nobody's own mailbox is swept")
+            raise ValueError("keep and keep_days cannot be combined with map: they would remove users' mail")
         if self.queue is not None and (self.web or self.keep is not None or self.keep_days is not None):
-            raise ValueError("queue delivers nothing here: web, keep and keep_days are for one Maildir")
+            raise ValueError("queue cannot be combined with web, keep or keep_days: these need a Maildir")
         if self.map is not None and self.web:
-            raise ValueError("web shows one Maildir: nobody's own mailbox is shown")
+            raise ValueError("web cannot be combined with map: it would show users' mail")
         if min(self.keep or 0, self.keep_days or 0) < 0:
-            raise ValueError("keep and keep_days cannot be less than 0")
+            raise ValueError("keep and keep_days must not be negative")
         if self.faults and self.workers > 1:
             raise ValueError("faults are counted in one process: use one worker")
 
 
 def read(path: str) -> dict[str, Any]:
-    """The settings in a TOML file.
+    """Read the settings in a TOML file.
 
     Raises:
-        ValueError: not TOML, or a name that is no setting; says which.
+        ValueError: the file is not TOML, or a name in it is not a setting, or a value has the wrong
+            type; the text says which.
         OSError: the file cannot be read.
     """
     with open(path, "rb") as file:

@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 async def start_tls(connection: Connection, argument: str) -> None:
-    """STARTTLS: the handshake follows at once, and then everything begins anew."""
+    """STARTTLS: do the handshake. The client must then greet again (RFC 3207 4.2)."""
     if argument:
         raise Refused("501 5.5.4 Syntax: STARTTLS")
-    if connection.listener.tls is None:
+    if connection.context.tls is None:
         raise Refused("502 5.5.1 No TLS here")
     if connection.encrypted:
         raise Refused("503 5.5.1 TLS is on already")

@@ -1,4 +1,4 @@
-"""What one client address may take: connections, and guesses of passwords."""
+"""Limits per client address: the network it counts as, and delays after wrong passwords."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 FIRST_DELAY = 0.5
-"""Seconds before the first wrong password of an address is answered; doubled with each that follows."""
+"""Seconds by which the reply to an address's first wrong password is delayed; doubled for each further."""
 
 _LONGEST_DELAY = 10.0
 _FORGIVEN = 600.0  # seconds without a wrong password
@@ -19,9 +19,9 @@ _REMEMBERED = 1000  # addresses
 
 
 def network(peer: str) -> str:
-    """What stands for a client: its IPv4 address, or the /64 that an IPv6 client can choose from.
+    """The key by which a client is counted: its IPv4 address, or the /64 that an IPv6 client chooses from.
 
-    ``""`` for the loopback addresses and unix sockets: they say nothing about who it is.
+    ``""`` for loopback addresses and unix sockets, which do not tell clients apart.
     """
     try:
         address = ipaddress.ip_address(peer.partition("%")[0])
@@ -35,7 +35,7 @@ def network(peer: str) -> str:
 
 
 class Guesses:
-    """Wrong passwords by address, of the last ten minutes.
+    """Counts wrong passwords per client address, over the last ten minutes.
 
     Args:
         clock: seconds that never jump.
@@ -46,7 +46,7 @@ class Guesses:
         self._wrong: OrderedDict[str, tuple[int, float]] = OrderedDict()
 
     def wrong(self, peer: str) -> float:
-        """A wrong password came; how many seconds its answer shall wait."""
+        """Record a wrong password; return how many seconds to delay the reply."""
         key, now = network(peer), self._clock()
         count, last = self._wrong.pop(key, (0, now))
         if now - last > _FORGIVEN:
@@ -57,5 +57,5 @@ class Guesses:
         return float(min(_LONGEST_DELAY, FIRST_DELAY * 2 ** min(count, 20)))
 
     def forget(self, peer: str) -> None:
-        """A right password came."""
+        """Record a right password: forget the wrong ones of this address."""
         self._wrong.pop(network(peer), None)

@@ -1,4 +1,4 @@
-"""Certificates for STARTTLS: given, or made at the start for tests."""
+"""Certificates for STARTTLS: from a file, or made at the start for tests."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ import ssl
 import tempfile
 
 MADE = "made"
-"""In place of a file: make a certificate for this host, signed by a CA that is made with it."""
+"""In place of a file: make a certificate for this host, and a CA that signs it."""
 
 
 def server_context(certificate: str, hostname: str) -> tuple[ssl.SSLContext, str | None]:
-    """What a server needs for TLS.
+    """Create the TLS context of the server.
 
     Args:
         certificate: a PEM file with the chain and the unencrypted key, or `MADE`.
-        hostname: our name; a made certificate is for it, for localhost and the loopback addresses.
+        hostname: our name. A made certificate is valid for it, for localhost and the loopback addresses.
 
     Returns:
-        The context, and for a made certificate the path of its CA's, in a file that goes away when
-        the process ends: clients that trust it can verify us.
+        The context; and for a made certificate the path of its CA's certificate, else None. Clients
+        that trust this CA can verify the server. The file is removed when the process ends.
 
     Raises:
-        ValueError: the file cannot be read or does not hold both; says which. ImportError: trustme is
-            needed to make one.
+        ValueError: the file cannot be read, or lacks the certificate or the key; the text says which.
+        ImportError: a certificate should be made, but trustme is not installed.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     if certificate != MADE:
@@ -48,10 +48,10 @@ def _load(context: ssl.SSLContext, certificate: str) -> None:
         ) from None
     except IsADirectoryError:
         raise ValueError(
-            f"--tls {certificate}: a directory; for a certificate of its own, put --tls behind the Maildir"
+            f"--tls {certificate}: a directory; to have a certificate made, put --tls after the Maildir"
         ) from None
     except OSError as error:
         raise ValueError(f"--tls {certificate}: {error.strerror}") from None
 
 
-_files: list[object] = []  # a temporary file is gone with the last reference to it
+_files: list[object] = []  # a temporary file is removed with the last reference to it

@@ -1,4 +1,4 @@
-"""The mail transaction of a connection (RFC 5321 3.3): what MAIL and RCPT have said so far."""
+"""The mail transaction of a connection (RFC 5321 3.3): the envelope, as MAIL and RCPT give it."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ if TYPE_CHECKING:
 
 
 class Transaction:
-    """Begins with MAIL, ends with the answer to DATA.
+    """A transaction. It begins with MAIL and ends with the reply to DATA.
 
     Attributes:
-        sender: None before MAIL.
-        recipients: those that were accepted.
-        refused: addresses that were not, at most as many as a message may have recipients.
-        overshoot: recipients beyond the limit.
-        utf8: whether SMTPUTF8 was asked for.
-        envelope_id: ENVID (RFC 3461), decoded.
+        sender: the address of MAIL; None before MAIL.
+        recipients: the accepted recipients.
+        refused: the refused addresses, at most as many as a message may have recipients.
+        overshoot: number of recipients beyond the limit.
+        utf8: whether the client asked for SMTPUTF8.
+        envelope_id: ENVID (RFC 3461), decoded; None if not given.
     """
 
     def __init__(self) -> None:
@@ -30,5 +30,5 @@ class Transaction:
 
     @property
     def addresses(self) -> list[str]:
-        """Of the recipients."""
+        """The addresses of the recipients."""
         return [recipient.address for recipient in self.recipients]

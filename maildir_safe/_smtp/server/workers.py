@@ -1,8 +1,8 @@
 """Several processes on the same listening sockets.
 
-The parent makes the sockets and serves nobody: it starts the workers, and starts one anew that has
-died. A worker ends when it reads the end of a connection that only the parent keeps open: so it
-ends when the parent wants it to, and when the parent was killed.
+The parent opens the sockets and serves no client itself: it starts the workers, and restarts one
+that died. A worker ends when it reads end-of-file from a connection that only the parent keeps
+open. So it ends when the parent stops it, and also when the parent was killed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 RESTART_DELAY = 1.0
-"""Seconds before a worker that died is started anew: one that dies at once must not take the CPU."""
+"""Seconds before a dead worker is restarted: a worker that dies at once must not use up the CPU."""
 
 
 def supervise(
@@ -34,11 +34,12 @@ def supervise(
 
     Args:
         count: number of processes.
-        work: called in each with its number and a socket; it returns when that becomes readable.
-        ready: called once they are started.
+        work: called in each process with its number and a socket; must return when the socket
+            becomes readable.
+        ready: called once the processes are started.
 
     Returns:
-        The exit status: 0, or 1 if a worker had to be killed by somebody or failed while ending.
+        The exit status: 0, or 1 if a worker was killed or failed while ending.
     """
     ours, theirs = socket.socketpair()
     stopping = False
@@ -72,7 +73,7 @@ def _restart_dead(
 ) -> None:
     for pid in [pid for pid in workers if os.waitpid(pid, os.WNOHANG)[0]]:
         number = workers.pop(pid)
-        tell(f"worker {number} (process {pid}) died; starting it anew")
+        tell(f"worker {number} (process {pid}) died; restarting it")
         time.sleep(RESTART_DELAY)
         workers[_start(number, work, ours, theirs)] = number
 
@@ -80,7 +81,7 @@ def _restart_dead(
 def _start(
     number: int, work: Callable[[int, socket.socket], None], ours: socket.socket, theirs: socket.socket
 ) -> int:
-    for stream in (sys.stdout, sys.stderr):  # or the child has what is unwritten a second time
+    for stream in (sys.stdout, sys.stderr):  # or the child would write the buffered output a second time
         with contextlib.suppress(OSError):
             stream.flush()
     pid = os.fork()
@@ -89,13 +90,13 @@ def _start(
     status = 1
     try:
         ours.close()
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all: the parent decides
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the parent decides
         signal.signal(signal.SIGTERM, signal.SIG_DFL)  # until `work` sets its own
         work(number, theirs)
         status = 0
     except (MaildirSafeError, OSError) as error:
         tell(f"worker: {error}")
-    except BaseException:  # noqa: BLE001 - nothing may run on into the parent's code
+    except BaseException:  # noqa: BLE001 - the child must never run into the parent's code
         sys.excepthook(*sys.exc_info())
     finally:
         with contextlib.suppress(OSError):

@@ -8,7 +8,7 @@ let source = null;
 const links = () => [...document.querySelectorAll(".messages a")];
 const chosen = () => document.activeElement?.closest(".messages a");
 
-// the server's own template, escaped there
+// Fetches the rows from the server, which has escaped them.
 async function refresh() {
   const query = new URLSearchParams(location.search);
   query.set("rows", "");
@@ -22,7 +22,7 @@ async function refresh() {
   tell("");
 }
 
-// what the new rows say of all: how many, how many unread, what "Delete" means now
+// Updates the title and the button "Delete" from the facts in the new rows.
 function facts() {
   const found = document.getElementById("facts").dataset;
   const form = document.getElementById("delete-found");
@@ -32,8 +32,8 @@ function facts() {
   document.title = found.unread === "0" ? title : `(${found.unread}) ${title}`;
 }
 
-// In this person's time zone, written as the server writes it: 2026-11-23 09:30. In the list what is of
-// today has only the hour, and what is not only the day.
+// Shows times in the local time zone, in the server's format: 2026-11-23 09:30. The list shows only the
+// time for today's messages, and only the date for others.
 function localTimes() {
   const today = new Date().toLocaleDateString("sv");
   for (const time of document.querySelectorAll("time")) {
@@ -49,7 +49,7 @@ function tell(text) {
   trouble.hidden = !text;
 }
 
-// A browser has few connections to one server: a page that nobody sees must not keep one.
+// A browser has few connections per server, so a hidden page must not keep one.
 function listen() {
   source?.close();
   source = null;
@@ -70,7 +70,7 @@ if (list) {
   listen();
   document.addEventListener("visibilitychange", listen);
 } else {
-  sessionStorage.opened = location.pathname;  // to be chosen when back in the list
+  sessionStorage.opened = location.pathname;  // so that the list can focus it later
 }
 
 document.addEventListener("submit", (event) => {
@@ -84,7 +84,7 @@ function step(by) {
   all[Math.min(Math.max(at + by, 0), all.length - 1)]?.focus();
 }
 
-// Do to the message that is open, or chosen in the list, what the button `id` or its address does.
+// Applies the action of button `id` to the open message, or of `path` to the one focused in the list.
 async function act(id, path) {
   const button = document.getElementById(id);
   if (button) return button.click();

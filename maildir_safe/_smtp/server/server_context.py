@@ -1,4 +1,4 @@
-"""What all connections of one listener share."""
+"""The rules and the state that all connections of a server share."""
 
 from __future__ import annotations
 
@@ -21,40 +21,40 @@ if TYPE_CHECKING:
     from maildir_safe._smtp.protocol.auth import Passwords
     from maildir_safe._smtp.server.message_log import MessageLog
 
-_HASHING = 2  # passwords checked at a time: 16 MiB and a core each
+_HASHING = 2  # passwords checked at a time; each check takes 16 MiB and a core
 
 
-class Guest(Protocol):
-    """A connection, as a listener knows it."""
+class ConnectionHandle(Protocol):
+    """A connection, as `ServerContext` sees it."""
 
     @property
     def peer(self) -> str:
         """The client's IP address; ``""`` on a unix socket."""
 
-    def say_goodbye(self) -> None:
-        """Leave now, or after the message that is being received or stored."""
+    def shut_down(self) -> None:
+        """Hang up now, or after the message that is being received or stored."""
 
 
-class Listener:
-    """The rules and the shared state of one listener in one process.
+class ServerContext:
+    """The rules of one server process, and the state that its connections share.
 
     Args:
-        store: where mail goes.
-        log: told of each message.
-        budget: limits of all listeners and processes together.
+        store: stores the messages.
+        log: records each message.
+        budget: the limits of all processes together.
         hostname: our name in greetings and Received headers.
-        max_size: bytes of one message.
-        max_recipients: of one message.
-        timeout: seconds a client may be silent (RFC 5321 4.5.3.2: at least 300).
-        tls: for STARTTLS, or None.
-        passwords: mail is refused before AUTH, and AUTH before STARTTLS where there is TLS. None: in
-            test mode any password is taken, otherwise AUTH is not offered.
+        max_size: most bytes of one message.
+        max_recipients: most recipients of one message.
+        timeout: seconds that a client may be silent (RFC 5321 4.5.3.2: at least 300).
+        tls: the TLS context for STARTTLS; None: STARTTLS is not offered.
+        passwords: checks AUTH. Mail is refused before AUTH, and with `tls` AUTH is refused before
+            STARTTLS. None: in test mode any password is accepted, otherwise AUTH is not offered.
         faults: scripted faults, or None.
         counters: counts the messages.
 
     Attributes:
         hashing: held while a password is checked.
-        guesses: wrong passwords by address.
+        guesses: wrong passwords by client address.
     """
 
     def __init__(
@@ -85,45 +85,49 @@ class Listener:
         self.hashing = asyncio.Semaphore(_HASHING)
         self.guesses = Guesses()
         self._budget = budget
-        self._guests: set[Guest] = set()
+        self._connections: set[ConnectionHandle] = set()
         self._deliveries: set[asyncio.Task[list[RecipientStatus]]] = set()
 
-    def enter(self, guest: Guest) -> bool:
-        """A connection was made; False if there are too many, of all or of its address."""
-        if not self._budget.connect(guest.peer):
+    def admit(self, connection: ConnectionHandle) -> bool:
+        """Admit a new connection. Returns False if there are too many, in total or of its address."""
+        if not self._budget.connect(connection.peer):
             return False
-        self._guests.add(guest)
+        self._connections.add(connection)
         return True
 
-    def leave(self, guest: Guest) -> None:
-        """A connection that was let in is gone."""
-        self._guests.discard(guest)
-        self._budget.disconnect(guest.peer)
+    def release(self, connection: ConnectionHandle) -> None:
+        """Release an admitted connection that is closed."""
+        self._connections.discard(connection)
+        self._budget.disconnect(connection.peer)
 
     def reservation(self) -> MemoryReservation:
-        """Room for the message that is about to arrive."""
+        """A memory reservation for the message that is about to arrive."""
         return MemoryReservation(self._budget, self.max_size)
 
     def spawn(self, mail: Coroutine[Any, Any, list[RecipientStatus]]) -> asyncio.Task[list[RecipientStatus]]:
-        """Start a delivery that goes on when its connection ends."""
+        """Start a delivery that continues even if its connection ends."""
         task = asyncio.create_task(mail)
         self._deliveries.add(task)
-        task.add_done_callback(self._delivered)
+        task.add_done_callback(self._delivery_ended)
         return task
 
-    def _delivered(self, task: asyncio.Task[list[RecipientStatus]]) -> None:
+    def _delivery_ended(self, task: asyncio.Task[list[RecipientStatus]]) -> None:
         self._deliveries.discard(task)
         if not task.cancelled():
-            task.exception()  # a session that is gone does not fetch it, and asyncio would complain
+            task.exception()  # a session that is gone never retrieves it, and asyncio would complain
 
     def offers_auth(self, tls: bool) -> bool:
-        """Whether a client may authenticate: passwords of people go over TLS, where there is TLS."""
+        """Whether a client may authenticate. With TLS configured, real passwords are taken over TLS only."""
         if self.passwords is None:
             return self.store.test_mode
         return tls or self.tls is None
 
     def offer(self, tls: bool) -> Offer:
-        """What a client may use, over TLS or not."""
+        """The extensions that a client may use now.
+
+        Args:
+            tls: whether the connection is encrypted.
+        """
         return Offer(
             self.max_size,
             starttls=self.tls is not None and not tls,
@@ -132,17 +136,17 @@ class Listener:
         )
 
     async def close(self, grace: float) -> bool:
-        """Send everybody home; wait at most `grace` seconds for messages being received or stored.
+        """Hang up on all clients; wait at most `grace` seconds for messages being received or stored.
 
         Returns:
-            False if some are still being stored, or the storage has not answered a look-up: threads
-            hang then, and an orderly end of the process would wait for them.
+            False if a message is still being stored or a look-up is still running. Then threads hang,
+            and a normal exit of the process would wait for them.
         """
-        for guest in list(self._guests):
-            guest.say_goodbye()
+        for connection in list(self._connections):
+            connection.shut_down()
         end = asyncio.get_running_loop().time() + grace
         while (
-            self._guests or self._deliveries or self.store.busy
+            self._connections or self._deliveries or self.store.busy
         ) and asyncio.get_running_loop().time() < end:
             await asyncio.sleep(0.02)
         return not self._deliveries and not self.store.busy

@@ -1,4 +1,4 @@
-"""Where mail goes: made at the start, tried, and told to the operator as it is."""
+"""The Maildir or spool that mail goes into: created at the start, tested, and described to the operator."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 
 _RESERVED = 40  # descriptors: listeners, the event loop, libraries
 _KEPT_MAILDIR = 4
-_CONNECTION = 2  # its socket, and the directory in which a recipient is looked for
+_CONNECTION = 2  # its socket, and the directory in which a recipient is looked up
 _DELIVERY = 6  # a Maildir, its quota, and the file of the message
 
 
-def destination(settings: Settings) -> str:
-    """Make what mail goes into, and say in a line what it is.
+def prepare_storage(settings: Settings) -> str:
+    """Create the storage if it does not exist, and return a line for the operator that describes it.
 
-    "durability full" is only said of what a file could be written to.
+    The line promises a durability only if a file could be written there.
 
     Raises:
-        MaildirSafeError, OSError: it cannot be made or opened.
+        MaildirSafeError, OSError: the storage cannot be created or opened.
     """
     fs = OsFileSystem()
     if settings.queue is not None:
@@ -46,7 +46,7 @@ def destination(settings: Settings) -> str:
 
 
 def _trouble(fs: FileSystem, directory: str) -> str:
-    """What hinders writing a file there now, in words; ``""`` if nothing does."""
+    """Why no file can be written to `directory` now, in words; ``""`` if one can."""
     (name,) = UniqueNames(fs, os.getpid(), "tried").new([""])
     try:
         above = fs.open_dir(directory)
@@ -66,16 +66,16 @@ def _trouble(fs: FileSystem, directory: str) -> str:
 
 
 class Descriptors:
-    """What a process may have open at a time, within its limit of file descriptors (``ulimit -n``).
+    """How much a process may have open at a time, within its limit of file descriptors (``ulimit -n``).
 
     Args:
-        connections: how many are wanted.
+        connections: number of connections wanted.
         web: whether the inbox page is served too.
 
     Attributes:
-        connections: at most as wanted, and at least 4.
-        kept: Maildirs that are kept open for the next message.
-        deliveries: messages that are written into a Maildir.
+        connections: number of connections allowed: at most as many as wanted, and at least 4.
+        kept: number of Maildirs that are kept open for the next message.
+        deliveries: number of messages that may be written into Maildirs at a time.
     """
 
     def __init__(self, connections: int, web: bool) -> None:
