@@ -50,7 +50,7 @@ def id_hash(delivery_id: str) -> str:
         ValueError: the id is empty or blank. All messages with such an id would be treated as one.
     """
     if not delivery_id.strip():
-        raise ValueError(f"a delivery id tells messages apart, and {delivery_id!r} does not")
+        raise ValueError(f"a delivery id must not be empty or blank, as {delivery_id!r} is")
     try:  # hashlib loads OpenSSL, a third of a delivery agent's start-up; and most deliveries have no id
         from _blake2 import blake2b
     except ImportError:  # pragma: no cover - an interpreter without the built-in module

@@ -2,30 +2,31 @@
 
 >>> from maildir_safe.mailbox import Maildir      # instead of: from mailbox import Maildir
 
-The other names of `mailbox` are here as well. `Maildir` is a subclass of the original, with the
-methods of Python 3.13 on 3.11 and later. `add` returns when the message is durable, nothing is ever
-linked, and CPython's own tests of `mailbox.Maildir` pass (tests/compat/). On purpose it differs in
-these:
+The module also exports the other names of `mailbox`. `Maildir` is a subclass of the original, with
+the methods of Python 3.13 on 3.11 and later. `add` returns when the message is durable, nothing is
+ever linked, and CPython's own tests of `mailbox.Maildir` pass (tests/compat/). It deliberately
+differs from the original in these points:
 
 * `add` and ``box[key] = message`` raise `maildir_safe.TemporaryError` or `UnknownOutcome` where the
-  original raises OSError: they tell what the caller still owns. What lacks tmp/, new/ or cur/ opens,
-  as in the original, and its folders can be used; the first look for a message raises `NotAMaildir`.
-* A message is read whole before it is parsed: a mount that gives fewer bytes than the file has makes
-  that a `TemporaryError`, not half a message.
-* ``box[key] = message`` replaces by one rename. The original has the new message visible beside the
+  original raises OSError: they state what the caller still owns. A directory without tmp/, new/
+  or cur/ can be opened, as in the original, and its folders can be used; the first look for a message
+  raises `NotAMaildir`.
+* A message is read completely before it is parsed. If a mount returns fewer bytes than the file has,
+  that is a `TemporaryError`, and never half a message.
+* ``box[key] = message`` replaces by one rename. The original makes the new message visible beside the
   old one, then removes the old one, then renames.
-* `clean` judges age by the time of the last write and the server's clock, not by the time of the
-  last access and this host's clock: backups renew that time, and hosts' clocks differ. This is the
-  one test of CPython's (`test_clean`) that does not apply.
-* `remove_folder` refuses a folder whose tmp/ still holds a file that `clean` leaves alone: it may be
-  a message that is just being delivered. The original deletes it.
-* `colon` becomes ``;`` by itself, as soon as a flag is to be written, where the mount refuses ``:``.
-  Names are read with either.
-* Keys hold random bits. `_create_tmp` is the original's and `add` does not use it.
+* `clean` measures age by the time of the last write and the server's clock. The original uses the time
+  of the last access and this host's clock, but backups change that time, and hosts' clocks differ.
+  CPython's `test_clean` is the only test that therefore does not apply.
+* `remove_folder` refuses a folder whose tmp/ still has a file that `clean` keeps, which may be a message
+  in delivery. The original deletes it.
+* `colon` becomes ``;`` automatically when the first flag is written, if the mount refuses ``:``. Names
+  with either are read.
+* Keys contain random bits. `_create_tmp` is the original's; `add` does not use it.
 * `get_file` returns an ordinary binary file.
 
-As in the original, folder names are taken as they are: `maildir_safe.Maildir` encodes them as IMAP
-servers do. A message is held in memory by `add`; `maildir_safe.Maildir.deliver` takes streams.
+As in the original, folder names are used unchanged, whereas `maildir_safe.Maildir` encodes them as IMAP
+servers do. `add` holds a message in memory; `maildir_safe.Maildir.deliver` accepts streams.
 """
 
 from __future__ import annotations
@@ -81,11 +82,11 @@ class Maildir(mailbox.Maildir):
 
     Args:
         dirname: the Maildir; ``~`` is the home directory.
-        factory: makes what ``box[key]`` returns from a binary file; None for `mailbox.MaildirMessage`.
-        create: make it if nothing is there; the directory above it must exist.
+        factory: makes the result of ``box[key]`` from a binary file; None: `mailbox.MaildirMessage`.
+        create: make it if nothing exists there; the directory above it must exist.
 
     Raises:
-        mailbox.NoSuchMailboxError: there is nothing at `dirname`, and `create` is False.
+        mailbox.NoSuchMailboxError: nothing exists at `dirname`, and `create` is False.
         NotAMaildir: it cannot be made.
     """
 
@@ -269,7 +270,7 @@ class Maildir(mailbox.Maildir):
     def _refresh(self) -> None:
         """List again, unless nothing has changed since the last listing.
 
-        The times of the directories tell; but for two seconds they may not (FAT counts in twos).
+        The directories' times show that, but not within two seconds (the resolution of FAT).
         """
         if time.monotonic() - self._last_read > 2 + self._skewfactor:
             times = self._store.times()

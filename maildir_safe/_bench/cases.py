@@ -29,7 +29,7 @@ class Case:
         name: for tables.
         safe: whether acknowledged mail survives a crash on a mount whose fsync tells the truth.
         open: makes a Maildir at a path and gives a function that delivers messages into it; the
-            receipts tell the time of each step. Or a spool, with a `Cycle`.
+            receipts give the time of each step. Or a spool, with a `Cycle`.
         chunk: messages a call of that function.
         size: bytes of a message; 0 is a mail-like mix.
     """

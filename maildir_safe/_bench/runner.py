@@ -28,7 +28,7 @@ ROUND_SECONDS = 0.6
 QUICK_SECONDS = 0.3
 ROUNDS = (5, 15)  # at least, at most
 QUICK_ROUNDS = (5, 5)
-LONGEST, QUICK_LONGEST = 600.0, 15.0  # seconds for all rounds on a mount; what is slow gets fewer
+LONGEST, QUICK_LONGEST = 600.0, 15.0  # seconds for all rounds on a mount; slow cases get fewer
 STABLE = 0.05  # half the spread of the last five medians' rounds, as a share
 STALL = 1.0
 TOO_SLOW = "not measured: the mount is too slow for the time there was"
@@ -135,7 +135,7 @@ class Rounds:
 
     Args:
         base: where Maildirs are made and removed.
-        measured: what is to be filled in.
+        measured: the measurements to fill in.
         quick: few and short rounds.
         progress: as for `bench`.
     """
@@ -177,7 +177,7 @@ class Rounds:
             _round(path, one, self._seconds)
         except (OSError, MaildirSafeError) as error:
             one.error = str(error)
-        # else what is removed may still be open, on which davfs2 stumbles (docs/reference/file-systems.md)
+        # otherwise a removed file may still be open, which breaks davfs2 (docs/reference/file-systems.md)
         gc.collect()
         shutil.rmtree(path, ignore_errors=True)
         one.longest = max(one.longest, time.perf_counter() - start)

@@ -66,7 +66,7 @@ class DirectorySync:
 
         Raises:
             OSError: the fsync failed. Whether the entries are durable is unknown, and a second call
-                would not tell: the kernel may have dropped what it could not write.
+                would prove nothing: the kernel may have dropped what it could not write.
         """
         if self._next is None and not self._running.locked():
             return self._alone()

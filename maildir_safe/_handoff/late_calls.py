@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 _ATTEMPTS = 3
 _PAUSES = (0.01, 0.1, 1.0)  # seconds
-_READ_ONLY = 0o500  # moving a directory elsewhere takes write permission on it, as far as servers check it
+_READ_ONLY = 0o500  # to move a directory elsewhere takes write permission on it, if the server checks that
 _NO_DIRECTORY = {errno.ENOTDIR, errno.ELOOP}
 
 
@@ -86,7 +86,7 @@ def size_of(fs: FileSystem, dir_fd: int, name: str) -> int | None:
 
 
 def same_bytes(fs: FileSystem, src_dir: int, src: str, dst_dir: int, dst: str) -> bool:
-    """Whether two files are there, can be read, and hold the same."""
+    """Report whether two files both exist and have the same contents; False if that cannot be read."""
     try:
         return _compare(fs, src_dir, src, dst_dir, dst)
     except OSError:
@@ -94,7 +94,7 @@ def same_bytes(fs: FileSystem, src_dir: int, src: str, dst_dir: int, dst: str) -
 
 
 def _compare(fs: FileSystem, src_dir: int, src: str, dst_dir: int, dst: str) -> bool:
-    """Whether two files hold the same. Raises OSError: one of them cannot be read."""
+    """Report whether two files have the same contents. Raises OSError: one of them cannot be read."""
     opened: list[int] = []
     try:
         opened += [fs.open(src, src_dir)]
@@ -111,17 +111,17 @@ def _compare(fs: FileSystem, src_dir: int, src: str, dst_dir: int, dst: str) -> 
 def remove_second_name(fs: FileSystem, src_dir: int, src: str, dst_dir: int, dst: str) -> bool:
     """After a rename that reported success: remove the source if it is still a name of the same file.
 
-    One look-up, where nothing is amiss.
+    In the normal case this costs one look-up.
 
     Returns:
-        False if the storage does not answer: the second name may still be there.
+        False if the storage does not answer: the second name may still exist.
     """
     for pause in _PAUSES:
         try:
             fs.stat(src, src_dir)
             if _compare(fs, src_dir, src, dst_dir, dst):
                 fs.unlink(src, dir_fd=src_dir)
-                fs.fsync(src_dir)  # otherwise a crash brings it back
+                fs.fsync(src_dir)  # otherwise a crash restores it
             return True
         except FileNotFoundError:
             return True

@@ -234,7 +234,7 @@ class Handoff:
         except OSError as error:
             return self._claimed(src_dir, src, dst_dir, dst, error)
         if may_be_there and not remove_second_name(self._fs, src_dir, src, dst_dir, dst):
-            return Outcome(UNKNOWN, 1, OSError(errno.EIO, "the name that was to be left is still there"))
+            return Outcome(UNKNOWN, 1, OSError(errno.EIO, "the source name still exists"))
         return _FIRST_TIME
 
     def claim_all(
@@ -367,7 +367,7 @@ class Handoff:
         except OSError as error:
             if error.errno not in (errno.ENOENT, errno.ESTALE):
                 return None
-        try:  # a look-up may show a source that is gone; rename's ENOENT tells nothing now
+        try:  # a look-up may show a source that is gone; rename's ENOENT proves nothing now
             return src in self._fs.listdir(src_dir), None
         except OSError:
             return None

@@ -1,8 +1,8 @@
-"""Seals that a late rename has carried away from the name that they were to keep.
+"""Removes seals that a late rename has moved away from the name that they occupy.
 
-A seal is an empty directory in tmp/ (`late_calls.seal`). Where it is the server that checks permissions,
-or root that renames, a rename that is executed late may move it to where a message or an item is
-expected, once a reader or a worker has moved that on. It is neither: it is removed where it is found.
+A seal is an empty directory in tmp/ (`late_calls.seal`). If the server checks permissions, or root
+renames, a rename that is executed late may move the seal to the place of a message or an item that a
+reader or a worker has already moved on. The seal is neither a message nor an item, and is removed there.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 
 
 def holds_directory(fs: FileSystem, dir_fd: int) -> bool:
-    """Whether a directory may hold others, by its link count: one call.
+    """Report whether a directory may contain directories, by its link count: one call.
 
-    False also where a file system does not count them. Raises OSError.
+    False also if the file system does not count them. Raises OSError.
     """
     return fs.fstat(dir_fd).st_nlink > 2
 
 
 def remove_seal(fs: FileSystem, dir_fd: int, name: str) -> bool:
-    """Whether this name is a directory; an empty one is removed. False if it cannot be looked at."""
+    """Report whether a name is a directory, and remove an empty one. False if it cannot be examined."""
     try:
         if not stat.S_ISDIR(fs.stat(name, dir_fd).st_mode):
             return False
@@ -32,12 +32,12 @@ def remove_seal(fs: FileSystem, dir_fd: int, name: str) -> bool:
     try:
         fs.rmdir(name, dir_fd)
     except OSError:
-        pass  # it holds something, and is no seal; or it went by itself
+        pass  # it is not empty, and so is not a seal; or it is already gone
     return True
 
 
 def without_seals(fs: FileSystem, dir_fd: int, names: list[str]) -> list[str]:
-    """These names of a directory but for those that are directories; see `remove_seal`. Raises OSError."""
+    """Return the names that are not directories; empty directories are removed. Raises OSError."""
     if not names or not holds_directory(fs, dir_fd):
         return names
     return [name for name in names if not remove_seal(fs, dir_fd, name)]

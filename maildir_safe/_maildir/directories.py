@@ -106,7 +106,7 @@ def _complaint(fs: FileSystem, where: str, name: str, root: int | None, error: O
     reason = f"{error.strerror} [{errno.errorcode.get(error.errno or 0, '?')}]"
     if root is None:
         if error.errno == errno.ENOENT:
-            return f"{where}: there is no such Maildir, and it was not to be made"
+            return f"{where}: there is no such Maildir, and creating it was not requested"
         return f"{where}: {reason}; {_MAY_MEAN.get(error.errno or 0, 'not a Maildir that can be used')}"
     from maildir_safe._maildir.conflict import in_conflict, link_target, unusable
 

@@ -1,1 +1,1 @@
-"""What does this mount do?"""
+"""Probes a mount: its calls, names, caches and races."""

@@ -1,4 +1,4 @@
-"""Checks of the calls that a handover is made of: rename, link, O_EXCL, fsync."""
+"""Checks of the calls that a handoff needs: rename, link, O_EXCL, fsync."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from maildir_safe._probe.probe_directory import ProbeDirectory, named, said
 from maildir_safe._probe.report import BAD, NOTE, OK, Check
 
 _SYNCS = 10
-_FREE = 1.5  # an fsync that costs less than half of an unsynced write again did nothing
+_FREE = 1.5  # a synced write that costs less than this many unsynced ones was not synced
 
 
 def check_renames(room: ProbeDirectory) -> Iterator[Check]:
-    """rename across and within directories, onto a file, without replacing; and where links are refused."""
+    """Check rename across and within directories, onto a file and without replacing; and check links."""
     fs = room.fs
     for ident, target in (("rename-across", room.b), ("rename-within", room.a)):
         src, dst = room.put(room.a), room.fresh()
@@ -38,7 +38,7 @@ def check_renames(room: ProbeDirectory) -> Iterator[Check]:
 
 
 def _directory(room: ProbeDirectory) -> Check:
-    """A new Maildir, folder or worker's directory is made aside, and then renamed with what it holds."""
+    """Check the rename of a directory with contents, by which Maildirs and workers' directories are made."""
     fs, src, dst = room.fs, room.fresh(), room.fresh()
     held: list[str] = []
 
@@ -84,7 +84,7 @@ def _links(room: ProbeDirectory) -> Iterator[Check]:
 
 
 def check_exclusive(room: ProbeDirectory) -> Check:
-    """Whether a second O_EXCL of one name fails."""
+    """Check whether a second O_EXCL create of one name fails."""
     name = room.put(room.a)
     number = room.errno(lambda: room.fs.close(room.fs.create(name, room.a)))
     good = number == errno.EEXIST
@@ -93,7 +93,7 @@ def check_exclusive(room: ProbeDirectory) -> Check:
 
 
 def check_fsync(room: ProbeDirectory) -> Iterator[Check]:
-    """What fsync says, and what it costs against not calling it."""
+    """Check whether fsync works, and what it costs compared with not calling it."""
     numbers = {
         "fsync-file": room.errno(lambda: _write(room, sync=True)),
         "fsync-directory": room.errno(lambda: room.fs.fsync(room.b)),
@@ -137,7 +137,7 @@ def _rename(room: ProbeDirectory, sync: bool) -> None:
 
 
 def _timed(room: ProbeDirectory, write: Callable[[ProbeDirectory, bool], None], sync: bool) -> float:
-    """Seconds a file, the median of `_SYNCS`."""
+    """Return seconds per file, the median of `_SYNCS` files."""
     times = []
     for _ in range(_SYNCS):
         start = room.fs.monotonic()

@@ -1,4 +1,4 @@
-"""What is known of a type of mount and its options, beyond what software can find out.
+"""Known facts about a type of mount and its options that a probe cannot find out.
 
 A probe cannot pull the plug. Where `maildir_safe._fs.quirks` says that a type or an option breaks a
 promise although every call succeeds, the report names it, with the remedy.
@@ -16,7 +16,7 @@ from maildir_safe._probe.report import NOTE, OK, Check
 
 
 def check_mount(mount: Mount) -> Iterator[Check]:
-    """What the mount's type and options are known for."""
+    """Report the known facts about the mount's type and options."""
     where = f"{mount.fstype or 'unknown'} from {mount.source or '?'} on {mount.point or '?'}"
     yield Check("mount", OK, where, value=mount.fstype)
     row = quirks(mount.fstype)
@@ -32,7 +32,7 @@ def check_mount(mount: Mount) -> Iterator[Check]:
 
 
 def _nfs_caches(options: set[str]) -> Iterator[Check]:
-    """How long this client may believe what it knows; the kernel names only what is not the default."""
+    """Report how long this client trusts its caches; the kernel lists only non-default options."""
     if not options & {"lookupcache=pos", "lookupcache=none", "noac"}:
         text = "a name that was looked up too early stays absent for 30 s: lookupcache=positive"
         yield Check("option-lookupcache", NOTE, "absent names are remembered (the default)", text, "all")
@@ -44,7 +44,7 @@ def _nfs_caches(options: set[str]) -> Iterator[Check]:
 
 
 def check_copies(room: ProbeDirectory) -> Iterator[Check]:
-    """How many servers hold a GlusterFS file, which its client tells; nothing elsewhere."""
+    """Report how many servers hold a GlusterFS file, from its client; nothing on other types."""
     name = room.put(room.a)
     try:
         where = os.getxattr(f"/proc/self/fd/{room.a}/{name}", "glusterfs.pathinfo")

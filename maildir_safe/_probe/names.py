@@ -1,4 +1,4 @@
-"""Checks of names: which characters, how long, in which case and form; and of what stat tells."""
+"""Checks of names (characters, length, case, form) and of the results of stat."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from maildir_safe._probe.probe_directory import ProbeDirectory, named, plain, said
 from maildir_safe._probe.report import BAD, NOTE, OK, Check
 
-_NEEDED = 143  # securefs: the shortest limit that was seen, and that our names keep to
+_NEEDED = 143  # bytes; the shortest limit seen (securefs), which our names observe
 
 
 def check_names(room: ProbeDirectory) -> Iterator[Check]:
-    """Separators, fields, length, case, bytes and normalisation."""
+    """Check separators, fields, length, case, bytes and normalisation of names."""
     for character, ident in ((":", "name-colon"), (";", "name-semicolon"), (",S=1", "name-size-field")):
         number = _kept(room, f"{room.fresh()}{character}2,S")
         good = OK if not number else (NOTE if character == ":" else BAD)
@@ -37,13 +37,13 @@ def check_names(room: ProbeDirectory) -> Iterator[Check]:
 
 
 def _kept(room: ProbeDirectory, name: str) -> int:
-    """0 if a file of this name can be made and is listed by it, else the errno (ENOENT: listed otherwise)."""
+    """Return 0 if a file with this name can be made and listed, else the errno (ENOENT: not listed)."""
     number = room.errno(lambda: room.put(room.a, name))
     if number == errno.EIO:
         room.recover()
     kept = not number and room.has(room.a, name)
     if not number and not kept:
-        # by the name that it was made with: on Coda a name of 255 bytes is listed with 254, and cannot
+        # by the name with which it was made: on Coda a name of 255 bytes is listed with 254, and cannot
         # be removed by that
         room.errno(lambda: room.fs.unlink(name, dir_fd=room.a))
     return number or (0 if kept else errno.ENOENT)
@@ -61,7 +61,7 @@ def _longest(room: ProbeDirectory) -> int:
 
 
 def check_stat(room: ProbeDirectory) -> Iterator[Check]:
-    """Time, identity, mode, and what unlink does to an open file."""
+    """Check time, identity, mode, and the effect of unlink on an open file."""
     fs = room.fs
     name = room.put(room.a)
     yield _mtime(room)
@@ -73,7 +73,7 @@ def check_stat(room: ProbeDirectory) -> Iterator[Check]:
     yield Check("server-clock", result, f"{skew:+.1f} s from ours", remedy, round(skew, 1))
     inode, moved = fs.stat(name, room.a).st_ino, room.fresh()
     fs.rename(name, moved, src_dir_fd=room.a, dst_dir_fd=room.b)
-    fs.sleep(1.1)  # past what FUSE lets the kernel remember of a name: rclone gives another number then
+    fs.sleep(1.1)  # until FUSE's cache of the name has expired: rclone then returns another number
     stable = fs.stat(moved, room.b).st_ino == inode
     text = "kept by rename" if stable else "changed by rename; not used as an identity"
     yield Check("inode", OK if stable else NOTE, text, value=stable)

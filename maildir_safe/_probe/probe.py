@@ -1,7 +1,7 @@
-"""What does this mount do, and is it safe for mail? Facts first, then one verdict.
+"""Probes a mount: collects facts and derives one verdict, whether it is safe for mail.
 
-Everything is tried in a folder of its own that is removed again. What software cannot find out is
-said, not guessed: whether a disk keeps what it acknowledged when the power fails.
+All checks run in a separate folder, which is removed afterwards. The report states what software cannot
+find out, such as whether a disk keeps acknowledged data when the power fails; it does not guess.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from maildir_safe._probe.space import check_space
 
 __all__ = ["Check", "ProbeReport", "probe"]
 
-_LEASE = 300  # what `Queue` takes by itself
+_LEASE = 300  # seconds; the default of `Queue`
 
 
 def probe(
@@ -44,12 +44,12 @@ def probe(
     """Probe a mount.
 
     Args:
-        path: a directory on it; a folder is made there and removed.
-        second: the same directory through a second mount of the same export, as another host has it.
-        keep: leave the folder there, to look at.
-        token: a word that is given to the same command on another host at the same time, where the
-            two share nothing but the mount: the checks of `second` are then made with that host.
-        progress: called with what is tried next.
+        path: a directory on the mount; a folder is made there and removed.
+        second: the same directory through a second mount of the same export, as another host sees it.
+        keep: leave the folder in place for inspection.
+        token: a word given to the same command on another host at the same time; the two hosts share
+            only the mount. The checks of `second` are then made with that host.
+        progress: called with a description of the next check.
 
     Raises:
         OSError: the directory cannot be used at all.
@@ -61,7 +61,7 @@ def probe(
     report = ProbeReport(path, second)
     try:
         room = ProbeDirectory(fs, path, f"maildir-safe-probe-{fs.random(4).hex()}")
-    except OSError as error:  # about the directory that was asked for, and not about our folder in it
+    except OSError as error:  # report the directory given, and not our folder in it
         raise OSError(error.errno, f"a folder cannot be made there: {error.strerror}", path) from error
     try:
         _one(fs, room, path, report, progress)
@@ -133,11 +133,11 @@ def _hosts(
 
 
 _BY_THE_SERVER = {"mtime-precision", "inode", "mode", "fsync-file", "fsync-directory"}
-"""What a client that works on its own cache only says of itself."""
+"""The checks whose result, on a client that works on its own cache, describes only that client."""
 
 
 def _doubt_the_client(report: ProbeReport) -> None:
-    """Say so where a client answers from its own cache: the server may keep something else."""
+    """Note in the report that a client answers from its own cache: the server may store something else."""
     if quirks(report.fstype).durability != "client":
         return
     for at, check in enumerate(report.checks):
@@ -147,7 +147,7 @@ def _doubt_the_client(report: ProbeReport) -> None:
 
 
 def _judge(report: ProbeReport) -> None:
-    """One verdict from all facts, and the options that follow from them."""
+    """Derive one verdict and the options to use from all facts."""
     facts, row = report.facts, quirks(report.fstype)
     if facts.get("name-colon", "ok") != "ok":
         report.use["separator"] = ";"

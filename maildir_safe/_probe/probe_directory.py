@@ -1,4 +1,4 @@
-"""A probe's own folder on a mount: made, used by the checks, and removed."""
+"""A probe's own folder on a mount, which the checks use."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Call = Callable[[], object]
 
 
 class ProbeDirectory:
-    """A folder with two directories, ``a`` and ``b``, and short ways to try things in it.
+    """A folder with two directories, ``a`` and ``b``, and short methods for checks.
 
     Args:
         fs: the file system's calls.
@@ -64,20 +64,20 @@ class ProbeDirectory:
         self.a, self.b = self.fs.open_dir("a", self.root), self.fs.open_dir("b", self.root)
 
     def look_again(self) -> None:
-        """Let go of all directories, and open them anew: see `quirks`, held directories.
+        """Close all directories and reopen them; see `Quirks.open_directories_stay_stale`.
 
         A Coda client does not fetch a directory that another client changed while it is held open.
-        Where they cannot be opened just now, the next call on them fails, and the caller repeats.
+        If a directory cannot be opened now, the next call on it fails, and the caller repeats.
         """
         self.errno(self._open)
 
     def fresh(self) -> str:
-        """A name that was not used before."""
+        """Return a name that was not used before."""
         self._count += 1
         return f"p{self._count}.{self.fs.random(4).hex()}"
 
     def put(self, directory: int, name: str | None = None, data: bytes = b"probe\n") -> str:
-        """A new file with these contents; its name."""
+        """Make a file with these contents; return its name."""
         name = name or self.fresh()
         fd = self.fs.create(name, directory)
         try:
@@ -88,7 +88,7 @@ class ProbeDirectory:
 
     @staticmethod
     def errno(call: Call) -> int:
-        """0 if the call succeeds, else the errno that it raised."""
+        """Make a call; return 0 if it succeeds, else its errno."""
         try:
             call()
         except OSError as error:
@@ -96,18 +96,18 @@ class ProbeDirectory:
         return 0
 
     def recover(self) -> None:
-        """Wait until plain calls work again: at a name it dislikes smbnetfs loses its connection, for 3 s."""
+        """Wait until plain calls work again: an unsupported name breaks smbnetfs's connection for 3 s."""
         for _ in range(20):
             if not self.errno(lambda: self.put(self.a)):
                 return
             self.fs.sleep(0.5)
 
     def has(self, directory: int, name: str) -> bool:
-        """Whether a fresh listing shows the name."""
+        """Report whether a fresh listing shows the name."""
         return name in self.fs.listdir(directory)
 
     def empty(self) -> None:
-        """Remove all in ``a`` and ``b``, what resists excepted."""
+        """Remove everything in ``a`` and ``b`` that can be removed."""
         for directory in (self.a, self.b):
             self._clear(directory)
 
@@ -117,15 +117,15 @@ class ProbeDirectory:
                 self.errno(lambda name=name: remove_tree(self.fs, name, directory))  # type: ignore[misc]
 
     def leave(self) -> None:
-        """Close the descriptors, and leave the folder there."""
+        """Close the descriptors and leave the folder in place."""
         for fd in (self.a, self.b, self.root, self._above):
             if fd >= 0:
                 close_quietly(self.fs, fd)
         self.a = self.b = self.root = self._above = -1
 
     def remove(self) -> None:
-        """Remove the folder and all in it; what resists is left behind."""
-        for pause in (0, 1, 2, 4, 8):  # rclone uploads what was removed meanwhile, and shows it 5 s later
+        """Remove the folder and its contents; what cannot be removed is left behind."""
+        for pause in (0, 1, 2, 4, 8):  # rclone uploads removed files, and shows them 5 s later
             self.fs.sleep(pause)
             self.errno(self.empty)
             for directory in ("a", "b"):
@@ -136,15 +136,15 @@ class ProbeDirectory:
 
 
 def said(number: int) -> str:
-    """An errno as people read it: ``EXDEV (Invalid cross-device link)``; 0 is ``works``."""
+    """Return an errno for people: ``EXDEV (Invalid cross-device link)``; 0 is ``works``."""
     return f"{errno.errorcode.get(number, str(number))} ({os.strerror(number)})" if number else "works"
 
 
 def named(number: int) -> str:
-    """An errno as programs read it: ``EXDEV``; 0 is ``ok``."""
+    """Return an errno for programs: ``EXDEV``; 0 is ``ok``."""
     return errno.errorcode.get(number, str(number)) if number else "ok"
 
 
 def plain(value: Any) -> str:
-    """A yes or no."""
+    """Return ``yes`` or ``no``."""
     return "yes" if value else "no"

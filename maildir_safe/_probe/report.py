@@ -1,4 +1,4 @@
-"""What a probe found: one `Check` a fact, the capabilities in short, and one verdict."""
+"""The report of a probe: one `Check` per fact, the options to use, and one verdict."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ LABELS = {
     "second-mount": "second mount",
     "other-host": "other host",
 }
-"""What each check is called for people. The ids are for programs: a label may be reworded, an id may not."""
+"""The label of each check, for people. Programs use the ids: a label may be reworded, an id may not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +64,11 @@ class Check:
     """One fact about a mount.
 
     Attributes:
-        id: names the check for programs, and never changes.
-        result: ``ok``; ``note`` (differs from a local disk, and is dealt with); ``bad``.
-        evidence: what was seen.
-        remedy: what an administrator can do about it; empty where nothing need be done.
-        value: the fact for programs.
+        id: identifies the check for programs; it never changes.
+        result: ``ok``; ``note`` (differs from a local disk, and is handled); ``bad``.
+        evidence: the observation.
+        remedy: what an administrator can do; empty if nothing need be done.
+        value: the fact in a form for programs.
     """
 
     id: str
@@ -79,7 +79,7 @@ class Check:
 
     @property
     def label(self) -> str:
-        """What was tried, in a few words for people."""
+        """The name of the check for people, in a few words."""
         return LABELS.get(self.id) or self.id.replace("-", " ", 1)
 
 
@@ -94,9 +94,9 @@ class ProbeReport:
         verdict: one of the four above.
         use: the options to use: keyword arguments of `Maildir` (separator, staging) and of `Queue`
             (shared, lease).
-        hidden_for: seconds for which one of two mounts may not see what the other did; None: not tried.
+        hidden_for: seconds for which one of two mounts may not see the other's changes; None: not measured.
         saved: the file in which the options are stored.
-        reasons: why it is not simply SAFE.
+        reasons: why the verdict is not simply SAFE.
     """
 
     path: str
@@ -112,7 +112,7 @@ class ProbeReport:
 
     @property
     def hidden_for(self) -> float | None:
-        """From how soon the second mount saw a new name, and a name that it had found absent."""
+        """The longer of two delays: until the second mount saw a new name, and one it had found absent."""
         seen = [self.facts[name] for name in ("visibility", "negative-cache") if name in self.facts]
         return max(seen, default=None)
 

@@ -1,4 +1,4 @@
-"""Checks of what is left: space, inodes, quota; and of what a listing tells."""
+"""Checks of the space, inodes and quota left, and of listings."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from maildir_safe._probe.probe_directory import ProbeDirectory, named, plain, said
 from maildir_safe._probe.report import BAD, NOTE, OK, Check
 
-_LOW = 0.05  # the share of space, inodes or quota below which it is worth a word
+_LOW = 0.05  # the share of space, inodes or quota left that is reported as low
 _QUOTACTL_FD = 443  # the same on all architectures
 _GET_USER_QUOTA = 0x800007 << 8
 _BLOCK = 1024  # the unit of the kernel's limits
@@ -27,7 +27,7 @@ class _Quota(ctypes.Structure):
 
 
 def check_space(room: ProbeDirectory, path: str) -> Iterator[Check]:
-    """Space, inodes and quota left; whether a listing is complete."""
+    """Check space, inodes and quota left, and whether a listing is complete."""
     space = os.statvfs(path)
     free, share = space.f_bavail * space.f_frsize, space.f_bavail / max(space.f_blocks, 1)
     low = space.f_blocks > 0 and share < _LOW
@@ -42,14 +42,14 @@ def check_space(room: ProbeDirectory, path: str) -> Iterator[Check]:
 
 
 def room_left(path: str) -> list[float]:
-    """The shares of a mount's space and of its files that are left; 1: no limit. Raises OSError."""
+    """Return the shares of a mount's space and inodes that are left; 1: no limit. Raises OSError."""
     space = os.statvfs(path)
     shares = [(space.f_bavail, space.f_blocks), (space.f_favail, space.f_files)]
     return [left / most if most else 1.0 for left, most in shares]
 
 
 def _quota(room: ProbeDirectory) -> Check:
-    """Our own: the kernel knows it of local file systems; servers keep theirs to themselves."""
+    """Check our own quota, which the kernel knows for local file systems only."""
     quota = _Quota()
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.syscall(_QUOTACTL_FD, room.root, _GET_USER_QUOTA, os.geteuid(), ctypes.byref(quota)):
@@ -66,13 +66,15 @@ def _quota(room: ProbeDirectory) -> Check:
 
 
 def _listing(room: ProbeDirectory) -> Iterator[Check]:
-    """What a listing shows, and whether it says which names are directories, so that no stat is needed."""
+    """Check whether a listing shows a new name, and whether it gives types, so that no stat is needed."""
     name = room.put(room.b)
-    fresh = room.fs.open_dir(".", room.b)  # btrfs shows a descriptor only what was there when it was opened
+    fresh = room.fs.open_dir(
+        ".", room.b
+    )  # on btrfs a descriptor shows only the entries present when it was opened
     try:
         with os.scandir(fresh) as entries:
             found = {entry.name: entry for entry in entries}
-        room.fs.unlink(name, dir_fd=room.b)  # so that whoever has to ask for its kind is told ENOENT
+        room.fs.unlink(name, dir_fd=room.b)  # so that a look-up of its type would fail with ENOENT
         typed = name in found and found[name].is_file(follow_symlinks=False)
     finally:
         room.fs.close(fresh)

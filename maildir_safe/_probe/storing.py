@@ -1,4 +1,4 @@
-"""Stores what a probe found out where every `Maildir` and `Queue` of the mount finds it."""
+"""Stores the options that a probe found, where every `Maildir` and `Queue` of the mount reads them."""
 
 from __future__ import annotations
 
@@ -14,19 +14,17 @@ from maildir_safe._handoff.small_files import publish_small_file
 from maildir_safe._probe.report import ProbeReport
 
 _BY_TWO = ("shared", "hidden_for")
-"""What only two mounts can find out."""
+"""The options that only a probe with two mounts can find out."""
 
 
 def store(report: ProbeReport) -> None:
     """Write a report's options into the directory that was probed, whole and durable.
 
-    They count for all mail below it. An earlier file is replaced.
-
-    What an earlier probe found out with a second mount stays, if this one had none. Tells the report
-    where they are (`ProbeReport.saved`).
+    They apply to all mail below that directory. An earlier file is replaced, but options that an earlier
+    probe found with a second mount are kept if this probe had none. Sets `ProbeReport.saved`.
 
     Raises:
-        OSError: they could not be written there, or are not believed when they are read back.
+        OSError: they could not be written there, or are not trusted when they are read back.
     """
     fs = OsFileSystem()
     fd = fs.open_dir(report.path)

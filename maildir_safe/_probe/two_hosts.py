@@ -1,8 +1,8 @@
 """Checks by two hosts that share nothing but the mount: the same command on each, with the same token.
 
-Nobody coordinates. Each leaves its mark in a folder named by the token; the smaller mark goes first.
-They tell each other where they are by files, and start a race at a moment of the wall clock, which
-matters only for how close a race it is: who won is what the mount said.
+There is no coordinator. Each host leaves a mark in a folder named by the token; the host with the smaller
+mark is the first. The hosts report their progress to each other by files, and start a race at a given time
+of the wall clock. The clocks affect only how close the race is: the mount's answers decide who won.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _PINGS = 2
 
 
 class HostRendezvous:
-    """Two hosts in one folder.
+    """The meeting of two hosts in one folder.
 
     Args:
         fs: the file system's calls.
@@ -67,14 +67,14 @@ class HostRendezvous:
         return sorted(name for name in self._fs.listdir(self.room.root) if name.startswith("host."))
 
     def say(self, word: str, lines: list[str] | None = None) -> None:
-        """Tell the other a word, with some lines."""
+        """Send a word to the other host, with some lines."""
         data = "\n".join(lines or []).encode()
         name = self.room.put(self.room.a, data=data)
         mark = f"{word}.{'one' if self.first else 'two'}"
         self._fs.rename(name, mark, src_dir_fd=self.room.a, dst_dir_fd=self.room.root)
 
     def hear(self, word: str) -> list[str]:
-        """Wait for the other's word, and its lines."""
+        """Wait for the other host's word; return its lines."""
         name = f"{word}.{'two' if self.first else 'one'}"
         self.wait(lambda: self.room.has(self.room.root, name), f"the other's {word!r}")
         fd = self._fs.open(name, self.room.root)
@@ -84,15 +84,15 @@ class HostRendezvous:
             self._fs.close(fd)
 
     def both(self, word: str, lines: list[str] | None = None) -> list[str]:
-        """Say a word and hear the other's."""
+        """Send a word and wait for the other host's."""
         self.say(word, lines)
         return self.hear(word)
 
     def wait(self, condition: Callable[[], bool], what: str) -> None:
-        """Until something is so.
+        """Wait until a condition holds.
 
         Raises:
-            TimeoutError: it is not, for as long as `RESOLVE_TIMEOUT`.
+            TimeoutError: it did not hold within `RESOLVE_TIMEOUT`.
         """
         start = self._fs.monotonic()
         while not condition():
@@ -101,7 +101,7 @@ class HostRendezvous:
             self._fs.sleep(0.05)
 
     def leave(self) -> None:
-        """Part; the second to leave removes the folder."""
+        """End the meeting; the second host to leave removes the folder."""
         self.say("bye")
         if self.first:
             self.room.leave()
@@ -113,7 +113,7 @@ class HostRendezvous:
 
 
 def check_hosts(meeting: HostRendezvous, progress: Callable[[str], None]) -> Iterator[Check]:
-    """All checks that need two hosts; each host reports the same of the races, and its own delay."""
+    """Do all checks that need two hosts. Both report the same races, and each its own delay."""
     progress("how soon the other host sees a rename")
     delay = _delay(meeting)
     yield visible_check(delay)
@@ -143,7 +143,7 @@ def check_hosts(meeting: HostRendezvous, progress: Callable[[str], None]) -> Ite
 
 
 def _delay(meeting: HostRendezvous) -> float:
-    """Seconds until the other sees a rename: half of there and back, the shortest of a few."""
+    """Return the seconds until the other host sees a rename: half of the shortest of a few round trips."""
     clock, times = meeting.room.fs.monotonic, []
     meeting.both("here")
     for number in range(_PINGS):
@@ -164,7 +164,7 @@ def _delay(meeting: HostRendezvous) -> float:
 
 
 def _start(meeting: HostRendezvous, word: str, delay: float) -> None:
-    """Come to the start together: at a moment that the first host names."""
+    """Wait for the common start of a race, at a time that the first host sets."""
     fs = meeting.room.fs
     if meeting.first:
         moment = fs.time_ns() / 1e9 + 1 + 3 * delay
@@ -175,7 +175,7 @@ def _start(meeting: HostRendezvous, word: str, delay: float) -> None:
 
 
 def _race(meeting: HostRendezvous, sources: list[str]) -> tuple[list[str], set[str]]:
-    """Rename all that can be had, in an order that both share; those won, and what else was answered."""
+    """Rename all files in an order that both hosts share; return those won, and the losers' errors."""
     room, end = meeting.room, "one" if meeting.first else "two"
     order = random.Random(0).sample(sources, len(sources))
     won, losers = [], set()

@@ -1,7 +1,7 @@
-"""Checks with two mounts of one export: when does one see what the other did, and who wins a race?
+"""Checks with two mounts of one export: when one sees the other's changes, and which wins a race.
 
-Rename is the one exclusive primitive that travels: on sshfs, rclone, davfs2 and smbnetfs two mounts
-both win O_EXCL, and locks do not reach across, but of two renames of one file exactly one wins
+Rename is the one exclusive operation that works across hosts. On sshfs, rclone, davfs2 and smbnetfs two
+mounts both win O_EXCL, and locks do not reach the other host, but of two renames of one file one wins
 (docs/reference/file-systems.md, "Who wins a rename").
 """
 
@@ -22,10 +22,10 @@ _LONGEST_WAIT = 90.0  # seconds: twice the longest delay seen, NFS with its defa
 
 
 def enter(fs: FileSystem, path: str, name: str) -> ProbeDirectory:
-    """The first mount's folder, as soon as the second mount shows it.
+    """Open the first mount's folder as soon as the second mount shows it.
 
     Raises:
-        OSError: it does not, for longer than any cache lasts.
+        OSError: it does not appear, for longer than any cache lasts.
     """
     start = fs.monotonic()
     while True:
@@ -38,7 +38,7 @@ def enter(fs: FileSystem, path: str, name: str) -> ProbeDirectory:
 
 
 def check_pair(one: ProbeDirectory, two: ProbeDirectory, progress: Callable[[str], None]) -> Iterator[Check]:
-    """All checks that need two mounts."""
+    """Do all checks that need two mounts."""
     progress("how soon the second mount sees a rename")
     seen = _seen_after(one, two)
     if seen is None:
@@ -59,14 +59,14 @@ def check_pair(one: ProbeDirectory, two: ProbeDirectory, progress: Callable[[str
 
 
 def visible_check(seen: float) -> Check:
-    """From seconds until one sees the other's rename."""
+    """Return the check for the seconds until one mount sees the other's rename."""
     remedy = "" if seen < 5 else f"leases of a shared queue: at least {3 * seen:.0f} s"
     text = f"a rename is seen after {seen:.2f} s"
     return Check("visibility", OK if seen < 5 else NOTE, text, remedy, round(seen, 2))
 
 
 def _wait(room: ProbeDirectory, condition: Callable[[], bool]) -> float | None:
-    """Seconds until the condition holds; None if it does not within the longest wait."""
+    """Wait for a condition; return the seconds, or None if it does not hold within the longest wait."""
     start = room.fs.monotonic()
     while not _holds(condition):
         if room.fs.monotonic() - start > _LONGEST_WAIT:
@@ -77,7 +77,7 @@ def _wait(room: ProbeDirectory, condition: Callable[[], bool]) -> float | None:
 
 
 def _holds(condition: Callable[[], bool]) -> bool:
-    """False too where looking fails: a directory that is held, or a server that is away, may answer later."""
+    """Evaluate a condition; False if it fails, since a stale directory or a server may answer later."""
     try:
         return condition()
     except OSError:
@@ -86,7 +86,7 @@ def _holds(condition: Callable[[], bool]) -> bool:
 
 def _seen_after(one: ProbeDirectory, two: ProbeDirectory) -> float | None:
     src, dst = one.put(one.a), one.fresh()
-    two.fs.listdir(two.b)  # a client that has looked before is the one that may see old news
+    two.fs.listdir(two.b)  # only a client that has looked before may see stale names
     one.fs.rename(src, dst, src_dir_fd=one.a, dst_dir_fd=one.b)
     return _wait(two, lambda: two.has(two.b, dst))
 
@@ -100,7 +100,7 @@ def _absent_for(one: ProbeDirectory, two: ProbeDirectory) -> float:
 
 
 def _together(first: Callable[[], int], second: Callable[[], int]) -> tuple[int, int]:
-    """What two calls answer that start at the same moment."""
+    """Start two calls at the same moment; return their results."""
     results = [0, 0]
     start = threading.Barrier(2)
 
@@ -129,7 +129,7 @@ def _exclusive_race(one: ProbeDirectory, two: ProbeDirectory) -> Check:
 
 
 def exclusive_check(both: int) -> Check:
-    """From the number of rounds in which both made the file."""
+    """Return the check for the number of rounds in which both made the file."""
     text = f"both mounts made the file in {both} of {EXCL_ROUNDS} rounds"
     remark = "; lock files do not work here" if both else ""
     return Check("exclusive-race", NOTE if both else OK, text + remark, value=both)
@@ -154,7 +154,13 @@ def _rename_race(one: ProbeDirectory, two: ProbeDirectory) -> Check:
 
 
 def race_check(wins: list[int], copies: list[int], losers: set[str]) -> Check:
-    """From how many won each file, how often it is there, and what the losers were told."""
+    """Return the check for a race.
+
+    Args:
+        wins: for each file, how many won it.
+        copies: for each file, how often it exists afterwards.
+        losers: the errors of the losers.
+    """
     counts = {"one": wins.count(1), "both": wins.count(2), "none": wins.count(0)}
     astray = sum(count != 1 for count in copies)
     text = (

@@ -1,1 +1,1 @@
-"""Maildir delivery for other people's servers and frameworks, each with a dependency of its own."""
+"""Maildir delivery for other servers and frameworks; each module needs the framework it serves."""

@@ -1,4 +1,4 @@
-"""A handler for aiosmtpd: each message is in a Maildir, durably, before the client hears 250.
+"""A handler for aiosmtpd: each message is durable in a Maildir before the client receives 250.
 
     from aiosmtpd.controller import Controller
     from maildir_safe.contrib.aiosmtpd import MaildirHandler
@@ -8,7 +8,7 @@
 or ``python -m aiosmtpd -n -c maildir_safe.contrib.aiosmtpd.MaildirHandler /mnt/mail/inbox``. It takes the
 place of aiosmtpd's own ``handlers.Mailbox``, which delivers inside the event loop, fsyncs no
 directory, and answers 500 with local paths where a mount refuses hard links. For a server of your own
-use ``maildir-safe serve``; this is for programs that have aiosmtpd already.
+use ``maildir-safe serve``; this handler is for programs that already use aiosmtpd.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from maildir_safe._smtp.protocol.replies import INTERNAL, for_error
 
 
 class MaildirHandler:
-    """Delivers into one Maildir, many sessions at a time; concurrent messages share their fsyncs.
+    """Delivers into one Maildir for many concurrent sessions, which share fsyncs.
 
     Args:
         path: the Maildir; it is made if the directory above exists.
-        require: refuse messages, temporarily, that would be less durable than this level.
+        require: refuse messages, temporarily, whose durability would be below this level.
 
     Raises:
         NotAMaildir: it cannot be opened or made.
@@ -41,7 +41,7 @@ class MaildirHandler:
 
     @classmethod
     def from_cli(cls, parser: ArgumentParser, *args: str) -> MaildirHandler:
-        """Make it from the command line of ``python -m aiosmtpd``: one argument, the Maildir."""
+        """Make a handler from the command line of ``python -m aiosmtpd``: one argument, the Maildir."""
         if len(args) != 1:
             parser.error("MaildirHandler takes one argument, the Maildir")
         return cls(args[0])
@@ -51,7 +51,7 @@ class MaildirHandler:
 
         Returns:
             250 once the message is durable; 451 or 452 for a fault of the storage, 554 for an address
-            that would break the headers. No reply holds a local path. The client keeps what is refused.
+            that would break the headers. No reply contains a local path. The client keeps a refused message.
         """
         content = envelope.content or b""
         data = content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content
@@ -67,5 +67,5 @@ class MaildirHandler:
         return f"250 2.0.0 Stored as {receipt.key}"
 
     async def handle_exception(self, error: Exception) -> str:  # noqa: ARG002
-        """aiosmtpd's hook for what goes wrong elsewhere: temporary, and without the error's words."""
+        """aiosmtpd's hook for other errors: a temporary reply that does not contain the error's text."""
         return INTERNAL

@@ -1,4 +1,4 @@
-"""Every crash point, every subset that a crash may keep, every fault: small histories, exhaustively.
+"""Explores small histories exhaustively: every crash point, every subset that a crash may keep, every fault.
 
     report = Explorer(deliver_one, "nfs3").single().report()
 
@@ -8,8 +8,7 @@ starts again on new hosts, delivers what was not acknowledged a second time, swe
 (`recover`), crashing that at every call too. Then it repeats the run with every fault of the
 `menu` at every call, and, for `pairs`, with every second fault after every first one.
 
-Figures are printed with their bounds; distinct states are counted after names are reduced to what
-they stand for.
+Figures are printed with their bounds. Distinct states are counted without the random parts of names.
 """
 
 from __future__ import annotations
@@ -30,10 +29,10 @@ from maildir_safe.testing.simworld import World
 History = Callable[[World], None]
 
 CRASH_LIMIT = 4096
-"""Most outcomes of one crash that are looked at; `Figures.cut` counts how often there were more."""
+"""The most outcomes of one crash that are checked; `Figures.cut` counts how often there were more."""
 
 SETTLE_CALLS = 60
-"""Most file calls that a message may take once faults have stopped (I9)."""
+"""The most file calls that a message may need once faults have stopped (I9)."""
 
 FOREVER = 10**6
 
@@ -55,9 +54,9 @@ _ERRORS: dict[Kind, tuple[int, ...]] = {
 
 
 def menu(call: Call, nth: int, fine_times: bool) -> Iterator[Fault]:
-    """Every fault that this call may have, being the `nth` of its kind.
+    """Return every fault that this call, the `nth` of its kind, may have.
 
-    A listing of cur/ may miss what is renamed meanwhile. That it did is told by the directory's
+    A listing of cur/ may omit a name that is renamed concurrently. This is visible in the directory's
     time of change, so this is only tried where times are finer than a second (`fine_times`).
     """
     kind: Kind = call.kind  # type: ignore[assignment]
@@ -92,12 +91,12 @@ def menu(call: Call, nth: int, fine_times: bool) -> Iterator[Fault]:
 
 
 def _is_repeated(kind: str, code: int) -> bool:
-    """Whether the kernel makes such a call once more before the code under test hears of the error."""
+    """Report whether the kernel repeats such a call before the code under test sees the error."""
     return code == errno.ESTALE and kind in REPEATED_BY_KERNEL
 
 
 def faults_after(world: World, host: str, after: int = 0) -> Iterator[Fault]:
-    """Every fault of every call that `host` made in a run, from its call number `after` on."""
+    """Return every fault of every call that `host` made in a run, from its call number `after` on."""
     seen: dict[str, int] = {}
     mine = [call for call in world.calls if call.host == host]
     fine_times = world.server.profile.mtime_step < 10**9
@@ -111,7 +110,7 @@ def faults_after(world: World, host: str, after: int = 0) -> Iterator[Fault]:
 
 @dataclass(slots=True)
 class Figures:
-    """What was done: the bounds of the result."""
+    """Counts of what was explored: the bounds of the result."""
 
     runs: int = 0
     calls: int = 0
@@ -131,12 +130,12 @@ class Explorer:
     """Runs one history on one profile in every way.
 
     Args:
-        history: what is done.
+        history: the history to explore.
         profile, mode: see `SimServer`.
         faulty: the host that has the faults.
         prepare: called with each new world before it runs (mutants replace `World.make`).
         crash: also look at every crash.
-        seed: of what is sampled.
+        seed: the seed of the samples.
 
     Raises (all methods):
         Violation: with the history of file calls and the faults that led to it.
@@ -157,7 +156,7 @@ class Explorer:
         self.figures = Figures()
 
     def run(self, *faults: Fault, choose: Callable[[int, int], int] | None = None) -> World:
-        """One run, checked at every call; then faults stop, and everything must settle."""
+        """Do one run and check it at every call; then faults stop, and everything must come to rest."""
         world = World(self.profile, self.mode, faults, faulty=self.faulty)
         if choose:
             world.choose = choose
@@ -185,13 +184,13 @@ class Explorer:
             raise world.violation
 
     def single(self) -> Explorer:
-        """Without a fault, and with every single one."""
+        """Run without a fault, and with every single fault."""
         for fault in faults_after(self.run(), self.faulty):
             self.run(fault)
         return self
 
     def pairs(self, keep: Callable[[int], bool] = lambda number: True) -> Explorer:  # noqa: ARG005
-        """Every two faults, the second at or after the first; `keep` may leave some out, by number."""
+        """Run with every two faults, the second at or after the first; `keep` may skip some, by number."""
         number = 0
         for first in faults_after(self.run(), self.faulty):
             world = self.run(first)
@@ -204,7 +203,7 @@ class Explorer:
         return self
 
     def sampled(self, count: int, faults: int = 3) -> Explorer:
-        """`count` runs with so many faults each, chosen at random from the seed."""
+        """Do `count` runs with a number of faults each, chosen at random from the seed."""
         rng = random.Random(f"{self.seed}/{self.profile.name}/{self.history.__name__}")
         choices = list(faults_after(self.run(), self.faulty))
         for _ in range(count):
@@ -212,7 +211,7 @@ class Explorer:
         return self
 
     def switches(self, most: int = 2, every: int = 1) -> Explorer:
-        """All ways to run the history's tasks with at most `most` (1 or 2) switches between hosts."""
+        """Run the history's tasks in all orders with at most `most` (1 or 2) switches between hosts."""
         steps = self.run().steps + 1
         for first in range(0, steps, every):
             length = self.run(choose=_switch_at(first)).steps + 1
@@ -221,14 +220,14 @@ class Explorer:
         return self
 
     def report(self) -> str:
-        """The figures in one line."""
+        """Return the figures in one line."""
         name = self.history.__name__
         return f"{name:24} {self.profile.name:8} {self.mode:8} {self.figures}"
 
 
 @contextlib.contextmanager
 def _no_collector() -> Iterator[None]:
-    """What closes descriptors when it is collected must not do so at any odd moment."""
+    """Turn garbage collection off, since collected objects close descriptors at unpredictable moments."""
     gc.disable()
     try:
         yield
@@ -241,7 +240,7 @@ def _switch_at(*steps: int) -> Callable[[int, int], int]:
 
 
 class _Watch:
-    """The observer of one run: checks the files as they are, and after every crash."""
+    """The observer of one run: checks the present files, and the files after every possible crash."""
 
     def __init__(self, explorer: Explorer, crash: bool, recovering: bool = False) -> None:
         self.explorer = explorer
@@ -297,7 +296,7 @@ class _Watch:
 
 
 def settle(world: World) -> None:
-    """Faults stop: what has an id and no answer is delivered again, and all must come to rest.
+    """Stop the faults and deliver again all messages with an id and no answer; then all must come to rest.
 
     Raises:
         Violation: I9 if it does not, or what else does not hold when it has.
@@ -324,5 +323,5 @@ def settle(world: World) -> None:
 
 
 def _reduced(files: dict[str, bytes]) -> frozenset[object]:
-    """Files without the random parts of their names."""
+    """Return the files without the random parts of their names."""
     return frozenset((place(path), path.rpartition("/")[0], data) for path, data in files.items())

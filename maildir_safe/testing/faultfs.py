@@ -1,4 +1,4 @@
-"""The FUSE process behind `faultmount`: passes every call on to a directory, except what the plan says.
+"""The FUSE process behind `faultmount`: passes calls on to a directory, unless the plan has a fault.
 
 Started as ``python -m maildir_safe.testing.faultfs BACKING MOUNTPOINT``. Commands come as one
 JSON object a line on standard input, answers go to standard output, so it can be driven by
@@ -41,7 +41,7 @@ Entry = tuple[str, dict[str, int], int]
 
 
 class FaultyPassThrough:
-    """FUSE operations on a backing directory; the name of each is FUSE's, of each fault POSIX's."""
+    """FUSE operations on a backing directory. Operations have FUSE's names, faults have POSIX's."""
 
     use_ns = True
 
@@ -50,7 +50,7 @@ class FaultyPassThrough:
         self.plan = plan
 
     def init(self, _path: str) -> None:
-        """Called once the mount is up."""
+        """Handle FUSE's call after mounting."""
         _say({"ready": True})
 
     def _real(self, path: str) -> str:
@@ -71,7 +71,7 @@ class FaultyPassThrough:
         return fd
 
     def _give_to_caller(self, path: str) -> None:
-        """Root's mount serves other users' programs: what they make is theirs."""
+        """Give a new file to the calling user: root's mount also serves other users' programs."""
         if os.geteuid() == 0:
             uid, gid, _ = mfusepy.fuse_get_context()
             os.chown(self._real(path), uid, gid, follow_symlinks=False)
@@ -184,7 +184,7 @@ class FaultyPassThrough:
 
 
 def entries(directory: str | int) -> list[Entry]:
-    """A directory as FUSE wants it listed. An entry without an inode number would not be shown at all."""
+    """Return a directory's entries for FUSE. An entry without an inode number would not be shown."""
     dots: list[Entry] = [(dot, {"st_mode": 0o040000, "st_ino": 1}, 0) for dot in (".", "..")]
     with os.scandir(directory) as found:
         return dots + [
@@ -216,7 +216,7 @@ def _obey(command: dict[str, Any], backing: str, plan: Plan) -> dict[str, Any]:
 
 
 def _control(backing: str, mountpoint: str, plan: Plan) -> None:
-    """Answer commands until told to close or the input ends, then take the mount down."""
+    """Answer commands until `close` or the end of the input, then unmount."""
     for line in sys.stdin:
         try:
             command = json.loads(line)
@@ -231,7 +231,7 @@ def _control(backing: str, mountpoint: str, plan: Plan) -> None:
 
 
 def main() -> None:
-    """Serve one mount until standard input ends or somebody unmounts it."""
+    """Serve one mount until standard input ends or it is unmounted."""
     backing, mountpoint = (os.path.abspath(path) for path in sys.argv[1:3])
     plan = Plan()
     os.umask(0)  # the kernel has applied the caller's

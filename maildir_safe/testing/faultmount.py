@@ -104,7 +104,7 @@ class FaultMount:
         held: bool = False,
         stale: bool = False,
     ) -> None:
-        """Make the next call of a kind go wrong. In force when this returns.
+        """Make the next call of a kind fail. The fault is active when this returns.
 
         Faults are tried in the order of their injection; a call runs into the first that fits.
 
@@ -141,7 +141,7 @@ class FaultMount:
         )
 
     def fired(self, operation: str | None = None) -> list[Fired]:
-        """The faults that happened so far, in order; those of one operation if it is given.
+        """Return the faults that have happened so far, in order; only those of one operation if it is given.
 
         A test that injects should assert this: a fault that nothing ran into proves nothing.
         """
@@ -149,7 +149,7 @@ class FaultMount:
         return [one for one in events if operation in (None, one.operation)]
 
     def release(self) -> list[int]:
-        """Let held answers go, and execute the late calls now.
+        """Release held answers, and execute the late calls now.
 
         Returns:
             of each late call its errno, 0 if it took effect.
@@ -158,11 +158,11 @@ class FaultMount:
         return late
 
     def clear(self) -> None:
-        """Forget the faults that have not fired yet."""
+        """Drop the faults that have not happened yet."""
         self._ask(do="clear")
 
     def close(self) -> None:
-        """Unmount. Programs that still use the mount get ENOTCONN. May be called again."""
+        """Unmount. Programs that still use the mount get ENOTCONN. Calling this again does nothing."""
         if self._server.returncode is None:
             self._send({"do": "close"})
             self._end()

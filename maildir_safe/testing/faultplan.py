@@ -1,4 +1,4 @@
-"""Which call fails next, and how: the script that a fault mount plays.
+"""The script of a fault mount: which call fails next, and how.
 
 Pure bookkeeping, no FUSE: `faultfs` asks it before each file call, `faultmount` fills it.
 """
@@ -35,10 +35,10 @@ OPERATIONS = frozenset(
         "write",
     }
 )
-"""The calls that can be made to fail. `close` is what close(2) waits for (FUSE's flush)."""
+"""The calls that can be made to fail. `close` is the call for which close(2) waits (FUSE's flush)."""
 
 LONGEST_HOLD = 60.0
-"""Seconds after which a held answer goes out by itself: who waits for it cannot even be killed."""
+"""Seconds after which a held answer is released anyway: a process that waits for it cannot be killed."""
 
 Executed = bool | Literal["late", "copy"]
 Effect = Callable[[], Any]
@@ -46,7 +46,7 @@ Effect = Callable[[], Any]
 
 @dataclass
 class Fault:
-    """One scripted fault; see `FaultMount.inject` for the meaning of each field."""
+    """One scripted fault. Its fields are the arguments of `FaultMount.inject`."""
 
     operation: str
     error: int | None = None
@@ -69,7 +69,7 @@ class Fault:
             raise ValueError("stale= is for a listdir that reports no error")
 
     def takes(self, operation: str, path: str) -> bool:
-        """Whether this fault is for that call, and has not been used up."""
+        """Report whether this fault applies to a call and is not used up."""
         return self.operation == operation and self.times != 0 and fnmatch.fnmatchcase(path, self.name)
 
 
@@ -91,7 +91,7 @@ class Fired:
 
 
 class Plan:
-    """Faults in the order in which they were injected, what fired, and what waits for `release`."""
+    """The injected faults in order, those that have happened, and those that wait for `release`."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -101,22 +101,22 @@ class Plan:
         self._go = threading.Event()
 
     def inject(self, fault: Fault) -> None:
-        """Add a fault behind those that are there."""
+        """Add a fault after the existing ones."""
         with self._lock:
             self._faults.append(fault)
 
     def clear(self) -> None:
-        """Forget all faults that have not fired; what waits for `release` still waits."""
+        """Drop all faults that have not happened; calls that wait for `release` still wait."""
         with self._lock:
             self._faults.clear()
 
     def fired(self) -> list[Fired]:
-        """What happened so far, in order."""
+        """Return the faults that have happened so far, in order."""
         with self._lock:
             return list(self._fired)
 
     def release(self) -> list[int]:
-        """Let held answers go and execute late calls; the errno of each late call, 0 if it took effect."""
+        """Release held answers and execute late calls; return each late call's errno, 0 if it took effect."""
         with self._lock:
             late, self._late = self._late, []
             self._go.set()
@@ -124,7 +124,7 @@ class Plan:
         return [_errno_of(effect) for effect in late]
 
     def take(self, operation: str, path: str) -> Fault | None:
-        """The fault that this call runs into, counted as used; None for most."""
+        """Return the fault for this call and count it as used; None if there is none."""
         with self._lock:
             for fault in self._faults:
                 if fault.takes(operation, path):
@@ -134,7 +134,7 @@ class Plan:
         return None
 
     def act(self, fault: Fault, path: str, effect: Effect, copy: Effect | None = None) -> Any:
-        """Run one call as the fault has it: its result, or the `OSError` to report.
+        """Run one call with its fault; return the result, or the `OSError` to report.
 
         If the call itself fails, that error is reported, as it would be without the fault.
         """
@@ -159,7 +159,7 @@ class Plan:
 
 
 class Reported(OSError):
-    """The scripted error; `result` is what an executed call returned, to be closed if it is a descriptor."""
+    """Return the scripted error. If `result`, the executed call's result, is a descriptor, it is closed."""
 
     def __init__(self, error: int, result: Any) -> None:
         super().__init__(error, errno.errorcode.get(error, str(error)))

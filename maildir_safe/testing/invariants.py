@@ -1,4 +1,4 @@
-"""What must hold, by name, and the ledger it is checked against.
+"""The invariants, by name, and the ledger against which they are checked.
 
 The ledger is kept outside the code under test: it knows what was handed in, what the answer was,
 and nothing of how the answer came about. Files are given as path -> contents.
@@ -41,13 +41,13 @@ class Violation(AssertionError):
 
 @dataclass(slots=True)
 class Entry:
-    """One message, as those who handed it in know it.
+    """One message, as its senders know it.
 
     Attributes:
-        body: what was handed in.
+        body: the message as handed in.
         has_id: every try carried the same delivery id.
         acked, unknown, refused: how many tries ended so.
-        under_way: a try has begun and not ended (after a crash: nobody will ever tell).
+        under_way: an attempt has begun and not ended (after a crash its outcome stays unknown).
         durability: what the last receipt promised.
         strays: requests that a file system may execute after everyone has given up.
         key: its name without flags, as the receipt told it.
@@ -77,7 +77,7 @@ class Entry:
 
     @property
     def most(self) -> int:
-        """How many copies the history can explain."""
+        """The number of copies that the history can explain."""
         if self.has_id:
             tried = self.acked or self.unknown or self.under_way
             return self.strays + self.second_names + (1 if tried else 0)
@@ -86,7 +86,7 @@ class Entry:
 
 @dataclass(slots=True)
 class Ledger:
-    """What was handed in, and what the answers were.
+    """The messages handed in, and the answers to them.
 
     Attributes:
         entries: each message by its token.
@@ -97,20 +97,20 @@ class Ledger:
     young: set[str] = field(default_factory=set)
 
     def begin(self, token: str, body: bytes, has_id: bool) -> Entry:
-        """A try to deliver this message begins."""
+        """Record that an attempt to deliver this message begins."""
         entry = self.entries.setdefault(token, Entry(body, has_id))
         entry.under_way = True
         return entry
 
     def copy(self) -> Ledger:
-        """An independent copy: for what happens after a crash that the original does not see."""
+        """Return an independent copy, for the events after a crash that the original does not see."""
         twin = {token: copy.copy(entry) for token, entry in self.entries.items()}
         for entry in twin.values():
             entry.places = entry.places and entry.places.copy()
         return Ledger(twin, self.young)
 
     def crashed(self) -> None:
-        """Those who waited for an answer never get one."""
+        """Record that callers still waiting for an answer never get one."""
         for entry in self.entries.values():
             entry.unknown += entry.under_way
             entry.under_way = False
@@ -121,7 +121,7 @@ class Ledger:
                 entry.loose = True
 
     def check(self, files: Mapping[str, bytes], *, crash: bool = False, present: bool = True) -> None:
-        """Raise `Violation` unless I1 to I7 hold of these files.
+        """Raise `Violation` unless I1 to I7 hold for these files.
 
         Args:
             files: every file: path -> contents.
@@ -135,7 +135,7 @@ class Ledger:
             raise Violation("I7", f"{path} is young and was taken")
 
     def complete(self, files: Mapping[str, bytes]) -> dict[str, list[str]]:
-        """Raise `Violation` unless I3 holds; where each message is visible."""
+        """Raise `Violation` unless I3 holds; return where each message is visible."""
         found: dict[str, list[str]] = {token: [] for token in self.entries}
         bodies = {entry.body: token for token, entry in self.entries.items()}
         for path, data in files.items():
@@ -165,12 +165,12 @@ class Ledger:
 
 
 def visible(path: str) -> bool:
-    """Whether a path is that of a message in new/ or cur/ of some Maildir, dot names being hidden."""
+    """Report whether a path is a message in new/ or cur/ of a Maildir; dot names are not."""
     return path.rpartition("/")[0].endswith(("/new", "/cur")) and "/." not in path
 
 
 def place(path: str) -> tuple[str, str]:
-    """The Maildir that a message is in, and its flags."""
+    """Return the Maildir that holds a message, and its flags."""
     above, _, name = path.rpartition("/")
     flags = name.partition("2,")[2] if "2," in name[-12:] else ""
     return above.rpartition("/")[0], flags

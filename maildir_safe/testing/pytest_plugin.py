@@ -1,4 +1,4 @@
-"""The pytest fixture `maildir_smtp`: an SMTP server of its own for each test that asks for it.
+"""The pytest fixture `maildir_smtp`: a separate SMTP server for each test that uses it.
 
     def test_welcome(maildir_smtp):
         send_welcome_mail("ada@example.com", host=maildir_smtp.host, port=maildir_smtp.port)
@@ -39,7 +39,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture
 def maildir_smtp(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[MaildirSmtp]:
-    """An SMTP server on a free port of 127.0.0.1, its mail in a Maildir below `tmp_path`."""
+    """An SMTP server on a free port of 127.0.0.1, with its mail in a Maildir below `tmp_path`."""
     from maildir_safe.testing.smtp_fixture import MaildirSmtp
 
     marker = request.node.get_closest_marker("maildir_smtp")
@@ -52,7 +52,7 @@ def maildir_smtp(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Mai
 
 @pytest.hookimpl(hookwrapper=True)  # the older kind of wrapper: pytest 7 has no other
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, None]:
-    """Add what came to the report of a test that failed. Nothing that came can end the session."""
+    """Add the received messages to the report of a failed test. No message can end the session."""
     outcome = yield
     server = item.stash.get(_SERVER, None)
     if server is not None and outcome.get_result().failed:

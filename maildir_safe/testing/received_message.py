@@ -1,4 +1,4 @@
-"""A message as it was sent, for a test to look at: an `EmailMessage` that any message can be read into.
+"""A received message for tests: an `EmailMessage` into which any message can be parsed.
 
 The standard library's own reading of headers takes minutes for some, raises on others and gives halves of
 characters; here headers are read as everywhere in this package (`maildir_safe._mail`).
@@ -44,13 +44,13 @@ class Text(str):
 
 
 class AddressText(Text):
-    """The text of From, To and the like."""
+    """The text of a header with addresses, such as From and To."""
 
     mailboxes: list[Mailbox] = []
 
     @property
     def addresses(self) -> tuple[Address, ...]:
-        """Each mailbox, as `email.headerregistry.Address`."""
+        """The mailboxes, each as `email.headerregistry.Address`."""
         found = []
         for mailbox in self.mailboxes:
             local, _, domain = mailbox.address.rpartition("@")
@@ -63,7 +63,7 @@ class DateText(Text):
 
     @property
     def datetime(self) -> datetime | None:
-        """The time, or None if it is none."""
+        """The time, or None if the header is not a date."""
         try:
             return parsedate_to_datetime(self)
         except (ValueError, IndexError, TypeError):
@@ -78,12 +78,12 @@ class ContentText(Text):
 
 
 class ReceivedMessage(EmailMessage):
-    """A message as it was sent: what the server put on top is here as attributes, not as headers.
+    """A message as it was sent. The headers that the server put on top are attributes here.
 
     Attributes:
         sender: of the envelope (MAIL FROM); ``""`` is the null sender.
         recipients: of the envelope (RCPT TO), in their order; Bcc too.
-        raw: what was sent, with LF line ends.
+        raw: the message as sent, with LF line ends.
         key: its key in the Maildir.
         problem: why its parts are not told apart (`raw` has them); ``""`` if they are.
     """
@@ -98,7 +98,7 @@ class ReceivedMessage(EmailMessage):
         return f"<{self.sender!r} to {', '.join(self.recipients)}: {str(self['Subject'] or '')!r}>"
 
     def get_filename(self, failobj: Any = None) -> Any:
-        """The name of an attachment, however it is written; `failobj` if it has none."""
+        """Return the name of an attachment, in any encoding; `failobj` if it has none."""
         for header, parameter in (("content-disposition", "filename"), ("content-type", "name")):
             raw = next((value for name, value in self.raw_items() if name.lower() == header), "")
             name = value_and_parameters(_bytes(str(raw)))[1].get(parameter)
@@ -107,7 +107,7 @@ class ReceivedMessage(EmailMessage):
         return failobj
 
     def get_content(self, *args: Any, **kwargs: Any) -> Any:
-        """See `EmailMessage.get_content`; text in a charset that nobody knows is text all the same."""
+        """Return the content as `EmailMessage.get_content` does; text in an unknown charset is still text."""
         try:
             return super().get_content(*args, **kwargs)
         except (LookupError, ValueError):
@@ -118,7 +118,7 @@ class ReceivedMessage(EmailMessage):
 
 
 def received_message(raw: bytes) -> ReceivedMessage:
-    """The message that these bytes are: never raises, and takes seconds at most.
+    """Parse a message; never raises, and takes a few seconds at most.
 
     Args:
         raw: with LF line ends.
@@ -136,7 +136,7 @@ def received_message(raw: bytes) -> ReceivedMessage:
 
 
 def _problem(raw: bytes) -> str:
-    """Why the standard library's parser does not get this message."""
+    """Return why the standard library's parser must not parse this message."""
     nesting = sum(1 for _ in _NESTING.finditer(raw))
     if nesting > _MOST_NESTING or nesting * raw.count(b"\n") > _MOST_LINES_NESTED:
         return "it has too many parts in parts"
@@ -149,7 +149,7 @@ class _Policy(EmailPolicy):
     """`email.policy.default`, with headers read by `maildir_safe._mail`."""
 
     def header_fetch_parse(self, name: str, value: str) -> Any:
-        """The text of a header, of a class that has what is asked of headers of this name."""
+        """Return a header's text as an instance of the class for headers of this name."""
         if hasattr(value, "name"):
             return value  # set by the test itself
         lower, raw = name.lower(), _bytes(value)
@@ -168,7 +168,7 @@ class _Policy(EmailPolicy):
         if len(value) <= _LONGEST_PARSED:
             try:
                 return super().header_fetch_parse(name, value)
-            except Exception:  # noqa: BLE001, S110 - in many ways, on what is malformed
+            except Exception:  # noqa: BLE001, S110 - malformed input fails in many ways
                 pass
         text = _named(ContentText, name, field_text(raw)[:_LONGEST_PARSED])
         text.content_disposition, text.params = value_and_parameters(raw)

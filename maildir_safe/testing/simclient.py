@@ -1,4 +1,4 @@
-"""What a simulated host keeps to itself: descriptors, caches, changes not yet sent, a clock, faults."""
+"""The private state of a simulated host: descriptors, caches, unsent changes, a clock, faults."""
 
 from __future__ import annotations
 
@@ -77,12 +77,12 @@ class SimClient:
 
     @property
     def open_descriptors(self) -> list[str]:
-        """Paths of what is still open: a test for leaks."""
+        """Return the paths of all open descriptors, to find leaks."""
         return [handle.path for handle in self._handles.values()]
 
     @property
     def view(self) -> Disk:
-        """The files as this host has them: its own copy where it holds changes back."""
+        """The files as this host sees them: its own copy if it delays changes."""
         return self._replica if self.profile.write_back else self.server.disk
 
     # -- the one way to the server --------------------------------------------------------
@@ -91,7 +91,7 @@ class SimClient:
         self, kind: str, names: str, act: Callable[[Disk], T], *, changes: bool = False,
         failed: Callable[[Disk], object] | None = None, late: Callable[[Disk], object] | None = None,
     ) -> T:  # fmt: skip
-        """One call, repeated under the same name as kernel and Python do before anybody hears of it."""
+        """Make one call; repeat it under the same name as the kernel and Python do unseen by the caller."""
         try:
             return self._call_once(kind, names, act, changes, failed, late)
         except OSError as error:
@@ -179,11 +179,11 @@ class SimClient:
         return self._replica
 
     def _held(self) -> set[int]:
-        """The directories that some process of this host has open."""
+        """Return the directories that a process of this host has open."""
         return {handle.ino for handle in self._handles.values()}
 
     def reintegrate(self, now: float) -> None:
-        """Send the server what is old enough; what it refuses is a conflict and stops the rest."""
+        """Send changes that are old enough to the server; a refused change is a conflict and ends it."""
         while self._log and not self.partitioned and not self._blocked and self._log[0][0] <= now:
             _, names, act = self._log[0]
             self.server.version += 1
@@ -199,7 +199,7 @@ class SimClient:
     # -- time
 
     def sleep(self, seconds: float) -> None:
-        """See `FileSystem.sleep`: simulated time passes, other hosts go on."""
+        """See `FileSystem.sleep`. Simulated time passes, and other hosts continue."""
         if self.dead:
             raise HostDied(self.name)
         until = self.server.now + seconds
@@ -238,7 +238,7 @@ class SimClient:
             raise fail(self.profile.refused_errno, name)
 
     def _into(self, disk: Disk, ino: int, blind: int = errno.ETOOMANYREFS) -> int:
-        """A directory about to be used through a descriptor: resolved, still there, and not blind."""
+        """Return a directory for use through a descriptor: resolved, existing, and not stale."""
         if ino in self._blind:
             raise fail(blind)
         self.server.looked_at(ino)
@@ -318,7 +318,7 @@ class SimClient:
 
 
 def _changed(before: Disk, after: Disk, ino: int) -> bool:
-    """Whether a directory has other names than before; a conflict, shown as a link, is no client's change."""
+    """Report whether a directory's names have changed; a conflict, shown as a link, is not a change."""
     old, new = before.nodes.get(ino), after.nodes.get(ino)
     if old is None or new is None:
         return False

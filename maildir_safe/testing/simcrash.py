@@ -1,4 +1,4 @@
-"""What a crash may leave: which changes of names are kept, and what unsynced files hold."""
+"""The outcomes of a crash: which changes of names are kept, and what unsynced files contain."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What one crash keeps: numbers of `Change`s, and the contents of each unsynced file.
+    """The outcome of one crash: the numbers of the kept `Change`s, and the contents of each unsynced file.
 
     `names` is what comes of it: two choices with equal names and contents are one outcome.
     """
@@ -40,7 +40,7 @@ class Choice:
 def outcomes(
     pending: list[Change], stable: Mapping[Name, int], unsynced: Mapping[int, list[bytes]]
 ) -> Iterator[Choice]:
-    """Every outcome that a crash may have, each once.
+    """Return every outcome that a crash may have, each once.
 
     Args:
         pending: changes that are not durable, in order.
@@ -66,7 +66,7 @@ def outcomes(
 def contents_after(
     mode: Mode, durable: bytes, written: bytes, chunks: list[tuple[int, bytes]]
 ) -> list[bytes]:
-    """What a file may hold after a crash.
+    """Return the contents that a file may have after a crash.
 
     Args:
         durable, written: its contents as of the last fsync, and now.
@@ -84,12 +84,12 @@ def contents_after(
 
 
 def patched(old: bytes, offset: int, data: bytes) -> bytes:
-    """`old` with `data` written at `offset`; a gap reads as zeros."""
+    """Return `old` with `data` written at `offset`; a gap reads as zeros."""
     return old[:offset].ljust(offset, b"\0") + data + old[offset + len(data) :]
 
 
 def _groups(pending: list[Change]) -> list[list[Change]]:
-    """Changes that have to do with each other, by need or by name; groups are independent."""
+    """Group the changes that depend on each other or share a name; groups are independent."""
     groups: list[tuple[set[object], list[Change]]] = []
     for change in pending:
         marks: set[object] = {change.number, *change.needs, *((p, n) for p, n, _ in change.effects)}
@@ -103,7 +103,7 @@ def _groups(pending: list[Change]) -> list[list[Change]]:
 
 
 def _fates(group: list[Change]) -> dict[Fate, frozenset[int]]:
-    """What may become of a group in a crash -> one way to get there."""
+    """Return each possible outcome of a group in a crash, with one way to reach it."""
     here = frozenset(change.number for change in group)
     ways: list[tuple[frozenset[int], dict[Name, int | None]]] = [(frozenset(), {})]
     for change in group:

@@ -1,4 +1,4 @@
-"""The medium of the simulated file system: what is visible, what is durable, what a crash may keep.
+"""The medium of the simulated file system: visible state, durable state, and the outcomes of a crash.
 
 Four rules of what a crash may keep, chosen when the disk is made:
 
@@ -31,7 +31,7 @@ ROOT = 1
 
 
 def fail(code: int, name: str = "") -> OSError:
-    """The `OSError` of an errno, as the system would raise it."""
+    """Return the `OSError` of an errno, as the system would raise it."""
     return OSError(code, os.strerror(code), name)
 
 
@@ -59,7 +59,7 @@ class Node:
         self.mtime = self.disk_mtime = self.atime = now
 
     def copy(self) -> Node:
-        """An independent copy."""
+        """Return an independent copy."""
         twin = Node(self.ino, self.kind, self.mode, self.mtime)
         twin.links = self.links
         twin.data = self.data
@@ -95,14 +95,14 @@ class Disk:
             self.nodes[ROOT].links = 1
 
     def copy(self) -> Disk:
-        """An independent copy: for a crash that the original does not see."""
+        """Return an independent copy, for a crash that the original does not see."""
         nodes = {ino: node.copy() for ino, node in self.nodes.items()}
         return Disk(self.mode, self.fold, self.now, nodes, self.pending.copy(), self.serial)
 
     # -- names ----------------------------------------------------------------------------
 
     def directory(self, ino: int) -> Node:
-        """The directory with this number; ENOTDIR, or ENOENT when it is gone."""
+        """Return the directory with this number; ENOTDIR, or ENOENT if it was removed."""
         node = self.nodes[ino]
         if node.kind != stat.S_IFDIR:
             raise fail(errno.ENOTDIR)
@@ -111,14 +111,14 @@ class Disk:
         return node
 
     def spelled(self, parent: Node, name: str) -> str:
-        """The name as the directory has it, which differs only where case is folded."""
+        """Return the name as stored in the directory; it differs only if case is folded."""
         if self.fold and name not in parent.entries:
             lower = name.lower()
             return next((known for known in parent.entries if known.lower() == lower), name)
         return name
 
     def lookup(self, parent: int, name: str) -> Node:
-        """What a name stands for; ENOENT."""
+        """Return the number of the object with this name; ENOENT."""
         directory = self.directory(parent)
         ino = directory.entries.get(self.spelled(directory, name))
         if ino is None:
@@ -152,7 +152,7 @@ class Disk:
         )
 
     def create(self, parent: int, name: str, ino: int, kind: int = stat.S_IFREG, mode: int = 0o600) -> Node:
-        """A new file, directory or link with the given number; EEXIST."""
+        """Make a file, directory or link with the given number; EEXIST."""
         directory = self.directory(parent)
         if self.spelled(directory, name) in directory.entries:
             raise fail(errno.EEXIST, name)
@@ -161,7 +161,7 @@ class Disk:
         return node
 
     def link(self, src_dir: int, src: str, dst_dir: int, dst: str) -> None:
-        """A second name for a file; EEXIST, ENOENT."""
+        """Make a second name for a file; EEXIST, ENOENT."""
         node = self.lookup(src_dir, src)
         target = self.directory(dst_dir)
         if self.spelled(target, dst) in target.entries:
@@ -169,7 +169,7 @@ class Disk:
         self._change((dst_dir, dst, node.ino))
 
     def rename(self, src_dir: int, src: str, dst_dir: int, dst: str, replace: bool = True) -> None:
-        """Move a name, over an existing one if `replace`; ENOENT, EEXIST, ENOTEMPTY, EISDIR, ENOTDIR."""
+        """Rename, replacing an existing name if `replace`; ENOENT, EEXIST, ENOTEMPTY, EISDIR, ENOTDIR."""
         node = self.lookup(src_dir, src)
         target = self.directory(dst_dir)
         old = target.entries.get(self.spelled(target, dst))
@@ -188,7 +188,7 @@ class Disk:
             self._change((dst_dir, dst, node.ino), (src_dir, src, None))
 
     def _replaceable(self, node: Node, old: Node, name: str) -> None:
-        """A directory replaces an empty directory only, and anything else no directory."""
+        """Check a replacement: a directory replaces only an empty directory, and a file never does."""
         if (node.kind == stat.S_IFDIR) != (old.kind == stat.S_IFDIR):
             raise fail(errno.EISDIR if old.kind == stat.S_IFDIR else errno.ENOTDIR, name)
         if old.entries:
@@ -202,7 +202,7 @@ class Disk:
         self.detach(parent, name)
 
     def detach(self, parent: int, name: str) -> None:
-        """Take a name away, whatever it stands for."""
+        """Remove a name, whatever its type."""
         self._change((parent, self.spelled(self.nodes[parent], name), None))
 
     def rmdir(self, parent: int, name: str) -> None:
@@ -215,9 +215,9 @@ class Disk:
         self.detach(parent, name)
 
     def put_over(self, parent: int, name: str, new_ino: Callable[[], int], empty: bool) -> None:
-        """Cover a directory by another one, durable at once: empty, or with a copy of all that it holds.
+        """Cover a directory with another one, durably: empty, or with a copy of its contents.
 
-        What was there keeps its links, for those who hold it open.
+        The covered directory keeps its links, for processes that hold it open.
         """
         old = self.lookup(parent, name)
         self._cover(parent, name, old, new_ino, empty)
@@ -235,32 +235,32 @@ class Disk:
     # -- contents -------------------------------------------------------------------------
 
     def write(self, ino: int, offset: int, data: bytes) -> None:
-        """Put `data` at `offset`; visible at once, durable after `flush`."""
+        """Write `data` at `offset`; it is visible at once and durable after `flush`."""
         node = self.nodes[ino]
         node.data = patched(node.data, offset, data)
         node.chunks.append((offset, data))
         node.mtime = self.now
 
     def flush(self, ino: int) -> None:
-        """fsync of a file: contents, size and time are durable, its name is not."""
+        """Fsync a file: its contents, size and time become durable, its name does not."""
         node = self.nodes[ino]
         node.disk_data, node.disk_mtime = node.data, node.mtime
         node.chunks.clear()
 
     def drop(self, ino: int) -> None:
-        """A failed write-back: what was not durable is gone, and no later fsync will say so."""
+        """Fail a write-back: undurable contents are lost, and no later fsync reports it."""
         node = self.nodes[ino]
         node.data = node.disk_data
         node.chunks.clear()
 
     def sync_dir(self, ino: int) -> None:
-        """fsync of a directory: its entries are durable, with all that is tied to them."""
+        """Fsync a directory: its entries become durable, with everything tied to them."""
         if self.mode == "logged":
             self._split(ino)
         self._keep(self._closure(c for c in self.pending if any(parent == ino for parent, _, _ in c.effects)))
 
     def _split(self, ino: int) -> None:
-        """Untie the names that entered this directory from those they had before."""
+        """Untie the names that entered this directory from their previous names."""
         for index, change in enumerate(self.pending):
             entered = tuple(effect for effect in change.effects if effect[0] == ino and effect[2])
             others = tuple(effect for effect in change.effects if effect[0] != ino)
@@ -270,7 +270,7 @@ class Disk:
                 self.pending.append(Change(self.serial, others, frozenset((change.number,))))
 
     def sync_all(self) -> None:
-        """syncfs: everything is durable."""
+        """Sync the file system: everything becomes durable."""
         self._keep({change.number for change in self.pending})
         for node in self.nodes.values():
             if node.chunks or node.mtime != node.disk_mtime:
@@ -297,7 +297,7 @@ class Disk:
     # -- crash ----------------------------------------------------------------------------
 
     def choices(self) -> Iterator[Choice]:
-        """Every outcome that a crash now may have, by the disk's mode; each outcome once."""
+        """Return every outcome of a crash now, by the disk's mode, each once."""
         stable = {
             (node.ino, name): ino for node in self.nodes.values() for name, ino in node.disk_entries.items()
         }
@@ -309,7 +309,7 @@ class Disk:
         return outcomes(self.pending, stable, unsynced)
 
     def files_after(self, choice: Choice) -> dict[str, bytes]:
-        """Path and contents of every file that is found after a crash now; nothing is changed."""
+        """Return path and contents of every file after a crash now; nothing is changed."""
         entries: dict[int, list[tuple[str, int]]] = {}
         for (parent, name), ino in sorted(choice.names):
             entries.setdefault(parent, []).append((name, ino))
@@ -326,7 +326,7 @@ class Disk:
         return found
 
     def crash(self, choice: Choice) -> None:
-        """Lose all that is not durable, except what `choice` keeps."""
+        """Lose everything that is not durable, except what `choice` keeps."""
         self._keep(choice.kept)
         self.pending.clear()
         for ino, data in choice.contents:
@@ -345,7 +345,7 @@ class Disk:
         self.nodes = {ino: self.nodes[ino] for ino in reached}
 
     def names(self, ino: int = ROOT, path: str = "") -> Iterator[tuple[str, int]]:
-        """Path and number of every file that can be reached; in a directory in order of creation."""
+        """Yield path and number of every reachable file; within a directory in order of creation."""
         for name, child in self.nodes[ino].entries.items():
             kind = self.nodes[child].kind
             if kind == stat.S_IFDIR:
@@ -354,6 +354,6 @@ class Disk:
                 yield f"{path}/{name}", child
 
     def files(self) -> Iterator[tuple[str, bytes]]:
-        """Path and contents of every file that can be reached, in the order of `names`."""
+        """Return path and contents of every reachable file, in the order of `names`."""
         for path, ino in self.names():
             yield path, self.nodes[ino].data

@@ -1,4 +1,4 @@
-"""Profiles (how a kind of file system behaves) and faults (what goes wrong, and when).
+"""Profiles (how a kind of file system behaves) and faults (which call fails, and how).
 
 Both are plain data. The values of the profiles are measured or documented
 (docs/reference/file-systems.md).
@@ -23,12 +23,12 @@ REPEATED_BY_KERNEL = frozenset(
         "stat", "readlink", "utime",
     }
 )  # fmt: skip
-"""Calls with a name that Linux makes once more, by itself, after ESTALE."""
+"""Calls with a name that Linux itself repeats once after ESTALE."""
 
 REPEATED_BY_PYTHON = frozenset({"open_dir", "create", "open", "read", "write", "fstat", "chmod"})
-"""Calls that CPython makes again, by itself, for as long as they say EINTR (PEP 475).
+"""Calls that CPython itself repeats as long as they fail with EINTR (PEP 475).
 
-Not fsync: the seam calls that without CPython (`maildir_safe._fs.fsync`)."""
+Not fsync, which `maildir_safe._fs.fsync` calls without CPython's loop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class Profile:
         atime_step: the same for the time of last access (vfat keeps only the day).
         stable_inodes: a file keeps its inode number when it is renamed.
         replicated: servers that were down resolve a directory when it is next looked at.
-        open_directories_stay_stale: a directory that a host holds open is not fetched anew after another host
+        open_directories_stay_stale: a directory that a host holds open stays stale after another host
             changed it: until every holder has closed it, listing it says EIO and using it ETOOMANYREFS.
     """
 
@@ -117,12 +117,12 @@ LOST_REPLY = {
     "rmdir": errno.ENOENT,
     "create": errno.EEXIST,
 }
-"""What a retransmission is told when the first request was executed and its reply lost."""
+"""The answer to a retransmission after the first request was executed and its reply lost."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """The `nth` call of `kind` goes wrong.
+    """A fault of the `nth` call of `kind`.
 
     Attributes:
         kind: which call; ``fsync`` is of a file, ``fsync_dir`` of a directory, ``any`` is every call.
@@ -161,14 +161,14 @@ class Fault:
 
 @dataclass(slots=True)
 class FaultPlan:
-    """Counts the calls of one host and says which of them go wrong."""
+    """Counts the calls of one host and decides which of them fail."""
 
     faults: tuple[Fault, ...] = ()
     hits: list[Fault] = field(default_factory=list)
     _seen: dict[int, int] = field(default_factory=dict)
 
     def match(self, kind: str, names: str) -> Fault | None:
-        """The fault of this call, if it has one."""
+        """Return the fault of this call, or None."""
         found = None
         for index, fault in enumerate(self.faults):
             if fault.kind in (kind, "any") and fault.match in names:

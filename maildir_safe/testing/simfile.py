@@ -1,4 +1,4 @@
-"""A raw file object over a descriptor of a simulated host, for `io.BufferedReader` and its kind."""
+"""A raw file object over a descriptor of a simulated host, for `io.BufferedReader` and similar classes."""
 
 from __future__ import annotations
 

@@ -4,9 +4,8 @@
     host = SimHost(server, faults=[Fault("rename", errno.EIO, "done")])
     Maildir("/mail", fs=host)            # anything that takes a `maildir_safe._fs.FileSystem`
 
-`SimServer` holds the files, `SimHost` is one machine that uses them and is a `FileSystem`.
-Nothing in here reads a real clock, a real file or real randomness: the same calls give the
-same result, always.
+`SimServer` holds the files. `SimHost` is one machine that uses them, and is a `FileSystem`. Nothing
+here reads a real clock, a real file or real randomness: the same calls always give the same result.
 
 The fault model, in words
 -------------------------
@@ -24,22 +23,22 @@ failed fsync or close drops what was not yet durable, for good, and the next fsy
 file succeeds and says nothing. A write or a read may take half; a read may say EAGAIN. A listing may
 miss a name. A rename may be executed and leave its old name as a second name of the file.
 
-*What repeats by itself.* After ESTALE the kernel makes a call with a name once more; after EINTR
-CPython makes most calls again, fsync included: under the same name, on the same file, and nobody is
-told. A create that is executed late may so make a name again that was renamed away since.
+*Automatic repetition.* After ESTALE the kernel repeats a call with a name once. After EINTR CPython
+repeats most calls, `os.fsync` included, with the same name and file and unseen by the caller. A create
+that is executed late may thus recreate a name that was renamed in the meantime.
 A rename from one name of a file to another name of it succeeds and does nothing.
 
-*Remount* (`SimServer.remount`). The path leads elsewhere; open descriptors go on to what is detached.
+*Remount* (`SimServer.remount`). The path leads elsewhere; open descriptors still lead to the detached tree.
 
 *Held directories* (profile `coda`). A directory that any process of a host has open is not fetched
-anew after another host changed it: EIO or ETOOMANYREFS until all of them have closed it.
+again after another host changed it: EIO or ETOOMANYREFS until all of them have closed it.
 
 *Several hosts.* Each has its own caches of names, absent names, attributes and listings, with
 the times of the profile, and its own clock. It sees its own changes at once. A call that
 failed leaves the caches as they were: the name that a rename was to make is remembered as
 absent, as Linux does for NFS. Under profiles with `write_back` (Coda, rclone) a host works on
 its own copy, which reaches the server later; fsync does nothing there, two hosts may both win,
-and the one who comes second has a conflict that stops all its later changes.
+and the second client has a conflict that stops all its later changes.
 
 *Partition* (`SimHost.partitioned`). Calls fail with ETIMEDOUT, not executed; under `write_back`
 they succeed and wait for the end of the partition.

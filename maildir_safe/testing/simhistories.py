@@ -1,4 +1,4 @@
-"""The histories that are explored: what mail programs do, small enough to try everything."""
+"""The histories to explore: typical work of mail programs, small enough for exhaustive runs."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from maildir_safe.testing.simworld import World
 
 
 def deliver_one(world: World) -> None:
-    """One message."""
+    """Deliver one message."""
     world.deliver("one")
 
 
 def deliver_two(world: World) -> None:
-    """Two messages, one after the other."""
+    """Deliver two messages, one after the other."""
     world.deliver("one")
     world.deliver("two")
 
 
 def deliver_batch(world: World) -> None:
-    """Two messages as one group, which share their fsyncs (syncfs on a local disk)."""
+    """Deliver two messages as one group, which shares its fsyncs (syncfs on a local disk)."""
     world.deliver_many("one", "two")
 
 
 def deliver_again(world: World) -> None:
-    """One message with an id, tried again if it is not acknowledged, as an MTA does."""
+    """Deliver one message with an id, and retry it until it is acknowledged, as an MTA does."""
     for _ in range(2):
         if world.deliver("one", with_id=True) == "acked":
             break
 
 
 def make_and_deliver(world: World) -> None:
-    """A Maildir that is not there yet is made by whoever delivers first."""
+    """Deliver into a Maildir that does not exist yet; the first delivery makes it."""
     world.make = lambda path, host: Maildir(path, fs=host)
     world.contested = bool(world.server.profile.write_back)  # two may make it, unseen by each other
     for host in ("a", "b"):
@@ -44,7 +44,7 @@ def make_and_deliver(world: World) -> None:
 
 
 def read_flag_move(world: World) -> None:
-    """Delivered by one host; read, flagged, moved and removed by the one with the faults."""
+    """One host delivers; the host with the faults reads, flags, moves and removes."""
     world.deliver("one", "b")
     world.deliver("two", "b")
     world.server.advance(30.0)
@@ -69,7 +69,7 @@ def janitor(world: World) -> None:
 
 
 def server_was_down(world: World) -> None:
-    """One of a replicated directory's servers is down during a delivery; then another host looks."""
+    """One server of a replicated directory is down during a delivery; then another host looks."""
     world.deliver("one", "b")
     world.server.replica_down()
     world.deliver("two", "b")
@@ -80,12 +80,12 @@ def server_was_down(world: World) -> None:
 
 
 def two_writers(world: World) -> None:
-    """Two hosts deliver at the same time; what they share is the directory alone."""
+    """Two hosts deliver at the same time; they share only the directory."""
     world.together([("a", lambda: world.deliver("one", "a")), ("b", lambda: world.deliver("two", "b"))])
 
 
 def writer_and_reader(world: World) -> None:
-    """One host delivers while another reads, flags and moves what it sees."""
+    """One host delivers while another reads, flags and moves the messages it sees."""
     world.deliver("old", "b")
 
     def reads() -> None:

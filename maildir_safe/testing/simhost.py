@@ -16,7 +16,7 @@ from maildir_safe.testing.simserver import EPOCH
 
 
 class SimHost(SimClient):
-    """One machine: every method of `maildir_safe._fs.FileSystem`. Made as `SimClient` says."""
+    """One machine, with every method of `maildir_safe._fs.FileSystem`. Arguments: see `SimClient`."""
 
     # -- the file calls: see maildir_safe._fs.FileSystem -----------------------------------
 
@@ -50,7 +50,7 @@ class SimHost(SimClient):
         return self._new_fd(ino, full)
 
     def open(self, name: str, dir_fd: int | None = None) -> int:
-        """See `FileSystem.open`. Paths are not looked up: these servers have nothing stored in their root."""
+        """See `FileSystem.open`. Without `dir_fd` nothing is found: these servers have no stored options."""
         if dir_fd is None:
             raise fail(errno.ENOENT, name)
         parent, full = self._where(dir_fd, name)
@@ -78,7 +78,7 @@ class SimHost(SimClient):
         return io.BufferedReader(SimFile(self, fd, self._handle(fd).path))
 
     def seek(self, fd: int, offset: int, whence: int = 0) -> int:
-        """As `os.lseek`: no file call is made unless the size is asked for."""
+        """Seek as `os.lseek` does; only a seek from the end makes a file call."""
         handle = self._handle(fd)
         start = {0: 0, 1: handle.offset, 2: self.fstat(fd).st_size if whence == 2 else 0}[whence]
         handle.offset = start + offset
@@ -119,10 +119,10 @@ class SimHost(SimClient):
         self._call("syncfs", self._handle(fd).path, lambda disk: disk.sync_all(), changes=True)
 
     def start_writing(self, fd: int) -> None:
-        """See `FileSystem.start_writing`: what is written may be durable before a crash, asked for or not."""
+        """See `FileSystem.start_writing`. Nothing to do: a crash may keep unsynced data in any case."""
 
     def close(self, fd: int) -> None:
-        """See `FileSystem.close`; the descriptor is gone even when it fails, or the host is dead."""
+        """See `FileSystem.close`. The descriptor is released even if the call fails or the host is dead."""
         if self.dead:
             return
         handle = self._handle(fd)
@@ -221,7 +221,7 @@ class SimHost(SimClient):
                 return cached[0]
             directory = disk.directory(self._into(disk, ino, errno.EIO))
             if self._odd and not self._odd.quiet:
-                directory.mtime = self._stamp()  # what is missed is being renamed just now
+                directory.mtime = self._stamp()  # the omitted name is being renamed now
             self._attributes.pop(ino, None)
             names = list(directory.entries)
             if self.profile.listing:
@@ -279,7 +279,7 @@ class SimHost(SimClient):
     # -- the machine ----------------------------------------------------------------------
 
     def mount(self, fd: int) -> Mount:  # noqa: ARG002
-        """See `FileSystem.mount`: the whole of the server is one mount."""
+        """See `FileSystem.mount`. The whole server is one mount."""
         return Mount(self.profile.fstype, "server:/", "rw", "/")
 
     def time_ns(self) -> int:

@@ -1,4 +1,4 @@
-"""Run code that calls `os`, `open`, `time` and `socket` on a simulated host, unmodified.
+"""Runs unmodified code that calls `os`, `open`, `time` and `socket` on a simulated host.
 
     with redirected(mailbox, host):
         mailbox.Maildir("/mail").add(b"...")
@@ -27,7 +27,7 @@ from maildir_safe.testing.simhost import SimHost
 
 
 class SimOs:
-    """What `mailbox.Maildir` asks of `os`, by path, answered by a `SimHost`."""
+    """The calls that `mailbox.Maildir` makes on `os`, by path, made on a `SimHost`."""
 
     fspath = staticmethod(os.fspath)
     getpid = staticmethod(lambda: 4711)
@@ -99,7 +99,7 @@ class SimOs:
 
 @contextlib.contextmanager
 def redirected(module: types.ModuleType, host: SimHost) -> Iterator[None]:
-    """For the time of the block, `module` sees `host` instead of this machine."""
+    """Make `module` use `host` instead of this machine within a block."""
     fake_os = SimOs(host)
 
     def open_file(path: str, mode: str = "r", *_: object) -> Any:

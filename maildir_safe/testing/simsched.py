@@ -1,4 +1,4 @@
-"""Several hosts at once, deterministic: whose turn it is, is decided at each file call."""
+"""Runs several hosts at once, deterministically: each file call decides which host continues."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Outcome = tuple[object, BaseException | None]
 
 
 class _Baton:
-    """One thread a host; only the one that holds the baton runs."""
+    """One thread per host; only the thread that holds the baton runs."""
 
     def __init__(self, server: SimServer, choose: Choose) -> None:
         self.server = server

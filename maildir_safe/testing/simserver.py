@@ -1,4 +1,4 @@
-"""The server of the simulated file system: the files, the time, and what all hosts share."""
+"""The server of the simulated file system: the files, the time, and all other state shared by hosts."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ CALL_SECONDS = 0.001
 
 
 class HostDied(BaseException):
-    """Raised in code that goes on calling after its host crashed; not an `Exception`, on purpose."""
+    """Raised in code that makes calls after its host has crashed; deliberately not an `Exception`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One file call, as the history shows it."""
+    """One file call in the history."""
 
     at: float
     host: str
@@ -41,7 +41,7 @@ class Call:
 
 
 class Turns(Protocol):
-    """Decides which host goes on at each file call (`simsched`)."""
+    """Decides at each file call which host continues (`simsched`)."""
 
     def turn(self, host: SimClient) -> None:
         """Return when it is this host's turn."""
@@ -51,7 +51,7 @@ class Turns(Protocol):
 
 
 class SimServer:
-    """The files, the time, and what all hosts share.
+    """The files, the time, and all other state shared by hosts.
 
     Args:
         profile: a name in `PROFILES`, or a `Profile` of your own.
@@ -62,7 +62,7 @@ class SimServer:
         now: simulated seconds since the start.
         history: every file call of every host, in order.
         after_call: called with each `Call` once it has returned; for exploring crashes.
-        turns: who goes on at each call, when several hosts run at once.
+        turns: decides which host continues at each call, if several hosts run at once.
         conflicts: what could not be reintegrated, in words.
     """
 
@@ -84,7 +84,7 @@ class SimServer:
         self._unresolved: dict[int, set[int]] = {}
 
     def new_ino(self) -> int:
-        """An inode number that was never used."""
+        """Return an inode number that was never used."""
         self._inodes += 1
         return self._inodes
 
@@ -106,7 +106,7 @@ class SimServer:
         heapq.heappush(self._late, (when, self.version, act))
 
     def settle(self) -> None:
-        """End every partition and wait until nothing is under way any more."""
+        """End every partition and wait until no request is in progress."""
         for host in self.hosts:
             host.partitioned = False
         self.advance(3600.0)
@@ -123,7 +123,7 @@ class SimServer:
     # -- crash ----------------------------------------------------------------------------
 
     def crashed(self, choice: Choice) -> SimServer:
-        """A new server with the files as they are after a crash now; this one runs on."""
+        """Return a new server with the files after a crash now; this server continues."""
         disk = self.disk.copy()
         disk.crash(choice)
         found = SimServer(self.profile, disk=disk)
@@ -132,7 +132,7 @@ class SimServer:
         return found
 
     def crash(self, choice: Choice) -> None:
-        """Crash this server in place; all its hosts die, and so do requests under way."""
+        """Crash this server in place; all its hosts die, and requests in progress are lost."""
         self.disk.crash(choice)
         for host in self.hosts:
             host.dead = True
@@ -145,15 +145,15 @@ class SimServer:
     # -- a replica that was down (Coda) ---------------------------------------------------
 
     def replica_down(self) -> None:
-        """One of the servers stops; clients notice nothing."""
+        """Stop one of the servers; clients notice nothing."""
         self._down = self.profile.replicated
 
     def replica_up(self) -> None:
-        """It comes back; what changed is resolved when it is next looked at."""
+        """Start the stopped server; changed directories are resolved on their next use."""
         self._down = False
 
     def renamed(self, src_dir: int, dst_dir: int) -> None:
-        """Remember which directories a rename tied together while a replica was down."""
+        """Record which directories a rename tied together while a replica was down."""
         if self._down and src_dir != dst_dir:
             self._unresolved.setdefault(src_dir, set())
             self._unresolved.setdefault(dst_dir, set()).add(src_dir)
@@ -176,10 +176,10 @@ class SimServer:
                 link.data = link.disk_data = f"@7f000001.{ino:x}.1@example.org.".encode()
                 self.conflicts.append(f"{name} is a conflict")
 
-    # -- a mount that is taken down, or made anew -----------------------------------------
+    # -- a mount that is unmounted or remade ----------------------------------------------
 
     def remount(self, path: str, *, empty: bool = False) -> None:
-        """From now on `path` leads to another file system object.
+        """Make `path` lead to another file system object from now on.
 
         Descriptors that are open go on to the one that is detached, which works as before and which
         nobody else sees any more: so it is after ``umount -l``.
@@ -210,7 +210,7 @@ class SimServer:
         self.version += 1
 
     def files(self, *, each_once: bool = False) -> dict[str, bytes]:
-        """Every file that the server has: path -> contents. No cache, no fault, no time.
+        """Return every file on the server, path -> contents, without caches, faults or passing time.
 
         Args:
             each_once: a file with several names is given by its newest name alone.

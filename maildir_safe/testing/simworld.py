@@ -28,18 +28,18 @@ _TREE = [*(f"{box}{sub}" for box in (MAIL, OTHER) for sub in ("", "/tmp", "/new"
 
 
 def body_of(token: str) -> bytes:
-    """The message that is known by this token: every message differs from every other."""
+    """Return the message for a token; all messages differ."""
     return f"Subject: {token}\n\n{token * 8}\n".encode()
 
 
 class World:
-    """What a history acts on.
+    """The world in which a history acts.
 
     Args:
         profile, mode: see `SimServer`.
         faults: what goes wrong, on the host named `faulty`.
         server, ledger: go on from these instead (recovery after a crash).
-        choose: who goes on at each call in `together` (`simsched.interleave`).
+        choose: picks the host that continues at each call in `together` (`simsched.interleave`).
 
     Attributes:
         make: how a Maildir is opened: ``make(path, host)``; mutants replace it.
@@ -74,7 +74,7 @@ class World:
         server.after_call = self._called
 
     def host(self, name: str = "a", clock_offset: float = 0.0) -> SimHost:
-        """The host of this name, made when first asked for."""
+        """Return the host of this name; it is made on first use."""
         if name not in self._hosts:
             faults = self._faults.get(name, ())
             self._hosts[name] = SimHost(
@@ -83,7 +83,7 @@ class World:
         return self._hosts[name]
 
     def box(self, host: str = "a", path: str = MAIL) -> Maildir:
-        """A Maildir as a host has it open."""
+        """Return a Maildir that a host has open."""
         if (host, path) not in self._boxes:
             self._boxes[host, path] = self.make(path, self.host(host))
         return self._boxes[host, path]
@@ -94,7 +94,7 @@ class World:
         self.observe()
 
     def observe(self) -> None:
-        """Check now; the first violation is kept, since the code under test would swallow it."""
+        """Check now; keep the first violation, since the code under test would swallow it."""
         if self.observer and not self.violation:
             try:
                 self.observer(self)
@@ -102,7 +102,7 @@ class World:
                 self._found(violation)
 
     def check(self, *, present: bool | None = None, settled: bool = False) -> None:
-        """Raise `Violation` unless the invariants hold of the files as they are.
+        """Raise `Violation` unless the invariants hold for the present files.
 
         Args:
             present: see `Ledger.check`.
@@ -118,7 +118,7 @@ class World:
             self.ledger.complete(dict(host.view.files()))
 
     def after_crash(self, choice: Choice) -> World:
-        """The world that is found after a crash now; this one runs on."""
+        """Return the world after a crash now; this world continues."""
         ledger = self.ledger.copy()
         ledger.crashed()
         world = World(server=self.server.crashed(choice), ledger=ledger, seed=self._seed + 1)
@@ -129,7 +129,7 @@ class World:
     # -- what histories do ----------------------------------------------------------------
 
     def deliver(self, token: str, host: str = "a", *, with_id: bool = False, path: str = "") -> str:
-        """Deliver the message of a token; ``"acked"``, ``"refused"`` or ``"unknown"``."""
+        """Deliver the message of a token; return ``"acked"``, ``"refused"`` or ``"unknown"``."""
         entry = self.ledger.begin(token, body_of(token), with_id)
         entry.box = path or entry.box or MAIL
         plan = self.host(host).plan
@@ -180,11 +180,11 @@ class World:
         self.observe()
 
     def flag(self, token: str, flags: str, host: str = "b") -> str:
-        """Set a message's flags; ``"done"``, ``"failed"`` or ``"unknown"``."""
+        """Set a message's flags; return ``"done"``, ``"failed"`` or ``"unknown"``."""
         return self._change(token, {(MAIL, flags)}, lambda box, key: box.set_flags(key, flags), host)
 
     def move(self, token: str, host: str = "b") -> str:
-        """Move a message from `MAIL` to `OTHER`, its flags kept; as `flag`."""
+        """Move a message with its flags from `MAIL` to `OTHER`; return as `flag`."""
         target = {(OTHER, flags) for _, flags in self._places(token)}
         return self._change(token, target, lambda box, key: box.move(key, self.box(host, OTHER)), host)
 
@@ -219,12 +219,12 @@ class World:
         return answer
 
     def _may_happen_later(self, host: str) -> bool:
-        """Nobody can know: a request is still on its way, or was answered by an error and is cached away."""
+        """Report whether the outcome is undecidable: a request is pending, or a cache hides its effect."""
         unseen = ("late", "done") if self.server.profile.listing else ("late",)
         return any(fault.effect in unseen for fault in self.host(host).plan.hits)
 
     def _may_be_unseen(self, host: str) -> bool:
-        """This host's caches may not show the message, or listings and lost replies have hidden it."""
+        """Report whether this host's caches, listings or lost replies may hide the message."""
         cached = self.server.profile.write_back or self.server.profile.listing
         hits = self.host(host).plan.hits
         missed = sum(fault.kind == "listdir" and not fault.error for fault in hits)
@@ -237,13 +237,13 @@ class World:
         )
 
     def may_try_again(self, token: str) -> bool:
-        """Whether a further try with the same id must end in one copy: none is promised once it was moved."""
+        """Report whether a retry with the same id must end in one copy; not once the message was moved."""
         entry = self.ledger.entries[token]
         stayed = entry.places is None or all(box == MAIL for box, _ in entry.places)
         return entry.has_id and not entry.acked and not entry.removed and stayed
 
     def discard(self, token: str, host: str = "b") -> str:
-        """Remove a message; ``"done"`` or ``"failed"``."""
+        """Remove a message; return ``"done"`` or ``"failed"``."""
         entry = self.ledger.entries[token]
         entry.removed = True
         try:
@@ -254,7 +254,7 @@ class World:
         return "done" if entry.gone else "failed"
 
     def read(self, host: str = "b", path: str = MAIL) -> int:
-        """Open and read every message that this host sees; how many could be read."""
+        """Open and read every message that this host sees; return how many could be read."""
         count = 0
         try:
             box = self.box(host, path)
@@ -272,7 +272,7 @@ class World:
         return count
 
     def clean(self, host: str = "b") -> bool:
-        """Let the janitor sweep; whether it could."""
+        """Let the janitor sweep; return whether it could."""
         try:
             self.box(host).clean()
         except TemporaryError:
@@ -281,7 +281,7 @@ class World:
         return True
 
     def litter(self, name: str, age: float) -> str:
-        """A file in tmp/, this many seconds old by the server's clock; its path."""
+        """Make a file in tmp/ that is this many seconds old by the server's clock; return its path."""
         path = f"{MAIL}/tmp/{name}"
         disk = self.server.disk
         parent = disk.lookup(disk.lookup(ROOT, MAIL[1:]).ino, "tmp").ino
@@ -297,7 +297,7 @@ class World:
         self.violation = self.violation or violation
 
     def together(self, tasks: Sequence[tuple[str, Callable[[], object]]]) -> None:
-        """Run tasks on several hosts at once; `choose` says who goes on at each call."""
+        """Run tasks on several hosts at once; `choose` picks the host that continues at each call."""
 
         def choose(step: int, count: int) -> int:
             self.steps = step

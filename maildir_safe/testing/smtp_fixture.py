@@ -1,4 +1,4 @@
-"""An SMTP server for tests of programs that send mail: a random free port, a Maildir of its own.
+"""An SMTP server for tests of programs that send mail, with a free port and its own Maildir.
 
     from maildir_safe.testing.smtp_fixture import MaildirSmtp
 
@@ -109,7 +109,7 @@ class MaildirSmtp:
 
     @property
     def lmtp_address(self) -> str:
-        """Where to send to by LMTP: ``HOST:PORT``, or a socket's path. ValueError: it speaks SMTP only."""
+        """The LMTP address: ``HOST:PORT`` or a socket's path. ValueError: the server speaks only SMTP."""
         return self._speaks(self._server.service.lmtp_addresses, "LMTP")
 
     def _speaks(self, addresses: list[str], protocol: str) -> str:
@@ -125,28 +125,28 @@ class MaildirSmtp:
         return self._server.service.ca
 
     def client_context(self) -> ssl.SSLContext:
-        """A context for clients that verify the certificate, as ``SMTP.starttls`` takes it."""
+        """Return a context for clients that verify the certificate, as ``SMTP.starttls`` takes it."""
         return ssl.create_default_context(cafile=self.ca)
 
     @property
     def log(self) -> str:
-        """What the server logged: a line for each message and each refusal."""
+        """The server's log: one line for each message and each refusal."""
         return self._log.getvalue()
 
     @property
     def messages(self) -> list[ReceivedMessage]:
-        """All messages that are in the Maildir now and can be read, the oldest first."""
+        """Return all readable messages in the Maildir, oldest first."""
         keys = sorted((message.key for message in self.maildir.messages()), key=_when)
         for key in keys:
             if key not in self._parsed:
                 try:
                     self._parsed[key] = self._read(key)
                 except (KeyError, MaildirSafeError, OSError):
-                    continue  # removed meanwhile, no message, or not to be read now
+                    continue  # removed in the meantime, not a message, or not readable now
         return [self._parsed[key] for key in keys if key in self._parsed]
 
     def wait(self, to: str = "", subject: str = "", timeout: float = 10.0) -> ReceivedMessage:
-        """The oldest message that fits and that was not waited for before, as soon as there is one.
+        """Wait for the oldest matching message that no earlier call has returned.
 
         Args:
             to: is contained in a recipient's address, in any case.
@@ -199,12 +199,12 @@ def _fits(message: ReceivedMessage, to: str, subject: str) -> bool:
 
 
 def _when(key: str) -> tuple[int, int, str]:
-    """The order of delivery; a message that a test put there under a name of its own comes first."""
+    """Return the sort key for the order of delivery; a name without a time comes first."""
     return (*(arrival_time(key) or (0, 0)), key)
 
 
 def _without_trace(stored: bytes) -> tuple[str, list[str], bytes]:
-    """Sender, recipients and what was sent: our Received is the last header that we put on top."""
+    """Return sender, recipients and the message as sent, which follows our Received header."""
     found = _TRACE.match(stored)
     if found is None:
         return "", [], stored  # put there by other means than this server
