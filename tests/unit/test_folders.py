@@ -65,7 +65,7 @@ def test_what_a_name_means(name: str, directory: str) -> None:
     "name", ["", ".", "..", "a/b", "/", "./a", "../x", ".a/b", "a..b", "a.", "..a", "a\0b", "a\nb", ".a\nb"]
 )
 def test_what_is_no_name(name: str, box: Maildir) -> None:
-    with pytest.raises(ValueError, match="no folder name"):
+    with pytest.raises(ValueError, match="not a folder name"):
         box.deliver(MAIL, folder=name)
     assert directories(box) == []
 
