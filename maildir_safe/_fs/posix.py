@@ -79,10 +79,8 @@ class OsFileSystem:
 
     def fsync(self, fd: int) -> None:
         """See `FileSystem.fsync`."""
-        device = os.fstat(fd).st_dev
-        if device not in _interrupted:
-            self.mount(fd)
-        if _interrupted.get(device, True):
+        # not by this descriptor's own device: an fstat after a write is a network call on NFS and SMB
+        if not _interrupted or any(_interrupted.values()):
             from maildir_safe._fs.fsync import fsync
 
             fsync(fd)

@@ -136,7 +136,8 @@ def test_a_delivery_whose_reply_is_lost_is_one_copy(mount: Mount, record_propert
     assert fs.answers == ["No such file or directory"]
     assert receipt.durability == "full"
     assert names(new) == [Path(receipt.path).name]
-    assert names(server.exported(path) / "tmp") == []
+    # a seal of ours is an empty directory there, which `clean` removes
+    assert [entry for entry in (server.exported(path) / "tmp").iterdir() if entry.is_file()] == []
     assert (new / Path(receipt.path).name).read_bytes() == MAIL
 
 
