@@ -20,15 +20,23 @@ _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 
-# by device: whether fsync may be interrupted; where it may not, `os.fsync`, which is loaded, is correct
-_interrupted: dict[int, bool] = {}
+# whether fsync may be interrupted, on the mounts seen so far; where it may not on any, `os.fsync`, which is
+# loaded, is correct
+_interrupted: set[bool] = set()
 
 
-def _note_type(fd: int, fstype: str) -> None:
-    """Record whether fsync on a device may be interrupted. A new mount may reuse an old device number."""
-    _interrupted[os.fstat(fd).st_dev] = quirks(fstype).interrupted
+def _note_type(fstype: str) -> None:
+    """Record whether fsync on a mount of this type may be interrupted."""
+    _interrupted.add(quirks(fstype).interrupted)
     if quirks(fstype).interrupted:
         from maildir_safe._fs import fsync  # noqa: F401 - load it while descriptors are available
+
+
+def _refuse_moved_here(fd: int, dir_fd: int, path: str) -> None:
+    """Raise PermissionError if the owner of a directory moved another user's directory into it."""
+    owner = os.fstat(fd).st_uid
+    if owner != 0 and (above := os.fstat(dir_fd).st_uid) not in (0, owner):
+        raise PermissionError(errno.EPERM, f"uid {owner}'s directory in uid {above}'s", path)
 
 
 class OsFileSystem:
@@ -55,14 +63,12 @@ class OsFileSystem:
         if dir_fd is None:
             return os.open(path, _DIRECTORY)
         fd = os.open(path, _DIRECTORY | os.O_NOFOLLOW, dir_fd=dir_fd)
-        if os.geteuid() == 0 and (owner := os.fstat(fd).st_uid) != 0:
-            above = os.fstat(dir_fd).st_uid
-            if above not in (
-                0,
-                owner,
-            ):  # the owner above moved another's directory there
+        if os.geteuid() == 0:
+            try:
+                _refuse_moved_here(fd, dir_fd, path)
+            except BaseException:
                 os.close(fd)
-                raise PermissionError(errno.EPERM, f"uid {owner}'s directory in uid {above}'s", path)
+                raise
         return fd
 
     def create(self, name: str, dir_fd: int) -> int:
@@ -80,7 +86,7 @@ class OsFileSystem:
     def fsync(self, fd: int) -> None:
         """See `FileSystem.fsync`."""
         # not by this descriptor's own device: an fstat after a write is a network call on NFS and SMB
-        if not _interrupted or any(_interrupted.values()):
+        if _interrupted != {False}:
             from maildir_safe._fs.fsync import fsync
 
             fsync(fd)
@@ -146,11 +152,12 @@ class OsFileSystem:
             with open("/proc/self/mountinfo", errors="surrogateescape") as table:
                 row = next(line for line in table if line.startswith(mount_id + " "))
         except (OSError, StopIteration):
+            _note_type("")
             return Mount("", "", "", "")
         left, right = row.rstrip("\n").split(" - ", 1)
         fstype, source, super_options = right.split(" ")  # not split(): a source may be empty
         fields = left.split()
-        _note_type(fd, fstype)
+        _note_type(fstype)
         return Mount(fstype, source, f"{fields[5]},{super_options}", fields[4])
 
     def boottime(self) -> float:

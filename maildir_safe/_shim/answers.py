@@ -157,12 +157,25 @@ class Answers:
                 if actor is None or not self._listener.valid(question):
                     self._listener.pass_on(question)
                 else:
-                    self._act(question, call, actor, actor.open(wanted), caller)
+                    self._open_and_act(question, call, actor, wanted, caller)
         except (OSError, ValueError):
             self._listener.pass_on(question)
         finally:
             for fd in bases:
                 os.close(fd)
+
+    def _open_and_act(
+        self, question: Question, call: Call, actor: Actor | Helper, wanted: list[tuple[int | None, str]],
+        caller: Caller,
+    ) -> None:  # fmt: skip
+        try:
+            places = actor.open(wanted)
+        except FileNotFoundError:
+            # the kernel must not repeat the call: another process may make the directory meanwhile, and the
+            # mount's refusal would not tell the program to try again
+            self._listener.answer(question, errno.ENOENT)
+            return
+        self._act(question, call, actor, places, caller)
 
     def _paths(self, question: Question, call: Call) -> list[str] | None:
         try:

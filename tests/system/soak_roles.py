@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
@@ -64,7 +65,7 @@ class Roles:
                 return
             except Exception as error:  # noqa: BLE001 - that it was raised at all is what is to be told
                 self.ledger.answer(token, UNKNOWN, repr(error))
-                self.ledger.complain(f"{token}: raised {error!r}")
+                self.ledger.complain(f"{token}: raised {traceback.format_exc()[-450:]}")
             time.sleep(0.05)
 
     def api(self) -> None:
@@ -175,8 +176,8 @@ class Roles:
                 self.ledger.remark(f"{claim.id}: {error}")
             except TemporaryError:
                 pass
-            except PermanentError as error:
-                self.ledger.complain(f"{claim.id}: {error}")
+            except PermanentError as error:  # damaged: whether it was promised, the ledger knows at the end
+                self.ledger.remark(f"{claim.id}: {error}")
 
     def read(self) -> None:
         """A mail reader: read whole, set a flag."""
@@ -219,7 +220,8 @@ class Roles:
                 except TemporaryError:
                     time.sleep(0.1)
                 except (mailbox.Error, OSError, ValueError, TypeError, AttributeError) as error:
-                    self.ledger.complain(f"{getattr(role, '__name__', role)}: raised {error!r}")
+                    what = f"{getattr(role, '__name__', role)}: raised {error!r}"
+                    self.ledger.complain(f"{what}, {traceback.format_exc()[-400:]}")
                 time.sleep(0.01)
 
         thread = threading.Thread(target=run, daemon=True)

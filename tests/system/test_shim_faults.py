@@ -6,6 +6,7 @@ import errno
 import os
 import select
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -281,3 +282,36 @@ def test_the_supervisor_dies_before_it_is_asked(tmp_path: Path, programs: str) -
     assert poll.poll(20_000), "the program hangs without its supervisor"
     os.close(reader)
     assert listing(tmp_path / "new") == []
+
+
+MAKES_NEW_MEANWHILE = """
+import errno, os, sys, threading, time
+box, seen = sys.argv[1], set()
+for number in range(200):
+    os.rmdir(f"{box}/new")
+    with open(f"{box}/tmp/{number}", "w") as file:
+        file.write("x")
+    def make():
+        time.sleep(number % 20 * 0.0001)
+        os.mkdir(f"{box}/new")
+    other = threading.Thread(target=make)
+    other.start()
+    try:
+        os.link(f"{box}/tmp/{number}", f"{box}/new/{number}")
+        seen.add("linked")
+    except OSError as error:
+        seen.add(errno.errorcode[error.errno])
+    other.join()
+    for name in (f"{box}/tmp/{number}", f"{box}/new/{number}"):
+        if os.path.exists(name):
+            os.unlink(name)
+print(*sorted(seen))
+"""
+
+
+def test_a_directory_that_is_made_meanwhile(mount: FaultMount) -> None:
+    """Postfix makes new/ if link says ENOENT. The kernel's own link would say EIO once new/ is there."""
+    no_links(mount, errno.EIO)
+    command = [*RUN, "--", sys.executable, "-c", MAKES_NEW_MEANWHILE, str(mount.path / "box")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout.split() == ["ENOENT", "linked"]

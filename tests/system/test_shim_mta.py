@@ -8,7 +8,6 @@ import pwd
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -85,16 +84,9 @@ def test_postfix(agent: str, error: int, base: Path) -> None:
         with UnderShim(base, main, master) as postfix:
             for number in range(COUNT):
                 postfix.send(recipient, message(number))
-            # with many callers at once the shim leaves a call to the kernel now and then, so that Postfix
-            # defers the message (docs/howto/shim.md, "Limits"): it is sent at the next attempt, once
-            log = base / "log"
-            for _ in range(6):
-                time.sleep(5)
-                if log.read_text().count("status=sent (") >= COUNT:
-                    break
-                postfix.retry()
-            assert log.read_text().count("status=sent (") == COUNT, log.read_text()
-            assert not postfix.queue()
+            wait_for("Postfix to be done", lambda: not postfix.queue())
+            log = (base / "log").read_text()
+            assert log.count("status=sent (") == COUNT, log
         texts = delivered(box)
         assert len(texts) == COUNT
         for number in range(COUNT):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import shutil
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -93,11 +95,35 @@ def test_where_fsync_is_not_interrupted_the_systems_own_is_used(
     fd = fs.open_dir(str(tmp_path))
     calls: list[int] = []
     monkeypatch.setattr(os, "fsync", calls.append)
-    monkeypatch.setattr(posix, "_interrupted", dict[int, bool]())
-    posix._note_type(fd, fstype)
+    monkeypatch.setattr(posix, "_interrupted", set[bool]())
+    posix._note_type(fstype)
     fs.fsync(fd)
     assert calls == ([] if loaded else [fd])
-    posix._note_type(fd, "fuse.x")  # another mount has the device's number now
+    posix._note_type("fuse.x")  # another mount is in use as well
     fs.fsync(fd)
     assert len(calls) == (not loaded)
     fs.close(fd)
+
+
+def test_a_directory_that_cannot_be_examined_is_closed_and_its_mount_is_still_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`mount` never raises: a stale handle says so at the next call, where it is expected."""
+    fs, before = OsFileSystem(), set(os.listdir("/proc/self/fd"))
+    root = fs.open_dir(str(tmp_path))
+    (tmp_path / "a").mkdir()
+
+    fstat = os.fstat
+
+    def stale(fd: int) -> os.stat_result:
+        if stat.S_ISDIR(fstat(fd).st_mode):
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+        return fstat(fd)
+
+    monkeypatch.setattr(os, "fstat", stale)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    with pytest.raises(OSError, match="Stale"):
+        fs.open_dir("a", root)
+    assert fs.mount(root).fstype
+    fs.close(root)
+    assert set(os.listdir("/proc/self/fd")) == before
