@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import re
-from importlib import import_module
 
 from maildir_safe import _cli
+from tools.parsers import module_of, parser_of
 
 INTRODUCTION = """\
 # Commands
@@ -30,19 +30,15 @@ def _anchor(verb: str) -> str:
 
 
 def _verb(verb: str) -> str:
-    module = import_module(f"maildir_safe._cli.{verb.replace('-', '_')}")
+    module = module_of(verb)
     title = f"\n## `maildir-safe {verb}`\n\n"
     if not hasattr(module, "add_arguments"):  # `deliver` reads its words itself: its start-up counts
         return f"{title}```text\n{module.HELP}```\n"
-    parser = argparse.ArgumentParser(
-        prog=f"maildir-safe {verb}", description=_cli.VERBS[verb].capitalize() + "."
-    )
-    module.add_arguments(parser)
-    return title + _parser(parser, 3)
+    return title + _parser(parser_of(verb), 3)
 
 
 def _parser(parser: argparse.ArgumentParser, level: int) -> str:
-    text = f"{_paragraph(parser.description)}\n```text\n{_usage(parser)}\n```\n"
+    text = f"{_paragraph(parser.description)}\n```text\n{usage(parser)}\n```\n"
     actions = [action for action in parser._actions if not isinstance(action, argparse._HelpAction)]
     rows = [
         f"| {_names(action)} | {_cell(action.help or '')} |\n"
@@ -60,8 +56,10 @@ def _parser(parser: argparse.ArgumentParser, level: int) -> str:
     return text
 
 
-def _usage(parser: argparse.ArgumentParser) -> str:
-    """One line, whatever this version of Python makes of it."""
+def usage(parser: argparse.ArgumentParser) -> str:
+    """The usage of a command on one line, the same with every version of Python."""
+    if parser.usage:
+        return parser.usage
     words = [parser.prog]
     for action in parser._actions:
         if isinstance(action, argparse._HelpAction) or action.help == argparse.SUPPRESS:
@@ -78,11 +76,12 @@ def _optional(action: argparse.Action, word: str) -> str:
 
 
 def _word(action: argparse.Action) -> str:
-    value = _value(action)
+    value = argument(action)
     return f"{action.option_strings[-1]} {value}".strip() if action.option_strings else value
 
 
-def _value(action: argparse.Action) -> str:
+def argument(action: argparse.Action) -> str:
+    """The name of an argument's value in its help; `""` for a flag."""
     if action.nargs == 0:
         return ""
     value = str(action.metavar or (action.dest.upper() if action.option_strings else action.dest))
@@ -91,8 +90,8 @@ def _value(action: argparse.Action) -> str:
 
 def _names(action: argparse.Action) -> str:
     if not action.option_strings:
-        return f"`{_value(action)}`"
-    value = _value(action)
+        return f"`{argument(action)}`"
+    value = argument(action)
     return ", ".join(f"`{f'{option} {value}'.strip()}`" for option in action.option_strings)
 
 
