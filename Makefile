@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 MAILDIR ?= Maildir
 SERVE ?=
 
-.PHONY: help serve test test-mounts lint docs bench compare prove lab clean
+.PHONY: help serve test test-mounts lint docs bench compare prove lab release clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,5 +52,8 @@ lab: $(VENV)/.dev  ## every promise on every mount, into docs/reference/file-sys
 prove: $(VENV)/.dev  ## the long run of the explorer, the state machines and the replayed disks: 30 minutes
 	$(BIN)/python -m tests.run --prove
 
+release: $(VENV)/.dev  ## sdist and wheel of the last commit in dist/, the same bytes whoever builds them
+	$(BIN)/python -m tools.release
+
 clean:  ## remove what the targets above made, but no mail
-	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
