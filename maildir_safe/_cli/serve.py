@@ -34,7 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--smtp",
         action="append",
         metavar="ADDR",
-        help="listen for SMTP; may be repeated (default: 127.0.0.1:1025, unless --lmtp is given)",
+        help="listen for SMTP; HOST:PORT, or fd:3 for a socket passed by systemd; may be repeated "
+        "(default: 127.0.0.1:1025, unless --lmtp is given)",
     )
     flag("--lmtp", action="append", metavar="ADDR", help="listen for LMTP: HOST:PORT or a socket's path")
     flag("--web", metavar="ADDR", help="address of the inbox page (default: 127.0.0.1:8025)")

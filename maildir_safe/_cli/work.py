@@ -9,12 +9,15 @@ import sys
 from typing import TYPE_CHECKING
 
 from maildir_safe._cli import USAGE
+from maildir_safe._notify import Notifier
 from maildir_safe._queue.queue import Queue
 from maildir_safe._queue.store.mount_rules import LEASE
 from maildir_safe._queue.worker import Worker
 from maildir_safe.errors import TemporaryError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from maildir_safe._queue.couriers.courier import Courier
     from maildir_safe._queue.metrics import Metrics
 
@@ -77,12 +80,33 @@ def run(args: argparse.Namespace) -> int:
             timeout=args.timeout,
             metrics=_metrics(queue, args.metrics),
         )
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, lambda *_: worker.stop())
         if args.once:
+            _at_the_end(worker.stop)
             return _once(worker)
-        worker.run()
+        _run_as_service(worker, args.spool)
     return 0
+
+
+def _at_the_end(stop: Callable[[], None]) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda *_: stop())
+
+
+def _run_as_service(worker: Worker, spool: str) -> None:
+    """Work until stopped, and tell the service manager about it."""
+    notifier = Notifier()
+
+    def stop() -> None:
+        worker.stop()
+        notifier.stopping("the items in hand are finished")
+
+    def report() -> None:
+        counts = f"delivered {worker.delivered}, deferred {worker.deferred}, failed {worker.failed}"
+        notifier.alive(f"{spool}: {counts}")
+
+    _at_the_end(stop)
+    notifier.ready(f"works {spool}")
+    worker.run(on_turn=report)
 
 
 def _once(worker: Worker) -> int:

@@ -31,7 +31,7 @@ from maildir_safe._queue.store.states import BOUNCE_DUE, BOUNCED, DELIVERED, OWE
 from maildir_safe.errors import LeaseLost, PermanentError, TemporaryError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import Any
 
     from maildir_safe._queue.claim import Claim
@@ -99,14 +99,20 @@ class Worker:
         self._trouble: TemporaryError | None = None
         self.delivered = self.deferred = self.failed = 0
 
-    def run(self, grace: float = 30.0) -> None:
+    def run(self, grace: float = 30.0, on_turn: Callable[[], None] | None = None) -> None:
         """Work until `stop` is called.
 
         Then wait up to `grace` seconds for the couriers, and release the items that are left.
+
+        Args:
+            grace: how long to wait, in seconds.
+            on_turn: called about once a second, in this thread, as long as the queue can be read.
         """
         while not self._stopping.is_set():
             self._start_some(wait=_POLL)
             self._end_overdue()
+            if on_turn is not None and self._trouble is None:
+                on_turn()
         self._drain(grace)
 
     def run_once(self) -> int:

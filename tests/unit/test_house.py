@@ -14,7 +14,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[2] / "maildir_safe"
 FLOORS = {
-    "errors": 0, "_fs": 0, "_names": 0, "_child": 0,
+    "errors": 0, "_fs": 0, "_names": 0, "_child": 0, "_notify": 0,
     "_handoff": 1,
     "_delivery": 2,
     "_maildir": 3, "_mail": 3, "_shim": 3,

@@ -1,4 +1,4 @@
-"""Addresses to listen on: ``HOST:PORT``, ``:PORT``, ``[IPv6]:PORT`` or the path of a unix socket."""
+"""Addresses to listen on: ``HOST:PORT``, ``:PORT``, ``[IPv6]:PORT``, a unix socket's path, or ``fd:3``."""
 
 from __future__ import annotations
 
@@ -20,13 +20,15 @@ def listen(address: str) -> socket.socket:
     """Open a listening socket.
 
     Args:
-        address: ``127.0.0.1:1025``, ``:25`` (all interfaces), ``[::1]:1025``, or a path that
-            contains a ``/``. Port 0 takes a free port. A unix socket that no process listens on
-            any more is replaced.
+        address: ``127.0.0.1:1025``, ``:25`` (all interfaces), ``[::1]:1025``, a path that contains
+            a ``/``, or ``fd:N``, a listening socket that this process was started with. Port 0
+            takes a free port. A unix socket that no process listens on any more is replaced.
 
     Raises:
         CannotListen: the address is in use, malformed, not permitted, or not one of this machine's.
     """
+    if address.startswith("fd:"):
+        return _inherited(address)
     return _listen_unix(address) if "/" in address else _listen_tcp(address)
 
 
@@ -69,6 +71,25 @@ def _listen_tcp(address: str) -> socket.socket:
     except OSError as error:
         sock.close()
         raise CannotListen(_advice(address, int(port), error)) from error
+    sock.setblocking(False)
+    return sock
+
+
+def _inherited(address: str) -> socket.socket:
+    """A socket that a service manager has opened: it keeps connections while the service restarts."""
+    number = address.removeprefix("fd:")
+    if not (number.isascii() and number.isdigit()):
+        raise CannotListen(f"{address}: not a descriptor; the first one that systemd passes is fd:3")
+    try:
+        sock = socket.socket(fileno=int(number))
+        listens = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+    except (OSError, OverflowError) as error:
+        raise CannotListen(
+            f"{address}: this process was started without such a socket ({getattr(error, 'strerror', error)})"
+        ) from error
+    if not listens:
+        sock.detach()
+        raise CannotListen(f"{address}: a socket that does not listen")
     sock.setblocking(False)
     return sock
 

@@ -79,6 +79,7 @@ async def serve(
     background: list[Coroutine[Any, Any, None]],
     parent: socket.socket | None = None,
     ready: Callable[[], None] = lambda: None,
+    stopping: Callable[[], None] = lambda: None,
 ) -> None:
     """Run `server` until SIGTERM or SIGINT. Exits the process if deliveries hang at that time.
 
@@ -87,6 +88,7 @@ async def serve(
         background: coroutines that run beside the server; cancelled at the end.
         parent: a socket that becomes readable when the server must stop (see `workers`).
         ready: called once connections are accepted and signals are handled.
+        stopping: called when the end begins, before the messages being received are finished.
     """
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(_report)
@@ -101,6 +103,7 @@ async def serve(
     await server.start()
     ready()
     await ordered.wait()
+    stopping()
     if parent is not None:
         loop.remove_reader(parent)
     finished = await server.stop()

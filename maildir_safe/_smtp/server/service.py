@@ -10,7 +10,9 @@ import sys
 from typing import TYPE_CHECKING
 
 from maildir_safe import Maildir
+from maildir_safe._fs.posix import OsFileSystem
 from maildir_safe._mailboxes import Mailboxes, open_as_owner
+from maildir_safe._notify import Notifier
 from maildir_safe._queue.queue import Queue
 from maildir_safe._smtp.backends import retention
 from maildir_safe._smtp.backends.maildir_store import MaildirStore
@@ -27,7 +29,8 @@ from maildir_safe._smtp.server.metered_fs import MeteredFileSystem
 from maildir_safe._smtp.server.operator import tell
 from maildir_safe._smtp.server.server import Server, serve
 from maildir_safe._smtp.server.server_context import ServerContext
-from maildir_safe._smtp.server.storage import Descriptors, prepare_storage
+from maildir_safe._smtp.server.storage import Descriptors, directory_of, prepare_storage
+from maildir_safe._smtp.server.watchdog import keep_feeding
 
 if TYPE_CHECKING:
     import socket
@@ -89,6 +92,7 @@ class Service:
         if settings.tls:
             self._tls, self.ca = tls.server_context(settings.tls, settings.hostname)
         self._page = page
+        self._notifier = Notifier()
         self._descriptors = Descriptors(settings.max_connections, bool(settings.web))
         self.budget = self._budget()
         self._counters = Counters(settings.workers)
@@ -126,29 +130,45 @@ class Service:
     def run(self, ready: Callable[[], None]) -> int:
         """Serve until SIGTERM or SIGINT, and return the exit status.
 
-        SIGHUP, which a closing terminal sends, is ignored.
+        SIGHUP, which a closing terminal sends, is ignored. The service manager is told that the
+        service is ready, that it works, and that it stops.
 
         Args:
             ready: called once signals are handled.
         """
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+        def started() -> None:
+            ready()
+            self._notifier.ready(self.storage)
+
         try:
             if self._settings.workers > 1:
-                return workers.supervise(self._settings.workers, self._work, ready)
-            self._work(0, None, ready)
+                return workers.supervise(self._settings.workers, self._work, started, self._stopping)
+            self._work(0, None, started, self._stopping)
             return 0
         finally:
-            for address in [*self.lmtp_addresses, *self.smtp_addresses, self.web_address]:
+            for address in [*self._settings.lmtp, *self._settings.smtp, self._settings.web]:
                 if "/" in address:
                     pathlib.Path(address).unlink(missing_ok=True)
 
     def _work(
-        self, number: int, parent: socket.socket | None, ready: Callable[[], None] = lambda: None
+        self,
+        number: int,
+        parent: socket.socket | None,
+        ready: Callable[[], None] = lambda: None,
+        stopping: Callable[[], None] = lambda: None,
     ) -> None:
         self.budget.use_slot(number)
         self._counters.use_slot(number)
         background_tasks = self.background_tasks() if number == 0 else []
-        asyncio.run(serve(self.server(), background_tasks, parent, ready))
+        if number == 0 and self._notifier.active:
+            where = directory_of(self._settings)
+            background_tasks.append(keep_feeding(self._notifier, OsFileSystem(), where, self.storage))
+        asyncio.run(serve(self.server(), background_tasks, parent, ready, stopping))
+
+    def _stopping(self) -> None:
+        self._notifier.stopping("the messages being received are finished")
 
     def server(self) -> Server:
         """The server of one process, not yet started."""

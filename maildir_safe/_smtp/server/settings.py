@@ -27,7 +27,7 @@ class Settings:
 
     Attributes:
         maildir: the one Maildir that takes all mail in test mode; created if it does not exist.
-        smtp: addresses to listen on for SMTP, each ``HOST:PORT``.
+        smtp: addresses to listen on for SMTP, each ``HOST:PORT``, or ``fd:3`` for a socket passed by systemd.
         lmtp: addresses to listen on for LMTP, each ``HOST:PORT`` or the path of a socket.
         queue: a spool to put mail into, for `maildir-safe work`, instead of delivering it.
         map: template of the Maildirs of addresses, such as ``/mail/{domain}/{local}``, in place of `maildir`.

@@ -45,6 +45,13 @@ def prepare_storage(settings: Settings) -> str:
     return f"Maildir  {path} ({durability}, {directories.fstype})"
 
 
+def directory_of(settings: Settings) -> str:
+    """The directory that all mail goes below: the spool, the Maildir, or where those of the map begin."""
+    if settings.queue is None and settings.map is not None:
+        return os.path.abspath(settings.map.partition("{")[0].rpartition("/")[0] or "/")
+    return os.path.abspath(settings.queue or settings.maildir)
+
+
 def _trouble(fs: FileSystem, directory: str) -> str:
     """Why no file can be written to `directory` now, in words; ``""`` if one can."""
     (name,) = UniqueNames(fs, os.getpid(), "tried").new([""])

@@ -26,7 +26,10 @@ RESTART_DELAY = 1.0
 
 
 def supervise(
-    count: int, work: Callable[[int, socket.socket], None], ready: Callable[[], None] = lambda: None
+    count: int,
+    work: Callable[[int, socket.socket], None],
+    ready: Callable[[], None] = lambda: None,
+    stopping: Callable[[], None] = lambda: None,
 ) -> int:
     """Run `work` in `count` processes until SIGTERM or SIGINT.
 
@@ -37,24 +40,26 @@ def supervise(
         work: called in each process with its number and a socket; must return when the socket
             becomes readable.
         ready: called once the processes are started.
+        stopping: called before they are told to end.
 
     Returns:
         The exit status: 0, or 1 if a worker was killed or failed while ending.
     """
     ours, theirs = socket.socketpair()
-    stopping = False
+    ordered = False
 
     def stop(_number: int, _frame: object) -> None:
-        nonlocal stopping
-        stopping = True
+        nonlocal ordered
+        ordered = True
 
     previous = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
     workers = {_start(number, work, ours, theirs): number for number in range(count)}
     try:
         ready()
-        while not stopping:
+        while not ordered:
             _restart_dead(workers, work, ours, theirs)
             time.sleep(0.1)
+        stopping()
         ours.close()
         statuses = [os.waitpid(pid, 0)[1] for pid in workers]
         return int(any(statuses))
