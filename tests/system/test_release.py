@@ -71,10 +71,11 @@ def test_the_sdist_has_every_file_and_the_wheel_the_whole_package(release: tuple
     assert {name for name in package if "/templates/" in name or "/static/" in name} != set()
 
 
-def test_the_wheel_has_manual_pages_and_completions(release: tuple[Path, Path]) -> None:
+def test_the_wheel_has_manual_pages_completions_and_units(release: tuple[Path, Path]) -> None:
     data = {name.partition(".data/data/")[2] for name in zipfile.ZipFile(release[1]).namelist()}
     wanted = {f"share/man/man1/maildir-safe-{verb}.1" for verb in _cli.VERBS}
     wanted |= {"share/man/man1/maildir-safe.1", "share/bash-completion/completions/maildir-safe"}
+    wanted |= {f"share/maildir-safe/systemd/{unit.name}" for unit in (ROOT / "packaging/systemd").iterdir()}
     assert wanted | {"share/zsh/site-functions/_maildir-safe"} <= data
 
 
