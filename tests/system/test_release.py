@@ -10,36 +10,20 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from built import ROOT, built, copied, tracked
 
 from maildir_safe import __version__, _cli
-from tools.release import build
 
-ROOT = Path(__file__).parents[2]
-EPOCH = "1700000000"
 PYTHONS = [sys.executable, *sorted(map(str, Path.home().glob(".pyenv/versions/3.1[1-9]*/bin/python")))]
 
 
-def tracked() -> list[str]:
-    """The files that a commit of this tree would have."""
-    done = subprocess.run(
-        ["git", "-C", ROOT, "ls-files", "-co", "--exclude-standard", "-z"], capture_output=True, check=True
-    )
-    return [name for name in done.stdout.decode().split("\0") if name and (ROOT / name).exists()]
-
-
-def built(place: Path) -> list[Path]:
-    """A build of this tree, copied to a directory of its own."""
-    for name in tracked():
-        target = place / "tree" / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes((ROOT / name).read_bytes())
-    (place / "dist").mkdir()
-    return build(place / "tree", place / "dist", EPOCH)
+def build_in(place: Path) -> list[Path]:
+    return built(copied(place / "tree"), place / "dist")
 
 
 @pytest.fixture(scope="module")
 def release(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    sdist, wheel = sorted(built(tmp_path_factory.mktemp("one")), key=lambda path: path.suffix != ".gz")
+    sdist, wheel = sorted(build_in(tmp_path_factory.mktemp("one")), key=lambda path: path.suffix != ".gz")
     return sdist, wheel
 
 
@@ -47,7 +31,7 @@ def test_two_builds_are_the_same_bytes(release: tuple[Path, Path], tmp_path: Pat
     """At another time, in another directory, with another umask."""
     before = os.umask(0o077)
     try:
-        again = built(tmp_path)
+        again = build_in(tmp_path)
     finally:
         os.umask(before)
     assert {path.name: path.read_bytes() for path in again} == {p.name: p.read_bytes() for p in release}
