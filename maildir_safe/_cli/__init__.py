@@ -19,6 +19,7 @@ VERBS = {
     "deliver": "put the message on standard input into a Maildir; for mail servers",
     "run": "run a program that needs hard links on a mount without hard links",
     "sendmail": "put the message on standard input into the queue, as programs that call sendmail expect",
+    "qmail-queue": "put a message into the queue, as programs that call $QMAILQUEUE expect",
     "serve": "accept mail by SMTP and LMTP and store it in Maildirs",
     "ls": "list the messages of a Maildir",
     "show": "print a message",
@@ -33,11 +34,16 @@ VERBS = {
 }
 """What each verb does. Its module in this package has the same name, with `add_arguments` and `run`."""
 
-FOR_PROGRAMS = ("deliver", "run", "sendmail")
+FOR_PROGRAMS = ("deliver", "run", "sendmail", "qmail-queue")
 """The verbs that programs start: they parse their words and choose their exit codes themselves."""
 
-_PROGRAM_NAMES = {"sendmail": [], "mailq": ["-bp"], "newaliases": ["-bi"]}
-"""Names of symbolic links to the command, and the arguments that each implies."""
+_PROGRAM_NAMES = {
+    "sendmail": ["sendmail"],
+    "mailq": ["sendmail", "-bp"],
+    "newaliases": ["sendmail", "-bi"],
+    "qmail-queue": ["qmail-queue"],
+}
+"""Names of symbolic links to the command, and the verb and arguments that each implies."""
 
 TEMPORARY = 75
 """The one exit code that Postfix, Exim, qmail and fetchmail all understand as "try again" (EX_TEMPFAIL)."""
@@ -67,7 +73,7 @@ def main(words: list[str] | None = None) -> int:
     if words is not None:
         return _run(words)
     words = _words_of(sys.argv)
-    if words[:1] in (["deliver"], ["sendmail"]):
+    if words[:1] in (["deliver"], ["sendmail"], ["qmail-queue"]):
         hold_signals()
         code = _run(words)
         _close_stdout()
@@ -80,7 +86,7 @@ def main(words: list[str] | None = None) -> int:
 def _words_of(argv: list[str]) -> list[str]:
     """The arguments, with the verb that the name of the program implies."""
     name = argv[0].rpartition("/")[2]
-    return ["sendmail", *_PROGRAM_NAMES[name], *argv[1:]] if name in _PROGRAM_NAMES else argv[1:]
+    return [*_PROGRAM_NAMES[name], *argv[1:]] if name in _PROGRAM_NAMES else argv[1:]
 
 
 def hold_signals() -> None:
@@ -118,7 +124,7 @@ def _about(word: str) -> int:
 
 
 def _overview() -> str:
-    verbs = "\n".join(f"  {verb:<9} {what}" for verb, what in VERBS.items())
+    verbs = "\n".join(f"  {verb:<11} {what}" for verb, what in VERBS.items())
     return f"usage: maildir-safe VERB ...\n\n{verbs}\n\n'maildir-safe VERB --help' tells more."
 
 

@@ -186,14 +186,14 @@ def _list_queue() -> int:
     return maildir_safe(["queue", "ls", spool])
 
 
-def stop_on_signals() -> None:
-    """Let SIGTERM, SIGHUP and SIGINT raise `Stopped`, until `hold_signals` is called."""
+def stop_on_signals(*others: int) -> None:
+    """Let SIGTERM, SIGHUP, SIGINT and `others` raise `Stopped`; `hold_signals` blocks the first three."""
     import signal
 
     def stop(number: int, _: object) -> None:
         raise Stopped(signal.Signals(number).name)
 
-    numbers = signal.SIGTERM, signal.SIGHUP, signal.SIGINT
+    numbers = signal.SIGTERM, signal.SIGHUP, signal.SIGINT, *others
     for number in numbers:
         signal.signal(number, stop)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
