@@ -14,7 +14,10 @@ import pytest
 
 from maildir_safe._queue.queue import Queue
 
-SCRIPT = "import sys; sys.argv[0] = '/var/qmail/bin/qmail-queue'; from maildir_safe._cli import main; sys.exit(main())"
+SCRIPT = (
+    "import sys; sys.argv[0] = '/var/qmail/bin/qmail-queue';"
+    "from maildir_safe._cli import main; sys.exit(main())"
+)
 COMMAND = [sys.executable, "-c", SCRIPT]
 MESSAGE = b"Received: before\nSubject: one\n\nThe body.\n.\n"
 
