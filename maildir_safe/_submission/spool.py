@@ -53,6 +53,11 @@ def open_spool(path: str) -> Queue:
         raise
 
 
+def in_items(recipients: Sequence[str]) -> list[Sequence[str]]:
+    """Divide the recipients of a message into as few items as possible."""
+    return [recipients[at : at + MAX_RECIPIENTS] for at in range(0, len(recipients), MAX_RECIPIENTS)]
+
+
 def put(
     queue: Queue, message: tuple[bytes, ...], envelopes: Sequence[tuple[str, Sequence[str]]]
 ) -> list[str]:
@@ -75,11 +80,7 @@ def put(
         PermanentError: an address would break the envelope.
         Rejected: this user may not write into the spool (exit code 77).
     """
-    items = [
-        (message, sender, recipients[at : at + MAX_RECIPIENTS])
-        for sender, recipients in envelopes
-        for at in range(0, len(recipients), MAX_RECIPIENTS)
-    ]
+    items = [(message, sender, group) for sender, recipients in envelopes for group in in_items(recipients)]
     try:
         return [queue.put(*items[0])] if len(items) == 1 else queue.put_many(items)
     except TemporaryError as error:
