@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -359,3 +360,51 @@ def test_a_signal_before_the_put(spool: Path, number: signal.Signals, code: int)
         assert process.wait(60) == code
         assert b"nothing is queued" in process.stderr.read()
     assert queued(spool) == []
+
+
+@pytest.mark.skipif(not shutil.which("strace"), reason="needs strace, which kills at a chosen system call")
+def test_kill_at_each_call_that_changes_the_spool(spool: Path) -> None:
+    """Exit code 0 means that the message is queued once. When killed, it is there once as a whole, or not."""
+    words = [sys.executable, "-c", SCRIPT.format("sendmail"), "-f", "a@b", "c@d", "e@elsewhere.example"]
+    killed = acknowledged = 0
+    for call in ("mkdir,mkdirat", "fsync,fdatasync,syncfs", "rename,renameat,renameat2", "pwrite64,write"):
+        for when in range(1, 8):
+            before = len(queued(spool))
+            done = subprocess.run(
+                ["strace", "-f", "-o", "/dev/null", "-e", f"inject={call}:signal=KILL:when={when}", *words],
+                input=MESSAGE, capture_output=True, check=False,
+            )  # fmt: skip
+            after = queued(spool)
+            assert len(after) - before in ((1,) if done.returncode == 0 else (0, 1))
+            assert all(recipients == ("c@d", "e@elsewhere.example") for _, recipients, _ in after)
+            assert all(text.endswith(b"The body.\n") for _, _, text in after)
+            killed += done.returncode != 0
+            acknowledged += done.returncode == 0
+            if done.returncode == 0:
+                break
+    assert killed >= 4
+    assert acknowledged >= 3
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be another user")
+def test_who_may_send(spool: Path) -> None:
+    """Another user is refused for good. What root puts belongs to the owner of the spool."""
+    config = Path(os.environ["MAILDIR_SAFE_SENDMAIL_CONFIG"])
+    for directory in (config, *list(config.parents)[:-1]):
+        if directory.is_relative_to("/tmp") and directory != Path("/tmp"):
+            directory.chmod(0o755)
+    as_nobody = (
+        "import os, tomllib, maildir_safe._cli.sendmail, maildir_safe._submission.message;"
+        "import maildir_safe._submission.settings, maildir_safe._submission.stdin;"
+        "os.setgroups([]); os.setgid(65534); os.setuid(65534);"
+    )
+    words = [sys.executable, "-c", as_nobody + SCRIPT.format("sendmail"), "-f", "a@b", "c@d"]
+    done = subprocess.run(words, input=MESSAGE, capture_output=True, check=False)
+    assert done.returncode == 77, done
+    assert b"uid 65534" in done.stderr
+    assert queued(spool) == []
+    for path in (spool, *spool.rglob("*")):
+        os.chown(path, 65534, 65534)
+    sent(spool, "-f", "a@b", "c@d")
+    (item,) = (path for path in spool.rglob("*") if path.is_file())
+    assert (item.stat().st_uid, item.stat().st_mode & 0o777) == (65534, 0o600)
