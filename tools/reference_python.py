@@ -29,6 +29,7 @@ MODULES = {
     "maildir_safe.testing.simfs": ("SimServer", "SimHost", "Fault"),
     "maildir_safe.testing.faultmount": ("FaultMount",),
     "maildir_safe.contrib.aiosmtpd": ("MaildirHandler",),
+    "maildir_safe.contrib.django": ("QueueBackend",),
 }
 NOT_CONSTRUCTED = {"Claim", "Message", "QueueEntry", "Receipt"}
 """Classes whose objects this package makes: how is nobody's business."""

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 VERBS = {
     "deliver": "put the message on standard input into a Maildir; for mail servers",
     "run": "run a program that needs hard links on a mount without hard links",
+    "sendmail": "put the message on standard input into the queue, as programs that call sendmail expect",
+    "qmail-queue": "put a message into the queue, as programs that call $QMAILQUEUE expect",
     "serve": "accept mail by SMTP and LMTP and store it in Maildirs",
     "ls": "list the messages of a Maildir",
     "show": "print a message",
@@ -32,6 +34,17 @@ VERBS = {
     "torture": "kill writers at random on a mount, then count lost and doubled messages",
 }
 """What each verb does. Its module in this package has the same name, with `add_arguments` and `run`."""
+
+FOR_PROGRAMS = ("deliver", "run", "sendmail", "qmail-queue")
+"""The verbs that programs start: they parse their words and choose their exit codes themselves."""
+
+_PROGRAM_NAMES = {
+    "sendmail": ["sendmail"],
+    "mailq": ["sendmail", "-bp"],
+    "newaliases": ["sendmail", "-bi"],
+    "qmail-queue": ["qmail-queue"],
+}
+"""Names of symbolic links to the command, and the verb and arguments that each implies."""
 
 TEMPORARY = 75
 """The one exit code that Postfix, Exim, qmail and fetchmail all understand as "try again" (EX_TEMPFAIL)."""
@@ -60,15 +73,22 @@ def main(words: list[str] | None = None) -> int:
     """
     if words is not None:
         return _run(words)
-    if sys.argv[1:2] == ["deliver"]:
+    words = _words_of(sys.argv)
+    if words[:1] in (["deliver"], ["sendmail"], ["qmail-queue"]):
         hold_signals()
         gc.disable()  # one message makes no cycles worth a collection, which would cost a twentieth
-        code = _run(sys.argv[1:])
+        code = _run(words)
         _close_stdout()
         os._exit(code)  # an orderly exit of the interpreter would take a tenth of a delivery's time
-    code = _run(sys.argv[1:])
+    code = _run(words)
     _close_stdout()
     return code
+
+
+def _words_of(argv: list[str]) -> list[str]:
+    """The arguments, with the verb that the name of the program implies."""
+    name = argv[0].rpartition("/")[2]
+    return [*_PROGRAM_NAMES[name], *argv[1:]] if name in _PROGRAM_NAMES else argv[1:]
 
 
 def hold_signals() -> None:
@@ -90,7 +110,7 @@ def _run(words: list[str]) -> int:
     verb = words[0] if words else ""
     if verb in ("-h", "--help", "--version"):
         return _about(verb)
-    if verb in ("deliver", "run") or verb not in VERBS:
+    if verb in FOR_PROGRAMS or verb not in VERBS:
         return _for_mail_servers(verb, words[1:])
     return _for_people(verb, words[1:])
 
@@ -106,24 +126,22 @@ def _about(word: str) -> int:
 
 
 def _overview() -> str:
-    verbs = "\n".join(f"  {verb:<9} {what}" for verb, what in VERBS.items())
+    verbs = "\n".join(f"  {verb:<11} {what}" for verb, what in VERBS.items())
     return f"usage: maildir-safe VERB ...\n\n{verbs}\n\n'maildir-safe VERB --help' tells more."
 
 
 def _for_mail_servers(verb: str, words: list[str]) -> int:
     try:
-        if verb not in ("deliver", "run"):
+        if verb not in FOR_PROGRAMS:
             if not verb:
                 print(_overview(), file=sys.stderr)
                 return TEMPORARY
             return _refuse("4.3.5", f"maildir-safe has no verb {verb!r}; 'maildir-safe --help' lists them")
-        if verb == "run":
-            from maildir_safe._cli import run
+        if verb == "deliver":
+            from maildir_safe._cli import deliver
 
-            return run.main(words)
-        from maildir_safe._cli import deliver
-
-        return deliver.main(words)
+            return deliver.main(words)
+        return int(_module(verb).main(words))
     except BaseException as error:  # noqa: BLE001 - the mail server must not see a traceback: it would bounce
         return _explain(error)
 
@@ -187,7 +205,7 @@ def _in_words(error: Exception) -> str:
 def _module(verb: str) -> ModuleType:
     from importlib import import_module
 
-    return import_module(f"maildir_safe._cli.{verb}")
+    return import_module(f"maildir_safe._cli.{verb.replace('-', '_')}")
 
 
 def _close_stdout() -> None:

@@ -7,6 +7,7 @@ import re
 from blocks import DOCS, REPOSITORY
 
 from maildir_safe import _cli
+from maildir_safe._submission.rejected import CONFIGURATION, NO_PERMISSION
 from tools import reference
 
 
@@ -29,6 +30,7 @@ def test_every_exit_code_is_described() -> None:
     page = (DOCS / "reference/exit-codes.md").read_text()
     described = {int(code) for code in re.findall(r"^\| (\d+) \|", page, re.MULTILINE)}
     named = {_cli.TEMPORARY, _cli.REFUSED, _cli.USAGE, _cli.WRONG, _cli.INTERRUPTED}
+    named |= {NO_PERMISSION, CONFIGURATION}
     assert described == {0} | named
     sources = "".join(path.read_text() for path in (REPOSITORY / "maildir_safe/_cli").glob("*.py"))
     assert {int(code) for code in re.findall(r"return (\d+)\b", sources)} <= described

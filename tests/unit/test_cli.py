@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from maildir_safe import Maildir, __version__
-from maildir_safe._cli import VERBS, main
+from maildir_safe._cli import FOR_PROGRAMS, VERBS, main
 from maildir_safe._cli.output import bytes_text, visible
 
 HOSTILE = (
@@ -58,8 +58,8 @@ def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]
 
 def test_every_verb_has_its_module() -> None:
     for verb, what in VERBS.items():
-        module = import_module(f"maildir_safe._cli.{verb}")
-        assert callable(module.main if verb in ("deliver", "run") else module.run)
+        module = import_module(f"maildir_safe._cli.{verb.replace('-', '_')}")
+        assert callable(module.main if verb in FOR_PROGRAMS else module.run)
         assert what
 
 
@@ -74,7 +74,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(capsys, "--version") == (0, f"maildir-safe {__version__}\n", "")
 
 
-@pytest.mark.parametrize("verb", [verb for verb in VERBS if verb not in ("deliver", "run")])
+@pytest.mark.parametrize("verb", [verb for verb in VERBS if verb not in FOR_PROGRAMS])
 def test_help_of_each_verb(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit_:
         main([verb, "--help"])
@@ -403,7 +403,7 @@ def test_full_disk_is_an_error(box: Maildir) -> None:
     assert b"No space left on device" in done.stderr
 
 
-@pytest.mark.parametrize("verb", sorted(set(VERBS) - {"deliver", "run"}))
+@pytest.mark.parametrize("verb", sorted(set(VERBS) - set(FOR_PROGRAMS)))
 def test_a_wrong_use_is_exit_64_for_every_verb_but_those_of_mail_servers(
     verb: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

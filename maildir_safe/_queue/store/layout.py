@@ -52,7 +52,9 @@ class Layout:
                 self.fd[name] = self._open(name)
         except OSError as error:
             if error.errno == errno.ENOENT and not self.fd:
-                raise TemporaryError(f"{path}: there is no spool yet; the first put makes one") from error
+                raise TemporaryError(
+                    f"{path}: there is no spool; a worker, or 'queue put', makes one"
+                ) from error
             raise storage_error(f"{path}: not a spool that can be used", error) from error
         self.mount = fs.mount(self.fd["pending"])
         self.fstype = self.mount.fstype

@@ -1,0 +1,77 @@
+"""Splits a submitted message into the fields of its header, and its body. Pure."""
+
+from __future__ import annotations
+
+import re
+
+from maildir_safe._submission.mailbox_list import addresses
+from maildir_safe._submission.rejected import Rejected
+
+_NAME = re.compile(rb"([!-9;-~]+)[ \t]*:")
+_WITH_ADDRESSES = {
+    prefix + name
+    for prefix in (b"", b"resent-")
+    for name in (b"from", b"sender", b"reply-to", b"to", b"cc")
+}  # fmt: skip
+
+
+class Field:
+    """A field of a header.
+
+    Attributes:
+        name: in lower case.
+        raw: the whole field as written, with its folded lines and the final line end.
+    """
+
+    __slots__ = ("name", "raw")
+
+    def __init__(self, name: bytes, raw: bytes) -> None:
+        self.name = name
+        self.raw = raw
+
+    @property
+    def value(self) -> str:
+        """The text after the colon, folded as written. Bytes that are not UTF-8 become surrogates."""
+        return self.raw.partition(b":")[2].decode("utf-8", "surrogateescape")
+
+    def completed(self, domain: str) -> bytes:
+        """The field, with `domain` added to addresses without one. A malformed field stays as it is."""
+        if self.name not in _WITH_ADDRESSES:
+            return self.raw
+        text = self.value
+        try:
+            ends = [address.end for address in addresses(text) if address.end is not None]
+        except Rejected:
+            return self.raw
+        pieces, done = [], 0
+        for end in ends:
+            pieces += [text[done:end], "@", domain]
+            done = end
+        value = "".join([*pieces, text[done:]]).encode("utf-8", "surrogateescape")
+        return self.raw.partition(b":")[0] + b":" + value
+
+
+def split(message: bytes) -> tuple[list[Field], bytes]:
+    """Split a message with LF line ends.
+
+    The header ends before the first line that is neither a field nor the continuation of one.
+
+    Returns:
+        The fields, and the rest. The rest begins with the empty line that separates it from a header; that
+        line is added where it is missing.
+    """
+    starts: list[tuple[bytes, int]] = []
+    at = 0
+    while at < len(message):
+        if message[at] not in b" \t" or not starts:
+            name = _NAME.match(message, at)
+            if name is None:
+                break
+            starts.append((name[1].lower(), at))
+        at = (message.find(b"\n", at) + 1) or len(message)
+    ends = [start for _, start in starts[1:]] + [at]
+    fields = [Field(name, message[start:end]) for (name, start), end in zip(starts, ends, strict=False)]
+    if fields and not fields[-1].raw.endswith(b"\n"):
+        fields[-1].raw += b"\n"
+    rest = message[at:]
+    return fields, rest if rest.startswith(b"\n") else b"\n" + rest

@@ -1,0 +1,161 @@
+"""Parses address lists (RFC 5322 3.4, RFC 6531) for an envelope: what is unclear is an error.
+
+The parser of `maildir_safe._mail`, which shows messages, guesses instead. A guess here would send mail
+to somebody else, or not at all.
+"""
+
+from __future__ import annotations
+
+import re
+
+from maildir_safe._smtp.protocol.address import parse_recipient
+from maildir_safe._smtp.protocol.replies import Refused
+from maildir_safe._submission.rejected import Rejected
+
+MOST_RECIPIENTS = 10_000
+"""Most addresses of one list, and most recipients of one message."""
+
+_TOKEN = re.compile(
+    r"""(?P<space>[ \t\r\n]+)
+    |(?P<quoted>"(?:[^"\\]|\\.)*+")
+    |(?P<literal>\[[^\[\]\\\s]*+\])
+    |(?P<word>[^\x00-\x20\x7f"(),.:;<>@\[\]\\]++)
+    |(?P<special>[,.:;<>@])""",
+    re.DOTALL | re.VERBOSE,
+)
+_COMMENT = re.compile(r"\\.|[()]", re.DOTALL)
+_SHOWN = 60  # characters of a list in an error
+
+
+class Address:
+    """An address of a list.
+
+    Attributes:
+        text: the address as written, without white space, comments and route.
+        end: where in the list a missing domain belongs; None if the address has one.
+    """
+
+    __slots__ = ("end", "text")
+
+    def __init__(self, text: str, end: int | None) -> None:
+        self.text = text
+        self.end = end
+
+
+def addresses(text: str) -> list[Address]:
+    """Parse a list of addresses: the value of a field such as To, folded or not, or a recipient argument.
+
+    Raises:
+        Rejected: the list is malformed, or has more than `MOST_RECIPIENTS` addresses.
+    """
+    return _Parser(text).parse()
+
+
+def complete_address(address: str, domain: str) -> str:
+    """Return an address with the domain appended if it has none.
+
+    Raises:
+        Rejected: it is not an address that could exist, or it is too long.
+    """
+    whole = address if _has_domain(address) else f"{address}@{domain}"
+    try:
+        path = parse_recipient(f"TO:<{whole}>", utf8=True)
+    except Refused as error:
+        raise Rejected(f"{address[:_SHOWN]!a} is not a valid address") from error
+    if path.address != whole or path.parameters or not address:
+        raise Rejected(f"{address[:_SHOWN]!a} is not a valid address")
+    return whole
+
+
+def _has_domain(address: str) -> bool:
+    return "@" in (address.rpartition('"')[2] if address.startswith('"') else address)
+
+
+class _Parser:
+    """Parses one list, in time proportional to its length."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._found: list[Address] = []
+        self._in_group = False
+        self._begin()
+
+    def _begin(self) -> None:
+        self._words: list[str] = []
+        self._end_at = 0
+        self._gap = False  # white space since the last word
+        self._is_phrase = False  # two words stand side by side: a display name
+        self._angle = ""  # "<" inside angle brackets, ">" after them
+
+    def parse(self) -> list[Address]:
+        at = 0
+        while at < len(self._text):
+            if self._text[at] == "(":
+                at = self._after_comment(at)
+                self._gap = True
+                continue
+            token = _TOKEN.match(self._text, at)
+            if token is None:
+                raise self._error()
+            at = token.end()
+            if token.lastgroup == "space":
+                self._gap = True
+            else:
+                self._take(token[0], at)
+        self._end()
+        return self._found
+
+    def _after_comment(self, at: int) -> int:
+        depth = 0
+        for found in _COMMENT.finditer(self._text, at):
+            depth += {"(": 1, ")": -1}.get(found[0], 0)
+            if depth == 0:
+                return found.end()
+        raise self._error()
+
+    def _take(self, token: str, end: int) -> None:
+        if self._angle == "<":
+            if token == ">":
+                self._angle = ">"
+            elif token in "<;":
+                raise self._error()
+            else:
+                self._append(token, end)
+        elif token == "<" and not self._angle:
+            self._begin()
+            self._angle = "<"
+        elif token in ",;":
+            self._end()
+            self._in_group = self._in_group and token == ","
+        elif token == ":" and not self._in_group and not self._angle:
+            self._begin()
+            self._in_group = True
+        elif self._angle or token in ":<>":
+            raise self._error()
+        else:
+            self._append(token, end)
+
+    def _append(self, token: str, end: int) -> None:
+        if self._gap and self._words and self._words[-1] not in "@.:," and token not in "@.:,":
+            self._is_phrase = True
+        self._words.append(token)
+        self._end_at, self._gap = end, False
+
+    def _end(self) -> None:
+        if self._words or self._angle:
+            self._found.append(self._address())
+            if len(self._found) > MOST_RECIPIENTS:
+                raise Rejected(f"there are more than {MOST_RECIPIENTS} addresses")
+        self._begin()
+
+    def _address(self) -> Address:
+        words = self._words
+        if words[:1] == ["@"] and ":" in words:  # a route, RFC 5322 4.4
+            words = words[len(words) - words[::-1].index(":") :]
+        if self._angle == "<" or self._is_phrase or not words or {":", ","} & set(words):
+            raise self._error()
+        return Address("".join(words), None if "@" in words else self._end_at)
+
+    def _error(self) -> Rejected:
+        shown = " ".join(self._text[:_SHOWN].split())
+        return Rejected(f"cannot understand the addresses {shown!a}")
