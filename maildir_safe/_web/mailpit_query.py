@@ -20,7 +20,7 @@ _LONGEST = 10_000
 _MOST_TERMS = 100
 _SIZE = re.compile(r"(\d{1,15}(?:\.\d{1,9})?)\s?([km]?)b?", re.IGNORECASE | re.ASCII)
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20}
-_NUMBER = re.compile(r"\d{5,10}(?:\.\d{1,6})?", re.ASCII)
+_NUMBER = re.compile(r"\d{9,10}(?:\.\d{1,6})?", re.ASCII)
 _FORMATS = ("%Y/%m/%d", "%Y/%m/%d %H:%M", "%Y/%m/%d %H:%M:%S", "%d %b %Y", "%b %d, %Y")
 
 
@@ -147,9 +147,10 @@ def _field(name: str, value: str, negated: bool, zone: tzinfo | None) -> Term:
     wanted = folded(value)
     if name == "tag":
         return Term(lambda mail: wanted in map(folded, mail.tags), negated, 0)
+    if name == "body":  # the text is remembered, and the body is not
+        return Term(lambda mail: wanted in mail.text and wanted in mail.field(name), negated, 2)
     names = _ADDRESSED if name == "addressed" else (name,)
-    cost = 2 if name == "body" else 1
-    return Term(lambda mail: any(wanted in mail.field(one) for one in names), negated, cost)
+    return Term(lambda mail: any(wanted in mail.field(one) for one in names), negated, 1)
 
 
 def _bytes(name: str, value: str) -> float:

@@ -320,3 +320,37 @@ def test_information_and_health(client: TestClient, maildir: Maildir) -> None:
     assert (about["Messages"], about["Unread"], about["Tags"]) == (1, 1, {})
     assert about["DatabaseSize"] == maildir.size()
     assert client.get("/livez").status_code == client.get("/readyz").status_code == 200
+
+
+def test_halves_of_characters_and_endless_bodies_are_refused(client: TestClient, maildir: Maildir) -> None:
+    maildir.deliver(mail())
+    half = "\\ud800"
+    for path, body in (
+        ("send", f'{{"From": {{"Email": "a@b"}}, "Subject": "{half}"}}'),
+        ("send", f'{{"From": {{"Email": "a@b"}}, "Text": "{half}"}}'),
+        ("send", f'{{"{half}": 1}}'),
+        ("tags", f'{{"Tags": ["{half}"]}}'),
+        ("tags", "[" * 100_000),
+        ("tags", '{"Tags": 1}'),
+    ):
+        method = "POST" if path == "send" else "PUT"
+        answer = client.request(method, f"/api/v1/{path}", content=body)
+        assert answer.status_code == 400, (body[:50], answer.status_code)
+    assert client.put("/api/v1/messages", content=b" " * (5 << 20)).status_code == 413
+    assert [message.flags for message in maildir.messages()] == [""]
+
+
+def test_a_form_as_an_older_client_sends_it(client: TestClient, maildir: Maildir) -> None:
+    one, two = (maildir.deliver(mail(subject)).key for subject in ("one", "two"))
+    form = {"ids": [one], "Read": "True"}
+    assert client.put("/api/v1/messages", data=form).text == "ok"
+    assert found(client, "is:read") == ["one"]
+    assert client.put("/api/v1/messages", data={**form, "read": "False"}).status_code == 400
+    assert client.request("DELETE", "/api/v1/messages", data={"ids": [two]}).text == "ok"
+    assert [message.key for message in maildir.messages()] == [one]
+
+
+def test_a_foreign_page_may_not_delete(client: TestClient, maildir: Maildir) -> None:
+    maildir.deliver(mail())
+    answer = client.delete("/api/v1/messages", headers={"Origin": "http://evil.example"})
+    assert (answer.status_code, len(list(maildir.messages()))) == (403, 1)
