@@ -7,5 +7,6 @@ length, depth and count, and never raises because of a message's content.
 `charsets.py` bytes to text · `words.py` encoded words · `fields.py` a header's fields ·
 `addresses.py` mailboxes · `parameters.py` ``name=value`` after a type · `transfer.py` base64 and
 quoted-printable · `structure.py` the tree of parts · `summary.py` an entry of a list ·
-`message.py` a whole message · `html.py` HTML as it is shown and searched.
+`message.py` a whole message · `everything.py` a message as it is searched ·
+`html.py` HTML as it is shown and searched.
 """

@@ -12,17 +12,18 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
 from maildir_safe._maildir.maildir import Maildir
 from maildir_safe._smtp.server.counters import Counters
-from maildir_safe._web import api, metrics, pages
+from maildir_safe._web import api, mailpit, mailpit_message, metrics, pages
 from maildir_safe._web.answers import ResponseBudget
 from maildir_safe._web.connections import BoundedProtocol
 from maildir_safe._web.guard import Guard
 from maildir_safe._web.inbox import Inbox, printable
+from maildir_safe._web.mailpit_entries import Entries
 from maildir_safe.errors import MaildirSafeError
 
 
@@ -44,9 +45,12 @@ def application(
         HTTPException: _wrong,
         Exception: _broken,
     }
-    app = Starlette(routes=[*pages.ROUTES, *api.ROUTES, *metrics.ROUTES, static], exception_handlers=handlers)
+    ours, mailpits = [*pages.ROUTES, *api.ROUTES, *metrics.ROUTES], [*mailpit.ROUTES, *mailpit_message.ROUTES]
+    app = Starlette(routes=[*ours, *mailpits, static], exception_handlers=handlers)
     app.router.redirect_slashes = False  # DELETE /api/messages/ must not become "delete all"
     app.state.inbox = Inbox(maildir)
+    app.state.entries = Entries(app.state.inbox)
+    app.state.sending = asyncio.Semaphore(2)  # a request may be 36 MiB long
     app.state.response_budget = ResponseBudget()
     app.state.addresses = addresses or []
     app.state.counters = counters or Counters()
@@ -54,7 +58,12 @@ def application(
 
 
 def _error(request: Request, status: int, text: str, headers: dict[str, str] | None = None) -> Response:
-    if request.url.path.startswith("/api/"):
+    path = request.url.path
+    if path == "/api/v1/send":
+        return JSONResponse({"Error": text}, status, headers)
+    if path.startswith(("/api/v1/", "/view/")):  # as Mailpit answers
+        return PlainTextResponse(text, status, headers)
+    if path.startswith("/api/"):
         return JSONResponse({"error": text}, status, headers)
     return pages.error_page(request, status, text, headers)
 

@@ -17,7 +17,7 @@ from maildir_safe._mail.summary import Summary, read_head, summarize
 from maildir_safe._maildir.maildir import Maildir
 from maildir_safe._maildir.message_store import Message
 from maildir_safe._names import arrival_time
-from maildir_safe._web.search import SEARCHED, BoundedCache, folded, haystack, texts
+from maildir_safe._web.search import BoundedCache, folded, haystack, texts
 from maildir_safe.errors import MaildirSafeError
 
 T = TypeVar("T")
@@ -31,7 +31,8 @@ _REMEMBERED = 20_000
 _REMEMBERED_LENGTH = 16 << 20
 _REMEMBERED_GONE = 10_000
 _SEARCH_SECONDS = 5.0
-_MOST_READ = 64 << 20
+MOST_READ = 64 << 20
+"""Most bytes of a message, from its beginning, that are read to show it or to search it."""
 
 
 class Closed(Exception):
@@ -48,6 +49,7 @@ class Inbox:
         version: increases whenever a listing differs from the previous one.
         unread: number of messages without the flag "seen".
         latest: key of the message that arrived last; ``""`` before the first.
+        when_gone: called with the key of each message that is gone, in the thread that lists.
     """
 
     def __init__(self, maildir: Maildir) -> None:
@@ -55,6 +57,7 @@ class Inbox:
         self.version = time.time_ns() // 1_000_000  # differs from the versions of an earlier server
         self.unread = 0
         self.latest = ""
+        self.when_gone: list[Callable[[str], None]] = []
         self._newest: list[Message] = []
         self._sorted: list[tuple[tuple[float, str], Message]] = []
         self._by_key: dict[str, Message] = {}
@@ -135,6 +138,8 @@ class Inbox:
             if printable(message.key) not in self._by_key:
                 self._summaries.forget(message.key)
                 self._texts.forget(message.key)
+                for forget in self.when_gone:
+                    forget(message.key)
         if gone:
             self._sorted = [entry for entry in self._sorted if entry[1] not in gone]
         self._sorted += [(order(message.key), message) for message in come]
@@ -160,6 +165,10 @@ class Inbox:
         await self.messages()
         return self._by_key[key]
 
+    def has(self, key: str) -> bool:
+        """Whether the last listing showed this message; the key is in the form of `printable`."""
+        return key in self._by_key
+
     def knows(self, key: str) -> bool:
         """Whether `is_newer` can compare with this key: the message was here, or its name has a time."""
         return key in self._came or received(key) > 0
@@ -182,7 +191,7 @@ class Inbox:
 
     async def parse(self, key: str, how: Callable[[bytes], T]) -> T:
         """Apply `how` to a message's bytes, by `run_heavy`: parsing 25 MiB takes a second and 200 MiB."""
-        return await self.run_heavy(lambda: how(self.read(key, _MOST_READ)))
+        return await self.run_heavy(lambda: how(self.read(key, MOST_READ)))
 
     async def run_heavy(self, what: Callable[[], T]) -> T:
         """Run `what`, which may take seconds, in a thread; at most two at a time."""
@@ -218,17 +227,18 @@ class Inbox:
         for message in self._newest:
             if time.monotonic() > until:
                 return found, False
-            text = self._text(message)
+            text = self.text(message)
             if text is not None and all(word in text for word in wanted):
                 found.append(message)
         return found, True
 
-    def _text(self, message: Message) -> str | None:
+    def text(self, message: Message) -> str | None:
+        """The text that a search looks at, folded: read once, then remembered. None if it cannot be read."""
         known = self._texts.get(message.key)
         if known is not None:
             return known
         try:
-            text = haystack(self.read(message.key, SEARCHED))
+            text = haystack(self.read(message.key, MOST_READ))
         except UNREADABLE:
             return None
         self._texts.put(message.key, text)

@@ -58,5 +58,5 @@ class Query:
 
 
 def bad(text: str) -> HTTPException:
-    """The response to a malformed request: 400 with `text`."""
-    return HTTPException(400, text)
+    """The response to a malformed request: 400 with `text`; halves of characters in it become ``?``."""
+    return HTTPException(400, text.encode("utf-8", "replace").decode())

@@ -11,12 +11,11 @@ import unicodedata
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from maildir_safe._mail.message import read_mail
+from maildir_safe._mail.everything import Everything, read_everything
+from maildir_safe._mail.message import shown_headers
 
 T = TypeVar("T")
 
-SEARCHED = 1 << 20
-"""Bytes of a message, from its beginning, that are searched."""
 _WORD = re.compile(r"\S{1,512}")
 _REMEMBERED = 48 << 20
 
@@ -32,11 +31,14 @@ def folded(text: str) -> str:
 
 
 def haystack(raw: bytes) -> str:
-    """The searchable text of a message: header values, text, HTML and names of attachments."""
-    mail = read_mail(raw, images=False)
-    values = [value for _, value in mail.headers]
-    names = [part.name for part in mail.attachments]
-    return folded("\n".join([*values, *mail.summary.envelope, mail.text or "", mail.html_text, *names]))
+    """The searchable text of a message: header values, all text parts, and names of attachments."""
+    return haystack_of(read_everything(raw))
+
+
+def haystack_of(mail: Everything) -> str:
+    """`haystack` of a message that was read."""
+    values = [value for _, value in shown_headers(mail.structure.parts[0])]
+    return folded("\n".join([*values, *mail.summary.envelope, mail.body, *mail.names]))
 
 
 class BoundedCache(Generic[T]):

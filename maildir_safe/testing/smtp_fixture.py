@@ -30,6 +30,7 @@ from maildir_safe._smtp.server.message_log import MessageLog
 from maildir_safe._smtp.server.settings import Settings
 from maildir_safe.errors import MaildirSafeError
 from maildir_safe.testing.received_message import ReceivedMessage, received_message
+from maildir_safe.testing.sent import Wanted
 
 if TYPE_CHECKING:
     from maildir_safe._smtp.server.service import Page
@@ -165,6 +166,34 @@ class MaildirSmtp:
                     return message
             if time.monotonic() > until:
                 raise TimeoutError(f"no new message to {to!r} about {subject!r} in {timeout} s of {messages}")
+            time.sleep(_LOOK_AGAIN)
+
+    def assert_sent(
+        self, to: str = "", subject: str = "", body: str = "", timeout: float = 10.0
+    ) -> ReceivedMessage:
+        """Wait for a message that has all of these, and return the oldest; it may be asserted again.
+
+        Args:
+            to: is contained in a recipient's address, in any case.
+            subject: is contained in the subject, in any case.
+            body: is contained in the text, or in the text of the HTML, in any case.
+            timeout: seconds.
+
+        Raises:
+            AssertionError: none came; says what did, and how the nearest differs.
+        """
+        __tracebackhide__ = True
+        wanted = Wanted(to, subject, body)
+        until = time.monotonic() + timeout
+        examined: set[str] = set()
+        while True:
+            messages = self.messages
+            for message in messages:
+                if message.key not in examined and not wanted.misses(message):
+                    return message
+                examined.add(message.key)
+            if time.monotonic() > until:
+                raise AssertionError(wanted.explain(messages))
             time.sleep(_LOOK_AGAIN)
 
     def clear(self) -> None:

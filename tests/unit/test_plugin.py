@@ -21,7 +21,7 @@ DOCUMENT = Path(__file__).parents[2] / "docs/howto/test-fixtures.md"
 EXAMPLES = dict(re.findall(r"```python\n# (\w+\.py)\n(.*?)```", DOCUMENT.read_text(), re.DOTALL))
 PASSED = {
     "test_plain.py": 1, "test_options.py": 1, "test_faults.py": 3, "test_django.py": 3, "test_flask.py": 2,
-    "test_without_pytest.py": 1, "test_simulated.py": 2, "test_mount.py": 2,
+    "test_without_pytest.py": 1, "test_simulated.py": 2, "test_mount.py": 2, "test_sent.py": 2,
 }  # fmt: skip
 
 
