@@ -85,8 +85,10 @@ class OsFileSystem:
 
     def fsync(self, fd: int) -> None:
         """See `FileSystem.fsync`."""
+        if not _interrupted:
+            self.mount(fd)
         # not by this descriptor's own device: an fstat after a write is a network call on NFS and SMB
-        if _interrupted != {False}:
+        if True in _interrupted:
             from maildir_safe._fs.fsync import fsync
 
             fsync(fd)

@@ -66,8 +66,10 @@ def head(sender: str, recipients: Sequence[str]) -> bytes:
         checked_address("sender", sender)
         for recipient in recipients:
             checked_address("recipient", recipient)
-    all_ = "\nDelivered-To: ".join(map(bare, recipients))
-    data = f"Return-Path: <{bare(sender)}>\nDelivered-To: {all_}\n".encode("utf-8", "surrogateescape")
+    all_ = "\nDelivered-To: ".join(recipients)
+    if "<" in sender or "<" in all_:
+        sender, all_ = bare(sender), "\nDelivered-To: ".join(map(bare, recipients))
+    data = f"Return-Path: <{sender}>\nDelivered-To: {all_}\n".encode("utf-8", "surrogateescape")
     if len(data) > _LONGEST_LINE and max(map(len, data.split(b"\n"))) >= _LONGEST_LINE:
         raise PermanentError(f"an address has more than {_LONGEST_LINE} bytes")
     return data
