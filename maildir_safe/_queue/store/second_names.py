@@ -81,13 +81,22 @@ def keep_one_name(fs: FileSystem, layout: Layout, lease: Lease, item: Item, buck
         try:
             if worker > lease.worker:
                 _remove(fs, item, other, lease.dir_fd)
-            elif _exists(fs, item, other):
+            elif _is_registered(fs, layout, worker) and _exists(fs, item, other):
                 _remove(fs, item, lease.dir_fd, other)
                 if not _exists(fs, item, lease.dir_fd):  # else it is another file, which somebody has forged
                     return False
         finally:
             close_quietly(fs, other)
     return True
+
+
+def _is_registered(fs: FileSystem, layout: Layout, worker: str) -> bool:
+    """Whether a worker is alive, or will be swept. An item in any other directory would stay there for ever.
+
+    The answer may be False by mistake, after which the item is sent twice, but never lost.
+    """
+    alive = {name.rpartition(".")[0] for name in fs.listdir(layout.fd["alive"])}
+    return worker in alive or worker in fs.listdir(layout.fd["fenced"])
 
 
 def _opened(fs: FileSystem, name: str, parent: int) -> int | None:
