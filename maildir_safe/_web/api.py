@@ -31,6 +31,7 @@ _MOST = 500
 _FURTHEST = 10**9
 _LONGEST_WAIT = 60.0
 _AT_A_TIME = 2000
+_DIGITS = 10
 _ALWAYS = 500  # messages that `wait` examines, however little time it has
 
 
@@ -125,7 +126,9 @@ async def get_attachment(request: Request) -> Response:
     Query(request)
     inbox: Inbox = request.app.state.inbox
     message = await inbox.find(request.path_params["key"])
-    wanted = request.path_params["number"]
+    number = request.path_params["number"]
+    # not Starlette's {number:int}: int() refuses 4,300 digits by an exception, which would be a 500
+    wanted = int(number) if number.isdecimal() and len(number) < _DIGITS else -1
 
     def find(raw: bytes) -> tuple[Part, Attachment]:
         part = find_part(raw, wanted)
@@ -256,6 +259,6 @@ ROUTES = [
     Route("/api/messages/{key}", get_message),
     Route("/api/messages/{key}", delete_message, methods=["DELETE"]),
     Route("/api/messages/{key}/raw", raw_message),
-    Route("/api/messages/{key}/attachments/{number:int}", get_attachment),
+    Route("/api/messages/{key}/attachments/{number}", get_attachment),
     Route("/api/wait", wait),
 ]
