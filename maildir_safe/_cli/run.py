@@ -16,12 +16,12 @@ USAGE = "usage: maildir-safe run [--durable] [--pair SRC:DST] [--check] [--trace
 HELP = f"""\
 {USAGE}
 
-Run PROGRAM and the processes that it starts. Where a mount refuses their hard links, a hand-off
+Run PROGRAM and the processes that it starts. Where a mount refuses their hard links, a handoff
 from one directory to another (tmp to new in a Maildir, pid to mess in qmail's queue ...) is done by
 rename instead. Links within one directory, which may be locks, and all other calls are unchanged.
 
   --durable        fsync the target's directory before the call that hands off returns
-  --pair SRC:DST   add a hand-off, such as 'drop:queue' or 'in/*:out/*'; may be repeated
+  --pair SRC:DST   add a handoff, such as 'drop:queue' or 'in/*:out/*'; may be repeated
   --check          change nothing; report the links of PROGRAM, and what would be done
   --trace          print a line to standard error for each changed call
   --json           print these lines, or the report, as JSON

@@ -42,13 +42,16 @@ class Claim:
         item: the item as its name describes it: id, size, states.
     """
 
-    __slots__ = ("_delivery_log", "_envelope", "_fs", "_lease", "_lock", "_over", "_spool", "item")
+    __slots__ = ("_bucket", "_delivery_log", "_envelope", "_fs", "_lease", "_lock", "_over", "_spool", "item")
 
-    def __init__(self, fs: FileSystem, spool: Spool, log_: DeliveryLog, lease: Lease, item: Item) -> None:
+    def __init__(
+        self, fs: FileSystem, spool: Spool, log_: DeliveryLog, lease: Lease, bucket: str, item: Item
+    ) -> None:
         self._fs = fs
         self._spool = spool
         self._delivery_log = log_
         self._lease = lease
+        self._bucket = bucket
         self._lock = Lock()
         self._over = False
         self._envelope: Envelope | None = None
@@ -154,6 +157,20 @@ class Claim:
         item = self.item
         after = item.returned(not_before=self._after(delay) if delay > 0 else None)
         self._end(self._spool.give_back, self._lease, item, after)
+
+    def move_on(self) -> None:
+        """`release` for an item that nobody has opened, and that is not due: its second names are removed.
+
+        Raises:
+            OSError, TemporaryError: the item is still claimed.
+        """
+        try:
+            linked = self._fs.stat(self.item.name, self._lease.dir_fd).st_nlink > 1
+        except FileNotFoundError:
+            linked = False  # the rename finds out where the item is
+        if linked:
+            self._keep_one_name()
+        self.release()
 
     def retry(self, delay: float) -> None:
         """Return the item, to be retried after `delay` seconds."""
@@ -288,12 +305,19 @@ class Claim:
 
     def _open(self) -> BinaryIO:
         try:
-            return open_item(self._fs, self.item, self._lease.dir_fd)
+            return open_item(self._fs, self.item, self._lease.dir_fd, self._keep_one_name)
         except Damaged as reason:
             raise self._damaged(str(reason)) from None
         except OSError as error:
             self._lease.renew()  # raises LeaseLost if the item is gone because this worker was fenced
             raise storage_error(f"open {self.id}", error) from error
+
+    def _keep_one_name(self) -> None:
+        try:
+            self._spool.keep_one_name(self._lease, self.item, self._bucket)
+        except LeaseLost as lost:
+            self._lost(lost)
+            raise
 
     def _after(self, delay: float) -> int:
         return int(self._now() + delay) if delay > 0 else 0

@@ -123,7 +123,8 @@ class Consumer:
         got: list[Claim] = []
         try:
             taken, untried, stopped = self._spool.claim(lease, found.bucket.dir_fd, mine)
-            got = [Claim(self._fs, self._spool, self._delivery_log, lease, item) for item in taken]
+            parts = self._fs, self._spool, self._delivery_log, lease, found.bucket.name
+            got = [Claim(*parts, item) for item in taken]
         finally:
             if len(got) < len(mine):  # the next renewal returns those that were claimed after all
                 lease.held.difference_update(mine.keys() - {claim.item.name for claim in got})
@@ -229,7 +230,7 @@ def _file_again(claims: list[Claim]) -> None:
     """Move the items into narrower buckets; if that fails, the next renewal does it."""
     try:
         for claim in claims:
-            claim.release()
+            claim.move_on()
     finally:
         for claim in claims:
             claim.let_go()

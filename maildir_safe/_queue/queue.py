@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from maildir_safe._delivery.content import chunks
 from maildir_safe._delivery.partial import PartialPut
 from maildir_safe._fs.posix import OsFileSystem
+from maildir_safe._fs.unheld import hold_no_directories
 from maildir_safe._handoff.rename import RESOLVE_TIMEOUT
 from maildir_safe._names import host_token
 from maildir_safe._queue.admin import QueueAdmin
@@ -86,7 +87,7 @@ class Queue(QueueAdmin):
         fs: FileSystem | None = None,
     ) -> None:
         self.path = os.path.abspath(path)  # it is opened again later, perhaps after a chdir
-        self.fs = fs or OsFileSystem()
+        self._given_fs = self.fs = fs or OsFileSystem()
         self._resolve_timeout = resolve_timeout
         self._heartbeat = heartbeat
         self._stop: threading.Event | None = None
@@ -288,7 +289,7 @@ class Queue(QueueAdmin):
         MountRules.for_new(self.fs, self.path).shared_lease(self._lease_asked_for)
 
     def _open(self, create: bool) -> None:
-        fs = self.fs
+        fs = self.fs = hold_no_directories(self._given_fs, self.path)
         if create and self._shared:
             self._check_mount()  # a refused queue leaves no directory behind
         layout = Layout(fs, self.path, create)

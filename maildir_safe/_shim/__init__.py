@@ -7,8 +7,8 @@ unlink() and asks this process, the supervisor, for the answer. The parts:
 * `filter`     the filter, and how it is installed
 * `listener`   the kernel's questions and our answers
 * `caller`     the stopped thread: its memory, its directories, its credentials
-* `pairs`      which two directories form a hand-off; all other calls are left to the kernel
-* `handover`   a link, or a rename if the mount refuses links; resolves lost replies
+* `pairs`      which two directories form a handoff; all other calls are left to the kernel
+* `handoff`    a link, or a rename if the mount refuses links; resolves lost replies
 * `ghosts`     names that were renamed away and that the program will still unlink
 * `actor`      carries out calls, in this process or in one with the caller's credentials (`helpers`)
 * `answers`    decodes a caught call, and answers it according to `decisions`

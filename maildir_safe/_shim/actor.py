@@ -11,7 +11,7 @@ import os
 
 from maildir_safe._fs.posix import OsFileSystem
 from maildir_safe._handoff.group_commit import DirectorySync
-from maildir_safe._shim.handover import Handover, Result
+from maildir_safe._shim.handoff import LinkHandoff, Result
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,13 +42,13 @@ class Place:
 
 
 class Actor:
-    """Opens directories and does hand-offs in them.
+    """Opens directories and does handoffs in them.
 
     Args:
         fs: the file system's calls.
         owns: whether a file of this user id counts as the caller's own.
         proc_fds: this process's own /proc/self/fd, which it may no longer reach by path.
-        resolve_timeout: see `Handover`.
+        resolve_timeout: see `LinkHandoff`.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Actor:
     ) -> None:
         self._fs = fs or OsFileSystem()
         self._proc_fds = proc_fds
-        self._handover = Handover(self._fs, owns or (lambda uid: uid == os.geteuid()), resolve_timeout)
+        self._handoff = LinkHandoff(self._fs, owns or (lambda uid: uid == os.geteuid()), resolve_timeout)
 
     def open(self, wanted: list[tuple[int | None, str]]) -> list[Place]:
         """Open the directories of some paths. The caller closes them with `close`.
@@ -103,15 +103,15 @@ class Actor:
 
     def link(self, src: Place, dst: Place) -> int:
         """The bare link: its errno, or 0."""
-        return self._handover.link(src.fd, src.name, dst.fd, dst.name)
+        return self._handoff.link(src.fd, src.name, dst.fd, dst.name)
 
     def unlink(self, place: Place) -> int:
         """The bare unlink: its errno, or 0."""
-        return self._handover.unlink(place.fd, place.name)
+        return self._handoff.unlink(place.fd, place.name)
 
-    def hand_over(self, src: Place, dst: Place, private: bool, durable: bool) -> Result:
-        """A link or its replacement (`Handover.hand_over`), then the directory's fsync if `durable`."""
-        result = self._handover.hand_over(src.fd, src.name, dst.fd, dst.name, private)
+    def handoff(self, src: Place, dst: Place, private: bool, durable: bool) -> Result:
+        """A link or its replacement (`LinkHandoff.do`), then the directory's fsync if `durable`."""
+        result = self._handoff.do(src.fd, src.name, dst.fd, dst.name, private)
         if durable and not result.error:
             result.error = self._sync(src, dst)
         return result

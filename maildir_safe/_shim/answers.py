@@ -51,9 +51,9 @@ class Answers:
     Args:
         listener: the source of calls.
         actors: chooses the actor for a caller.
-        pairs: the pairs of directories that are hand-offs.
+        pairs: the pairs of directories that are handoffs.
         report: receives events.
-        durable: fsync the target's directory before a hand-off is reported done.
+        durable: fsync the target's directory before a handoff is reported done.
         check: change nothing, and report what would be changed.
     """
 

@@ -32,10 +32,10 @@ class Decisions:
     """Decides calls. `who` returns the owner of a call; it is slow, so it is only called when needed.
 
     Args:
-        pairs: the pairs of directories that are hand-offs.
+        pairs: the pairs of directories that are handoffs.
         ghosts: the names that were renamed away.
         report: receives events.
-        durable: fsync the target's directory before a hand-off is reported done.
+        durable: fsync the target's directory before a handoff is reported done.
         check: change nothing, and report what would be changed.
     """
 
@@ -63,7 +63,7 @@ class Decisions:
             return error
         if self._report.command(pid) in STAT_AFTERWARDS:
             return self._translate(actor, src, dst, pid, pair)
-        result = actor.hand_over(src, dst, private(pair), self._durable)
+        result = actor.handoff(src, dst, private(pair), self._durable)
         if result.error == errno.ENOENT:
             ghost = self._ghosts.find(src.identity, src.name, who())
             if ghost and ghost.target == (dst.identity, dst.name):  # repeated after a signal
@@ -121,7 +121,7 @@ class Decisions:
         who: Callable[[], Owner],
         pid: int,
     ) -> int | None:
-        """Answer the program's own rename, if hand-offs must be durable: an errno, 0 or `PASS_ON`."""
+        """Answer the program's own rename, if handoffs must be durable: an errno, 0 or `PASS_ON`."""
         pair = None if src.identity == dst.identity else self._pairs.match(src.path, dst.path)
         if pair is None or self._check or not self._durable:
             return PASS_ON

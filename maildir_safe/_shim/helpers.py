@@ -21,7 +21,7 @@ from maildir_safe._fs import libc
 from maildir_safe._shim.actor import Actor, Place
 from maildir_safe._shim.caller import Credentials
 from maildir_safe._shim.descriptors import keep_only
-from maildir_safe._shim.handover import Result
+from maildir_safe._shim.handoff import Result
 
 assert libc  # imported now, since a process that has become another user may not be able to import it
 
@@ -138,8 +138,8 @@ def _serve(conn: socket.socket, actor: Actor) -> None:
                 places = []
                 places = actor.open([(None if at is None else fds[at], path) for at, path in rest])
                 answer = [[*place.identity, place.path, place.name] for place in places]
-            elif do == "hand_over":
-                result = actor.hand_over(places[0], places[1], *rest)
+            elif do == "handoff":
+                result = actor.handoff(places[0], places[1], *rest)
                 answer = [result.error, result.how, result.moved, result.aside, result.refusal]
             elif do == "rename":
                 answer = [actor.rename(places[0], places[1], *rest)]
@@ -204,9 +204,9 @@ class Helper:
         """See `Actor.unlink`."""
         return int(self._ask("unlink", place.name)[0])
 
-    def hand_over(self, src: Place, dst: Place, private: bool, durable: bool) -> Result:  # noqa: ARG002
-        """See `Actor.hand_over`."""
-        error, how, moved, aside, refusal = self._ask("hand_over", private, durable)
+    def handoff(self, src: Place, dst: Place, private: bool, durable: bool) -> Result:  # noqa: ARG002
+        """See `Actor.handoff`."""
+        error, how, moved, aside, refusal = self._ask("handoff", private, durable)
         return Result(int(error), str(how), bool(moved), str(aside), int(refusal))
 
     def rename(self, src: Place, dst: Place, noreplace: bool) -> int:  # noqa: ARG002

@@ -34,7 +34,7 @@ class Launcher:
     """Runs one program and all processes that it starts.
 
     Args:
-        pairs: the pairs of directories that are hand-offs.
+        pairs: the pairs of directories that are handoffs.
         report: receives events.
         durable, check: see `Answers`.
         killable: see `filter.install`.

@@ -1,4 +1,4 @@
-"""The pairs of directories that form a hand-off. A link between any other two is left to the kernel."""
+"""The pairs of directories that form a handoff. A link between any other two is left to the kernel."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ PAIRS = (
     "pid:mess/*", "intd:todo", "intd/*:todo/*",  # qmail; the last with conf-split'ed (big) todo
     "tmp:queue",  # nullmailer
 )  # fmt: skip
-"""The known hand-offs: the last parts of two paths whose beginnings are equal."""
+"""The known handoffs: the last parts of two paths whose beginnings are equal."""
 
 _SHARED = frozenset({"new", "cur"})
 
 
 class Pairs:
-    """Recognises hand-offs.
+    """Recognises handoffs.
 
     Args:
         more: pairs in addition to `PAIRS`, ``"SRC:DST"``; each part of a path may be ``*``.
@@ -26,12 +26,12 @@ class Pairs:
         self._known = [_parse(pair) for pair in PAIRS + more]
 
     def match(self, src: str, dst: str) -> str | None:
-        """The hand-off from one directory to another, such as ``"tmp:new"``; None if it is not a hand-off.
+        """The handoff from one directory to another, such as ``"tmp:new"``; None if it is not a handoff.
 
         Args:
             src, dst: the directories' absolute paths, without symbolic links.
         """
-        if src == dst:  # a lock, or a second link: never a hand-off
+        if src == dst:  # a lock, or a second link: never a handoff
             return None
         ours, theirs = src.strip("/").split("/"), dst.strip("/").split("/")
         for name, src_parts, dst_parts in self._known:

@@ -24,7 +24,7 @@ class Event:
         what: ``renamed``, ``reply lost``, ``refused``, ``unknown``, ``ghost``, ``made durable``,
             ``told EXDEV``, ``checked``, ``left alone``.
         refusal: the errno from the mount itself; None if the mount was not asked.
-        pair: the hand-off, such as ``"tmp:new"``; None if it is not a hand-off.
+        pair: the handoff, such as ``"tmp:new"``; None if it is not a handoff.
         answer: the errno returned to the program.
     """
 
@@ -138,11 +138,11 @@ def _advice(event: Event) -> str:
     if event.what == "left alone":
         if event.dst is not None and event.src.identity == event.dst.identity:
             return "inside one directory, perhaps a lock: never changed"
-        return "no known hand-off: left alone unless --pair says that it is one"
+        return "no known handoff: left alone unless --pair says that it is one"
     if not event.refusal:
-        return f"hand-off {event.pair}: links work here, nothing to change"
-    from maildir_safe._shim.handover import REFUSALS
+        return f"handoff {event.pair}: links work here, nothing to change"
+    from maildir_safe._shim.handoff import REFUSALS
 
     if event.refusal in REFUSALS:
-        return f"hand-off {event.pair}: would be renamed"
-    return f"hand-off {event.pair}: an error that would be passed on"
+        return f"handoff {event.pair}: would be renamed"
+    return f"handoff {event.pair}: an error that would be passed on"

@@ -10,6 +10,7 @@ GET    /api/wait?to=…&subject=…&after=KEY&timeout=10
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 from starlette.requests import Request
@@ -30,6 +31,8 @@ _MOST = 500
 _FURTHEST = 10**9
 _LONGEST_WAIT = 60.0
 _AT_A_TIME = 2000
+_DIGITS = 10
+_ALWAYS = 500  # messages that `wait` examines, however little time it has
 
 
 def list_entry(inbox: Inbox, message: Message) -> dict[str, Any]:
@@ -123,7 +126,9 @@ async def get_attachment(request: Request) -> Response:
     Query(request)
     inbox: Inbox = request.app.state.inbox
     message = await inbox.find(request.path_params["key"])
-    wanted = request.path_params["number"]
+    number = request.path_params["number"]
+    # not Starlette's {number:int}: int() refuses 4,300 digits by an exception, which would be a 500
+    wanted = int(number) if number.isdecimal() and len(number) < _DIGITS else -1
 
     def find(raw: bytes) -> tuple[Part, Attachment]:
         part = find_part(raw, wanted)
@@ -172,8 +177,8 @@ async def wait(request: Request) -> Response:
 
     A message matches if its envelope or header recipients contain `to` and its subject contains
     `subject`, in upper or lower case. `timeout` is in seconds, at most 60. `after` is the key of an
-    earlier message: only messages that arrived later match. All messages that exist at the start are
-    examined, even if `timeout` is 0.
+    earlier message: only messages that arrived later match. The newest 500 messages are always
+    examined, even if `timeout` is 0, and older ones until the time is over.
     """
     inbox: Inbox = request.app.state.inbox
     query = Query(request, "to", "subject", "after", "timeout")
@@ -184,9 +189,12 @@ async def wait(request: Request) -> Response:
     looked_at: set[str] = set()
     while True:
         version = inbox.version
-        found = await _match(inbox, wanted, after, looked_at)
+        found, skipped = await _match(inbox, wanted, after, looked_at, until)
         if found is not None:
             return JSONResponse(found)
+        if skipped:
+            error = f"no such message arrived in time; {skipped} older messages could not be examined"
+            return JSONResponse({"error": error}, 404)
         left = until - asyncio.get_running_loop().time()
         if left <= 0:
             return JSONResponse({"error": "no such message arrived in time"}, 404)
@@ -199,26 +207,40 @@ async def wait(request: Request) -> Response:
 
 
 async def _match(
-    inbox: Inbox, wanted: dict[str, str], after: str, looked_at: set[str]
-) -> dict[str, Any] | None:
-    """The newest message that matches. Each message is examined once, in portions, new arrivals included."""
+    inbox: Inbox, wanted: dict[str, str], after: str, looked_at: set[str], until: float
+) -> tuple[dict[str, Any] | None, int]:
+    """The newest message that matches, and how many there was no time for.
+
+    Each message is examined once, in portions, new arrivals included.
+    """
     unread: set[str] = set()
     try:
         while True:
             messages = [message for message in await inbox.messages(1.0) if message.key not in looked_at]
             some = messages[:_AT_A_TIME]
-            found = await asyncio.to_thread(_first, inbox, some, wanted, after, unread)
-            looked_at.update(message.key for message in some)
-            if found is not None or len(messages) <= _AT_A_TIME:
-                return found
+            before = len(looked_at)
+            found = await asyncio.to_thread(_first, inbox, some, wanted, after, unread, looked_at, until)
+            left = len(messages) - (len(looked_at) - before)
+            if found is not None or left == 0 or asyncio.get_running_loop().time() >= until:
+                return found, left
     finally:
         looked_at -= unread
 
 
 def _first(
-    inbox: Inbox, messages: list[Message], wanted: dict[str, str], after: str, unread: set[str]
+    inbox: Inbox,
+    messages: list[Message],
+    wanted: dict[str, str],
+    after: str,
+    unread: set[str],
+    looked_at: set[str],
+    until: float,
 ) -> dict[str, Any] | None:
+    """The first message that matches. Those examined are added to `looked_at`; it ends at `until`."""
     for message in messages:
+        if len(looked_at) >= _ALWAYS and time.monotonic() >= until:
+            return None
+        looked_at.add(message.key)
         if after and not inbox.is_newer(printable(message.key), after):
             continue
         summary = inbox.summary(message)
@@ -237,6 +259,6 @@ ROUTES = [
     Route("/api/messages/{key}", get_message),
     Route("/api/messages/{key}", delete_message, methods=["DELETE"]),
     Route("/api/messages/{key}/raw", raw_message),
-    Route("/api/messages/{key}/attachments/{number:int}", get_attachment),
+    Route("/api/messages/{key}/attachments/{number}", get_attachment),
     Route("/api/wait", wait),
 ]

@@ -51,7 +51,8 @@ class MaildirSmtp:
         auth: passwords by name, one of which is then required. Without, any are taken.
         port: a fixed one, where a program cannot be told; 0 takes a free one.
         settings: more of `maildir_safe._smtp.server.settings.Settings`, such as ``max_size=1000``,
-            ``lmtp=["127.0.0.1:0"]`` or ``maildir="/mnt/mail"``; ``smtp=["127.0.0.1:2525"]`` says where
+            ``lmtp=["127.0.0.1:0"]``, ``auth_mechanisms=["CRAM-MD5"]`` (none: ``[]``) or
+            ``maildir="/mnt/mail"``; ``smtp=["127.0.0.1:2525"]`` says where
             it listens in place of `port`.
 
     Attributes:

@@ -46,6 +46,10 @@ def second_names_not_seen(patch: Patch) -> None:
     patch.setattr(Lease, "forget", lambda self, name: self.held.discard(name))
 
 
+def the_name_in_pending_stays(patch: Patch) -> None:
+    patch.setattr(spool, "keep_one_name", lambda *_: True)
+
+
 def one_answer_is_believed(patch: Patch) -> None:
     patch.setattr(Lease, "_is_listed", lambda *_: False)
 
@@ -85,6 +89,16 @@ FAULT_MUTANTS: list[tuple[str, Callable[[Patch], None], Callable[[], None], str,
         partial(second_names.test_nor_is_it_delivered_again_once_a_reader_has_moved_the_first, "local"),
         "two copies in the Maildir",
         "'one': 2",
+    ),
+    (
+        "the name left in pending/ not removed",
+        the_name_in_pending_stays,
+        partial(
+            second_names.test_an_item_whose_old_name_in_pending_stayed_is_relayed_once_and_leaves_nothing,
+            "local",
+        ),
+        "a message is relayed twice",
+        "one more item",
     ),
     (
         "one answer taken for a lost lease",

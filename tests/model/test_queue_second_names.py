@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from maildir_safe.errors import TemporaryError
 from maildir_safe.testing.simdisk import ROOT
 from maildir_safe.testing.simfs import Fault, SimServer
 from tests.model.queue_world import LEASE, MAIL, SPOOL, Actor, Ledger, delivered, new_server, reckon
@@ -115,3 +116,90 @@ def test_a_rename_that_leaves_both_names(profile: str, where: str, error: int) -
     assert actor.host.plan.hits
     assert delivered(server) == {"one": 1, "two": 1}
     reckon(server, ledger)
+
+
+def relay(actor: Actor, minutes: int = 1) -> list[str]:
+    """Relay as a courier does, which opens the message before it sends it; what was sent, in order."""
+    sent: list[str] = []
+    for _ in range(minutes):
+        for claim in actor.claim(10):
+            try:
+                sent.append(claim.read().partition(b"\n")[0].decode())
+                claim.ack()
+            except TemporaryError:
+                claim.let_go()
+        actor.server.advance(60.0)
+        actor.tend()
+    return sent
+
+
+def in_queue(server: SimServer) -> list[str]:
+    parts = tuple(f"{SPOOL}/{part}/" for part in ("pending", "claimed", "failed", "corrupt"))
+    return [path for path in server.files() if path.startswith(parts)]
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_an_item_whose_old_name_in_pending_stayed_is_relayed_once_and_leaves_nothing(profile: str) -> None:
+    """The claim's rename succeeds, and the old name is still there."""
+    server, ledger = new_server(profile), Ledger()
+    both = Fault("rename", 0, "both", match=" -> /spool/claimed/")
+    actor = Actor(server, ledger, "a", [both])
+    actor.put("one", "two")
+    assert sorted(relay(actor, 10)) == ["Subject: one", "Subject: two"]
+    assert actor.host.plan.hits
+    assert in_queue(server) == []
+
+
+@pytest.mark.parametrize("first", ["a", "b"])
+@pytest.mark.parametrize("profile", PROFILES)
+def test_two_workers_that_hold_one_item_by_two_names_relay_it_once(profile: str, first: str) -> None:
+    server, ledger = new_server(profile), Ledger()
+    actors = {"a": Actor(server, ledger, "a"), "b": Actor(server, ledger, "b")}
+    actors["a"].put("one")
+    [pending] = in_queue(server)
+    claims = {"a": actors["a"].claim()}
+    heal(server, claimed(server)[0], pending)
+    claims["b"] = actors["b"].claim()
+    assert len(claimed(server)) == 2
+    sent = 0
+    for name in sorted(claims, reverse=first == "b"):
+        for claim in claims[name]:
+            try:
+                claim.read()
+                claim.ack()
+                sent += 1
+            except TemporaryError:
+                claim.let_go()
+    for actor in actors.values():
+        sent += len(relay(actor, 10))
+    assert sent == 1
+    assert in_queue(server) == []
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_an_item_that_waits_in_a_wide_bucket_is_moved_on_by_one_name(profile: str) -> None:
+    """An item that is not due yet is claimed only to be moved, and is not opened."""
+    server, ledger = new_server(profile), Ledger()
+    actor = Actor(server, ledger, "a", [Fault("rename", 0, "both", match=" -> /spool/claimed/")])
+    actor.put("one", not_before=actor.host.time_ns() / 1e9 + 3 * 86400.0 + 7200.0)
+    sent: list[str] = []
+    for _ in range(200):
+        server.advance(1800.0)
+        sent += relay(actor)
+    assert actor.host.plan.hits
+    assert sent == ["Subject: one"]
+    assert in_queue(server) == []
+
+
+def test_a_name_that_cannot_be_looked_for_defers_the_item() -> None:
+    server, ledger = new_server(), Ledger()
+    actor = Actor(server, ledger, "a", [Fault("rename", 0, "both", match=" -> /spool/claimed/")])
+    actor.put("one")
+    [claim] = actor.claim()
+    actor.host.plan.faults += (Fault("unlink", errno.EIO, times=3, match="/pending/"),)
+    with pytest.raises(TemporaryError):
+        claim.read()
+    assert len(in_queue(server)) == 2
+    assert claim.read()
+    claim.ack()
+    assert in_queue(server) == []

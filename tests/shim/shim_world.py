@@ -1,6 +1,6 @@
 """Programs that link and unlink, on simulated hosts, each under a shim: what the explorer explores.
 
-The decisions, the hand-offs and the ghosts are the real code; the kernel and the processes are not.
+The decisions, the handoffs and the ghosts are the real code; the kernel and the processes are not.
 """
 
 from __future__ import annotations
@@ -228,7 +228,7 @@ def a_lock(world: World) -> None:
 
 
 def a_name_that_comes_back(world: World) -> None:
-    """After its hand-off another file has the old name: to unlink it must remove it."""
+    """After its handoff another file has the old name: to unlink it must remove it."""
     program = Shimmed(world.host("a"))
     program.write("/mail/tmp/x", b"one")
     world.ledger.begin("one", b"one", False)

@@ -11,7 +11,7 @@ import shim_world as worlds
 from maildir_safe._shim import decisions, pairs
 from maildir_safe._shim.actor import Actor
 from maildir_safe._shim.ghosts import Ghosts
-from maildir_safe._shim.handover import Handover, Result
+from maildir_safe._shim.handoff import LinkHandoff, Result
 from maildir_safe.testing.explore import Explorer, History
 from maildir_safe.testing.invariants import Violation
 from maildir_safe.testing.simfs import Fault
@@ -47,7 +47,7 @@ def test_histories(history: History, profile: str) -> None:
 
 
 def a_lock_is_renamed(patch: Patch) -> None:
-    """A link inside one directory is a hand-off, too."""
+    """A link inside one directory is a handoff, too."""
     match = pairs.Pairs.match
     patch.setattr(
         pairs.Pairs, "match", lambda self, src, dst: "lock" if src == dst else match(self, src, dst)
@@ -69,9 +69,9 @@ def an_unlink_is_swallowed(patch: Patch) -> None:
 
 def the_target_is_replaced(patch: Patch) -> None:
     """The target is not looked for, and the kernel is not asked to keep it."""
-    patch.setattr(Handover, "_exists", lambda self, dir_fd, name: False)  # noqa: ARG005
+    patch.setattr(LinkHandoff, "_exists", lambda self, dir_fd, name: False)  # noqa: ARG005
     patch.setattr(
-        Handover,
+        LinkHandoff,
         "_is_one_file",
         lambda self, src_dir, src, dst_dir, dst: False,  # noqa: ARG005
     )
@@ -90,7 +90,7 @@ def a_ghost_for_ever(patch: Patch) -> None:
 def refused_without_withdrawing(patch: Patch) -> None:
     """A rename that failed is told failed, though it may be executed later."""
     patch.setattr(
-        Handover,
+        LinkHandoff,
         "_withdraw",
         lambda self, src_dir, src, refused, code: Result(code, "refused"),  # noqa: ARG005
     )
@@ -107,13 +107,13 @@ def an_error_is_believed(patch: Patch) -> None:
             return Result(error.errno, "refused")
         return Result(0, "renamed", moved=True)
 
-    patch.setattr(Handover, "_rename", bare)
+    patch.setattr(LinkHandoff, "_rename", bare)
 
 
 def a_lost_link_is_believed(patch: Patch) -> None:
     """Where links work, an error from link is passed on though both names are the file."""
     patch.setattr(
-        Handover,
+        LinkHandoff,
         "_is_one_file",
         lambda self, src_dir, src, dst_dir, dst: False,  # noqa: ARG005
     )

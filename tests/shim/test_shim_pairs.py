@@ -1,4 +1,4 @@
-"""Which directories are a hand-off: pure."""
+"""Which directories are a handoff: pure."""
 
 from __future__ import annotations
 

@@ -180,7 +180,7 @@ def test_check_changes_nothing_and_reports(dynamic: str, box: Path) -> None:
     assert [(row["src"], row["dst"], row["mount"], row["count"]) for row in found] == [
         ("box/tmp/", "box/new/", "EPERM", 1)
     ]
-    assert found[0]["advice"] == "hand-off tmp:new: would be renamed"
+    assert found[0]["advice"] == "handoff tmp:new: would be renamed"
     assert listing(box / "new") == []
 
 

@@ -1,7 +1,7 @@
 """Nobody gains a right by a supervisor that is root: what its users cannot do, they cannot do under it.
 
 On a machine whose links are refused to the supervisor and its helpers (tests/shim/refuse.py), so
-that every hand-off has to be a rename of theirs.
+that every handoff has to be a rename of theirs.
 """
 
 from __future__ import annotations

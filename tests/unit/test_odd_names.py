@@ -68,3 +68,17 @@ def test_fsck_says_that_a_message_is_compressed(
     assert main(["fsck", str(tmp_path / "box")]) == 1
     (line,) = capsys.readouterr().out.splitlines()
     assert f"{KEY}{info}: is compressed ({kind})" in line
+
+
+def test_a_fifo_with_the_full_shape_of_a_name_is_listed_until_it_is_opened(tmp_path: Path) -> None:
+    """To look at each such name would double the cost of a listing; opening one never waits for a writer."""
+    box = Maildir(tmp_path / "box")
+    receipt = box.deliver(b"Subject: x\n\n")
+    [path] = (tmp_path / "box/new").iterdir()
+    fake = path.name.replace("Q1R", "Q2R")
+    os.mkfifo(path.with_name(fake))
+    assert len(list(box.messages())) == 2
+    [key] = [message.key for message in box.messages() if message.key != receipt.key]
+    with pytest.raises(KeyError):
+        box.open(key)
+    assert [message.key for message in box.messages()] == [receipt.key]

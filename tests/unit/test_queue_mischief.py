@@ -58,6 +58,34 @@ def test_a_name_that_no_item_can_have_is_put_aside(spool: Path, name: str) -> No
     other.close()
 
 
+def test_an_item_linked_into_the_directory_of_a_worker_that_does_not_exist_is_sent(tmp_path: Path) -> None:
+    """No worker gives way to it, since nobody would ever sweep that directory."""
+    spool = tmp_path / "spool"
+    queue = Queue(spool, heartbeat=False)
+    queue.put(b"Subject: a\n\n", "a@example.org", ["b@example.org"])
+    [pending] = spool.glob("pending/*/*")
+    for name in ("!", "~", "0-0-300"):  # before and after each real worker's name
+        (spool / "claimed" / name).mkdir()
+        os.link(pending, spool / "claimed" / name / pending.name)
+    (spool / "claimed/a-link").symlink_to("/etc")
+    os.mkfifo(spool / "claimed/a-fifo")
+    [claim] = queue.claim(1)
+    assert claim.read() == b"Subject: a\n\n"
+    claim.ack()
+    assert not list(spool.glob("pending/*/*"))
+
+
+def test_an_item_that_a_backup_has_linked_elsewhere_is_sent(tmp_path: Path) -> None:
+    queue = Queue(tmp_path / "spool", heartbeat=False)
+    queue.put(b"Subject: a\n\n", "a@example.org", ["b@example.org"])
+    [pending] = tmp_path.glob("spool/pending/*/*")
+    os.link(pending, tmp_path / "backup")
+    [claim] = queue.claim(1)
+    assert claim.read() == b"Subject: a\n\n"
+    claim.ack()
+    assert (tmp_path / "backup").stat().st_nlink == 1
+
+
 @pytest.mark.parametrize("kind", ["fifo", "directory", "link", "socket"])
 def test_what_is_no_file_is_not_delivered(spool: Path, tmp_path: Path, kind: str) -> None:
     """A symbolic link or a FIFO under an item's name would otherwise be renamed into a Maildir."""

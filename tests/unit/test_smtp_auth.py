@@ -11,6 +11,7 @@ import pytest
 from smtp_support import Wire, serving, stored
 
 from maildir_safe._smtp.protocol.auth import Passwords, hash_password
+from maildir_safe._smtp.server.settings import Settings
 
 MESSAGE = b"Subject: hello\r\n\r\nworld\r\n"
 
@@ -37,6 +38,52 @@ def test_any_password_does_in_test_mode(tmp_path: Path) -> None:
     messages = stored(tmp_path / "M")
     assert len(messages) == 2
     assert all(b"with ESMTPA\n" in message for message in messages)
+
+
+def test_a_sender_that_knows_cram_md5_only_can_be_tested(tmp_path: Path) -> None:
+    with serving(tmp_path, auth_mechanisms=["CRAM-MD5"]) as server:
+        with smtplib.SMTP(server.host, server.port) as client:
+            client.login("anybody", "anything")
+            client.sendmail("a@b", ["c@d"], MESSAGE)
+        wire = Wire(server.service.smtp_addresses[0])
+        assert "250-AUTH CRAM-MD5\n" in wire.ask("EHLO x").replace("\r", "") + "\n"
+        assert wire.ask("AUTH PLAIN " + b64("\0a\0b")).startswith("504 5.5.4 AUTH is CRAM-MD5")
+        assert wire.ask("AUTH CRAM-MD5 " + b64("a")).startswith("501 5.7.0")
+        assert wire.ask("AUTH CRAM-MD5").startswith("334 ")
+        assert wire.ask(b64("a 0123")).startswith("501 5.5.2")
+        assert wire.ask("AUTH CRAM-MD5").startswith("334 ")
+        assert wire.ask("*").startswith("501 5.7.0")
+    [message] = stored(tmp_path / "M")
+    assert b"with ESMTPA\n" in message
+
+
+def test_a_sender_that_needs_a_server_without_auth_can_be_tested(tmp_path: Path) -> None:
+    with serving(tmp_path, auth_mechanisms=[]) as server:
+        with smtplib.SMTP(server.host, server.port) as client:
+            client.ehlo()
+            assert not client.has_extn("auth")
+            with pytest.raises(smtplib.SMTPNotSupportedError):
+                client.login("anybody", "anything")
+            client.sendmail("a@b", ["c@d"], MESSAGE)
+        wire = Wire(server.service.smtp_addresses[0])
+        wire.ask("EHLO x")
+        assert wire.ask("AUTH PLAIN " + b64("\0a\0b")).startswith("502")
+    assert len(stored(tmp_path / "M")) == 1
+
+
+@pytest.mark.parametrize("other", [{"auth": "passwords"}, {"map": "/mail/{local}"}, {"queue": "spool"}])
+@pytest.mark.parametrize("offered", [[], ["CRAM-MD5"], ["PLAIN"]])
+def test_outside_of_test_mode_the_mechanisms_cannot_be_chosen(
+    other: dict[str, str], offered: list[str]
+) -> None:
+    with pytest.raises(ValueError, match="test mode only"):
+        Settings(auth_mechanisms=offered, **other).check()  # type: ignore[arg-type]
+    Settings(**other).check()  # type: ignore[arg-type]
+
+
+def test_a_mechanism_that_does_not_exist_is_named() -> None:
+    with pytest.raises(ValueError, match="XOAUTH2"):
+        Settings(auth_mechanisms=["PLAIN", "XOAUTH2"]).check()
 
 
 def test_the_right_password_and_nothing_else(tmp_path: Path, passwords: str) -> None:

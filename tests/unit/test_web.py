@@ -185,6 +185,19 @@ def test_wait_gives_the_message_that_comes_later(client: TestClient, maildir: Ma
     assert after.status_code == 404
 
 
+def test_wait_ends_when_its_time_is_over_and_says_what_it_did_not_examine(
+    client: TestClient, maildir: Maildir
+) -> None:
+    maildir.deliver(b"Subject: the oldest\n\n")
+    maildir.deliver_many([b"Subject: another\n\n"] * 599)
+    answer = client.get("/api/wait", params={"subject": "oldest", "timeout": "0"})
+    assert answer.status_code == 404
+    assert "100 older messages could not be examined" in answer.json()["error"]
+    assert client.get("/api/wait", params={"subject": "another", "timeout": "0"}).status_code == 200
+    answer = client.get("/api/wait", params={"subject": "oldest", "timeout": "60"})
+    assert answer.json()["subject"] == "the oldest"
+
+
 def test_health_readiness_and_metrics(client: TestClient, maildir: Maildir) -> None:
     maildir.deliver(mail())
     assert client.get("/health").text == "ok\n"

@@ -38,6 +38,15 @@ def client(maildir: Maildir) -> Iterator[TestClient]:
         yield client
 
 
+@pytest.mark.parametrize("number", ["9" * 5000, "9" * 40, "-1", "x", "\u00b2", "1.0"])
+def test_a_number_of_an_attachment_that_there_is_not_is_404(
+    client: TestClient, maildir: Maildir, number: str
+) -> None:
+    """5,000 digits were a 500, and fifty lines in the log."""
+    key = maildir.deliver(b"Subject: x\n\n").key
+    assert client.get(f"/api/messages/{key}/attachments/{number}").status_code == 404
+
+
 # Cost
 
 

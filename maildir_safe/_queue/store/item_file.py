@@ -72,11 +72,14 @@ def no_file(fs: FileSystem, item: Item, dir_fd: int) -> Exception:
     return Damaged("it is not a file")
 
 
-def open_item(fs: FileSystem, item: Item, dir_fd: int) -> BinaryIO:
+def open_item(
+    fs: FileSystem, item: Item, dir_fd: int, if_linked: Callable[[], object] | None = None
+) -> BinaryIO:
     """Open an item's file, and check its size.
 
     Args:
         dir_fd: the directory that it is in.
+        if_linked: called if the file has more than one name; see `second_names.keep_one_name`.
 
     Raises:
         Damaged: the file was read completely, and is damaged.
@@ -92,6 +95,8 @@ def open_item(fs: FileSystem, item: Item, dir_fd: int) -> BinaryIO:
             again = fs.open(item.name, dir_fd)  # the file is complete; the reported size was old
             close_quietly(fs, fd)
             fd = again
+        if found.st_nlink > 1 and if_linked is not None:
+            if_linked()
         if item.size > _BUFFER:
             return io.BufferedReader(ItemFile(fs, fd, item.size), _BUFFER)
         data = _read(fs, fd, item.size)  # most items are small: read them at once

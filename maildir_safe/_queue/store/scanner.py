@@ -44,10 +44,11 @@ _REMOVED = (errno.ENOENT, errno.ESTALE)
 
 
 class OpenBucket:
-    """A bucket's descriptor, closed when the last group from it is garbage."""
+    """A bucket's name and descriptor, closed when the last group from it is garbage."""
 
-    def __init__(self, fs: FileSystem, dir_fd: int) -> None:
+    def __init__(self, fs: FileSystem, name: str, dir_fd: int) -> None:
         self._fs = fs
+        self.name = name
         self.dir_fd = dir_fd
 
     def __del__(self) -> None:
@@ -226,7 +227,9 @@ class Scanner:
 
     def _bucket(self, bucket: Bucket, now: float, closed: bool) -> Iterator[Group]:
         try:
-            opened = OpenBucket(self._fs, self._fs.open_dir(bucket.name, self._layout.fd["pending"]))
+            opened = OpenBucket(
+                self._fs, bucket.name, self._fs.open_dir(bucket.name, self._layout.fd["pending"])
+            )
         except OSError as error:
             if error.errno not in _REMOVED or bucket.name in self._fs.listdir(self._layout.fd["pending"]):
                 self._cannot_read(bucket.name, error)

@@ -41,7 +41,7 @@ from maildir_safe._fs.quirks import quirks
 from maildir_safe._handoff.rename import DONE, GONE, UNKNOWN, Handoff, Outcome, remove_quietly
 from maildir_safe._queue.store.bucket import NOW, period
 from maildir_safe._queue.store.item import Item, parse
-from maildir_safe._queue.store.second_names import has_second_name, is_delivered
+from maildir_safe._queue.store.second_names import has_second_name, is_delivered, keep_one_name
 from maildir_safe._queue.store.states import BOUNCE_DUE
 from maildir_safe.errors import LeaseLost, TemporaryError, UnknownOutcome, storage_error
 
@@ -115,6 +115,12 @@ class Spool:
             return list(items.values()), [], None
         taken = [items[name] for name in names[:tried] if name not in missed]
         return taken, [items[name] for name in names[tried:]], stopped
+
+    def keep_one_name(self, lease: Lease, item: Item, bucket: str) -> None:
+        """See `second_names.keep_one_name`. Raises OSError, LeaseLost: another worker keeps the item."""
+        if not keep_one_name(self._fs, self._layout, lease, item, bucket):
+            lease.forget(item.name)
+            raise LeaseLost(f"{item.id}: another worker holds it by a second name of its file")
 
     # claimed/<W> -> gone
 

@@ -1,5 +1,8 @@
 """AUTH PLAIN and LOGIN (RFC 4954, RFC 4616), and the file of names and passwords.
 
+CRAM-MD5 (RFC 2195) is for testing senders that know nothing else. It cannot be checked against a hash, so it
+exists only where any password is accepted.
+
 Each line of the file is ``name:$scrypt$ln=14,r=8,p=1$salt$hash``; empty lines and lines that begin
 with ``#`` are skipped. ``python3 -m maildir_safe._smtp.protocol.auth NAME`` asks for a password and prints
 such a line.
@@ -18,13 +21,17 @@ from typing import TYPE_CHECKING
 from maildir_safe._smtp.protocol.replies import Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
 MECHANISMS = ("PLAIN", "LOGIN")
+TEST_MECHANISMS = (*MECHANISMS, "CRAM-MD5")
+"""The mechanisms that can be offered where any password is accepted."""
+
 MAX_FAILURES = 3
 """Wrong passwords in one connection before it is closed."""
 
 _HASH = re.compile(r"\$scrypt\$ln=(\d{1,2}),r=(\d{1,2}),p=(\d{1,2})\$([A-Za-z0-9+/]+)\$([A-Za-z0-9+/]+)")
+_CRAM_RESPONSE = re.compile(r"(.+) [0-9a-f]{32}", re.DOTALL)
 _LN, _R, _P = 14, 8, 1  # 16 MiB and some 40 ms of CPU
 
 
@@ -90,7 +97,10 @@ def matches(hashed: str, password: str) -> bool:
 
 
 async def credentials(
-    mechanism: str, initial: str, ask: Callable[[bytes], Awaitable[bytes]]
+    mechanism: str,
+    initial: str,
+    ask: Callable[[bytes], Awaitable[bytes]],
+    offered: Sequence[str] = MECHANISMS,
 ) -> tuple[str, str]:
     """Ask the client for its name and password. Raises `Refused`.
 
@@ -98,9 +108,13 @@ async def credentials(
         mechanism: the mechanism, in upper case.
         initial: the initial response, in base64, or ``""``.
         ask: sends a challenge and returns the client's line, both in base64.
+        offered: the mechanisms that the server offers. With CRAM-MD5 the password is ``""``, since the
+            client does not send it.
     """
-    if mechanism not in MECHANISMS:
-        raise Refused("504 5.5.4 AUTH is PLAIN or LOGIN")
+    if mechanism not in offered:
+        raise Refused(f"504 5.5.4 AUTH is {' or '.join(offered)}")
+    if mechanism == "CRAM-MD5":
+        return await _cram_md5(initial, ask), ""
     first = initial.encode("ascii", "replace")
     if mechanism == "PLAIN":
         parts = _decode(first or await ask(b"")).split("\0")
@@ -111,6 +125,16 @@ async def credentials(
         return parts[1], parts[2]
     name = _decode(first or await ask(base64.b64encode(b"Username:")))
     return name, _decode(await ask(base64.b64encode(b"Password:")))
+
+
+async def _cram_md5(initial: str, ask: Callable[[bytes], Awaitable[bytes]]) -> str:
+    if initial:
+        raise Refused("501 5.7.0 CRAM-MD5 has no initial response")
+    challenge = f"<{secrets.token_hex(16)}@maildir-safe>"
+    match = _CRAM_RESPONSE.fullmatch(_decode(await ask(base64.b64encode(challenge.encode()))))
+    if match is None:
+        raise Refused("501 5.5.2 Malformed credentials")
+    return match[1]
 
 
 def _decode(line: bytes) -> str:

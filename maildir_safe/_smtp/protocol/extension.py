@@ -12,7 +12,7 @@ from maildir_safe._smtp.protocol.address import decode_xtext
 from maildir_safe._smtp.protocol.replies import TOO_BIG, Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
     Check = Callable[[str, "Offer"], None]
@@ -26,14 +26,14 @@ class Offer:
     Attributes:
         max_size: most bytes of one message.
         starttls: whether the client can start TLS.
-        auth: whether the client can authenticate.
+        auth: the mechanisms by which the client can authenticate; none if it cannot.
         test_mode: whether the server runs to test senders.
     """
 
     __slots__ = ("auth", "max_size", "starttls", "test_mode")
 
     def __init__(
-        self, max_size: int, starttls: bool = False, auth: bool = False, test_mode: bool = False
+        self, max_size: int, starttls: bool = False, auth: Sequence[str] = (), test_mode: bool = False
     ) -> None:
         self.max_size = max_size
         self.starttls = starttls

@@ -17,7 +17,7 @@ _MAX_LINE = 12288  # bytes of a client's response (RFC 4954 4.5)
 
 
 async def authenticate(connection: Connection, argument: str) -> None:
-    """AUTH PLAIN or LOGIN."""
+    """AUTH, by one of the mechanisms that are offered."""
     mechanism, _, initial = argument.partition(" ")
     if not mechanism:
         raise Refused("501 5.5.4 Syntax: AUTH mechanism")
@@ -34,7 +34,7 @@ async def authenticate(connection: Connection, argument: str) -> None:
         except LineTooLong:
             raise Refused("421 4.7.0 Line too long") from None
 
-    name, password = await auth.credentials(mechanism.upper(), initial.strip(), ask)
+    name, password = await auth.credentials(mechanism.upper(), initial.strip(), ask, context.mechanisms)
     if context.passwords is not None:
         await _check(connection, name, password)
     connection.authenticated = True
@@ -62,7 +62,7 @@ async def _check(connection: Connection, name: str, password: str) -> None:
 
 
 AUTH = Extension(
-    lambda offer: "AUTH " + " ".join(auth.MECHANISMS) if offer.auth else "",
+    lambda offer: "AUTH " + " ".join(offer.auth) if offer.auth else "",
     mail={"AUTH": xtext},
     verbs={"AUTH": authenticate},
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Protocol
 
+from maildir_safe._smtp.protocol.auth import MECHANISMS
 from maildir_safe._smtp.protocol.extension import Offer
 from maildir_safe._smtp.server.counters import Counters
 from maildir_safe._smtp.server.limits import MemoryBudget, MemoryReservation
@@ -12,7 +13,7 @@ from maildir_safe._smtp.server.throttle import Guesses
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Coroutine
+    from collections.abc import Coroutine, Sequence
     from typing import Any
 
     from maildir_safe._delivery.status import RecipientStatus
@@ -49,6 +50,7 @@ class ServerContext:
         tls: the TLS context for STARTTLS; None: STARTTLS is not offered.
         passwords: checks AUTH. Mail is refused before AUTH, and with `tls` AUTH is refused before
             STARTTLS. None: in test mode any password is accepted, otherwise AUTH is not offered.
+        mechanisms: what AUTH offers.
         faults: scripted faults, or None.
         counters: counts the messages.
 
@@ -69,6 +71,7 @@ class ServerContext:
         timeout: float,
         tls: ssl.SSLContext | None = None,
         passwords: Passwords | None = None,
+        mechanisms: Sequence[str] = MECHANISMS,
         faults: Faults | None = None,
         counters: Counters | None = None,
     ) -> None:
@@ -80,6 +83,7 @@ class ServerContext:
         self.timeout = timeout
         self.tls = tls
         self.passwords = passwords
+        self.mechanisms = mechanisms
         self.faults = faults
         self.counters = counters or Counters()
         self.hashing = asyncio.Semaphore(_HASHING)
@@ -119,7 +123,7 @@ class ServerContext:
     def offers_auth(self, tls: bool) -> bool:
         """Whether a client may authenticate. With TLS configured, real passwords are taken over TLS only."""
         if self.passwords is None:
-            return self.store.test_mode
+            return self.store.test_mode and bool(self.mechanisms)
         return tls or self.tls is None
 
     def offer(self, tls: bool) -> Offer:
@@ -131,7 +135,7 @@ class ServerContext:
         return Offer(
             self.max_size,
             starttls=self.tls is not None and not tls,
-            auth=self.offers_auth(tls),
+            auth=self.mechanisms if self.offers_auth(tls) else (),
             test_mode=self.store.test_mode,
         )
 

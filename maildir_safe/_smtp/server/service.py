@@ -183,6 +183,7 @@ class Service:
             timeout=settings.timeout,
             tls=self._tls,
             passwords=self._passwords,
+            mechanisms=settings.auth_mechanisms,
             faults=self._faults,
             counters=self._counters,
         )

@@ -7,6 +7,8 @@ import tomllib
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING
 
+from maildir_safe._smtp.protocol.auth import MECHANISMS, TEST_MECHANISMS
+
 if TYPE_CHECKING:
     from typing import Any
 
@@ -36,6 +38,8 @@ class Settings:
         postmaster: with `map`, the address that gets mail for postmaster.
         tls: a PEM file with chain and key, for STARTTLS; ``"made"``: make a certificate for this run.
         auth: a file of names and password hashes; with it, mail is refused before AUTH.
+        auth_mechanisms: what AUTH offers in test mode, where any password is accepted: PLAIN, LOGIN and
+            CRAM-MD5; none: AUTH is not offered.
         faults: a file of scripted faults.
         keep: number of messages that stay in `maildir`; the oldest are removed.
         keep_days: number of days that messages stay in `maildir`.
@@ -62,6 +66,7 @@ class Settings:
     postmaster: str | None = None
     tls: str | None = None
     auth: str | None = None
+    auth_mechanisms: list[str] = field(default_factory=lambda: [*MECHANISMS])
     faults: str | None = None
     keep: int | None = None
     keep_days: float | None = None
@@ -95,10 +100,21 @@ class Settings:
             raise ValueError("queue cannot be combined with web, keep or keep_days: these need a Maildir")
         if self.map is not None and self.web:
             raise ValueError("web cannot be combined with map: it would show users' mail")
+        self._check_auth()
         if min(self.keep or 0, self.keep_days or 0) < 0:
             raise ValueError("keep and keep_days must not be negative")
         if self.faults and self.workers > 1:
             raise ValueError("faults are counted in one process: use one worker")
+
+    def _check_auth(self) -> None:
+        unknown = sorted({*self.auth_mechanisms} - {*TEST_MECHANISMS})
+        if unknown:
+            raise ValueError(
+                f"auth_mechanisms: {', '.join(unknown)}: not one of {', '.join(TEST_MECHANISMS)}"
+            )
+        test_mode = self.map is None and self.queue is None
+        if self.auth_mechanisms != [*MECHANISMS] and not (test_mode and self.auth is None):
+            raise ValueError("auth_mechanisms is for test mode only: not with auth, map or queue")
 
 
 def read(path: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""One hand-off: a link, or a rename if the mount refuses links. Lost replies are resolved.
+"""One handoff: a link, or a rename if the mount refuses links. Lost replies are resolved.
 
     link says            | then
     ---------------------+------------------------------------------------------------------
@@ -50,7 +50,7 @@ _YOUNG = 3600.0  # seconds; no janitor sweeps a program's file in tmp/ that soon
 
 
 class Result:
-    """The outcome of a hand-off.
+    """The outcome of a handoff.
 
     Attributes:
         error: the errno for the program; 0 if it is done.
@@ -70,8 +70,8 @@ class Result:
         self.aside = aside
 
 
-class Handover:
-    """Does hand-offs with the credentials of this process.
+class LinkHandoff:
+    """Does handoffs with the credentials of this process.
 
     Args:
         fs: the file system's calls.
@@ -93,7 +93,7 @@ class Handover:
             return error.errno or errno.EIO
         return 0
 
-    def hand_over(self, src_dir: int, src: str, dst_dir: int, dst: str, private: bool) -> Result:
+    def do(self, src_dir: int, src: str, dst_dir: int, dst: str, private: bool) -> Result:
         """Give a file its new name.
 
         Args:
