@@ -164,12 +164,17 @@ def _explain(error: BaseException) -> int:
 
 def _refuse(status: str, text: str) -> int:
     """Print the reason as one line, and return the exit code that belongs to the status."""
+    print_reason(f"{status} {text}")
+    return REFUSED if status.startswith("5") else TEMPORARY
+
+
+def print_reason(text: str) -> None:
+    """Print one line on standard error. Strangers' control characters become blanks."""
     line = "".join(c if c.isprintable() else " " for c in text)
     try:
-        print(status, line, file=sys.stderr, flush=True)
+        print(line, file=sys.stderr, flush=True)
     except OSError:
         pass  # standard error is closed; the exit code is what counts
-    return REFUSED if status.startswith("5") else TEMPORARY
 
 
 def _for_people(verb: str, words: list[str]) -> int:

@@ -5,10 +5,9 @@ Standard output is not for printing here: the envelope is read from descriptor 1
 
 from __future__ import annotations
 
-import sys
 import time
 
-from maildir_safe._cli import hold_signals
+from maildir_safe._cli import hold_signals, print_reason
 from maildir_safe._cli.sendmail import Stopped, stop_on_signals
 from maildir_safe.errors import MaildirSafeError, PermanentError, TemporaryError
 
@@ -121,9 +120,5 @@ def _put(path: str, host: str, message: bytes, envelopes: list[tuple[str, list[s
 
 
 def _explain(reason: str, code: int) -> int:
-    line = "".join(c if c.isprintable() else " " for c in reason)
-    try:
-        print(f"qmail-queue: {line}", file=sys.stderr, flush=True)
-    except OSError:
-        pass  # standard error is closed; the exit code is what counts
+    print_reason(f"qmail-queue: {reason}")
     return code

@@ -10,7 +10,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from maildir_safe._cli import TEMPORARY, USAGE, hold_signals
+from maildir_safe._cli import TEMPORARY, USAGE, hold_signals, print_reason
 from maildir_safe.errors import MaildirSafeError
 
 if TYPE_CHECKING:
@@ -200,9 +200,5 @@ def stop_on_signals(*others: int) -> None:
 
 
 def _failed(reason: str, code: int) -> int:
-    line = "".join(c if c.isprintable() else " " for c in reason)
-    try:
-        print(f"sendmail: {line}", file=sys.stderr, flush=True)
-    except OSError:
-        pass  # standard error is closed; the exit code is what counts
+    print_reason(f"sendmail: {reason}")
     return code

@@ -74,7 +74,7 @@ def read_everything(raw: bytes, longest_snippet: int = 250, deep: int = 3) -> Ev
     for part in structure.leaves():
         if not part.content_type.startswith(("text/", "message/")):
             continue
-        data = _content(raw, part, room)
+        data = part.beginning(raw, room)
         room -= len(data)
         if part.content_type == "message/rfc822":
             text = _attached_text(data, deep)
@@ -119,14 +119,3 @@ def _attached_text(raw: bytes, deep: int) -> str:
     mail = read_everything(raw, deep=deep - 1)
     values = [value for _, value in shown_headers(mail.structure.parts[0])]
     return "\n".join([*values, mail.body, *mail.names])
-
-
-def _content(raw: bytes, part: Part, most: int) -> bytes:
-    out: list[bytes] = []
-    length = 0
-    for piece in part.content(raw):
-        out.append(piece)
-        length += len(piece)
-        if length >= most:
-            break
-    return b"".join(out)[:most]

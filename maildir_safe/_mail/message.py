@@ -84,7 +84,7 @@ def read_mail(raw: bytes, images: bool = True) -> Mail:
     if text is not None:
         mail.text = _text(raw, text)
     if page is not None:
-        mail.html = decode_html(_content(raw, page, _MOST_TEXT), page.parameters.get("charset", ""))
+        mail.html = decode_html(page.beginning(raw, _MOST_TEXT), page.parameters.get("charset", ""))
     if any(part and _longer(raw, part, _MOST_TEXT) for part in (text, page)):
         mail.problem = mail.problem or "its text is longer than 2 MiB"
     found: dict[str, str] = {}
@@ -104,7 +104,7 @@ def read_mail(raw: bytes, images: bool = True) -> Mail:
 def _add_image(raw: bytes, part: Part, found: dict[str, str]) -> None:
     cid = part.fields.text("content-id").strip("<> ")
     if cid and part.content_type.startswith(("image/", "application/octet-")):
-        data = _content(raw, part, _MOST_INLINE // 2)
+        data = part.beginning(raw, _MOST_INLINE // 2)
         kind = image_type(part.content_type, data)
         if kind and len(data) < _MOST_INLINE // 2:
             found[cid] = data_address(kind, data)
@@ -128,7 +128,7 @@ def describe(raw: bytes, part: Part) -> Attachment:
     """Describe a part that can be saved."""
     name = clean(part.filename)
     if not name and part.content_type == "message/rfc822":
-        subject = read_fields(_content(raw, part, 64 << 10))[0].text("subject")
+        subject = read_fields(part.beginning(raw, 64 << 10))[0].text("subject")
         name = f"{subject[:100] or f'message-{part.number}'}.eml"
     if not name:
         kind = part.content_type.partition("/")[2]
@@ -162,21 +162,9 @@ def _body(structure: Structure) -> tuple[Part | None, Part | None]:
 
 
 def _text(raw: bytes, part: Part) -> str:
-    return decode(_content(raw, part, _MOST_TEXT), part.parameters.get("charset", ""))
+    return decode(part.beginning(raw, _MOST_TEXT), part.parameters.get("charset", ""))
 
 
 def _longer(raw: bytes, part: Part, most: int) -> bool:
     length = 0
     return any((length := length + len(piece)) > most for piece in part.content(raw))
-
-
-def _content(raw: bytes, part: Part, most: int) -> bytes:
-    """The first bytes of a part, decoded, at most `most`."""
-    out: list[bytes] = []
-    length = 0
-    for piece in part.content(raw):
-        out.append(piece)
-        length += len(piece)
-        if length >= most:
-            break
-    return b"".join(out)[:most]

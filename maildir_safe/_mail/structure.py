@@ -79,6 +79,17 @@ class Part:
         pieces = (raw[at : min(at + _PIECE, self.end)] for at in range(self.body, self.end, _PIECE))
         return decoded(pieces, self.coding)
 
+    def beginning(self, raw: bytes, most: int) -> bytes:
+        """The first `most` decoded bytes of the part in the message `raw`."""
+        out: list[bytes] = []
+        length = 0
+        for piece in self.content(raw):
+            out.append(piece)
+            length += len(piece)
+            if length >= most:
+                break
+        return b"".join(out)[:most]
+
 
 class Structure:
     """A message's parts in their order.

@@ -53,7 +53,7 @@ def load() -> Settings:
         with open(path, "rb") as file:
             text = file.read(_LARGEST_FILE + 1)
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError) as error:
-        raise Rejected(f"{path}: {error.strerror}", CONFIGURATION) from error
+        raise Rejected(f"{path}: {error.strerror}; this file names the spool", CONFIGURATION) from error
     except OSError as error:
         raise TemporaryError(f"{path}: {error.strerror}") from error
     if len(text) > _LARGEST_FILE:
