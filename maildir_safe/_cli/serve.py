@@ -48,6 +48,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     flag("--no-web", dest="web", action="store_const", const="", help="no inbox page")
     flag(
+        "--metrics",
+        metavar="ADDR",
+        help="answer /livez, /readyz and /metrics on this address (:PORT: this machine only)",
+    )
+    flag(
         "--queue",
         metavar="SPOOL",
         help="put mail into this spool, for 'maildir-safe work', instead of delivering it",
@@ -138,6 +143,8 @@ def banner(service: Service) -> list[str]:
     lines += [f"LMTP     {address}" for address in service.lmtp_addresses]
     if service.web_address:
         lines.append(f"Inbox    http://{reachable(service.web_address)}/")
+    if service.metrics_address:
+        lines.append(f"Health   http://{reachable(service.metrics_address)}/readyz")
     lines += [service.storage]
     if service.ca:
         lines.append(f"CA       {service.ca}")

@@ -127,6 +127,9 @@ class Connection(asyncio.Protocol):
         try:
             if not self._admitted:
                 raise Refused(replies.TOO_MANY_CONNECTIONS)
+            if trouble := self.context.storage_trouble():
+                self.context.log.refused(self, f"connect ({trouble})", replies.NO_STORAGE)
+                raise Refused(replies.NO_STORAGE)
             await self.fault("connect")
             await self.reply(f"220 {self.context.hostname} {self.protocol} maildir_safe")
             await self.talk()

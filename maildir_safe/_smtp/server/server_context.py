@@ -13,7 +13,7 @@ from maildir_safe._smtp.server.throttle import Guesses
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Coroutine, Sequence
+    from collections.abc import Callable, Coroutine, Sequence
     from typing import Any
 
     from maildir_safe._delivery.status import RecipientStatus
@@ -53,6 +53,8 @@ class ServerContext:
         mechanisms: what AUTH offers.
         faults: scripted faults, or None.
         counters: counts the messages.
+        storage_trouble: returns at once why mail cannot be stored now, or ``""``. New sessions are
+            then answered 421.
 
     Attributes:
         hashing: held while a password is checked.
@@ -74,6 +76,7 @@ class ServerContext:
         mechanisms: Sequence[str] = MECHANISMS,
         faults: Faults | None = None,
         counters: Counters | None = None,
+        storage_trouble: Callable[[], str] = lambda: "",
     ) -> None:
         self.store = store
         self.log = log
@@ -86,6 +89,7 @@ class ServerContext:
         self.mechanisms = mechanisms
         self.faults = faults
         self.counters = counters or Counters()
+        self.storage_trouble = storage_trouble
         self.hashing = asyncio.Semaphore(_HASHING)
         self.guesses = Guesses()
         self._budget = budget

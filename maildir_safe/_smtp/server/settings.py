@@ -35,6 +35,7 @@ class Settings:
         map: template of the Maildirs of addresses, such as ``/mail/{domain}/{local}``, in place of `maildir`.
         web: address of the inbox page; empty: no page. The command `serve` has a default for it.
         web_hosts: names under which the page is served, besides addresses and this machine's name.
+        metrics: address of /metrics, /livez and /readyz; without a host: this machine only. Empty: none.
         postmaster: with `map`, the address that gets mail for postmaster.
         tls: a PEM file with chain and key, for STARTTLS; ``"made"``: make a certificate for this run.
         auth: a file of names and password hashes; with it, mail is refused before AUTH.
@@ -63,6 +64,7 @@ class Settings:
     map: str | None = None
     web: str = ""
     web_hosts: list[str] = field(default_factory=list)
+    metrics: str = ""
     postmaster: str | None = None
     tls: str | None = None
     auth: str | None = None
