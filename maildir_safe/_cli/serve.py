@@ -59,6 +59,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     flag("--map", metavar="TEMPLATE", help="deliver to existing Maildirs, such as '/mail/{domain}/{local}'")
     flag("--postmaster", metavar="ADDRESS", help="with --map: the address that gets mail for postmaster")
+    flag(
+        "--proxy-from",
+        action="append",
+        metavar="CIDR",
+        help="load balancers that name their clients by the PROXY protocol (v1, v2); may be repeated",
+    )
     flag("--tls", nargs="?", const="made", metavar="PEM", help="STARTTLS; without a file, make a certificate")
     flag("--auth", metavar="FILE", help="require AUTH with the names and passwords in this file")
     flag("--faults", metavar="FILE", help="scripted faults (TOML), to test how a sender reacts")

@@ -9,6 +9,7 @@ from maildir_safe._smtp.protocol.auth import MECHANISMS
 from maildir_safe._smtp.protocol.extension import Offer
 from maildir_safe._smtp.server.counters import Counters
 from maildir_safe._smtp.server.limits import MemoryBudget, MemoryReservation
+from maildir_safe._smtp.server.proxies import Proxies
 from maildir_safe._smtp.server.throttle import Guesses
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ class ServerContext:
         counters: counts the messages.
         storage_trouble: returns at once why mail cannot be stored now, or ``""``. New sessions are
             then answered 421.
+        proxies: peers whose connections begin with a header of the PROXY protocol; by default none.
 
     Attributes:
         hashing: held while a password is checked.
@@ -77,6 +79,7 @@ class ServerContext:
         faults: Faults | None = None,
         counters: Counters | None = None,
         storage_trouble: Callable[[], str] = lambda: "",
+        proxies: Proxies | None = None,
     ) -> None:
         self.store = store
         self.log = log
@@ -90,6 +93,7 @@ class ServerContext:
         self.faults = faults
         self.counters = counters or Counters()
         self.storage_trouble = storage_trouble
+        self.proxies = proxies or Proxies()
         self.hashing = asyncio.Semaphore(_HASHING)
         self.guesses = Guesses()
         self._budget = budget

@@ -29,6 +29,7 @@ from maildir_safe._smtp.server.limits import MemoryBudget
 from maildir_safe._smtp.server.message_log import MessageLog
 from maildir_safe._smtp.server.metered_fs import MeteredFileSystem
 from maildir_safe._smtp.server.operator import tell
+from maildir_safe._smtp.server.proxies import Proxies
 from maildir_safe._smtp.server.server import Server, serve
 from maildir_safe._smtp.server.server_context import ServerContext
 from maildir_safe._smtp.server.storage import Descriptors, directory_of, prepare_storage, storage_trials
@@ -90,6 +91,7 @@ class Service:
         self._log = log or MessageLog(sys.stderr, settings.log_json)
         self._faults = Faults.read(settings.faults) if settings.faults else faults
         self._passwords = Passwords.read(settings.auth) if settings.auth else None
+        self._proxies = Proxies(settings.proxy_from)
         self._routing = _routing(settings)
         self.storage = prepare_storage(settings)
         self.warnings: list[str] = []
@@ -118,7 +120,8 @@ class Service:
             self.web_address = address_of(self._web)
         self._metrics = self._listen_for_scrapes()
         self.metrics_address = address_of(self._metrics) if self._metrics else ""
-        exposed = not all(map(is_local, self._smtp + self._lmtp))
+        # a proxy on this machine passes on what comes from elsewhere
+        exposed = bool(settings.proxy_from) or not all(map(is_local, self._smtp + self._lmtp))
         if settings.queue and not settings.map and exposed and not self._passwords:
             raise ValueError("an open relay: beyond this machine --queue needs --auth (and --tls), or --map")
         if self._passwords and not self._tls and exposed:
@@ -209,6 +212,7 @@ class Service:
             faults=self._faults,
             counters=self._counters,
             storage_trouble=self._check.trouble,
+            proxies=self._proxies,
         )
         return Server(context, self._smtp, self._lmtp, settings.grace)
 

@@ -37,6 +37,8 @@ class Settings:
         web_hosts: names under which the page is served, besides addresses and this machine's name.
         metrics: address of /metrics, /livez and /readyz; without a host: this machine only. Empty: none.
         postmaster: with `map`, the address that gets mail for postmaster.
+        proxy_from: networks of load balancers, such as ``192.0.2.0/24``, whose connections begin with a
+            header of the PROXY protocol that names the client.
         tls: a PEM file with chain and key, for STARTTLS; ``"made"``: make a certificate for this run.
         auth: a file of names and password hashes; with it, mail is refused before AUTH.
         auth_mechanisms: what AUTH offers in test mode, where any password is accepted: PLAIN, LOGIN and
@@ -66,6 +68,7 @@ class Settings:
     web_hosts: list[str] = field(default_factory=list)
     metrics: str = ""
     postmaster: str | None = None
+    proxy_from: list[str] = field(default_factory=list)
     tls: str | None = None
     auth: str | None = None
     auth_mechanisms: list[str] = field(default_factory=lambda: [*MECHANISMS])
