@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -55,6 +56,8 @@ def install() -> None:
 
     wanted = {line.split("#")[0].strip() for line in (HERE / "system/packages.txt").read_text().splitlines()}
     wanted = (wanted | set(packages(KINDS[name] for name in EVERY))) - {""}
+    if shutil.which("npm") is None:  # where Node.js is not Debian's, its npm conflicts with Debian's
+        wanted |= {"nodejs", "npm"}
     query = ["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n", *sorted(wanted)]
     there = subprocess.run(query, capture_output=True, text=True, check=False).stdout.splitlines()
     lacking = sorted(wanted - {line.split()[0] for line in there if line.endswith(" installed")})

@@ -32,7 +32,7 @@ _FURTHEST = 10**9
 _LONGEST_WAIT = 60.0
 _AT_A_TIME = 2000
 _DIGITS = 10
-_ALWAYS = 500  # messages that `wait` examines, however little time it has
+_LOOK = 5.0  # seconds that `wait` may examine messages that are there, however short its timeout
 
 
 def list_entry(inbox: Inbox, message: Message) -> dict[str, Any]:
@@ -177,19 +177,20 @@ async def wait(request: Request) -> Response:
 
     A message matches if its envelope or header recipients contain `to` and its subject contains
     `subject`, in upper or lower case. `timeout` is in seconds, at most 60. `after` is the key of an
-    earlier message: only messages that arrived later match. The newest 500 messages are always
-    examined, even if `timeout` is 0, and older ones until the time is over.
+    earlier message: only messages that arrived later match. Messages that exist are examined for
+    `timeout`, but for 5 seconds at least, the newest first.
     """
     inbox: Inbox = request.app.state.inbox
     query = Query(request, "to", "subject", "after", "timeout")
     until = asyncio.get_running_loop().time() + query.seconds("timeout", 10, _LONGEST_WAIT)
+    look_until = max(until, asyncio.get_running_loop().time() + _LOOK)
     wanted = {name: folded(query.text(name)) for name in ("to", "subject")}
     await inbox.messages()
     after = known_key(inbox, query, "after")
     looked_at: set[str] = set()
     while True:
         version = inbox.version
-        found, skipped = await _match(inbox, wanted, after, looked_at, until)
+        found, skipped = await _match(inbox, wanted, after, looked_at, look_until)
         if found is not None:
             return JSONResponse(found)
         if skipped:
@@ -238,7 +239,7 @@ def _first(
 ) -> dict[str, Any] | None:
     """The first message that matches. Those examined are added to `looked_at`; it ends at `until`."""
     for message in messages:
-        if len(looked_at) >= _ALWAYS and time.monotonic() >= until:
+        if time.monotonic() >= until:
             return None
         looked_at.add(message.key)
         if after and not inbox.is_newer(printable(message.key), after):

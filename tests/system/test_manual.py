@@ -62,7 +62,7 @@ def test_bash_completes(share: Path, line: str, wanted: str) -> None:
 
 def test_zsh_reads_the_completion(share: Path) -> None:
     script = (
-        f"fpath=({share}/zsh/site-functions $fpath); autoload -Uz compinit; compinit -u -d /dev/null\n"
+        f"fpath=({share}/zsh/site-functions $fpath); autoload -Uz compinit; compinit -u -D\n"
         "print ${_comps[maildir-safe]}"
     )
     done = subprocess.run([need("zsh"), "-fc", script], capture_output=True, text=True, check=True)

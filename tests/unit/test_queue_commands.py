@@ -261,7 +261,7 @@ def test_working_once_says_when_nothing_could_be_done(
 ) -> None:
     nowhere = ["work", spool, "--once", "--to", f"maildir:{tmp_path}/nobody"]
     assert main(nowhere) == 75
-    assert "there is no spool yet" in capsys.readouterr().err
+    assert "there is no spool; a worker, or 'queue put', makes one" in capsys.readouterr().err
     put(spool, monkeypatch, "a@x.org")
     assert main(nowhere) == 75
     assert main(nowhere) == 0  # nothing is due now
