@@ -38,6 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "(default: 127.0.0.1:1025, unless --lmtp is given)",
     )
     flag("--lmtp", action="append", metavar="ADDR", help="listen for LMTP: HOST:PORT or a socket's path")
+    flag("--lmtp-mode", metavar="MODE", help="permissions of LMTP's unix sockets, such as 0660")
+    flag("--lmtp-group", metavar="GROUP", help="group of LMTP's unix sockets, such as postfix")
     flag("--web", metavar="ADDR", help="address of the inbox page (default: 127.0.0.1:8025)")
     flag(
         "--web-host",

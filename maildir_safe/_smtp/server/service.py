@@ -108,7 +108,8 @@ class Service:
         self._check = StorageCheck(storage_trials(settings, OsFileSystem(), lambda: self._last_opened))
         self._fs: FileSystem = MeteredFileSystem(self._counters, self._faults)
         self._smtp = [listen(address) for address in settings.smtp]
-        self._lmtp = [listen(address) for address in settings.lmtp]
+        mode = int(settings.lmtp_mode, 8) if settings.lmtp_mode else None
+        self._lmtp = [listen(address, mode, settings.lmtp_group) for address in settings.lmtp]
         self.smtp_addresses = [address_of(sock) for sock in self._smtp]
         self.lmtp_addresses = [address_of(sock) for sock in self._lmtp]
         self._web: socket.socket | None = None
