@@ -43,6 +43,11 @@ class StorageCheck:
         self._began = -PERIOD  # of the last round
         self._running = False
         self._tried = ""
+        self._ending = False
+
+    def shut_down(self) -> None:
+        """Say from now on that this process ends, so that a load balancer turns to another."""
+        self._ending = True
 
     def trouble(self) -> str:
         """Why mail cannot be stored, as far as is known; ``""`` if it can. Never waits.
@@ -59,7 +64,7 @@ class StorageCheck:
             self._begin(RETRY)
         while True:
             with self._lock:
-                if not self._running or self._overdue():
+                if self._ending or not self._running or self._overdue():
                     return self._known()
             await asyncio.sleep(_POLL)
 
@@ -67,6 +72,8 @@ class StorageCheck:
         return self._running and time.monotonic() - self._began >= self._deadline
 
     def _known(self) -> str:
+        if self._ending:
+            return "shutting down"
         if self._overdue():
             return f"{self._tried}: no answer for {time.monotonic() - self._began:.0f} seconds"
         return self._trouble

@@ -135,7 +135,9 @@ class Connection(asyncio.Protocol):
                 raise Refused(replies.TOO_MANY_CONNECTIONS)
             if self._proxy:
                 await self._meet_client()
-            if trouble := self.context.storage_trouble():
+            if self.context.draining:
+                raise Refused(replies.SHUTTING_DOWN)
+            if trouble := self.context.storage.trouble():
                 self.context.log.refused(self, f"connect ({trouble})", replies.NO_STORAGE)
                 raise Refused(replies.NO_STORAGE)
             await self.fault("connect")

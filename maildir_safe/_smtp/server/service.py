@@ -30,7 +30,7 @@ from maildir_safe._smtp.server.message_log import MessageLog
 from maildir_safe._smtp.server.metered_fs import MeteredFileSystem
 from maildir_safe._smtp.server.operator import tell
 from maildir_safe._smtp.server.proxies import Proxies
-from maildir_safe._smtp.server.server import Server, serve
+from maildir_safe._smtp.server.server import Server, serve, turn_away
 from maildir_safe._smtp.server.server_context import ServerContext
 from maildir_safe._smtp.server.storage import Descriptors, directory_of, prepare_storage, storage_trials
 from maildir_safe._smtp.server.watchdog import keep_feeding
@@ -165,7 +165,10 @@ class Service:
 
         try:
             if self._settings.workers > 1:
-                return workers.supervise(self._settings.workers, self._work, started, self._stopping)
+                status = workers.supervise(self._settings.workers, self._work, started, self._stopping)
+                for sock in {*self._smtp, *self._lmtp} - self._kept():
+                    turn_away(sock)  # clients that came after the last worker had closed
+                return status
             self._work(0, None, started, self._stopping)
             return 0
         finally:
@@ -212,10 +215,16 @@ class Service:
             mechanisms=settings.auth_mechanisms,
             faults=self._faults,
             counters=self._counters,
-            storage_trouble=self._check.trouble,
+            storage=self._check,
             proxies=self._proxies,
         )
-        return Server(context, self._smtp, self._lmtp, settings.grace)
+        return Server(context, self._smtp, self._lmtp, settings.grace, self._kept())
+
+    def _kept(self) -> set[socket.socket]:
+        """The listening sockets that a service manager keeps open."""
+        addresses = [*self._settings.smtp, *self._settings.lmtp]
+        pairs = zip(addresses, [*self._smtp, *self._lmtp], strict=True)
+        return {sock for address, sock in pairs if address.startswith("fd:")}
 
     def _store(self) -> Store:
         """The store. Each process opens its own."""
