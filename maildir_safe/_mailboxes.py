@@ -47,11 +47,12 @@ class NoSuchMailbox(NotAMaildir):
     """
 
 
-def open_as_owner(path: str, fs: FileSystem | None = None) -> Maildir:
-    """Open the existing Maildir at `path`. Root acts as its owner, so that the mail belongs to the owner.
+def open_as_owner(path: str, fs: FileSystem | None = None, create: bool = False) -> Maildir:
+    """Open the Maildir at `path`. Root acts as its owner, so that the mail belongs to the owner.
 
     Args:
         fs: the file system's calls.
+        create: make the Maildir in an existing, empty directory.
 
     Raises:
         NotAMaildir: it cannot be opened, or users other than its owner could redirect root elsewhere.
@@ -60,7 +61,7 @@ def open_as_owner(path: str, fs: FileSystem | None = None) -> Maildir:
         calls = as_owner(fs or OsFileSystem(), path)
     except OSError as error:
         raise NotAMaildir(f"{path}: {error}") from error
-    return Maildir(path, create=False, fs=calls)
+    return Maildir(path, create=create, fs=calls)
 
 
 class _Listing:

@@ -22,6 +22,8 @@ VERBS = {
     "sendmail": "put the message on standard input into the queue, as programs that call sendmail expect",
     "qmail-queue": "put a message into the queue, as programs that call $QMAILQUEUE expect",
     "serve": "accept mail by SMTP and LMTP and store it in Maildirs",
+    "passwd": "set a password in the file of serve --auth",
+    "create": "make a Maildir, its folders, and give it to its user",
     "ls": "list the messages of a Maildir",
     "show": "print a message",
     "clean": "remove what interrupted deliveries left in tmp/",

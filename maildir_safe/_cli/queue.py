@@ -9,7 +9,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from maildir_safe._cli import USAGE
+from maildir_safe._cli import USAGE, queue_changes
 from maildir_safe._cli.output import bytes_text, print_json, visible
 from maildir_safe._delivery.incoming import Incoming
 from maildir_safe._delivery.partial import PartialPut
@@ -59,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     verb("why", "print the replies to the delivery attempts of an item", item=True, json=True)
     verb("stats", "count the items by state", json=True)
     for name, what in _CHANGES.items():
-        verb(name, what, item=True)
+        queue_changes.add_selection(verb(name, what), name)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -68,6 +68,8 @@ def run(args: argparse.Namespace) -> int:
         return _put(args)
     queue = Queue(args.spool, create=False, shared=False)
     try:
+        if args.action in _CHANGES:
+            return queue_changes.run(queue, args)
         return int(globals()[f"_{args.action}"](queue, args))
     except KeyError as error:
         print(f"maildir-safe queue: {visible(str(error.args[0]))}", file=sys.stderr)
@@ -193,24 +195,4 @@ def _stats(queue: Queue, args: argparse.Namespace) -> int:
     else:
         for state, count in stats.items():
             print(f"{state:<11} {count}{' s' if state == 'oldest_age' else ''}")
-    return 0
-
-
-def _hold(queue: Queue, args: argparse.Namespace) -> int:
-    queue.hold(args.id)
-    return 0
-
-
-def _unhold(queue: Queue, args: argparse.Namespace) -> int:
-    queue.unhold(args.id)
-    return 0
-
-
-def _retry(queue: Queue, args: argparse.Namespace) -> int:
-    queue.retry(args.id)
-    return 0
-
-
-def _rm(queue: Queue, args: argparse.Namespace) -> int:
-    queue.remove(args.id)
     return 0

@@ -38,6 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "(default: 127.0.0.1:1025, unless --lmtp is given)",
     )
     flag("--lmtp", action="append", metavar="ADDR", help="listen for LMTP: HOST:PORT or a socket's path")
+    flag("--lmtp-mode", metavar="MODE", help="permissions of LMTP's unix sockets, such as 0660")
+    flag("--lmtp-group", metavar="GROUP", help="group of LMTP's unix sockets, such as postfix")
     flag("--web", metavar="ADDR", help="address of the inbox page (default: 127.0.0.1:8025)")
     flag(
         "--web-host",
@@ -48,12 +50,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     flag("--no-web", dest="web", action="store_const", const="", help="no inbox page")
     flag(
+        "--metrics",
+        metavar="ADDR",
+        help="answer /livez, /readyz and /metrics on this address (:PORT: this machine only)",
+    )
+    flag(
         "--queue",
         metavar="SPOOL",
         help="put mail into this spool, for 'maildir-safe work', instead of delivering it",
     )
     flag("--map", metavar="TEMPLATE", help="deliver to existing Maildirs, such as '/mail/{domain}/{local}'")
     flag("--postmaster", metavar="ADDRESS", help="with --map: the address that gets mail for postmaster")
+    flag(
+        "--proxy-from",
+        action="append",
+        metavar="CIDR",
+        help="load balancers that name their clients by the PROXY protocol (v1, v2); may be repeated",
+    )
     flag("--tls", nargs="?", const="made", metavar="PEM", help="STARTTLS; without a file, make a certificate")
     flag("--auth", metavar="FILE", help="require AUTH with the names and passwords in this file")
     flag("--faults", metavar="FILE", help="scripted faults (TOML), to test how a sender reacts")
@@ -138,6 +151,8 @@ def banner(service: Service) -> list[str]:
     lines += [f"LMTP     {address}" for address in service.lmtp_addresses]
     if service.web_address:
         lines.append(f"Inbox    http://{reachable(service.web_address)}/")
+    if service.metrics_address:
+        lines.append(f"Health   http://{reachable(service.metrics_address)}/readyz")
     lines += [service.storage]
     if service.ca:
         lines.append(f"CA       {service.ca}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import signal
 import sys
 from typing import TYPE_CHECKING
@@ -13,9 +14,11 @@ from maildir_safe._notify import Notifier
 from maildir_safe._queue.queue import Queue
 from maildir_safe._queue.store.mount_rules import LEASE
 from maildir_safe._queue.worker import Worker
+from maildir_safe._smtp.server.bind import CannotListen
 from maildir_safe.errors import TemporaryError
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable
 
     from maildir_safe._queue.couriers.courier import Courier
@@ -51,7 +54,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--alone", action="store_true", help="only items put by this host (Coda, s3fs)")
     parser.add_argument(
-        "--metrics", type=_host_and_port, metavar="HOST:PORT", help="serve Prometheus metrics on this address"
+        "--metrics",
+        metavar="ADDR",
+        help="answer /livez, /readyz and /metrics on this address (:PORT: this machine only)",
     )
     parser.add_argument("-v", "--verbose", action="store_true", help="log all recipients, not only failures")
 
@@ -66,8 +71,12 @@ def run(args: argparse.Namespace) -> int:
     try:
         courier = make_courier(args.to, args.password_file)
         bounces = make_courier(args.bounces_to) if args.bounces_to else None
+        scrapes = _listen_for_scrapes(args.metrics) if args.metrics else None
         opened = Queue(args.spool, create=False, lease=args.lease, shared=not args.alone)
-    except (ValueError, OSError) as error:
+    except ImportError as error:
+        print(f"maildir-safe work: {error}: pip install 'maildir-safe[server]'", file=sys.stderr)
+        return USAGE
+    except (CannotListen, ValueError, OSError) as error:
         print(f"maildir-safe work: {error}", file=sys.stderr)
         return USAGE
     with opened as queue:
@@ -78,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
             concurrency=args.concurrency,
             per_destination=args.per_destination,
             timeout=args.timeout,
-            metrics=_metrics(queue, args.metrics),
+            metrics=_answer_scrapes(scrapes, queue, args) if scrapes else None,
         )
         if args.once:
             _at_the_end(worker.stop)
@@ -178,21 +187,29 @@ def _positive(text: str) -> int:
     return number
 
 
-def _host_and_port(text: str) -> tuple[str, int]:
-    host, _, port = text.rpartition(":")
-    if not (port.isascii() and port.isdecimal() and int(port) < 65536):
-        raise argparse.ArgumentTypeError(f"must be HOST:PORT, such as 127.0.0.1:9100, not {text}")
-    return host.strip("[]") or "127.0.0.1", int(port)
+def _listen_for_scrapes(address: str) -> socket.socket:
+    """Raises ImportError: prometheus-client is missing; CannotListen."""
+    import prometheus_client  # noqa: F401 - if it is missing, say so at the start
+
+    from maildir_safe._health.http import local_address
+    from maildir_safe._smtp.server.bind import listen
+
+    return listen(local_address(address))
 
 
-def _metrics(queue: Queue, address: tuple[str, int] | None) -> Metrics | None:
-    if address is None:
-        return None
+def _answer_scrapes(sock: socket.socket, queue: Queue, args: argparse.Namespace) -> Metrics:
+    from maildir_safe._fs.posix import OsFileSystem
+    from maildir_safe._health.http import HealthServer
+    from maildir_safe._health.storage_check import StorageCheck
+    from maildir_safe._health.trial import store_file, store_file_in_maildir
     from maildir_safe._queue.metrics import Metrics
+    from maildir_safe._smtp.server.bind import address_of
 
-    host, port = address
+    fs, spool, maildir = OsFileSystem(), os.path.abspath(args.spool), args.to.removeprefix("maildir:")
+    trials = {spool: lambda: store_file(fs, f"{spool}/tmp")}
+    if maildir != args.to and "{" not in maildir:
+        trials[maildir] = lambda: store_file_in_maildir(fs, maildir)
     metrics = Metrics(queue)
-    taken = metrics.serve(host, port)
-    shown = f"[{host}]" if ":" in host else host
-    print(f"metrics on http://{shown}:{taken}/metrics", file=sys.stderr)
+    HealthServer(StorageCheck(trials).fresh_trouble, metrics.text).serve_in_thread(sock)
+    print(f"metrics on http://{address_of(sock)}/metrics", file=sys.stderr)
     return metrics

@@ -136,17 +136,21 @@ class QueueAdmin:
         """
         return self._delivery_log.read(self.find(ident).item)
 
-    def hold(self, ident: str) -> None:
-        """Pause an item. Raises KeyError, TemporaryError: a worker has it, or storage fails."""
+    def hold(self, ident: str | QueueEntry) -> None:
+        """Pause an item, given by its id or as it was listed.
+
+        Raises:
+            KeyError: there is no such item. TemporaryError: a worker has it, or storage fails.
+        """
         self._change(ident, ("pending",), self._spool.hold)
 
-    def unhold(self, ident: str) -> None:
+    def unhold(self, ident: str | QueueEntry) -> None:
         """Resume a paused item, or a good item in corrupt/. Raises KeyError, TemporaryError."""
         self._change(
             ident, ("hold", "corrupt"), lambda fd, item: self._spool.requeue(fd, item, item.returned())
         )
 
-    def retry(self, ident: str) -> None:
+    def retry(self, ident: str | QueueEntry) -> None:
         """Make a waiting, paused or failed item due now; failed recipients are owed it again.
 
         An item in corrupt/ is read again, and returns to the queue if it is good.
@@ -163,19 +167,24 @@ class QueueAdmin:
 
         self._change(ident, ("pending", "hold", "failed", "corrupt"), due_now)
 
-    def remove(self, ident: str) -> None:
+    def remove(self, ident: str | QueueEntry) -> None:
         """Remove an item for good, without a bounce. Raises KeyError, TemporaryError."""
-        listed = self.find(ident)
+        listed = self._found(ident)
         state: str = listed.state
         if state == "pending":  # a worker may claim it: a rename decides who gets it
-            self.hold(listed.item.id)
+            self.hold(listed)
             state = "hold"
         if state not in ("hold", "failed", "corrupt") or not self._spool.remove(state, listed.item):
             raise TemporaryError(f"{listed.item.id}: a worker has it; try again")
         self._delivery_log.remove(listed.item)
 
-    def _change(self, ident: str, states: tuple[str, ...], change: Callable[[int, Item], bool]) -> None:
-        listed = self.find(ident)
+    def _found(self, ident: str | QueueEntry) -> QueueEntry:
+        return self.find(ident) if isinstance(ident, str) else ident
+
+    def _change(
+        self, ident: str | QueueEntry, states: tuple[str, ...], change: Callable[[int, Item], bool]
+    ) -> None:
+        listed = self._found(ident)
         if listed.state == "claimed":
             raise TemporaryError(f"{listed.item.id}: worker {listed.within} has it; try again")
         if listed.state not in states:

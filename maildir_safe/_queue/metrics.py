@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry, Counter, start_http_server
+from prometheus_client import CollectorRegistry, Counter, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 
 from maildir_safe._delivery.status import RecipientStatus
@@ -63,7 +63,6 @@ class Metrics:
         yield messages
         yield GaugeMetricFamily("maildir_safe_queue_oldest_age_seconds", "Age of the oldest item", age)
 
-    def serve(self, host: str, port: int) -> int:
-        """Answer scrapes over HTTP from a thread, and return the port in use (`port` 0: any free one)."""
-        server, _ = start_http_server(port, host, self.registry)
-        return int(server.server_port)
+    def text(self) -> bytes:
+        """The metrics now, in the text format of Prometheus. Blocks while the storage hangs."""
+        return generate_latest(self.registry)

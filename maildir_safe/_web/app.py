@@ -16,6 +16,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
+from maildir_safe._health.storage_check import StorageCheck
 from maildir_safe._maildir.maildir import Maildir
 from maildir_safe._smtp.server.counters import Counters
 from maildir_safe._web import api, mailpit, mailpit_message, metrics, pages
@@ -28,7 +29,10 @@ from maildir_safe.errors import MaildirSafeError
 
 
 def application(
-    maildir: Maildir, addresses: list[str] | None = None, counters: Counters | None = None
+    maildir: Maildir,
+    addresses: list[str] | None = None,
+    counters: Counters | None = None,
+    check: StorageCheck | None = None,
 ) -> Starlette:
     """The inbox as an ASGI application. It answers every request, so put it behind a `Guard`.
 
@@ -36,6 +40,7 @@ def application(
         maildir: the Maildir to show.
         addresses: the addresses that accept mail, shown on an empty page.
         counters: the counts for the metrics.
+        check: tells whether mail can be stored; by default it is not asked.
     """
     static = Mount("/static", StaticFiles(directory=Path(__file__).parent / "static"))
     handlers = {
@@ -54,6 +59,7 @@ def application(
     app.state.response_budget = ResponseBudget()
     app.state.addresses = addresses or []
     app.state.counters = counters or Counters()
+    app.state.check = check or StorageCheck({})
     return app
 
 
@@ -99,7 +105,8 @@ async def serve_page(
     sock: socket.socket,
     addresses: list[str],
     counters: Counters,
-    hosts: Collection[str] = (),
+    hosts: Collection[str],
+    check: StorageCheck,
 ) -> None:
     """Serve the inbox until cancelled.
 
@@ -109,8 +116,9 @@ async def serve_page(
         addresses: the addresses that accept mail, shown on an empty page.
         counters: the counts for the metrics.
         hosts: names under which the page is served, besides addresses and this machine's own name.
+        check: tells whether mail can be stored.
     """
-    app = application(maildir, addresses, counters)
+    app = application(maildir, addresses, counters, check)
     config = uvicorn.Config(
         Guard(app, hosts),
         http=BoundedProtocol,

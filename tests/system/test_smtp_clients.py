@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import smtplib
 import subprocess
 from collections.abc import Iterator
@@ -142,6 +143,26 @@ def test_postfix_by_lmtp_two_recipients_one_refused(base: Path) -> None:
     )
     assert b"with LMTP\n\tfor <bob@example.org>;" in message
     assert log.count(" stored ") == 1
+
+
+def test_postfix_in_a_chroot_reaches_a_socket_of_its_group(base: Path) -> None:
+    """As docs/howto/production.md says, with Debian's chroot."""
+    (base / "mail").mkdir()
+    Maildir(base / "mail" / "bob")
+    main = "virtual_mailbox_domains = example.org\nvirtual_transport = lmtp:unix:maildir-safe/lmtp\n"
+    postfix = Postfix(base, main, "lmtp unix - - y - - lmtp\n")
+    directory = base / "queue" / "maildir-safe"
+    directory.mkdir()
+    shutil.chown(directory, group="postfix")
+    directory.chmod(0o2750)
+    serve = Serve(base, "--map", f"{base}/mail/{{local}}", "--lmtp", f"{directory}/lmtp",
+                  "--lmtp-mode", "0660", "--lmtp-group", "postfix")  # fmt: skip
+    with postfix:
+        with _client(postfix) as client:
+            client.sendmail("ann@example.com", ["bob@example.org"], MESSAGE)
+        assert "to=<bob@example.org>" in postfix.outcome("sent")
+    assert serve.end()[0] == 0
+    assert len(delivered(base / "mail" / "bob")) == 1
 
 
 def test_postfix_keeps_what_the_storage_refuses(base: Path) -> None:

@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).parents[2] / "maildir_safe"
 FLOORS = {
     "errors": 0, "_fs": 0, "_names": 0, "_child": 0, "_notify": 0,
     "_handoff": 1,
-    "_delivery": 2,
+    "_delivery": 2, "_health": 2,
     "_maildir": 3, "_mail": 3, "_shim": 3,
     "mailbox": 4, "_queue": 4, "_mailboxes": 4,
     "_check": 5, "_smtp": 5, "_web": 5, "_bench": 5, "_probe": 5, "_submission": 5, "contrib": 6,

@@ -4,8 +4,7 @@ CRAM-MD5 (RFC 2195) is for testing senders that know nothing else. It cannot be 
 exists only where any password is accepted.
 
 Each line of the file is ``name:$scrypt$ln=14,r=8,p=1$salt$hash``; empty lines and lines that begin
-with ``#`` are skipped. ``python3 -m maildir_safe._smtp.protocol.auth NAME`` asks for a password and prints
-such a line.
+with ``#`` are skipped. ``maildir-safe passwd FILE NAME`` writes such a line.
 """
 
 from __future__ import annotations
@@ -49,7 +48,7 @@ class Passwords:
         for name, hashed in hashes.items():
             if not _HASH.fullmatch(hashed):
                 raise ValueError(
-                    f"the password of {name!r} is not a scrypt hash (see maildir_safe._smtp.protocol.auth)"
+                    f"the password of {name!r} is not a scrypt hash (maildir-safe passwd writes it)"
                 )
         self._hashes = hashes
         self._nobody = hash_password(secrets.token_hex())
@@ -68,9 +67,7 @@ class Passwords:
             if line and not line.startswith("#"):
                 name, colon, hashed = line.partition(":")
                 if not colon or not _HASH.fullmatch(hashed):
-                    raise ValueError(
-                        f"{path}:{number}: not 'name:$scrypt$…' (see maildir_safe._smtp.protocol.auth)"
-                    )
+                    raise ValueError(f"{path}:{number}: not 'name:$scrypt$…' (maildir-safe passwd writes it)")
                 found[name] = hashed
         return cls(found)
 
@@ -152,12 +149,3 @@ def _scrypt(password: str, salt: bytes, ln: int, r: int, p: int) -> bytes:
 
 def _base64(data: bytes) -> str:
     return base64.b64encode(data).decode().rstrip("=")
-
-
-if __name__ == "__main__":
-    import getpass
-    import sys
-
-    if len(sys.argv) != 2 or ":" in sys.argv[1]:
-        sys.exit("usage: python3 -m maildir_safe._smtp.protocol.auth NAME")
-    print(f"{sys.argv[1]}:{hash_password(getpass.getpass())}")

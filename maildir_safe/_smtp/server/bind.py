@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import pathlib
+import shutil
 import socket
 import stat
 from typing import TYPE_CHECKING
@@ -16,20 +17,22 @@ class CannotListen(Exception):
     """The server cannot listen on an address. The text says why and what to do."""
 
 
-def listen(address: str) -> socket.socket:
+def listen(address: str, mode: int | None = None, group: str = "") -> socket.socket:
     """Open a listening socket.
 
     Args:
         address: ``127.0.0.1:1025``, ``:25`` (all interfaces), ``[::1]:1025``, a path that contains
             a ``/``, or ``fd:N``, a listening socket that this process was started with. Port 0
             takes a free port. A unix socket that no process listens on any more is replaced.
+        mode: permissions of a unix socket: who may write to it may connect. None: as the umask says.
+        group: the group of a unix socket, by name or number; ``""``: that of this process.
 
     Raises:
         CannotListen: the address is in use, malformed, not permitted, or not one of this machine's.
     """
     if address.startswith("fd:"):
         return _inherited(address)
-    return _listen_unix(address) if "/" in address else _listen_tcp(address)
+    return _listen_unix(address, mode, group) if "/" in address else _listen_tcp(address)
 
 
 def address_of(sock: socket.socket) -> str:
@@ -107,15 +110,19 @@ def _advice(address: str, port: int, error: OSError) -> str:
     return f"{address}: {error.strerror or error}"
 
 
-def _listen_unix(path: str) -> socket.socket:
+def _listen_unix(path: str, mode: int | None, group: str) -> socket.socket:
     _remove_stale(path)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         sock.bind(path)
-        sock.listen(512)
-    except OSError as error:
+        if group:
+            shutil.chown(path, group=int(group) if group.isdecimal() else group)
+        if mode is not None:
+            pathlib.Path(path).chmod(mode)
+        sock.listen(512)  # before that nobody can connect, whatever the umask
+    except (OSError, LookupError) as error:
         sock.close()
-        raise CannotListen(f"{path}: {error.strerror or error}") from error
+        raise CannotListen(f"{path}: {getattr(error, 'strerror', None) or error}") from error
     sock.setblocking(False)
     return sock
 

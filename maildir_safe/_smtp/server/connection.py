@@ -13,8 +13,10 @@ import collections
 from typing import TYPE_CHECKING, cast
 
 from maildir_safe._smtp.protocol import replies
+from maildir_safe._smtp.protocol.proxy import NotAProxyHeader
 from maildir_safe._smtp.protocol.replies import Refused
 from maildir_safe._smtp.server.input import EndOfInput, InputBuffer
+from maildir_safe._smtp.server.proxies import read_header
 from maildir_safe._smtp.server.transaction import Transaction
 
 if TYPE_CHECKING:
@@ -39,7 +41,8 @@ class Connection(asyncio.Protocol):
         lmtp: whether the connection speaks LMTP.
         context: as given.
         input: the bytes that the client has sent and that were not read yet.
-        peer: the client's IP address; ``""`` on a unix socket.
+        peer: the client's IP address; ``""`` on a unix socket. Behind a proxy that names its clients,
+            ``""`` until it has done so.
         client: the name that the client greeted with; ``""`` before the greeting.
         extended: whether the client greeted with EHLO or LHLO.
         authenticated: whether AUTH succeeded.
@@ -72,6 +75,7 @@ class Connection(asyncio.Protocol):
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._deadline = 0.0
+        self._proxy = ""
         self._admitted = False
         self._leaving = False
         self._handshaking = False
@@ -88,6 +92,8 @@ class Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         peer = transport.get_extra_info("peername")
         self.peer = str(peer[0]) if isinstance(peer, tuple) else ""
+        if self.peer in self.context.proxies:
+            self._proxy, self.peer = self.peer, ""  # the limit per address is the client's
         self._admitted = self.context.admit(self)
         self.restart_timer()
         self._task = self._loop.create_task(self._run())
@@ -127,6 +133,13 @@ class Connection(asyncio.Protocol):
         try:
             if not self._admitted:
                 raise Refused(replies.TOO_MANY_CONNECTIONS)
+            if self._proxy:
+                await self._meet_client()
+            if self.context.draining:
+                raise Refused(replies.SHUTTING_DOWN)
+            if trouble := self.context.storage.trouble():
+                self.context.log.refused(self, f"connect ({trouble})", replies.NO_STORAGE)
+                raise Refused(replies.NO_STORAGE)
             await self.fault("connect")
             await self.reply(f"220 {self.context.hostname} {self.protocol} maildir_safe")
             await self.talk()
@@ -139,6 +152,24 @@ class Connection(asyncio.Protocol):
             self.hang_up(replies.INTERNAL)
         finally:
             self._close()
+
+    async def _meet_client(self) -> None:
+        """Read who the proxy's client is, and count the connection as that client's."""
+        try:
+            client = await read_header(self.input)
+        except NotAProxyHeader as error:
+            self._change_peer(self._proxy)
+            self.context.log.refused(self, f"connect ({error})", replies.NO_PROXY_HEADER)
+            raise Refused(replies.NO_PROXY_HEADER) from error
+        if not self._change_peer(client or self._proxy):
+            raise Refused(replies.TOO_MANY_CONNECTIONS)
+
+    def _change_peer(self, peer: str) -> bool:
+        if self._admitted:
+            self.context.release(self)
+        self.peer = peer
+        self._admitted = self.context.admit(self)
+        return self._admitted
 
     async def talk(self) -> None:
         """Read and execute commands until the connection is over."""

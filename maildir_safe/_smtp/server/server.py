@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import functools
 import os
@@ -10,13 +11,14 @@ import signal
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+from maildir_safe._smtp.protocol import replies
 from maildir_safe._smtp.server.lmtp import LmtpSession
 from maildir_safe._smtp.server.operator import tell
 from maildir_safe._smtp.server.session import SmtpSession
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Collection, Coroutine
     from typing import Any
 
     from maildir_safe._smtp.server.server_context import ServerContext
@@ -36,6 +38,7 @@ class Server:
         smtp: listening sockets that speak SMTP.
         lmtp: listening sockets that speak LMTP.
         grace: seconds that `stop` waits for messages that are being received or stored.
+        kept: those of the sockets that a service manager keeps open.
     """
 
     def __init__(
@@ -44,10 +47,12 @@ class Server:
         smtp: list[socket.socket],
         lmtp: list[socket.socket],
         grace: float = 30.0,
+        kept: Collection[socket.socket] = (),
     ) -> None:
         self._context = context
         self._sockets = [(sock, SmtpSession) for sock in smtp] + [(sock, LmtpSession) for sock in lmtp]
         self._grace = grace
+        self._kept = kept
         self._servers: list[asyncio.Server] = []
 
     async def start(self) -> None:
@@ -61,10 +66,21 @@ class Server:
             sock.listen(BACKLOG)
 
     async def stop(self) -> bool:
-        """Stop accepting, finish the messages being received, and hang up. False if that took too long."""
-        for server in self._servers:
-            server.close()
-        return await self._context.close(self._grace)
+        """Finish the messages being received, hang up, and stop accepting. False if that took too long.
+
+        New clients are answered 421 until then, and those that wait to be accepted at the end too: a
+        listener that is closed with clients waiting would reset their connections. A socket that a
+        service manager keeps open is left to it at once: its clients wait for the next process.
+        """
+        for server, (sock, _) in zip(self._servers, self._sockets, strict=True):
+            if sock in self._kept:
+                server.close()
+        finished = await self._context.close(self._grace)
+        for server, (sock, _) in zip(self._servers, self._sockets, strict=True):
+            if sock not in self._kept:
+                turn_away(sock)
+                server.close()
+        return finished
 
     async def __aenter__(self) -> Server:
         await self.start()
@@ -72,6 +88,17 @@ class Server:
 
     async def __aexit__(self, *exc: object) -> None:
         await self.stop()
+
+
+def turn_away(sock: socket.socket) -> None:
+    """Accept the clients that wait on a listening socket, and answer them 421."""
+    for _ in range(BACKLOG):
+        try:
+            client, _ = sock.accept()
+        except OSError:  # nobody waits
+            return
+        with client, contextlib.suppress(OSError):
+            client.send(f"{replies.SHUTTING_DOWN}\r\n".encode())
 
 
 async def serve(

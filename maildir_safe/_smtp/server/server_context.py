@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Protocol
 
+from maildir_safe._health.storage_check import StorageCheck
 from maildir_safe._smtp.protocol.auth import MECHANISMS
 from maildir_safe._smtp.protocol.extension import Offer
 from maildir_safe._smtp.server.counters import Counters
 from maildir_safe._smtp.server.limits import MemoryBudget, MemoryReservation
+from maildir_safe._smtp.server.proxies import Proxies
 from maildir_safe._smtp.server.throttle import Guesses
 
 if TYPE_CHECKING:
@@ -53,8 +55,12 @@ class ServerContext:
         mechanisms: what AUTH offers.
         faults: scripted faults, or None.
         counters: counts the messages.
+        storage: tells whether mail can be stored now. If not, new sessions are answered 421. By
+            default it is not asked.
+        proxies: peers whose connections begin with a header of the PROXY protocol; by default none.
 
     Attributes:
+        draining: whether the server shuts down: new sessions are then answered 421.
         hashing: held while a password is checked.
         guesses: wrong passwords by client address.
     """
@@ -74,6 +80,8 @@ class ServerContext:
         mechanisms: Sequence[str] = MECHANISMS,
         faults: Faults | None = None,
         counters: Counters | None = None,
+        storage: StorageCheck | None = None,
+        proxies: Proxies | None = None,
     ) -> None:
         self.store = store
         self.log = log
@@ -86,6 +94,9 @@ class ServerContext:
         self.mechanisms = mechanisms
         self.faults = faults
         self.counters = counters or Counters()
+        self.storage = storage or StorageCheck({})
+        self.draining = False
+        self.proxies = proxies or Proxies()
         self.hashing = asyncio.Semaphore(_HASHING)
         self.guesses = Guesses()
         self._budget = budget
@@ -140,17 +151,22 @@ class ServerContext:
         )
 
     async def close(self, grace: float) -> bool:
-        """Hang up on all clients; wait at most `grace` seconds for messages being received or stored.
+        """Hang up on all clients, and from now on on new ones.
+
+        Wait at most `grace` seconds for messages that are being received or stored.
 
         Returns:
             False if a message is still being stored or a look-up is still running. Then threads hang,
             and a normal exit of the process would wait for them.
         """
+        self.draining = True
+        self.storage.shut_down()
+        open_before = set(self._connections)
         for connection in list(self._connections):
             connection.shut_down()
         end = asyncio.get_running_loop().time() + grace
         while (
-            self._connections or self._deliveries or self.store.busy
+            (open_before & self._connections) or self._deliveries or self.store.busy
         ) and asyncio.get_running_loop().time() < end:
             await asyncio.sleep(0.02)
         return not self._deliveries and not self.store.busy

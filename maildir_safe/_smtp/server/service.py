@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 from maildir_safe import Maildir
 from maildir_safe._fs.posix import OsFileSystem
+from maildir_safe._health.http import HealthServer, local_address
+from maildir_safe._health.storage_check import StorageCheck
 from maildir_safe._mailboxes import Mailboxes, open_as_owner
 from maildir_safe._notify import Notifier
 from maildir_safe._queue.queue import Queue
@@ -27,9 +29,10 @@ from maildir_safe._smtp.server.limits import MemoryBudget
 from maildir_safe._smtp.server.message_log import MessageLog
 from maildir_safe._smtp.server.metered_fs import MeteredFileSystem
 from maildir_safe._smtp.server.operator import tell
-from maildir_safe._smtp.server.server import Server, serve
+from maildir_safe._smtp.server.proxies import Proxies
+from maildir_safe._smtp.server.server import Server, serve, turn_away
 from maildir_safe._smtp.server.server_context import ServerContext
-from maildir_safe._smtp.server.storage import Descriptors, directory_of, prepare_storage
+from maildir_safe._smtp.server.storage import Descriptors, directory_of, prepare_storage, storage_trials
 from maildir_safe._smtp.server.watchdog import keep_feeding
 
 if TYPE_CHECKING:
@@ -43,7 +46,9 @@ if TYPE_CHECKING:
     from maildir_safe._smtp.backends.store import Store
     from maildir_safe._smtp.server.settings import Settings
 
-    Page = Callable[[Maildir, socket.socket, list[str], Counters, list[str]], Coroutine[Any, Any, None]]
+    Page = Callable[
+        [Maildir, socket.socket, list[str], Counters, list[str], StorageCheck], Coroutine[Any, Any, None]
+    ]
 
 _DAY = 86400.0
 
@@ -56,13 +61,15 @@ class Service:
         faults: scripted faults, used if `settings.faults` names no file.
         log: where messages are logged; by default on standard error.
         page: serves the inbox page of a Maildir on a listening socket until cancelled. It is called
-            with the Maildir, the socket, the addresses that accept mail, the counters and
-            `settings.web_hosts`. Required if `settings.web` is set.
+            with the Maildir, the socket, the addresses that accept mail, the counters,
+            `settings.web_hosts`, and what tells whether mail can be stored. Required if
+            `settings.web` is set.
 
     Attributes:
         storage: a line for the operator: the Maildir or spool, and how durable it is.
         smtp_addresses, lmtp_addresses: the addresses that the server listens on, port 0 resolved.
         web_address: the address of the inbox page, likewise; ``""`` without a page.
+        metrics_address: the address of the health checks and metrics, likewise.
         budget: the limits of all processes together.
         warnings: lines that the operator should also see.
         ca: the file of the CA that signed the certificate made for this run, or None.
@@ -84,6 +91,7 @@ class Service:
         self._log = log or MessageLog(sys.stderr, settings.log_json)
         self._faults = Faults.read(settings.faults) if settings.faults else faults
         self._passwords = Passwords.read(settings.auth) if settings.auth else None
+        self._proxies = Proxies(settings.proxy_from)
         self._routing = _routing(settings)
         self.storage = prepare_storage(settings)
         self.warnings: list[str] = []
@@ -93,12 +101,15 @@ class Service:
             self._tls, self.ca = tls.server_context(settings.tls, settings.hostname)
         self._page = page
         self._notifier = Notifier()
-        self._descriptors = Descriptors(settings.max_connections, bool(settings.web))
+        self._descriptors = Descriptors(settings.max_connections, bool(settings.web or settings.metrics))
         self.budget = self._budget()
         self._counters = Counters(settings.workers)
+        self._last_opened = ""
+        self._check = StorageCheck(storage_trials(settings, OsFileSystem(), lambda: self._last_opened))
         self._fs: FileSystem = MeteredFileSystem(self._counters, self._faults)
         self._smtp = [listen(address) for address in settings.smtp]
-        self._lmtp = [listen(address) for address in settings.lmtp]
+        mode = int(settings.lmtp_mode, 8) if settings.lmtp_mode else None
+        self._lmtp = [listen(address, mode, settings.lmtp_group) for address in settings.lmtp]
         self.smtp_addresses = [address_of(sock) for sock in self._smtp]
         self.lmtp_addresses = [address_of(sock) for sock in self._lmtp]
         self._web: socket.socket | None = None
@@ -108,11 +119,21 @@ class Service:
                 raise ValueError("web: no page was given to serve")
             self._web = listen(settings.web)
             self.web_address = address_of(self._web)
-        exposed = not all(map(is_local, self._smtp + self._lmtp))
+        self._metrics = self._listen_for_scrapes()
+        self.metrics_address = address_of(self._metrics) if self._metrics else ""
+        # a proxy on this machine passes on what comes from elsewhere
+        exposed = bool(settings.proxy_from) or not all(map(is_local, self._smtp + self._lmtp))
         if settings.queue and not settings.map and exposed and not self._passwords:
             raise ValueError("an open relay: beyond this machine --queue needs --auth (and --tls), or --map")
         if self._passwords and not self._tls and exposed:
             raise ValueError("passwords would cross the network in clear text: --auth needs --tls")
+
+    def _listen_for_scrapes(self) -> socket.socket | None:
+        if not self._settings.metrics:
+            return None
+        import prometheus_client  # noqa: F401 - if it is missing, say so at the start
+
+        return listen(local_address(self._settings.metrics))
 
     def _budget(self) -> MemoryBudget:
         """The limits of connections and bytes. File descriptors limit the connections too."""
@@ -144,11 +165,19 @@ class Service:
 
         try:
             if self._settings.workers > 1:
-                return workers.supervise(self._settings.workers, self._work, started, self._stopping)
+                status = workers.supervise(self._settings.workers, self._work, started, self._stopping)
+                for sock in {*self._smtp, *self._lmtp} - self._kept():
+                    turn_away(sock)  # clients that came after the last worker had closed
+                return status
             self._work(0, None, started, self._stopping)
             return 0
         finally:
-            for address in [*self._settings.lmtp, *self._settings.smtp, self._settings.web]:
+            for address in [
+                *self._settings.lmtp,
+                *self._settings.smtp,
+                self._settings.web,
+                self._settings.metrics,
+            ]:
                 if "/" in address:
                     pathlib.Path(address).unlink(missing_ok=True)
 
@@ -186,14 +215,22 @@ class Service:
             mechanisms=settings.auth_mechanisms,
             faults=self._faults,
             counters=self._counters,
+            storage=self._check,
+            proxies=self._proxies,
         )
-        return Server(context, self._smtp, self._lmtp, settings.grace)
+        return Server(context, self._smtp, self._lmtp, settings.grace, self._kept())
+
+    def _kept(self) -> set[socket.socket]:
+        """The listening sockets that a service manager keeps open."""
+        addresses = [*self._settings.smtp, *self._settings.lmtp]
+        pairs = zip(addresses, [*self._smtp, *self._lmtp], strict=True)
+        return {sock for address, sock in pairs if address.startswith("fd:")}
 
     def _store(self) -> Store:
         """The store. Each process opens its own."""
         mailboxes = Mailboxes(
             self._routing.candidates,
-            lambda path: open_as_owner(path, self._fs),
+            self._open,
             kept_open=self._descriptors.kept,
         )
         maildirs = MaildirStore(self._routing, mailboxes, self._descriptors.deliveries)
@@ -202,14 +239,24 @@ class Service:
         queue = Queue(self._settings.queue, create=False, shared=False, fs=self._fs)
         return QueueStore(queue, maildirs if self._settings.map else None)
 
+    def _open(self, path: str) -> Maildir:
+        self._last_opened = path
+        return open_as_owner(path, self._fs)
+
     def background_tasks(self) -> list[Coroutine[Any, Any, None]]:
-        """Tasks that only one process runs: serving the page, and removing expired messages."""
+        """Tasks that only one process runs: the page, the health checks, and removing expired messages."""
         settings = self._settings
         work: list[Coroutine[Any, Any, None]] = []
         if self._web and self._page:
             addresses = [*self.smtp_addresses, *self.lmtp_addresses]
             inbox = Maildir(settings.maildir, create=False)
-            work.append(self._page(inbox, self._web, addresses, self._counters, settings.web_hosts))
+            hosts = settings.web_hosts
+            work.append(self._page(inbox, self._web, addresses, self._counters, hosts, self._check))
+        if self._metrics:
+            from maildir_safe._smtp.server.metrics import metrics_text
+
+            health = HealthServer(self._check.fresh_trouble, lambda: metrics_text(self._counters))
+            work.append(health.serve(self._metrics))
         if settings.keep is not None or settings.keep_days is not None:
             seconds = None if settings.keep_days is None else settings.keep_days * _DAY
             maildir = Maildir(settings.maildir, create=False)

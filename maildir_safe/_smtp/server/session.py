@@ -96,7 +96,11 @@ class SmtpSession(Connection):
             raise Refused(replies.NEEDS_AUTH)
 
     async def _no_command(self, word: str, argument: str) -> None:
-        """Hang up on HTTP and on bytes that are not text; answer any other unknown command with 500."""
+        """Hang up on HTTP, a PROXY header and bytes that are not text; answer any other with 500."""
+        if word == "PROXY":  # what follows would be taken for commands of this peer, not of its client
+            self.context.log.refused(self, f"PROXY {argument[:107]}", replies.PROXY_REFUSED)
+            self.hang_up(replies.PROXY_REFUSED)
+            return
         http = word.upper() in _HTTP or word.endswith(":") or " HTTP/" in argument
         if http or (word and not (word.isascii() and _VERB.match(word))):
             self.context.log.refused(self, f"{word[:40]} {argument[:40]}", replies.NOT_SMTP)

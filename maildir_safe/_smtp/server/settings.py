@@ -31,11 +31,16 @@ class Settings:
         maildir: the one Maildir that takes all mail in test mode; created if it does not exist.
         smtp: addresses to listen on for SMTP, each ``HOST:PORT``, or ``fd:3`` for a socket passed by systemd.
         lmtp: addresses to listen on for LMTP, each ``HOST:PORT`` or the path of a socket.
+        lmtp_mode: permissions of LMTP's unix sockets in octal, such as ``"0660"``; empty: as the umask says.
+        lmtp_group: group of LMTP's unix sockets; empty: that of the process.
         queue: a spool to put mail into, for `maildir-safe work`, instead of delivering it.
         map: template of the Maildirs of addresses, such as ``/mail/{domain}/{local}``, in place of `maildir`.
         web: address of the inbox page; empty: no page. The command `serve` has a default for it.
         web_hosts: names under which the page is served, besides addresses and this machine's name.
+        metrics: address of /metrics, /livez and /readyz; without a host: this machine only. Empty: none.
         postmaster: with `map`, the address that gets mail for postmaster.
+        proxy_from: networks of load balancers, such as ``192.0.2.0/24``, whose connections begin with a
+            header of the PROXY protocol that names the client.
         tls: a PEM file with chain and key, for STARTTLS; ``"made"``: make a certificate for this run.
         auth: a file of names and password hashes; with it, mail is refused before AUTH.
         auth_mechanisms: what AUTH offers in test mode, where any password is accepted: PLAIN, LOGIN and
@@ -59,11 +64,15 @@ class Settings:
     maildir: str = "Maildir"
     smtp: list[str] = field(default_factory=list)
     lmtp: list[str] = field(default_factory=list)
+    lmtp_mode: str = ""
+    lmtp_group: str = ""
     queue: str | None = None
     map: str | None = None
     web: str = ""
     web_hosts: list[str] = field(default_factory=list)
+    metrics: str = ""
     postmaster: str | None = None
+    proxy_from: list[str] = field(default_factory=list)
     tls: str | None = None
     auth: str | None = None
     auth_mechanisms: list[str] = field(default_factory=lambda: [*MECHANISMS])
@@ -90,6 +99,10 @@ class Settings:
         for name in ("max_size", "max_recipients", "max_connections", "max_in_flight", "timeout", "workers"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} is {getattr(self, name)}, but must be more than 0")
+        if self.lmtp_mode and not (
+            set(self.lmtp_mode) <= set("01234567") and int(self.lmtp_mode, 8) <= 0o777
+        ):
+            raise ValueError(f"lmtp_mode is {self.lmtp_mode}, but must be octal, such as 0660")
         if self.max_connections_per_address is not None and self.max_connections_per_address <= 0:
             raise ValueError("max_connections_per_address must be more than 0")
         if self.map is None and self.postmaster is not None:

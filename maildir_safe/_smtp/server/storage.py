@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 
 from maildir_safe import Maildir
 from maildir_safe._fs.posix import OsFileSystem
+from maildir_safe._health.trial import look_and_store, store_file, store_file_in_maildir
 from maildir_safe._mailboxes import KEPT_OPEN
 from maildir_safe._maildir.directories import OpenDirectories
-from maildir_safe._names import UniqueNames
 from maildir_safe._queue.queue import Queue
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from maildir_safe._fs import FileSystem
     from maildir_safe._smtp.server.settings import Settings
 
@@ -35,38 +37,55 @@ def prepare_storage(settings: Settings) -> str:
     if settings.queue is not None:
         path = os.path.abspath(settings.queue)
         durability = Queue(path, shared=False).durability
-        return f"Spool    {path} ({_trouble(fs, f'{path}/tmp') or f'durability {durability}'})"
+        trouble = _trouble(lambda: store_file(fs, f"{path}/tmp"))
+        return f"Spool    {path} ({trouble or f'durability {durability}'})"
     if settings.map is not None:
         return f"Maildir  {settings.map} (where it exists)"
     path = os.path.abspath(settings.maildir)
     Maildir(path, create=True)
     directories = OpenDirectories(fs, path)
-    durability = _trouble(fs, f"{path}/tmp") or f"durability {directories.durability}"
+    durability = _trouble(lambda: store_file_in_maildir(fs, path)) or f"durability {directories.durability}"
     return f"Maildir  {path} ({durability}, {directories.fstype})"
 
 
 def directory_of(settings: Settings) -> str:
     """The directory that all mail goes below: the spool, the Maildir, or where those of the map begin."""
     if settings.queue is None and settings.map is not None:
-        return os.path.abspath(settings.map.partition("{")[0].rpartition("/")[0] or "/")
+        return _above_all(settings.map)
     return os.path.abspath(settings.queue or settings.maildir)
 
 
-def _trouble(fs: FileSystem, directory: str) -> str:
-    """Why no file can be written to `directory` now, in words; ``""`` if one can."""
-    (name,) = UniqueNames(fs, os.getpid(), "tried").new([""])
+def storage_trials(
+    settings: Settings, fs: FileSystem, last_used: Callable[[], str]
+) -> dict[str, Callable[[], None]]:
+    """For each store its path, and a call that raises `OSError` if nothing can be stored there now.
+
+    Args:
+        settings: the server's settings.
+        fs: the file system's calls.
+        last_used: returns a Maildir of the map that was opened lately, or ``""``.
+    """
+    trials: dict[str, Callable[[], None]] = {}
+    if settings.queue is not None:
+        spool = os.path.abspath(settings.queue)
+        trials[spool] = lambda: store_file(fs, f"{spool}/tmp")
+    if settings.map is not None:
+        above = _above_all(settings.map)
+        trials[above] = lambda: look_and_store(fs, above, last_used())
+    elif settings.queue is None:
+        maildir = os.path.abspath(settings.maildir)
+        trials[maildir] = lambda: store_file_in_maildir(fs, maildir)
+    return trials
+
+
+def _above_all(template: str) -> str:
+    return os.path.abspath(template.partition("{")[0].rpartition("/")[0] or "/")
+
+
+def _trouble(trial: Callable[[], None]) -> str:
+    """Why no file can be stored now, in words; ``""`` if one can."""
     try:
-        above = fs.open_dir(directory)
-        try:
-            fd = fs.create(name, above)
-            try:
-                fs.write(fd, b"x")
-                fs.fsync(fd)
-            finally:
-                fs.close(fd)
-                fs.unlink(name, dir_fd=above)
-        finally:
-            fs.close(above)
+        trial()
     except OSError as error:
         return f"CANNOT BE WRITTEN NOW: {error.strerror}; all mail is answered 4xx"
     return ""
@@ -77,7 +96,7 @@ class Descriptors:
 
     Args:
         connections: number of connections wanted.
-        web: whether the inbox page is served too.
+        web: whether the inbox page or the health checks are served too.
 
     Attributes:
         connections: number of connections allowed: at most as many as wanted, and at least 4.
