@@ -187,6 +187,10 @@ def _for_people(verb: str, words: list[str]) -> int:
     parser = ArgumentParser(prog=f"maildir-safe {verb}", description=VERBS[verb].capitalize() + ".")
     module.add_arguments(parser)
     args = parser.parse_args(words)
+    if "logging" in sys.modules:
+        from maildir_safe._cli.log_lines import guard_warnings
+
+        guard_warnings()
     try:
         code = int(module.run(args))
         sys.stdout.flush()
@@ -194,7 +198,7 @@ def _for_people(verb: str, words: list[str]) -> int:
     except BrokenPipeError:
         return 0  # the reader, such as `head`, has closed the pipe
     except (MaildirSafeError, OSError) as error:
-        print(f"maildir-safe {verb}: {_in_words(error)}", file=sys.stderr)
+        print_reason(f"maildir-safe {verb}: {_in_words(error)}")
         if isinstance(error, PermanentError):
             return REFUSED
         return TEMPORARY if isinstance(error, (TemporaryError, OSError)) else WRONG

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import pwd
 import sys
@@ -58,6 +59,9 @@ def _make(path: str, user: pwd.struct_passwd | None) -> Maildir:
     if user is None or user.pw_uid == os.geteuid():
         owner = owner_of(path) if os.path.lexists(path) else None
         return Maildir(path) if owner is None else open_as_owner(path)
-    owner_of(os.path.dirname(path))  # refuses a path that another user could redirect
-    make_directory_for(path, user.pw_uid, user.pw_gid)
-    return open_as_owner(path, create=True)
+    above = owner_of(os.path.dirname(path))  # refuses a path that another user could redirect
+    if above is None:
+        make_directory_for(path, user.pw_uid, user.pw_gid)
+    elif above[0] != user.pw_uid:
+        raise PermissionError(errno.EPERM, f"the directory above belongs to uid {above[0]}", path)
+    return open_as_owner(path, create=True)  # in the user's own directory only with the user's rights

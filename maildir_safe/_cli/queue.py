@@ -75,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"maildir-safe queue: {visible(str(error.args[0]))}", file=sys.stderr)
         return 1
     except ValueError as error:
-        print(f"maildir-safe queue: {error}", file=sys.stderr)
+        print(f"maildir-safe queue: {visible(str(error))}", file=sys.stderr)
         return USAGE
 
 

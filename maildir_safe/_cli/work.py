@@ -10,6 +10,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from maildir_safe._cli import USAGE
+from maildir_safe._cli.log_lines import log_to_stderr
 from maildir_safe._notify import Notifier
 from maildir_safe._queue.queue import Queue
 from maildir_safe._queue.store.mount_rules import LEASE
@@ -63,11 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Work until SIGTERM, SIGHUP or SIGINT. Returns 0; 64 for wrong arguments; 75: see `DESCRIPTION`."""
-    logging.basicConfig(
-        level=logging.INFO if args.verbose else logging.WARNING,
-        format="%(asctime)s %(levelname)s %(message)s",
-        stream=sys.stderr,
-    )
+    log_to_stderr(logging.INFO if args.verbose else logging.WARNING)
     try:
         courier = make_courier(args.to, args.password_file)
         bounces = make_courier(args.bounces_to) if args.bounces_to else None

@@ -5,10 +5,18 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _RENAME_NOREPLACE = 1
 _SYNC_FILE_RANGE_WRITE = 2
+_SYS_SETGROUPS = {  # by machine and size of a pointer: see syscall(2), and asm/unistd.h of each
+    ("x86_64", 8): 116, ("x86_64", 4): 206, ("i686", 4): 206, ("aarch64", 8): 159, ("riscv64", 8): 159,
+    ("loongarch64", 8): 159, ("ppc64le", 8): 81, ("s390x", 8): 206, ("armv7l", 4): 206, ("armv6l", 4): 206,
+}  # fmt: skip
 _ALL = ctypes.c_int64(0)  # from the beginning, to the end
 
 
@@ -39,14 +47,21 @@ def rename_noreplace(src: str, dst: str, src_dir_fd: int, dst_dir_fd: int) -> No
     _checked(_libc.renameat2(src_dir_fd, os.fsencode(src), dst_dir_fd, os.fsencode(dst), _RENAME_NOREPLACE))
 
 
-def set_file_system_ids(uid: int, gid: int) -> None:
-    """Set the user and group with which the calling thread, and no other, accesses files.
+def set_file_system_ids(uid: int, gid: int, groups: Sequence[int] | None = None) -> None:
+    """Set the user and groups with which the calling thread, and no other, accesses files.
 
-    The calls are setfsuid(2) and setfsgid(2).
+    The calls are setfsuid(2), setfsgid(2) and setgroups(2). As a system call, setgroups is about the
+    thread; the function of that name in the C library is about all threads.
+
+    Args:
+        uid, gid: user and group.
+        groups: the supplementary groups; None leaves them as they are.
 
     Raises:
-        PermissionError: the kernel did not change them. The two calls themselves report no error.
+        PermissionError: the kernel did not change them. The first two calls themselves report no error.
     """
+    if groups is not None:
+        _set_groups(groups)
     if uid:  # set the group while the user is still root; restore in the opposite order
         _libc.setfsgid(gid)
         _libc.setfsuid(uid)
@@ -55,3 +70,10 @@ def set_file_system_ids(uid: int, gid: int) -> None:
         _libc.setfsgid(gid)
     if _libc.setfsuid(-1) != uid or _libc.setfsgid(-1) != gid:
         raise PermissionError(errno.EPERM, f"cannot use files as uid {uid}, gid {gid}")
+
+
+def _set_groups(groups: Sequence[int]) -> None:
+    number = _SYS_SETGROUPS.get((os.uname().machine, ctypes.sizeof(ctypes.c_void_p)))
+    if number is None:
+        raise PermissionError(errno.EPERM, "cannot leave root's groups here: run it without them (setpriv)")
+    _checked(_libc.syscall(number, len(groups), (ctypes.c_uint32 * len(groups))(*groups)))

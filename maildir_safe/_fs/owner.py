@@ -87,7 +87,8 @@ def refuse_as_root(path: str) -> None:
 def as_owner(fs: FileSystem, path: str) -> FileSystem:
     """Return `fs`; if this process is root, its calls are made as the owner of a directory.
 
-    Each call sets the file-system user id of the calling thread (setfsuid(2)) and then restores it.
+    Each call sets the file-system user id of the calling thread (setfsuid(2)) and then restores it. The
+    user's supplementary groups are not used, nor are root's.
 
     Raises:
         OSError: as `owner_of`.
@@ -102,13 +103,17 @@ class _OwnersFileSystem:
     def __init__(self, fs: FileSystem, uid: int, gid: int) -> None:
         from maildir_safe._fs import libc
 
+        # what only root's groups may read is not for that user; mostly a service has no groups
+        groups = os.getgroups() or None
+        none = () if groups else None
+
         def owned(call: Callable[..., Any]) -> Callable[..., Any]:
             def as_that_user(*args: Any, **named: Any) -> Any:
-                libc.set_file_system_ids(uid, gid)
+                libc.set_file_system_ids(uid, gid, none)
                 try:
                     return call(*args, **named)
                 finally:
-                    libc.set_file_system_ids(0, 0)
+                    libc.set_file_system_ids(0, 0, groups)
 
             return as_that_user
 

@@ -27,6 +27,8 @@ _SUPERSETS = {
     "euc-kr": "cp949", "ks_c_5601-1987": "cp949", "big5": "big5hkscs",
     "x-mac-cyrillic": "mac-cyrillic", "macintosh": "mac-roman", "unicode-1-1-utf-8": "utf-8",
 }  # fmt: skip
+# the bytes that are not UTF-8, as surrogateescape decodes them, in windows-1252
+_WESTERN = {0xDC00 + byte: bytes([byte]).decode("cp1252", "replace") for byte in range(0x80, 0x100)}
 _HALVES = re.compile("[\ud800-\udfff]")
 
 
@@ -47,7 +49,10 @@ def decode(data: bytes, charset: str = "") -> str:
 
 def guess(data: bytes) -> str:
     """Decode bytes as UTF-8, and those that are not valid UTF-8 as windows-1252."""
-    return data.decode("utf-8", "maildir_safe.western")
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        return data.decode("utf-8", "surrogateescape").translate(_WESTERN)
 
 
 def is_utf8(data: bytes) -> bool:
@@ -75,11 +80,3 @@ def _codec(label: str) -> str | None:
     except (LookupError, ValueError):
         return None
     return None if name in _NEVER or name == "ascii" else _SUPERSETS.get(name, name)
-
-
-def _western(error: UnicodeError) -> tuple[str, int]:
-    assert isinstance(error, UnicodeDecodeError)
-    return error.object[error.start : error.end].decode("cp1252", "replace"), error.end
-
-
-codecs.register_error("maildir_safe.western", _western)

@@ -17,7 +17,7 @@ _BREAK = re.compile(r"<(?:br|/?p|/?div|/?tr|/?table|/?h[1-6]|/?li|/?ul|hr)\b[^<>
 _TAG = re.compile(r"<[^<>]*>")
 _TAG_SPACES = re.compile(r"[ \t\r\n]+")
 _SPACES = re.compile(r"[ \t\r\f\v\xa0]+")
-_LINES = re.compile(r"\s*\n\s*\n\s*")
+_LONG_NUMBER = re.compile(r"&#(?:[0-9]{8,}+|[xX][0-9a-fA-F]{8,}+);?")  # of no character
 _LINK = re.compile(r"<(?:link|frame)(?![a-z0-9-])", re.IGNORECASE)
 _IFRAME = re.compile(r"<(/?)iframe(?![a-z0-9-])", re.IGNORECASE)
 _REMOTE = re.compile(
@@ -62,7 +62,7 @@ def with_images(page: str, images: Mapping[str, str], room: int) -> str:
 
     def image(found: re.Match[str]) -> str:
         nonlocal room
-        name = html.unescape(found[1])
+        name = _unescaped(found[1])
         data = images.get(name) or images.get(unquote(name), "")
         room -= len(data)
         return data if data and room > 0 else found[0]
@@ -93,8 +93,21 @@ def loads_anything(page: str) -> bool:
 def plain_text(page: str) -> str:
     """Convert HTML to plain text, roughly: without tags, styles and scripts, one line per block."""
     text = _BREAK.sub("\n", _TAG_SPACES.sub(" ", _without_silent(page)))
-    text = html.unescape(_TAG.sub("", text))
-    return _LINES.sub("\n\n", _SPACES.sub(" ", text)).strip()
+    return _without_blank_runs(_SPACES.sub(" ", _unescaped(_TAG.sub("", text))))
+
+
+def _unescaped(text: str) -> str:
+    """As `html.unescape`, which raises ValueError for a number of more than 4,300 digits."""
+    return html.unescape(_LONG_NUMBER.sub("\ufffd", text))
+
+
+def _without_blank_runs(text: str) -> str:
+    """Strip each line, and keep one blank line of several. A regular expression for it is quadratic."""
+    kept: list[str] = []
+    for line in map(str.strip, text.split("\n")):
+        if line or (kept and kept[-1]):
+            kept.append(line)
+    return "\n".join(kept).rstrip("\n")
 
 
 def _without_silent(page: str) -> str:

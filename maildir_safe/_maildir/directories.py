@@ -197,7 +197,8 @@ def _make_in(fs: FileSystem, above: int, name: str, subdirs: Sequence[str], file
             there = fs.listdir(above)
             if name not in there:  # otherwise the reply was lost
                 raise
-            if aside in there:  # or another process made it at the same time
+            # or another process made it at the same time; a rename may also have left both names of ours
+            if aside in there and not leads_to(fs, name, above, root):
                 discard(fs, root, above, aside, subdirs, files)
     finally:
         close_quietly(fs, root)
@@ -218,6 +219,20 @@ def _fill(fs: FileSystem, root: int, subdirs: Sequence[str], files: Sequence[str
 def aside_prefix(name: str) -> str:
     """Return the prefix of the temporary names under which a Maildir called `name` is made."""
     return f".{name[:100]}."
+
+
+def leads_to(fs: FileSystem, name: str, above: int, fd: int) -> bool:
+    """Report whether a name leads to the directory that is open as `fd`; True if that cannot be found out.
+
+    An unfinished directory must not be emptied if its final name leads to it too.
+    """
+    try:
+        there, ours = fs.stat(name, above), fs.fstat(fd)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino)
 
 
 def discard(

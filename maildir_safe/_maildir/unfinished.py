@@ -6,7 +6,7 @@ import os.path
 from typing import TYPE_CHECKING
 
 from maildir_safe._handoff.rename import close_quietly
-from maildir_safe._maildir.directories import SUBDIRS, aside_prefix, discard
+from maildir_safe._maildir.directories import SUBDIRS, aside_prefix, discard, leads_to
 from maildir_safe._names import FOLDER_MARK
 
 if TYPE_CHECKING:
@@ -46,11 +46,15 @@ def unfinished(fs: FileSystem, path: str, root: int, before: float, remove: bool
 def _in(fs: FileSystem, above: int, prefix: str, before: float, remove: bool) -> list[str]:
     found: list[str] = []
     try:
-        for name in fs.listdir(above):
+        names = fs.listdir(above)
+        for name in names:
             if not (name.startswith(prefix) and _is_random(name)) or fs.stat(name, above).st_mtime >= before:
                 continue
             inside = fs.open_dir(name, above)
             try:
+                final = name[1 : -_RANDOM - 1]  # or its beginning
+                if any(leads_to(fs, other, above, inside) for other in names if other.startswith(final)):
+                    continue
                 if remove:
                     discard(fs, inside, above, name, SUBDIRS, (FOLDER_MARK,))
             finally:

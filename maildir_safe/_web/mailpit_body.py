@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
-from typing import Any
+from typing import IO, Any
 from urllib.parse import parse_qsl
 
 from starlette.exceptions import HTTPException
@@ -18,17 +19,17 @@ _MOST_FIELDS = 200_000
 _KINDS: dict[type, str] = {bool: "true or false", str: "a text", list: "a list of texts", dict: "an object"}
 
 
-async def read_body(request: Request, most: int = _SMALL) -> bytes:
-    """The body of a request.
+async def copy_body(request: Request, file: IO[bytes], most: int = _SMALL) -> None:
+    """Write the body of a request into a file.
 
     Args:
         request: the request.
+        file: where to write it.
         most: most bytes.
 
     Raises:
         HTTPException: 413, it is longer; 408, it did not arrive within a minute.
     """
-    pieces: list[bytes] = []
     length = 0
     try:
         async with asyncio.timeout(_SECONDS):
@@ -36,10 +37,9 @@ async def read_body(request: Request, most: int = _SMALL) -> bytes:
                 length += len(piece)
                 if length > most:
                     raise HTTPException(413, f"the request is longer than {most} bytes")
-                pieces.append(piece)
+                file.write(piece)
     except TimeoutError:
         raise HTTPException(408, "the request did not arrive in time") from None
-    return b"".join(pieces)
 
 
 async def read_fields(request: Request, **kinds: type) -> dict[str, Any]:
@@ -52,9 +52,11 @@ async def read_fields(request: Request, **kinds: type) -> dict[str, Any]:
         kinds: the type of each allowed field, by its name.
 
     Raises:
-        HTTPException: 400, it is malformed; 413, 408 as `read_body`.
+        HTTPException: 400, it is malformed; 413, 408 as `copy_body`.
     """
-    raw = await read_body(request)
+    body = io.BytesIO()
+    await copy_body(request, body)
+    raw = body.getvalue()
     if not raw.strip():
         return {}
     if request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):

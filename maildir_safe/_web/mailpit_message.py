@@ -9,6 +9,7 @@ The ID ``latest`` is that of the newest message, or with `query` of the newest t
 from __future__ import annotations
 
 import asyncio
+import tempfile
 from typing import Any
 from urllib.parse import quote
 
@@ -27,11 +28,13 @@ from maildir_safe._maildir.message_store import Message
 from maildir_safe._web.answers import pieces
 from maildir_safe._web.inbox import Inbox
 from maildir_safe._web.mailpit import entries_of, mark, search
+from maildir_safe._web.mailpit_body import copy_body
 from maildir_safe._web.mailpit_entries import Entry, whole
-from maildir_safe._web.mailpit_send import read_request
+from maildir_safe._web.mailpit_send import MOST_SENT, build
 from maildir_safe._web.parameters import Query, bad
 
 _LATEST = "latest"
+_IN_MEMORY = 256 << 10  # bytes of a request that is still arriving
 _POLICY = (
     "sandbox allow-popups allow-popups-to-escape-sandbox; default-src 'none'; img-src data:;"
     " style-src 'unsafe-inline'; font-src data:; form-action 'none'; base-uri 'none'; frame-ancestors 'self'"
@@ -143,15 +146,20 @@ async def view_text(request: Request) -> Response:
 async def send(request: Request) -> Response:
     """Put a message that is described in JSON into the Maildir. The answer comes once it is durable."""
     Query(request)
-    async with request.app.state.sending:
-        wanted = await read_request(request)
-        entries = entries_of(request)
-        receipt = await asyncio.to_thread(
-            entries.inbox.maildir.deliver, wanted.message, sender=wanted.sender, recipient=wanted.recipient
-        )
-        if wanted.tags:
-            await entries.inbox.messages()
-            await asyncio.to_thread(entries.tags.put, [receipt.key], wanted.tags)
+    entries = entries_of(request)
+    with tempfile.SpooledTemporaryFile(_IN_MEMORY) as body:
+        await copy_body(request, body, MOST_SENT)
+        async with request.app.state.sending:  # after the last byte: a slow client holds up nobody
+            wanted = await build(body)
+            receipt = await asyncio.to_thread(
+                entries.inbox.maildir.deliver,
+                wanted.message,
+                sender=wanted.sender,
+                recipient=wanted.recipient,
+            )
+            if wanted.tags:
+                await entries.inbox.messages()
+                await asyncio.to_thread(entries.tags.put, [receipt.key], wanted.tags)
     entries.inbox.forget()
     answer: dict[str, Any] = {"ID": receipt.key}
     return JSONResponse(answer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import re
@@ -11,11 +12,9 @@ from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import localtime, make_msgid
-from typing import Any
+from typing import IO, Any
 
-from starlette.requests import Request
-
-from maildir_safe._web.mailpit_body import checked, json_object, read_body
+from maildir_safe._web.mailpit_body import checked, json_object
 from maildir_safe._web.mailpit_tags import valid
 from maildir_safe._web.parameters import bad
 
@@ -23,6 +22,11 @@ MOST_SENT = 36 << 20
 """Most bytes of a request: attachments of 25 MiB in base64."""
 _MOST_RECIPIENTS = 100
 _MOST_ATTACHMENTS = 100
+_MOST_HEADERS = 100
+_LONGEST_HEADERS = 65536  # characters of all their values
+_LONGEST_VALUE = 8192  # characters of one: the package `email` takes quadratic time to fold it
+_LONGEST_NAME = 320  # characters of a person's name, a file name, a Content-ID
+_LONGEST_TEXT = 2 << 20  # characters, of which the package makes several copies
 _FIELDS: dict[str, type] = {
     "From": object, "To": object, "Cc": object, "Bcc": list, "ReplyTo": object, "Subject": str, "Text": str,
     "HTML": str, "Attachments": object, "Tags": list, "Headers": dict,
@@ -53,22 +57,25 @@ class SendRequest:
     tags: list[str]
 
 
-async def read_request(request: Request) -> SendRequest:
-    """Read a request and build its message.
+async def build(body: IO[bytes]) -> SendRequest:
+    """Build the message that a request's body describes.
 
     Raises:
-        HTTPException: 400, a field is unknown or malformed; 413, the request is too long.
+        HTTPException: 400, a field is unknown or malformed.
     """
-    fields = checked(json_object(await read_body(request, MOST_SENT)), _FIELDS)
+    body.seek(0)
+    fields = checked(json_object(body.read()), _FIELDS)
     if "From" not in fields:
         raise bad("From: missing")
     try:
-        return _built(fields)
+        return await asyncio.to_thread(_built, fields)
     except (HeaderParseError, ValueError, TypeError, IndexError, AttributeError) as error:
         raise bad(f"the message cannot be built: {str(error)[:200]}") from None
 
 
 def _built(fields: dict[str, Any]) -> SendRequest:
+    for name in ("Subject", "Text", "HTML"):
+        _check_length(name, fields.get(name, ""), _LONGEST_VALUE if name == "Subject" else _LONGEST_TEXT)
     sender = _person("From", fields["From"])
     people = {name: [_person(name, one) for one in _list(name, fields)] for name in ("To", "Cc", "ReplyTo")}
     hidden = [_address("Bcc", one) for one in fields.get("Bcc", [])]
@@ -99,6 +106,11 @@ def _built(fields: dict[str, Any]) -> SendRequest:
     return SendRequest(message.as_bytes(), sender.addr_spec, first, tags)
 
 
+def _check_length(name: str, value: str, longest: int = _LONGEST_VALUE) -> None:
+    if len(value) > longest:
+        raise bad(f"{name}: longer than {longest} characters")
+
+
 def _list(name: str, fields: dict[str, Any]) -> list[dict[str, Any]]:
     found = fields.get(name, [])
     if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
@@ -114,6 +126,7 @@ def _person(where: str, found: object) -> Address:
 
 
 def _address(where: str, address: str, name: str = "") -> Address:
+    _check_length(f"{where}.Name", name, _LONGEST_NAME)
     if not _ADDRESS.fullmatch(address) or not name.isprintable():
         raise bad(f"invalid {where} address: {address[:200]!r}")
     try:
@@ -123,11 +136,16 @@ def _address(where: str, address: str, name: str = "") -> Address:
 
 
 def _add_headers(message: EmailMessage, headers: dict[str, Any]) -> None:
+    if len(headers) > _MOST_HEADERS:
+        raise bad(f"Headers: more than {_MOST_HEADERS}")
+    if sum(len(value) for value in headers.values() if isinstance(value, str)) > _LONGEST_HEADERS:
+        raise bad(f"Headers: longer than {_LONGEST_HEADERS} characters in all")
     for name, value in headers.items():
         if name.lower() in _TAKEN:
             raise bad(f"Headers: cannot overwrite header: {name[:100]!r}")
         if not _NAME.fullmatch(name) or not isinstance(value, str) or not value.isprintable():
             raise bad(f"Headers: {name[:100]!r} is no header, or its value is not one line")
+        _check_length(f"Headers: {name}", value)
         message[name] = value
 
 
@@ -144,6 +162,7 @@ def _attach(message: EmailMessage, attachments: list[dict[str, Any]]) -> None:
             raise bad(f"Attachments.Content: {name[:100]!r} is not base64") from None
         kind = _TYPE.fullmatch(fields.get("ContentType") or "application/octet-stream")
         cid = fields.get("ContentID", "")
+        _check_length("Attachments: Filename or ContentID", max(name, cid, key=len), _LONGEST_NAME)
         if kind is None or kind[1].lower() in ("multipart", "message") or not (name + cid).isprintable():
             raise bad(f"Attachments: {name[:100]!r}: its type, name or ContentID is malformed")
         extra: dict[str, Any] = {"cid": f"<{cid}>", "disposition": "inline"} if cid else {}

@@ -20,6 +20,7 @@ import pytest
 from maildir_safe import Maildir, Queue
 from maildir_safe._cli import main
 from maildir_safe._fs import administration
+from maildir_safe._fs.owner import owner_of
 from maildir_safe._smtp.protocol.auth import Passwords
 from maildir_safe._smtp.server.bind import CannotListen, listen
 from maildir_safe._smtp.server.settings import Settings
@@ -82,6 +83,33 @@ def test_create_does_not_follow_a_users_link(shared: Path) -> None:
     assert main(["create", f"{shared}/theirs/box", "--owner", "nobody"]) == 75
     assert (shared / "roots").stat().st_uid == 0
     assert list((shared / "roots").iterdir()) == []
+
+
+@as_root
+def test_create_in_a_users_directory_has_that_users_rights_only(
+    shared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A link that the user puts into the path meanwhile leads only where the user may write."""
+    nobody = pwd.getpwnam("nobody")
+    theirs, roots = shared / "theirs", shared / "roots"
+    (theirs / "a").mkdir(parents=True)
+    roots.mkdir()
+    for path in (theirs, theirs / "a"):
+        os.chown(path, nobody.pw_uid, nobody.pw_gid)
+    assert main(["create", f"{theirs}/a/box", "--owner", "nobody"]) == 0
+    assert main(["create", f"{theirs}/a/daemons", "--owner", "daemon"]) == 75
+
+    def swap(path: str) -> tuple[int, int] | None:
+        found = owner_of(path)
+        if path.endswith("/a") and not (theirs / "a").is_symlink():
+            (theirs / "a").rename(theirs / "b")
+            (theirs / "a").symlink_to(roots)
+        return found
+
+    monkeypatch.setattr("maildir_safe._cli.create.owner_of", swap)
+    assert main(["create", f"{theirs}/a/other", "--owner", "nobody"]) == 75
+    assert (theirs / "a").is_symlink()
+    assert list(roots.iterdir()) == []
 
 
 # passwd

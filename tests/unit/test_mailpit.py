@@ -340,6 +340,32 @@ def test_halves_of_characters_and_endless_bodies_are_refused(client: TestClient,
     assert [message.flags for message in maildir.messages()] == [""]
 
 
+_WORD = "=?utf-8?q?a?= "
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("Subject", _WORD * 40_000, "Subject: longer than 8192"),
+        ("Headers", {"X-A": _WORD * 1000}, "X-A: longer than 8192"),
+        ("Headers", {f"X-{number}": _WORD * 500 for number in range(100)}, "65536 characters in all"),
+        ("Headers", {f"X-{number}": "" for number in range(101)}, "more than 100"),
+        ("Text", "x\n" * (2 << 20), "Text: longer than"),
+        ("HTML", "x\n" * (2 << 20), "HTML: longer than"),
+        ("To", [{"Email": "a@b.c", "Name": _WORD * 100}], "To.Name: longer than 320"),
+        ("Attachments", [{"Content": "", "Filename": "x" * 321}], "Filename or ContentID: longer than 320"),
+        ("Attachments", [{"Content": "", "ContentID": "x" * 321}], "Filename or ContentID: longer than 320"),
+    ],
+)
+def test_what_would_take_minutes_to_build_is_refused(
+    client: TestClient, maildir: Maildir, field: str, value: object, said: str
+) -> None:
+    """The package `email` takes quadratic time: 560 KB of encoded words took three minutes."""
+    answer = client.post("/api/v1/send", json={"From": {"Email": "a@b.c"}, field: value})
+    assert (answer.status_code, said in answer.text) == (400, True)
+    assert list(maildir.messages()) == []
+
+
 def test_a_form_as_an_older_client_sends_it(client: TestClient, maildir: Maildir) -> None:
     one, two = (maildir.deliver(mail(subject)).key for subject in ("one", "two"))
     form = {"ids": [one], "Read": "True"}

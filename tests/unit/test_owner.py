@@ -249,6 +249,26 @@ def test_as_the_owner_no_more_is_allowed_than_to_the_owner(home: Path) -> None:
 
 
 @as_root
+def test_the_owner_has_none_of_roots_groups(home: Path) -> None:
+    """Of a login, root is in group 0: a link of the user's must not make a file readable that is for it."""
+    script = (
+        "import os, sys\n"
+        "from maildir_safe._fs.owner import as_owner\n"
+        "from maildir_safe._fs.posix import OsFileSystem\n"
+        "os.setgroups([0, 4])\n"
+        "fs = as_owner(OsFileSystem(), sys.argv[1])\n"
+        "try:\n"
+        "    fs.close(fs.open_dir(sys.argv[2]))\n"
+        "except PermissionError:\n"
+        "    print('refused', os.getgroups())\n"
+    )
+    secret = home.parent / "secret"
+    secret.mkdir(mode=0o750)
+    done = subprocess.run([sys.executable, "-c", script, home, secret], capture_output=True, check=True)
+    assert done.stdout == b"refused [0, 4]\n"
+
+
+@as_root
 def test_a_worker_delivers_as_the_owner_out_of_roots_spool(home: Path) -> None:
     box = make_maildir(home / "m", ALICE)
     queue = Queue(home.parent / "spool", shared=False, heartbeat=False)

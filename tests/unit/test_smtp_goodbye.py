@@ -43,6 +43,7 @@ def replies_to(wire: Wire, data: bytes) -> list[str]:
         FORM, FETCH, b"CONNECT x:25 HTTP/1.1\r\n", b"HEAD / HTTP/1.0\r\n", b"Host: x\r\n",
         b"XYZ / HTTP/1.1\r\n", b"x\r\n" * MAX_UNKNOWN, b"\x16\x03\x01\r\n",
         b"GET /" + b"a" * 5000 + b" HTTP/1.1\r\nHost: x\r\n", (b"a" * 5000 + b"\r\n") * MAX_UNKNOWN,
+        b"\x16\x03\x01\x0b\xb8" + b"a" * 3000 + b"\r\n",  # TLS: a page chose the name and the ticket in it
     ],
 )  # fmt: skip
 def test_a_web_page_cannot_send_mail(tmp_path: Path, before: bytes, lmtp: bool) -> None:

@@ -70,6 +70,27 @@ def test_what_is_too_much_is_shown_as_far_as_it_goes_and_said(raw: bytes, reason
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 * 1024
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"\x1c" * _MIB, b"\n \n" * 300_000, b"&#" + b"9" * 5000 + b";", b"&#" * 500_000, b"&#x" + b"9" * _MIB,
+        b"<a" * _MIB, b"<style>" * 300_000, b"&notit" * 300_000, b"\xff" * _LARGE, b"\xe9a" * _LARGE,
+    ],
+    ids=["blanks", "blank lines", "number", "numbers", "hexadecimal", "tags", "styles", "names", "bytes", "latin"],
+)  # fmt: skip
+@pytest.mark.parametrize("kind", ["html", "plain"])
+def test_text_that_took_minutes_or_was_an_error(
+    client: TestClient, maildir: Maildir, kind: str, body: bytes
+) -> None:
+    """A megabyte of blanks took a quarter of an hour; a number of 5,000 digits made every list a 500."""
+    key = maildir.deliver(f"Subject: x\nContent-Type: text/{kind}\n\n".encode() + body).key
+    paths = (
+        f"/message/{key}", f"/api/messages/{key}", "/?search=no", "/api/messages?search=no", f"/view/{key}.txt",
+        "/api/v1/messages", "/api/v1/search?query=no",
+    )  # fmt: skip
+    assert {path: client.get(path).status_code for path in paths} == dict.fromkeys(paths, 200)
+
+
 def test_an_image_is_put_in_while_there_is_room() -> None:
     html = b"--x\nContent-Type: text/html\n\n" + b"<img src=cid:a>\n" * 100_000
     image = b"\n--x\nContent-Type: image/png\nContent-ID: <a>\n\n" + b"A" * (3 * _MIB) + b"\n--x--\n"

@@ -27,9 +27,10 @@ if TYPE_CHECKING:
 MAX_RECIPIENTS = 50
 _HOST_LIMIT = 20
 # Numbers have exactly the form that `Item` writes, so that an item's name is the name it was parsed from.
-# Their length is limited, so that a forged name cannot make a worker count to 10^30.
+# Their length is limited, so that a forged name cannot make a worker count to 10^30. An id is printable
+# ASCII, as `host_token` makes it: it is shown, logged, and given to couriers.
 _NAME = re.compile(
-    r"((?:0|[1-9][0-9]{0,10})(?:\.[^,]{0,80})?),S=(0|[1-9][0-9]{0,14}),g(0|[1-9][0-9]{0,8})"
+    r"((?:0|[1-9][0-9]{0,10})(?:\.[!-+.-~-]{0,80})?),S=(0|[1-9][0-9]{0,14}),g(0|[1-9][0-9]{0,8})"
     rf",t(0|[1-9][0-9]{{0,8}}),n(0|[1-9][0-9]{{0,10}}),([{LETTERS}]{{1,{MAX_RECIPIENTS}}})"
 )
 

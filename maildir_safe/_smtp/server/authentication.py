@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from maildir_safe._smtp.protocol import auth
+from maildir_safe._smtp.protocol import auth, replies
 from maildir_safe._smtp.protocol.extension import Extension, xtext
 from maildir_safe._smtp.protocol.replies import Refused
 from maildir_safe._smtp.server.input import LineTooLong
@@ -32,7 +32,7 @@ async def authenticate(connection: Connection, argument: str) -> None:
         try:
             return (await connection.input.line(_MAX_LINE)).strip()
         except LineTooLong:
-            raise Refused("421 4.7.0 Line too long") from None
+            raise Refused(replies.LINE_TOO_LONG) from None
 
     name, password = await auth.credentials(mechanism.upper(), initial.strip(), ask, context.mechanisms)
     if context.passwords is not None:

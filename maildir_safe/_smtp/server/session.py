@@ -60,9 +60,10 @@ class SmtpSession(Connection):
         while not self.gone:
             try:
                 line = await self.input.line(MAX_COMMAND)
-            except LineTooLong:
-                await self._unknown_command("500 5.5.2 Command line too long")
-                continue
+            except LineTooLong:  # a greeting of TLS that a web page chose, for one: obey nothing after it
+                self.context.log.refused(self, "a command line", replies.LINE_TOO_LONG)
+                self.hang_up(replies.LINE_TOO_LONG)
+                return
             # surrogateescape: bytes that are not UTF-8 are refused later, as not printable
             verb, _, argument = line.decode("utf-8", "surrogateescape").partition(" ")
             await self._obey(verb, argument.strip())
