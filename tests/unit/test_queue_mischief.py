@@ -40,7 +40,8 @@ def one_bucket(spool: Path) -> tuple[Queue, Path, str]:
         "1.M1R1.h,S=1,g1000000000000,t0,n0,o", f"1.M1R1.h,S=1,g{HUGE},t0,n0,o",
         f"1.M1R1.h,S={HUGE},g0,t0,n0,o",
         f"1.M1R1.h,S=1,g0,t{HUGE},n0,o", f"1.M1R1.h,S=1,g0,t0,n{HUGE},o", f"{HUGE}.M1R1.h,S=1,g0,t0,n0,o",
-        "1.M1R1.h,S=1,g0,t0,n0," + "o" * 90, "1." + "x" * 200 + ",S=1,g0,t0,n0,o", "1.h,S=1,g00,t0,n0,o", "1.v\n2026 CRITICAL \x1b[31m,S=1,g0,t0,n0,o",
+        "1.M1R1.h,S=1,g0,t0,n0," + "o" * 90, "1." + "x" * 200 + ",S=1,g0,t0,n0,o", "1.h,S=1,g00,t0,n0,o",
+        "1.v\n2026 CRITICAL \x1b[31m,S=1,g0,t0,n0,o",
         "1.\u202e,S=1,g0,t0,n0,o",
     ],
 )  # fmt: skip
@@ -166,17 +167,9 @@ def test_names_forge_no_line_of_a_log(spool: Path) -> None:
         queue.put(MESSAGE, "s@x.org", ["a@x.org"])
     evil = "now.evil\n2026-11-30 CRITICAL forged \x1b[31m.0"
     (spool / "pending" / evil).write_bytes(b"")
-    command = [
-        sys.executable,
-        "-m",
-        "maildir_safe",
-        "work",
-        "--once",
-        "-v",
-        "--to",
-        "maildir:/nowhere/{local}",
-    ]
-    done = subprocess.run([*command, spool], capture_output=True, text=True, check=False)
+    to = "maildir:/no/{local}"
+    command = [sys.executable, "-m", "maildir_safe", "work", "--once", "-v", "--to", to, spool]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert "\x1b" not in done.stderr
     assert not any(" CRITICAL forged" in line[:40] for line in done.stderr.splitlines())
     assert r"evil\n2026" in done.stderr
