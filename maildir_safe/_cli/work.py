@@ -139,19 +139,16 @@ def make_courier(where: str, password_file: str | None = None) -> Courier:
             machine could see in the command line.
         OSError: the password file cannot be read.
     """
-    if not where.startswith("maildir:"):
-        from maildir_safe._queue.couriers.smtp import SmtpCourier
+    make = _SCHEMES.get(where.partition(":")[0].lower())
+    if make is None:  # without its words: they may hold a password
+        raise ValueError(f"no courier begins so; they are {', '.join(f'{scheme}:' for scheme in _SCHEMES)}")
+    return make(where, password_file)
 
-        password = None
-        if password_file is not None:
-            with open(password_file, encoding="utf-8") as file:
-                password = file.readline().rstrip("\r\n")
-        elif _has_password(where):
-            raise ValueError("a password in a URL is seen by every user of this machine: use --password-file")
-        return SmtpCourier(where, password=password)
+
+def _into_maildirs(where: str, _: str | None) -> Courier:
     from maildir_safe._queue.couriers.maildir import MaildirCourier
 
-    path = where.removeprefix("maildir:")
+    path = where.partition(":")[2]
     if "{" not in path:
         return MaildirCourier(lambda _: [path])
     from maildir_safe._smtp.backends.routing import MailboxMap
@@ -170,6 +167,27 @@ def make_courier(where: str, password_file: str | None = None) -> Courier:
             raise PermanentError(f"no mailbox can have such a name: {address}") from refused
 
     return MaildirCourier(locate)
+
+
+def _to_a_server(where: str, password_file: str | None) -> Courier:
+    from maildir_safe._queue.couriers.smtp import SmtpCourier
+
+    password = None
+    if password_file is not None:
+        with open(password_file, encoding="utf-8") as file:
+            password = file.readline().rstrip("\r\n")
+    elif _has_password(where):
+        raise ValueError("a password in a URL is seen by every user of this machine: use --password-file")
+    return SmtpCourier(where, password=password)
+
+
+# each is called with the argument of --to and the password file
+_SCHEMES: dict[str, Callable[[str, str | None], Courier]] = {
+    "maildir": _into_maildirs,
+    "smtp": _to_a_server,
+    "smtps": _to_a_server,
+    "lmtp": _to_a_server,
+}
 
 
 def _has_password(url: str) -> bool:

@@ -21,7 +21,6 @@ from maildir_safe._delivery.job import CommitRecord
 from maildir_safe._fs.quirks import quirks
 from maildir_safe._handoff.rename import DONE, NOT_DONE, Handoff, close_quietly, remove_quietly
 from maildir_safe._handoff.small_files import fsync_if_supported, write_all
-from maildir_safe._names import with_size
 from maildir_safe.errors import TemporaryError, UnknownOutcome, fsync_failed, storage_error
 
 TYPE_CHECKING = False
@@ -99,6 +98,7 @@ class Attempt:
         # not if the jobs may be written in two directories, which may be two file systems
         self._use_syncfs = self._in_tmp and len(jobs) >= _SYNCFS_FROM and syncfs_reports_errors(self._dirs)
         self._timed = len(jobs) == 1 and jobs[0].timed
+        self._complete = names.complete
         self._start_writeback_early = (
             quirks(self._dirs.fstype).early_writeout and len(jobs) <= _EARLY_WRITEBACK_LIMIT
         )
@@ -189,7 +189,7 @@ class Attempt:
                 close(fd)
             except OSError as error:
                 self._not_written(job, "close", error)
-            job.name = job.final or with_size(job.unique, job.size) + job.info
+            job.name = job.final or self._complete(job.unique, job.size) + job.info
 
     def _not_written(self, job: DeliveryJob, step: str, error: Exception) -> None:
         self._failed = True

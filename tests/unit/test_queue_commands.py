@@ -256,6 +256,15 @@ def test_a_password_is_not_taken_from_the_command_line_nor_told(
     assert make_courier("smtp://user@127.0.0.1:9", str(file))._login == ("user", "secret")  # type: ignore[attr-defined]
 
 
+def test_only_a_courier_that_there_is_is_made(spool: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Queue(spool).close()
+    for where in ("stmp://user:secret@127.0.0.1:9", "secret", "", "/mail/secret"):
+        assert main(["work", spool, "--once", "--to", where]) == 64
+        told = capsys.readouterr().err
+        assert "no courier begins so; they are maildir:, smtp:, smtps:, lmtp:" in told
+        assert "secret" not in told
+
+
 def test_working_once_says_when_nothing_could_be_done(
     spool: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

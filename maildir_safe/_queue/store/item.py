@@ -129,3 +129,7 @@ class ItemIds:
         if any(hashed_ids):  # the key of a delivery id replaces the random bits
             ids = [f"{when}D{key}{tail}" if key else new for new, key in zip(ids, hashed_ids, strict=True)]
         return ids
+
+    def complete(self, ident: str, size: int) -> str:
+        """Id and size, as `Item.maildir_name`; replaces `maildir_safe._names.UniqueNames.complete`."""
+        return with_size(ident, size)
