@@ -17,7 +17,7 @@ from maildir_safe._queue import destinations
 from maildir_safe._queue.couriers.courier import DeliveryRequest, HandsOverFiles, HasDestinations, checked
 from maildir_safe._queue.couriers.maildir import MaildirCourier
 from maildir_safe._queue.schedule import Schedule
-from maildir_safe._queue.store.states import RecipientState, check_transitions
+from maildir_safe._queue.store.states import OWED, check_transitions
 from maildir_safe._queue.worker import Worker
 from maildir_safe.errors import TemporaryError
 from maildir_safe.testing.simfs import Fault, SimHost, SimServer
@@ -82,7 +82,7 @@ def test_without_more_threads_items_return_and_slots_stay(
     assert worker._start_some(None) == 2
     monkeypatch.undo()
     assert worker._in_hand == {}
-    queue._consumer.registered().renew_at = 0.0
+    queue._opened.consumer.registered().renew_at = 0.0
     queue.tend()
     assert worker.run_once() == 3
     assert queue.stats()["pending"] == queue.stats()["claimed"] == 0
@@ -248,7 +248,7 @@ def test_what_couriers_say_is_one_line_in_notes_and_bounces(queue: Queue) -> Non
 def test_a_change_that_the_table_does_not_have_is_refused(queue: Queue, change: str) -> None:
     with pytest.raises(ValueError, match="recipient"):
         check_transitions(change[0], change[1:])
-    if change[0] == RecipientState.OWED:
+    if change[0] == OWED:
         queue.put(MESSAGE, "", ["a@x.org"])
         [claim] = queue.claim()
         with pytest.raises(ValueError, match="recipient"):
