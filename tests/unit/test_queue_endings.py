@@ -13,7 +13,7 @@ import pytest
 
 from maildir_safe import Maildir, Queue
 from maildir_safe._delivery.status import RecipientStatus
-from maildir_safe._queue import destinations
+from maildir_safe._queue import destinations, worker as worker_module
 from maildir_safe._queue.couriers.courier import DeliveryRequest, HandsOverFiles, HasDestinations, checked
 from maildir_safe._queue.couriers.maildir import MaildirCourier
 from maildir_safe._queue.schedule import Schedule
@@ -195,6 +195,56 @@ def test_an_item_whose_maildir_cannot_be_fsynced_is_delivered_once(profile: str)
             later.run_once()
             after.advance(2.0 * LEASE)
         assert len(list(Maildir(MAIL, create=False, fs=other).messages())) == 1
+
+
+@pytest.mark.parametrize("once", [False, True])
+def test_a_server_that_hangs_for_ever_holds_up_no_other(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch, once: bool
+) -> None:
+    """One of three destinations never answers, and its mail is at the front of the queue."""
+    monkeypatch.setattr(destinations, "SLOW_AFTER", 0.1)
+    hangs, sent = threading.Event(), []
+
+    def courier(request: DeliveryRequest) -> None:
+        [recipient] = request.recipients
+        if recipient.endswith("@hangs.example"):
+            hangs.wait(60)
+        sent.append(recipient)
+
+    queue.put_many([(MESSAGE, "", [f"u{n}@hangs.example"]) for n in range(4)])
+    others = [f"u{n}@{domain}.example" for n in range(6) for domain in ("one", "two")]
+    queue.put_many([(MESSAGE, "", [who]) for who in others])
+    worker = Worker(queue, courier, concurrency=2)
+    runner = threading.Thread(target=worker.run_once if once else worker.run)
+    runner.start()
+    until(lambda: len(sent) == len(others))
+    assert sorted(sent) == sorted(others)
+    hangs.set()
+    worker.stop()
+    runner.join()
+
+
+def test_no_more_threads_wait_for_slow_servers_than_the_limit(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(destinations, "SLOW_AFTER", 0.05)
+    monkeypatch.setattr(worker_module, "MOST_SLOW", 3)
+    hangs, begun = threading.Event(), []
+
+    def courier(request: DeliveryRequest) -> None:
+        begun.append(request.recipients)
+        hangs.wait(60)
+
+    queue.put_many([(MESSAGE, "", [f"u@d{n}.example"]) for n in range(12)])
+    worker = Worker(queue, courier, concurrency=2)
+    runner = threading.Thread(target=worker.run)
+    runner.start()
+    until(lambda: len(begun) == 5)
+    threading.Event().wait(0.5)
+    assert len(begun) == 5
+    hangs.set()
+    worker.stop()
+    runner.join()
 
 
 def test_the_destination_of_a_mailbox_is_its_mount() -> None:
