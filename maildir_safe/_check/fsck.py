@@ -24,7 +24,8 @@ from maildir_safe._queue.store import envelope
 from maildir_safe._queue.store.bucket import parse as parse_bucket
 from maildir_safe._queue.store.delivery_log import DeliveryLog
 from maildir_safe._queue.store.hashed_directory import PARTS
-from maildir_safe._queue.store.item import Item, parse
+from maildir_safe._queue.store.item import Item
+from maildir_safe._queue.store.item_name import parse
 from maildir_safe._queue.store.layout import DIRECTORIES, Layout
 from maildir_safe.errors import MaildirSafeError, TemporaryError
 

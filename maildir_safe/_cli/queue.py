@@ -15,7 +15,7 @@ from maildir_safe._delivery.incoming import Incoming
 from maildir_safe._delivery.partial import PartialPut
 from maildir_safe._queue.queue import Queue
 from maildir_safe._queue.store.envelope import groups
-from maildir_safe._queue.store.states import ITEM_STATES, RecipientState
+from maildir_safe._queue.store.states import ITEM_STATES, RECIPIENT_STATES
 from maildir_safe.errors import PermanentError, TemporaryError
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ def _facts(queue: Queue, listed: QueueEntry) -> dict[str, Any]:
         "forced_expire": False,
         "sender": envelope.sender if envelope else "",
         "recipients": [
-            {"address": address, "state": RecipientState(letter).name.lower()}
+            {"address": address, "state": RECIPIENT_STATES[letter]}
             for address, letter in (
                 zip(envelope.recipients, envelope.states, strict=True) if envelope else ()
             )

@@ -7,6 +7,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from maildir_safe._queue.claim import Claim
+from maildir_safe._queue.heartbeat import BEATS
 from maildir_safe._queue.store.lease import Lease
 from maildir_safe._queue.store.lease_monitor import LeaseMonitor
 from maildir_safe._queue.store.scanner import Scanner
@@ -27,9 +28,6 @@ log = logging.getLogger("maildir_safe.queue")
 
 MOST_HELD = 2000
 """Most items that one worker holds at a time, so that its directory stays short."""
-
-BEATS = 12
-"""Calls of `tend` per lease."""
 
 _MOST_TROUBLES = 3  # failed groups after which one call stops: each may take as long as a storage time-out
 

@@ -22,10 +22,11 @@ from maildir_safe._queue.couriers.courier import (
     DeliveryRequest,
     HasDestinations,
     checked,
+    close_connections,
     domain_of,
     same_status,
 )
-from maildir_safe._queue.destinations import Destinations, InHand
+from maildir_safe._queue.destinations import MOST_SLOW, Destinations, InHand
 from maildir_safe._queue.schedule import Schedule
 from maildir_safe._queue.store.states import BOUNCE_DUE, BOUNCED, DELIVERED, OWED
 from maildir_safe.errors import LeaseLost, PermanentError, TemporaryError
@@ -114,6 +115,7 @@ class Worker:
             if on_turn is not None and self._trouble is None:
                 on_turn()
         self._drain(grace)
+        close_connections(self._courier, self._bounces)
 
     def run_once(self) -> int:
         """Hand over all due items, wait for their statuses, and return the number of items.
@@ -124,7 +126,9 @@ class Worker:
         count = 0
         while started := self._start_some(wait=None):
             count += started
-            self._drain(self._timeout)
+            self._wait(self._timeout, lambda entry: entry.has_slot)  # and not for what may hang
+        self._drain(self._timeout)
+        close_connections(self._courier, self._bounces)
         if self._trouble is not None:
             raise self._trouble
         return count
@@ -187,20 +191,29 @@ class Worker:
         with self._lock:
             overdue = [claim for claim, entry in self._in_hand.items() if now - entry.since > self._timeout]
             for entry in self._in_hand.values():
-                if entry.has_slot and entry.visit is not None and entry.visit.has_stalled(now):
+                if entry.has_slot and entry.visit is not None and entry.visit.is_slow(now):
+                    if sum(not other.has_slot for other in self._in_hand.values()) >= MOST_SLOW:
+                        break
                     entry.has_slot = False
                     self._slots.release()
-                    log.warning("%s does not answer: no more items are sent there", entry.visit.destination)
+                    log.warning("%s is slow: others do not wait for it", entry.visit.destination)
         for claim in overdue:
             self._finish(claim)
             late = {"text": "4.4.7 the courier did not answer"}
             self._record_with_retry(claim, claim.item.states, self._delay(claim), late, pauses=())
 
-    def _drain(self, grace: float) -> None:
+    def _wait(self, grace: float, wanted: Callable[[InHand], bool]) -> None:
+        """Wait until no item in hand is one of those wanted."""
         until = self._fs.monotonic() + grace
-        while self._in_hand and self._fs.monotonic() < until:
+        while self._fs.monotonic() < until:
+            with self._lock:
+                if not any(map(wanted, self._in_hand.values())):
+                    return
             self._end_overdue()
             self._fs.sleep(0.01)
+
+    def _drain(self, grace: float) -> None:
+        self._wait(grace, lambda _: True)
         with self._lock:
             left = list(self._in_hand)
         for claim in left:
@@ -328,7 +341,7 @@ class Worker:
         envelope, key = claim.envelope, f"{claim.id} bounce"
         told = claim.item.states.replace(BOUNCE_DUE, BOUNCED)
         if envelope.sender and key not in self._sent:
-            request = self._bounce(claim)
+            request = bounce.request(claim, self._host, self._now())
             status = self._call_courier(self._bounces, request)[envelope.sender]
             over = self._schedule.is_over(claim.attempt, claim.item.arrived, self._now(), times=2)
             if not (status.done or status.permanent or over):
@@ -339,9 +352,6 @@ class Worker:
                 return
             self._remember(key, {envelope.sender})
         self._record_with_retry(claim, told, None, None)
-
-    def _bounce(self, claim: Claim) -> DeliveryRequest:
-        return bounce.request(claim, self._host, self._now())
 
     # Inside
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from maildir_safe._fs.owner import as_owner
 from maildir_safe._fs.posix import OsFileSystem
@@ -13,6 +12,7 @@ from maildir_safe._smtp.protocol.trace import client_name, date
 from maildir_safe._submission.rejected import NO_PERMISSION, Rejected
 from maildir_safe.errors import TemporaryError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 

@@ -304,7 +304,7 @@ def test_before_its_deadline_a_worker_holds_what_it_holds() -> None:
         claims = worker.claim()
         server.advance(float(start))
         for _ in range(0, still, 5):
-            observer.queue._consumer._look_at = 0.0  # the keenest of observers
+            observer.queue._opened.consumer._look_at = 0.0  # the keenest of observers
             observer.tend()
             server.advance(5.0)
         held = f"claimed/{claims[0]._lease.worker}/{claims[0].item.name}"

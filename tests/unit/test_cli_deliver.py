@@ -434,35 +434,3 @@ def test_help() -> None:
     assert done.returncode == 0
     for option in (b"-f SENDER", b"-d RECIPIENT", b"-a ORIGINAL", b"-m FOLDER", b"--delivery-id ID", b"75"):
         assert option in done.stdout
-
-
-def test_starts_without_what_is_slow(box: Path) -> None:
-    script = (
-        "import sys; from maildir_safe._cli import main; code = main(sys.argv[1:]); "
-        "print(*sys.modules); sys.exit(code)"
-    )
-    words = ["deliver", "-f", "a@b", "-d", "c@d", "--delivery-id", "1", str(box)]
-    done = subprocess.run(
-        [sys.executable, "-c", script, *words], input=MESSAGE, capture_output=True, check=False
-    )
-    bare = subprocess.run(
-        [sys.executable, "-c", "import sys; print(*sys.modules)"], capture_output=True, check=True
-    )
-    loaded = set(done.stdout.decode().split()) - set(bare.stdout.decode().split())
-    assert done.returncode == 0
-    assert len(messages(box)) == 1
-    slow = {
-        "dataclasses",
-        "typing",
-        "hashlib",
-        "logging",
-        "email",
-        "ctypes",
-        "re",
-        "argparse",
-        "json",
-        "signal",
-    }
-    slow |= {"threading", "random", "socket", "enum", "functools", "collections", "importlib", "contextlib"}
-    assert not loaded & slow
-    assert "maildir_safe._delivery.pipeline" in loaded

@@ -114,7 +114,7 @@ def test_a_mount_that_hosts_cannot_share_is_refused(tmp_path: Path, monkeypatch:
     with pytest.raises(TemporaryError, match="shared=False"):
         Queue(tmp_path / "s")
     alone, other = Queue(tmp_path / "s", shared=False), Queue(tmp_path / "s", shared=False)
-    other._writer._shard = "elsewhere-00"
+    other._opened.writer._shard = "elsewhere-00"
     alone.put(MESSAGE, "", ["mine@x.org"])
     other.put(MESSAGE, "", ["its@x.org"])
     assert [claim.envelope.recipients for claim in alone.claim(9)] == [("mine@x.org",)]

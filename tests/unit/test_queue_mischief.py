@@ -14,7 +14,7 @@ import pytest
 from maildir_safe import Maildir, Queue
 from maildir_safe._cli import main
 from maildir_safe._fs.posix import OsFileSystem
-from maildir_safe._queue.store import item, process_identity
+from maildir_safe._queue.store import item_name, process_identity
 from maildir_safe._queue.store.hashed_directory import _part
 from maildir_safe.errors import MaildirSafeError
 
@@ -49,7 +49,7 @@ def test_a_name_that_no_item_can_have_is_put_aside(spool: Path, name: str) -> No
     """It caught a worker that counted to 10^12."""
     queue, good, _ = one_bucket(spool)
     good.with_name(name).write_bytes(b"x")
-    assert item.parse(name) is None
+    assert item_name.parse(name) is None
     queue.put(MESSAGE, "s@x.org", ["b@x.org"])
     other = Queue(spool, heartbeat=False)
     taken = [claim.read() for _ in range(3) for claim in other.claim(9)]

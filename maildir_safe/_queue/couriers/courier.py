@@ -6,9 +6,10 @@ A courier is any function of one argument:
         ...
 
 A courier returns one status per recipient. It does not change the queue; the worker does. A courier may
-implement two more protocols. `DeliversFiles` is for a courier whose recipients have Maildirs, into which
+implement more protocols. `DeliversFiles` is for a courier whose recipients have Maildirs, into which
 the worker may rename an item's file. `HasDestinations` is for a courier that groups recipients by something
-other than the domain, such as the mount that they wait for.
+other than the domain, such as the mount that they wait for. `HoldsConnections` is for a courier that keeps
+connections open.
 """
 
 from __future__ import annotations
@@ -91,9 +92,24 @@ class HasDestinations(Protocol):
         """The destination of a recipient, as any text. This call must not touch a resource that may hang."""
 
 
+@runtime_checkable
+class HoldsConnections(Protocol):
+    """A courier that keeps connections open between two messages."""
+
+    def close(self) -> None:
+        """End the connections that are not in use. The worker calls it when it has nothing more to send."""
+
+
 def domain_of(recipient: str) -> str:
     """The destination of a recipient, unless the courier has its own (`HasDestinations`)."""
     return recipient.rpartition("@")[2].lower()
+
+
+def close_connections(*couriers: object) -> None:
+    """End the idle connections of those that have any."""
+    for courier in couriers:
+        if isinstance(courier, HoldsConnections):
+            courier.close()
 
 
 def same_status(request: DeliveryRequest, status: RecipientStatus) -> dict[str, RecipientStatus]:

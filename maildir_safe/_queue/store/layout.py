@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING
 
 from maildir_safe._handoff.group_commit import DirectorySync
 from maildir_safe._handoff.rename import close_quietly
@@ -13,6 +12,7 @@ from maildir_safe._queue.store.hashed_directory import HashedDirectory
 from maildir_safe._queue.store.mount_rules import MountRules
 from maildir_safe.errors import TemporaryError, storage_error
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from maildir_safe._fs import FileSystem
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from maildir_safe._handoff.rename import close_quietly
 from maildir_safe._handoff.seals import without_seals
 from maildir_safe._queue.store.bucket import NOW, Bucket, parse as parse_bucket, period
-from maildir_safe._queue.store.item import is_absurd, parse
+from maildir_safe._queue.store.item_name import is_absurd, parse
 from maildir_safe._queue.store.states import BOUNCE_DUE, OWED
 from maildir_safe.errors import TemporaryError
 

@@ -8,8 +8,7 @@ knows the number of its items without listing it.
 from __future__ import annotations
 
 import itertools
-from threading import Lock
-from typing import TYPE_CHECKING
+from _thread import allocate_lock as Lock
 
 from maildir_safe._delivery.job import DeliveryJob
 from maildir_safe._delivery.pipeline import DeliveryPipeline
@@ -21,6 +20,7 @@ from maildir_safe._queue.store.bucket import LIMIT, NOW, Bucket
 from maildir_safe._queue.store.item import Item, suffix
 from maildir_safe.errors import TemporaryError, storage_error
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from maildir_safe._delivery.content import Chunks
     from maildir_safe._fs import FileSystem
