@@ -12,7 +12,8 @@ from maildir_safe.errors import MaildirSafeError
 if TYPE_CHECKING:
     from typing import Any
 
-    from maildir_safe._smtp.server.service import Page, Service
+    from maildir_safe._smtp.server.page import Page
+    from maildir_safe._smtp.server.service import Service
     from maildir_safe._smtp.server.settings import Settings
 
 DESCRIPTION = """\
@@ -60,6 +61,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="put mail into this spool, for 'maildir-safe work', instead of delivering it",
     )
     flag("--map", metavar="TEMPLATE", help="deliver to existing Maildirs, such as '/mail/{domain}/{local}'")
+    flag(
+        "--split",
+        metavar="TEMPLATE",
+        help="for tests: each address its own Maildir below MAILDIR, such as '{domain}/{local}', made when "
+        "mail for it first arrives",
+    )
     flag("--postmaster", metavar="ADDRESS", help="with --map: the address that gets mail for postmaster")
     flag(
         "--proxy-from",
@@ -70,8 +77,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     flag("--tls", nargs="?", const="made", metavar="PEM", help="STARTTLS; without a file, make a certificate")
     flag("--auth", metavar="FILE", help="require AUTH with the names and passwords in this file")
     flag("--faults", metavar="FILE", help="scripted faults (TOML), to test how a sender reacts")
-    flag("--keep", type=int, metavar="N", help="remove all but the newest N messages of MAILDIR")
-    flag("--keep-days", type=float, metavar="D", help="remove messages of MAILDIR older than D days")
+    flag("--keep", type=int, metavar="N", help="remove all but the newest N messages of each Maildir")
+    flag("--keep-days", type=float, metavar="D", help="remove messages older than D days")
     flag("--workers", type=int, metavar="N", help="number of processes (default: 1)")
     flag("--hostname", metavar="NAME", help="our name in greetings and headers (default: this host's)")
     flag("--max-size", type=int, metavar="BYTES", help="largest message (default: 25 MiB)")

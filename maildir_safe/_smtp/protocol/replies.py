@@ -10,6 +10,7 @@ from maildir_safe.errors import PermanentError, TemporaryError
 
 STORAGE_FULL = "452 4.3.1 Insufficient system storage, try again later"
 STORAGE_FAULT = "451 4.3.0 Storage is not available, try again later"
+TOO_MANY_MAILBOXES = "452 4.2.2 Too many mailboxes, and this one is not among them"
 TOO_MUCH_AT_ONCE = "452 4.3.1 Too much mail at this moment, try again later"
 SHUTTING_DOWN = "421 4.3.2 Service shutting down, try again later"
 NO_STORAGE = "421 4.3.0 Storage is not available, try again later"
