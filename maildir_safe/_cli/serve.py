@@ -49,6 +49,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="a name under which a proxy or container reaches the page; may be repeated",
     )
+    flag("--web-auth", metavar="FILE", help="ask for a name and password in this file (maildir-safe passwd)")
+    flag(
+        "--web-tls",
+        nargs="?",
+        const="made",
+        metavar="PEM",
+        help="the page by HTTPS; without a file, make a certificate",
+    )
+    flag("--web-root", metavar="PATH", help="the page's path behind a proxy, such as /mail")
     flag("--no-web", dest="web", action="store_const", const="", help="no inbox page")
     flag(
         "--metrics",
@@ -157,7 +166,7 @@ def banner(service: Service) -> list[str]:
     lines = [f"SMTP     {address}" for address in service.smtp_addresses]
     lines += [f"LMTP     {address}" for address in service.lmtp_addresses]
     if service.web_address:
-        lines.append(f"Inbox    http://{reachable(service.web_address)}/")
+        lines.append(f"Inbox    {service.web_scheme}://{reachable(service.web_address)}{service.web_root}/")
     if service.metrics_address:
         lines.append(f"Health   http://{reachable(service.metrics_address)}/readyz")
     lines += [service.storage]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
@@ -14,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp
 
 from maildir_safe._health.storage_check import StorageCheck
 from maildir_safe._mailbox_tree import MailboxTree
@@ -27,6 +30,9 @@ from maildir_safe._web.guard import Guard
 from maildir_safe._web.inbox import Inbox, NoSuchBox, printable
 from maildir_safe._web.mailbox_set import MailboxSet
 from maildir_safe._web.mailpit_entries import Entries
+from maildir_safe._web.password import PasswordDoor
+from maildir_safe._web.prefix import Prefix
+from maildir_safe._web.tls_door import TlsDoor
 from maildir_safe.errors import MaildirSafeError
 
 
@@ -67,7 +73,7 @@ def application(
 
 
 def _error(request: Request, status: int, text: str, headers: dict[str, str] | None = None) -> Response:
-    path = request.url.path
+    path = request.url.path.removeprefix(request.scope.get("root_path", ""))
     if path == "/api/v1/send":
         return JSONResponse({"Error": text}, status, headers)
     if path.startswith(("/api/v1/", "/view/")):  # as Mailpit answers
@@ -114,12 +120,19 @@ def shown_mailboxes(setup: PageSetup) -> MailboxSet:
     return MailboxSet(MailboxTree(setup.root, setup.template), mailboxes=setup.mailboxes)
 
 
+def _protocol(setup: PageSetup) -> Any:
+    if setup.tls is None:
+        return BoundedProtocol
+    return functools.partial(TlsDoor, setup.tls, dict[TlsDoor, None]())
+
+
 async def serve_page(setup: PageSetup) -> None:
     """Serve the inbox until cancelled."""
     app = application(shown_mailboxes(setup), setup.addresses, setup.counters, setup.check)
+    guarded: ASGIApp = PasswordDoor(app, setup.passwords) if setup.passwords else app
     config = uvicorn.Config(
-        Guard(app, setup.hosts),
-        http=BoundedProtocol,
+        Prefix(Guard(guarded, setup.hosts), setup.prefix),
+        http=_protocol(setup),
         lifespan="off",
         ws="none",
         log_level="warning",

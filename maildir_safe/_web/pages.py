@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from jinja2 import pass_context
+from jinja2.runtime import Context
 from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
@@ -51,10 +53,17 @@ def size(count: int | None) -> str:
     return f"{count / 1024:.1f} KiB" if count < 1 << 20 else f"{count / (1 << 20):.1f} MiB"
 
 
-def address(path: str, **parameters: object) -> str:
-    """A link within this server. Empty parameters are left out."""
+def link(request: Request, path: str, **parameters: object) -> str:
+    """A link within this server; ``""`` is the page that is shown. Empty parameters are left out."""
     query = urlencode({name: value for name, value in parameters.items() if value})
-    return f"{path}?{query}" if query else path
+    full = request.scope.get("root_path", "") + path if path else ""
+    return f"{full}?{query}" if query else full
+
+
+@pass_context
+def address(context: Context, path: str, **parameters: object) -> str:
+    """`link`, in a template."""
+    return link(context["request"], path, **parameters)
 
 
 _templates.env.filters.update(when=when, size=size)
@@ -202,7 +211,7 @@ async def toggle(request: Request) -> Response:
     await asyncio.to_thread(inbox.maildir.set_flags, message.key, changed)
     inbox.forget()
     back = "/" if flag == "S" else f"/message/{quote(key, safe='')}"
-    return _back(back, query)
+    return _back(request, back, query)
 
 
 async def delete(request: Request) -> Response:
@@ -212,12 +221,13 @@ async def delete(request: Request) -> Response:
     message = await inbox.find(request.path_params["key"])
     await asyncio.to_thread(inbox.maildir.discard, message.key)
     inbox.forget()
-    return _back("/", query)
+    return _back(request, "/", query)
 
 
-def _back(path: str, query: Query) -> Response:
+def _back(request: Request, path: str, query: Query) -> Response:
     """Lead back to a page, with the same search in the same mailbox."""
-    return RedirectResponse(address(path, search=query.text("search"), mailbox=query.text("mailbox")), 303)
+    same = {"search": query.text("search"), "mailbox": query.text("mailbox")}
+    return RedirectResponse(link(request, path, **same), 303)
 
 
 async def delete_found(request: Request) -> Response:
@@ -228,7 +238,7 @@ async def delete_found(request: Request) -> Response:
     _, failed = await inbox.discard(box, query.text("search"), known_key(inbox, query, "upto"))
     if failed:
         return error_page(request, 503, f"{failed} messages could not be removed.")
-    return RedirectResponse(address("/", mailbox=query.text("mailbox")), 303)
+    return RedirectResponse(link(request, "/", mailbox=query.text("mailbox")), 303)
 
 
 async def events(request: Request) -> Response:

@@ -115,3 +115,18 @@ def test_on_a_phone_the_mailboxes_fold_away(browser: Browser, serve: Serve) -> N
     expect(page.locator(".mailboxes summary")).to_have_text(ADA)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     context.close()
+
+
+def test_below_a_path_the_page_stays_live(browser: Browser, tmp_path: Path) -> None:
+    serve = Serve(tmp_path, "--web", "127.0.0.1:0", "--web-root", "/mail")
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(serve.told("Inbox"))
+    send(serve, ADA, "for ada")
+    expect(page.locator(".messages .subject")).to_have_text(["for ada"])
+    page.locator(".messages a").click()
+    expect(page.locator("h2")).to_have_text("for ada")
+    page.keyboard.press("d")
+    expect(page.locator(".empty h2")).to_have_text("No mail yet")
+    context.close()
+    assert serve.end()[0] == 0

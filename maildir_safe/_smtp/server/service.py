@@ -73,6 +73,7 @@ class Service:
         storage: a line for the operator: the Maildir or spool, and how durable it is.
         smtp_addresses, lmtp_addresses: the addresses that the server listens on, port 0 resolved.
         web_address: the address of the inbox page, likewise; ``""`` without a page.
+        web_scheme, web_root: ``http`` or ``https``, and the path of the page; ``""``: the root.
         metrics_address: the address of the health checks and metrics, likewise.
         budget: the limits of all processes together.
         warnings: lines that the operator should also see.
@@ -105,9 +106,12 @@ class Service:
             self._tls, self.ca = tls.server_context(settings.tls, settings.hostname)
         self._web_passwords = Passwords.read(settings.web_auth) if settings.web_auth else None
         self._web_tls: ssl.SSLContext | None = None
-        if settings.web_tls:
+        if settings.web_tls and settings.web_tls == settings.tls:
+            self._web_tls = self._tls
+        elif settings.web_tls:
             self._web_tls, ca = tls.server_context(settings.web_tls, settings.hostname, "--web-tls")
             self.ca = self.ca or ca
+        self.web_scheme, self.web_root = "https" if self._web_tls else "http", settings.web_root
         self._page = page
         self._notifier = Notifier()
         self._descriptors = Descriptors(settings.max_connections, bool(settings.web or settings.metrics))

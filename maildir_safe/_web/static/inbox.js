@@ -1,6 +1,7 @@
 // Keeps the list fresh and makes the keyboard work. Everything else works without it.
 "use strict";
 
+const root = document.documentElement.dataset.root;
 const list = document.getElementById("list");
 const trouble = document.getElementById("trouble");
 let source = null;
@@ -14,7 +15,7 @@ const chosen = () => document.activeElement?.closest(".messages a");
 async function refresh() {
   const query = new URLSearchParams(location.search);
   query.set("rows", "");
-  const answer = await fetch("/?" + query);
+  const answer = await fetch(root + "?" + query);
   if (!answer.ok) return tell("The server answers: " + answer.status + " " + answer.statusText);
   const href = chosen()?.getAttribute("href");
   const scrolled = mailboxes()?.querySelector("nav").scrollTop;
@@ -64,7 +65,7 @@ function listen() {
   source?.close();
   source = null;
   if (document.hidden) return;
-  source = new EventSource("/events?version=" + list.dataset.version);
+  source = new EventSource(root + "events?version=" + list.dataset.version);
   source.onmessage = (event) => {
     list.dataset.version = event.data;
     refresh();
