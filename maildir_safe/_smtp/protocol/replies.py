@@ -30,6 +30,7 @@ UNKNOWN_COMMANDS = "421 4.7.0 Too many unrecognized commands, closing connection
 TOO_MANY_ERRORS = "421 4.7.0 Too many errors, closing connection"
 TOO_MUCH_JUNK = "421 4.7.0 Too many commands without mail, closing connection"
 NOT_SMTP = "421 4.7.0 This is not SMTP, closing connection"
+MALFORMED_BDAT = "501 5.5.4 Syntax: BDAT size [LAST]; how much follows is not known, closing connection"
 NEEDS_AUTH = "530 5.7.0 Authentication required"
 DROPPED = "(connection dropped by a scripted fault)"
 CLIENT_LEFT = "(the client left before the reply)"

@@ -251,6 +251,11 @@ class Connection(asyncio.Protocol):
         self._transport = encrypted
         self.encrypted = True
         self.client, self.extended, self.authenticated = "", False, False
+        self.new_transaction()
+
+    def new_transaction(self) -> None:
+        """The transaction is over, or given up; the next begins with MAIL."""
+        self.transaction.close()
         self.transaction = Transaction()
 
     # The end
@@ -313,6 +318,7 @@ class Connection(asyncio.Protocol):
         if self._task is not None:
             self._task.cancel()
             self._task = None
+        self.transaction.close()
 
     # Time
 
