@@ -36,7 +36,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         metavar="ADDR",
         help="listen for SMTP; HOST:PORT, or fd:3 for a socket passed by systemd; may be repeated "
-        "(default: 127.0.0.1:1025, unless --lmtp is given)",
+        "(default: 127.0.0.1:1025, unless --smtps or --lmtp is given)",
+    )
+    flag(
+        "--smtps",
+        action="append",
+        metavar="ADDR",
+        help="listen for SMTP in TLS from the first byte; needs --tls",
     )
     flag("--lmtp", action="append", metavar="ADDR", help="listen for LMTP: HOST:PORT or a socket's path")
     flag("--lmtp-mode", metavar="MODE", help="permissions of LMTP's unix sockets, such as 0660")
@@ -164,6 +170,7 @@ def settings(args: argparse.Namespace) -> Settings:
 def banner(service: Service) -> list[str]:
     """The lines printed at the start: the addresses, the storage, and a command to try the server."""
     lines = [f"SMTP     {address}" for address in service.smtp_addresses]
+    lines += [f"SMTPS    {address}" for address in service.smtps_addresses]
     lines += [f"LMTP     {address}" for address in service.lmtp_addresses]
     if service.web_address:
         lines.append(f"Inbox    {service.web_scheme}://{reachable(service.web_address)}{service.web_root}/")
@@ -172,8 +179,15 @@ def banner(service: Service) -> list[str]:
     lines += [service.storage]
     if service.ca:
         lines.append(f"CA       {service.ca}")
-    first = (service.smtp_addresses + service.lmtp_addresses)[0]
-    return [*lines, f"Try      {sender(first, lmtp=not service.smtp_addresses)}"]
+    if service.smtp_addresses:
+        command = sender(service.smtp_addresses[0])
+    elif service.lmtp_addresses:
+        command = sender(service.lmtp_addresses[0], lmtp=True)
+    else:
+        command = (
+            f"curl -k smtps://{reachable(service.smtps_addresses[0])} --mail-rcpt you@example.com -T FILE"
+        )
+    return [*lines, f"Try      {command}"]
 
 
 def reachable(address: str) -> str:

@@ -71,7 +71,8 @@ class Service:
 
     Attributes:
         storage: a line for the operator: the Maildir or spool, and how durable it is.
-        smtp_addresses, lmtp_addresses: the addresses that the server listens on, port 0 resolved.
+        smtp_addresses, smtps_addresses, lmtp_addresses: the addresses that the server listens on, port 0
+            resolved.
         web_address: the address of the inbox page, likewise; ``""`` without a page.
         web_scheme, web_root: ``http`` or ``https``, and the path of the page; ``""``: the root.
         metrics_address: the address of the health checks and metrics, likewise.
@@ -123,6 +124,8 @@ class Service:
         self._smtp = [listen(address) for address in settings.smtp]
         mode = int(settings.lmtp_mode, 8) if settings.lmtp_mode else None
         self._lmtp = [listen(address, mode, settings.lmtp_group) for address in settings.lmtp]
+        self._smtps = [listen(address) for address in settings.smtps]
+        self.smtps_addresses = [address_of(sock) for sock in self._smtps]
         self.smtp_addresses = [address_of(sock) for sock in self._smtp]
         self.lmtp_addresses = [address_of(sock) for sock in self._lmtp]
         self._web: socket.socket | None = None
@@ -136,7 +139,7 @@ class Service:
         self._metrics = self._listen_for_scrapes()
         self.metrics_address = address_of(self._metrics) if self._metrics else ""
         # a proxy on this machine passes on what comes from elsewhere
-        exposed = bool(settings.proxy_from) or not all(map(is_local, self._smtp + self._lmtp))
+        exposed = bool(settings.proxy_from) or not all(map(is_local, self._smtp + self._smtps + self._lmtp))
         if settings.queue and not settings.map and exposed and not self._passwords:
             raise ValueError("an open relay: beyond this machine --queue needs --auth (and --tls), or --map")
         if self._passwords and not self._tls and exposed:
@@ -194,7 +197,7 @@ class Service:
         try:
             if self._settings.workers > 1:
                 status = workers.supervise(self._settings.workers, self._work, started, self._stopping)
-                for sock in {*self._smtp, *self._lmtp} - self._kept():
+                for sock in {*self._smtp, *self._smtps, *self._lmtp} - self._kept():
                     turn_away(sock)  # clients that came after the last worker had closed
                 return status
             self._work(0, None, started, self._stopping)
@@ -246,12 +249,12 @@ class Service:
             storage=self._check,
             proxies=self._proxies,
         )
-        return Server(context, self._smtp, self._lmtp, settings.grace, self._kept())
+        return Server(context, self._smtp, self._lmtp, settings.grace, self._kept(), self._smtps)
 
     def _kept(self) -> set[socket.socket]:
         """The listening sockets that a service manager keeps open."""
-        addresses = [*self._settings.smtp, *self._settings.lmtp]
-        pairs = zip(addresses, [*self._smtp, *self._lmtp], strict=True)
+        addresses = [*self._settings.smtp, *self._settings.smtps, *self._settings.lmtp]
+        pairs = zip(addresses, [*self._smtp, *self._smtps, *self._lmtp], strict=True)
         return {sock for address, sock in pairs if address.startswith("fd:")}
 
     def _store(self) -> Store:
@@ -300,7 +303,7 @@ class Service:
             root,
             template,
             self._mailboxes(kept_open=1) if template else None,
-            [*self.smtp_addresses, *self.lmtp_addresses],
+            [*self.smtp_addresses, *self.smtps_addresses, *self.lmtp_addresses],
             self._counters,
             self._check,
             settings.web_hosts,

@@ -302,3 +302,9 @@ class SmtpSession(Connection):
         "HELO": helo, "EHLO": ehlo, "MAIL": mail, "RCPT": rcpt, "DATA": data, "BDAT": bdat, "RSET": rset,
         "NOOP": noop, "QUIT": quit, "VRFY": vrfy, "EXPN": expn, "HELP": help, **VERBS,
     }  # fmt: skip
+
+
+class SmtpsSession(SmtpSession):
+    """A connection that speaks SMTP in TLS from its first byte (port 465)."""
+
+    implicit_tls = True

@@ -32,6 +32,8 @@ class Settings:
     Attributes:
         maildir: the one Maildir that takes all mail in test mode; created if it does not exist.
         smtp: addresses to listen on for SMTP, each ``HOST:PORT``, or ``fd:3`` for a socket passed by systemd.
+        smtps: addresses to listen on for SMTP in TLS from the first byte (port 465), as for `smtp`; `tls` has
+            the certificate.
         lmtp: addresses to listen on for LMTP, each ``HOST:PORT`` or the path of a socket.
         lmtp_mode: permissions of LMTP's unix sockets in octal, such as ``"0660"``; empty: as the umask says.
         lmtp_group: group of LMTP's unix sockets; empty: that of the process.
@@ -70,6 +72,7 @@ class Settings:
 
     maildir: str = "Maildir"
     smtp: list[str] = field(default_factory=list)
+    smtps: list[str] = field(default_factory=list)
     lmtp: list[str] = field(default_factory=list)
     lmtp_mode: str = ""
     lmtp_group: str = ""
@@ -102,7 +105,7 @@ class Settings:
     log_json: bool = False
 
     def __post_init__(self) -> None:
-        if not self.smtp and not self.lmtp:
+        if not self.smtp and not self.lmtp and not self.smtps:
             self.smtp = ["127.0.0.1:1025"]
 
     def check(self) -> None:
@@ -124,6 +127,10 @@ class Settings:
             raise ValueError("queue cannot be combined with web, keep or keep_days: these need a Maildir")
         if self.split is not None and (self.map is not None or self.queue is not None):
             raise ValueError("split is for tests: it cannot be combined with map or queue")
+        if self.smtps and self.tls is None:
+            raise ValueError("smtps needs tls: the certificate")
+        if self.smtps and self.proxy_from:
+            raise ValueError("smtps cannot be combined with proxy_from: let the proxy do TLS, and use smtp")
         self._check_web()
         self._check_auth()
         if min(self.keep or 0, self.keep_days or 0) < 0:
