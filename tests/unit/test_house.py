@@ -18,7 +18,7 @@ FLOORS = {
     "_handoff": 1,
     "_delivery": 2, "_health": 2,
     "_maildir": 3, "_mail": 3, "_shim": 3,
-    "mailbox": 4, "_queue": 4, "_mailboxes": 4,
+    "mailbox": 4, "_queue": 4, "_mailboxes": 4, "_mailbox_tree": 4,
     "_check": 5, "_smtp": 5, "_web": 5, "_bench": 5, "_probe": 5, "_submission": 5, "contrib": 6,
     "_cli": 6, "__main__": 6, "testing": 6,
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""DATA: receive a message, store it, and answer it."""
+"""DATA and the last BDAT: receive a message, store it, and answer it."""
 
 from __future__ import annotations
 
@@ -34,6 +34,30 @@ async def receive(connection: Connection) -> list[RecipientStatus]:
     reservation = connection.context.reservation()
     try:
         body = await _read(connection, reservation)
+    except BaseException:
+        reservation.release()
+        raise
+    return await store(connection, body, reservation, start)
+
+
+async def store(
+    connection: Connection, body: list[bytes], reservation: MemoryReservation, start: float
+) -> list[RecipientStatus]:
+    """Store a message that has arrived.
+
+    Args:
+        connection: the connection, with the envelope.
+        body: the message, with LF line ends.
+        reservation: its memory, released at the end.
+        start: when it began to arrive, by the monotonic clock.
+
+    Returns:
+        The status of each recipient.
+
+    Raises:
+        ConnectionError: a scripted fault has dropped the connection.
+    """
+    try:
         mail = _mail_object(connection, body)
     except BaseException:
         reservation.release()

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 from maildir_safe._smtp.protocol import replies
 from maildir_safe._smtp.server.lmtp import LmtpSession
 from maildir_safe._smtp.server.operator import tell
-from maildir_safe._smtp.server.session import SmtpSession
+from maildir_safe._smtp.server.session import SmtpSession, SmtpsSession
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Collection, Coroutine
+    from collections.abc import Callable, Collection, Coroutine, Sequence
     from typing import Any
 
     from maildir_safe._smtp.server.server_context import ServerContext
@@ -36,6 +36,7 @@ class Server:
     Args:
         context: the rules, and the state that all connections share.
         smtp: listening sockets that speak SMTP.
+        smtps: listening sockets that speak SMTP in TLS.
         lmtp: listening sockets that speak LMTP.
         grace: seconds that `stop` waits for messages that are being received or stored.
         kept: those of the sockets that a service manager keeps open.
@@ -48,9 +49,11 @@ class Server:
         lmtp: list[socket.socket],
         grace: float = 30.0,
         kept: Collection[socket.socket] = (),
+        smtps: Sequence[socket.socket] = (),
     ) -> None:
         self._context = context
-        self._sockets = [(sock, SmtpSession) for sock in smtp] + [(sock, LmtpSession) for sock in lmtp]
+        kinds = ((smtp, SmtpSession), (lmtp, LmtpSession), (smtps, SmtpsSession))
+        self._sockets = [(sock, session) for sockets, session in kinds for sock in sockets]
         self._grace = grace
         self._kept = kept
         self._servers: list[asyncio.Server] = []

@@ -13,13 +13,15 @@ from maildir_safe import Maildir
 from maildir_safe._fs.posix import OsFileSystem
 from maildir_safe._health.http import HealthServer, local_address
 from maildir_safe._health.storage_check import StorageCheck
+from maildir_safe._mailbox_tree import MailboxTree
 from maildir_safe._mailboxes import Mailboxes, open_as_owner
 from maildir_safe._notify import Notifier
 from maildir_safe._queue.queue import Queue
 from maildir_safe._smtp.backends import retention
 from maildir_safe._smtp.backends.maildir_store import MaildirStore
 from maildir_safe._smtp.backends.queue_store import QueueStore
-from maildir_safe._smtp.backends.routing import CatchAll, MailboxMap
+from maildir_safe._smtp.backends.routing import CatchAll, MailboxMap, SplitMap
+from maildir_safe._smtp.backends.split_mailboxes import SplitMailboxes
 from maildir_safe._smtp.faults.faults import Faults
 from maildir_safe._smtp.protocol.auth import Passwords
 from maildir_safe._smtp.server import tls, workers
@@ -29,10 +31,17 @@ from maildir_safe._smtp.server.limits import MemoryBudget
 from maildir_safe._smtp.server.message_log import MessageLog
 from maildir_safe._smtp.server.metered_fs import MeteredFileSystem
 from maildir_safe._smtp.server.operator import tell
+from maildir_safe._smtp.server.page import PageSetup
 from maildir_safe._smtp.server.proxies import Proxies
 from maildir_safe._smtp.server.server import Server, serve, turn_away
 from maildir_safe._smtp.server.server_context import ServerContext
-from maildir_safe._smtp.server.storage import Descriptors, directory_of, prepare_storage, storage_trials
+from maildir_safe._smtp.server.storage import (
+    Descriptors,
+    above_all,
+    directory_of,
+    prepare_storage,
+    storage_trials,
+)
 from maildir_safe._smtp.server.watchdog import keep_feeding
 
 if TYPE_CHECKING:
@@ -44,11 +53,9 @@ if TYPE_CHECKING:
     from maildir_safe._fs import FileSystem
     from maildir_safe._smtp.backends.routing import Routing
     from maildir_safe._smtp.backends.store import Store
+    from maildir_safe._smtp.server.page import Page
     from maildir_safe._smtp.server.settings import Settings
 
-    Page = Callable[
-        [Maildir, socket.socket, list[str], Counters, list[str], StorageCheck], Coroutine[Any, Any, None]
-    ]
 
 _DAY = 86400.0
 
@@ -60,15 +67,14 @@ class Service:
         settings: the server's settings.
         faults: scripted faults, used if `settings.faults` names no file.
         log: where messages are logged; by default on standard error.
-        page: serves the inbox page of a Maildir on a listening socket until cancelled. It is called
-            with the Maildir, the socket, the addresses that accept mail, the counters,
-            `settings.web_hosts`, and what tells whether mail can be stored. Required if
-            `settings.web` is set.
+        page: serves the inbox page. Required if `settings.web` is set.
 
     Attributes:
         storage: a line for the operator: the Maildir or spool, and how durable it is.
-        smtp_addresses, lmtp_addresses: the addresses that the server listens on, port 0 resolved.
+        smtp_addresses, smtps_addresses, lmtp_addresses: the addresses that the server listens on, port 0
+            resolved.
         web_address: the address of the inbox page, likewise; ``""`` without a page.
+        web_scheme, web_root: ``http`` or ``https``, and the path of the page; ``""``: the root.
         metrics_address: the address of the health checks and metrics, likewise.
         budget: the limits of all processes together.
         warnings: lines that the operator should also see.
@@ -99,6 +105,14 @@ class Service:
         self.ca: str | None = None
         if settings.tls:
             self._tls, self.ca = tls.server_context(settings.tls, settings.hostname)
+        self._web_passwords = Passwords.read(settings.web_auth) if settings.web_auth else None
+        self._web_tls: ssl.SSLContext | None = None
+        if settings.web_tls and settings.web_tls == settings.tls:
+            self._web_tls = self._tls
+        elif settings.web_tls:
+            self._web_tls, ca = tls.server_context(settings.web_tls, settings.hostname, "--web-tls")
+            self.ca = self.ca or ca
+        self.web_scheme, self.web_root = "https" if self._web_tls else "http", settings.web_root
         self._page = page
         self._notifier = Notifier()
         self._descriptors = Descriptors(settings.max_connections, bool(settings.web or settings.metrics))
@@ -110,6 +124,8 @@ class Service:
         self._smtp = [listen(address) for address in settings.smtp]
         mode = int(settings.lmtp_mode, 8) if settings.lmtp_mode else None
         self._lmtp = [listen(address, mode, settings.lmtp_group) for address in settings.lmtp]
+        self._smtps = [listen(address) for address in settings.smtps]
+        self.smtps_addresses = [address_of(sock) for sock in self._smtps]
         self.smtp_addresses = [address_of(sock) for sock in self._smtp]
         self.lmtp_addresses = [address_of(sock) for sock in self._lmtp]
         self._web: socket.socket | None = None
@@ -119,14 +135,29 @@ class Service:
                 raise ValueError("web: no page was given to serve")
             self._web = listen(settings.web)
             self.web_address = address_of(self._web)
+            self._warn_about_page(self._web)
         self._metrics = self._listen_for_scrapes()
         self.metrics_address = address_of(self._metrics) if self._metrics else ""
         # a proxy on this machine passes on what comes from elsewhere
-        exposed = bool(settings.proxy_from) or not all(map(is_local, self._smtp + self._lmtp))
+        exposed = bool(settings.proxy_from) or not all(map(is_local, self._smtp + self._smtps + self._lmtp))
         if settings.queue and not settings.map and exposed and not self._passwords:
             raise ValueError("an open relay: beyond this machine --queue needs --auth (and --tls), or --map")
         if self._passwords and not self._tls and exposed:
             raise ValueError("passwords would cross the network in clear text: --auth needs --tls")
+
+    def _warn_about_page(self, sock: socket.socket) -> None:
+        if is_local(sock):
+            return
+        if self._web_passwords is None:
+            self.warnings.append(
+                f"{self.web_address}: whoever reaches the page can read and delete all mail; "
+                "--web-auth FILE asks for a password"
+            )
+        elif self._web_tls is None:
+            self.warnings.append(
+                f"{self.web_address}: the page's passwords cross the network in clear text; "
+                "--web-tls FILE encrypts them, or a proxy before it does"
+            )
 
     def _listen_for_scrapes(self) -> socket.socket | None:
         if not self._settings.metrics:
@@ -166,7 +197,7 @@ class Service:
         try:
             if self._settings.workers > 1:
                 status = workers.supervise(self._settings.workers, self._work, started, self._stopping)
-                for sock in {*self._smtp, *self._lmtp} - self._kept():
+                for sock in {*self._smtp, *self._smtps, *self._lmtp} - self._kept():
                     turn_away(sock)  # clients that came after the last worker had closed
                 return status
             self._work(0, None, started, self._stopping)
@@ -218,26 +249,27 @@ class Service:
             storage=self._check,
             proxies=self._proxies,
         )
-        return Server(context, self._smtp, self._lmtp, settings.grace, self._kept())
+        return Server(context, self._smtp, self._lmtp, settings.grace, self._kept(), self._smtps)
 
     def _kept(self) -> set[socket.socket]:
         """The listening sockets that a service manager keeps open."""
-        addresses = [*self._settings.smtp, *self._settings.lmtp]
-        pairs = zip(addresses, [*self._smtp, *self._lmtp], strict=True)
+        addresses = [*self._settings.smtp, *self._settings.smtps, *self._settings.lmtp]
+        pairs = zip(addresses, [*self._smtp, *self._smtps, *self._lmtp], strict=True)
         return {sock for address, sock in pairs if address.startswith("fd:")}
 
     def _store(self) -> Store:
         """The store. Each process opens its own."""
-        mailboxes = Mailboxes(
-            self._routing.candidates,
-            self._open,
-            kept_open=self._descriptors.kept,
-        )
+        mailboxes = self._mailboxes(self._descriptors.kept)
         maildirs = MaildirStore(self._routing, mailboxes, self._descriptors.deliveries)
         if self._settings.queue is None:
             return maildirs
         queue = Queue(self._settings.queue, create=False, shared=False, fs=self._fs)
         return QueueStore(queue, maildirs if self._settings.map else None)
+
+    def _mailboxes(self, kept_open: int) -> Mailboxes:
+        if isinstance(self._routing, SplitMap):
+            return SplitMailboxes(self._routing, self._fs, kept_open=kept_open)
+        return Mailboxes(self._routing.candidates, self._open, kept_open=kept_open)
 
     def _open(self, path: str) -> Maildir:
         self._last_opened = path
@@ -248,10 +280,7 @@ class Service:
         settings = self._settings
         work: list[Coroutine[Any, Any, None]] = []
         if self._web and self._page:
-            addresses = [*self.smtp_addresses, *self.lmtp_addresses]
-            inbox = Maildir(settings.maildir, create=False)
-            hosts = settings.web_hosts
-            work.append(self._page(inbox, self._web, addresses, self._counters, hosts, self._check))
+            work.append(self._page(self._page_setup(self._web)))
         if self._metrics:
             from maildir_safe._smtp.server.metrics import metrics_text
 
@@ -259,12 +288,34 @@ class Service:
             work.append(health.serve(self._metrics))
         if settings.keep is not None or settings.keep_days is not None:
             seconds = None if settings.keep_days is None else settings.keep_days * _DAY
-            maildir = Maildir(settings.maildir, create=False)
-            work.append(retention.keep_sweeping(maildir, settings.keep, seconds, tell))
+            tree = MailboxTree(os.path.abspath(settings.maildir), settings.split or "")
+            work.append(retention.keep_sweeping(tree, settings.keep, seconds, tell))
         return work
+
+    def _page_setup(self, sock: socket.socket) -> PageSetup:
+        settings = self._settings
+        root, template = os.path.abspath(settings.maildir), settings.split or ""
+        if settings.map is not None:
+            root = above_all(settings.map)
+            template = settings.map.removeprefix(root)
+        return PageSetup(
+            sock,
+            root,
+            template,
+            self._mailboxes(kept_open=1) if template else None,
+            [*self.smtp_addresses, *self.smtps_addresses, *self.lmtp_addresses],
+            self._counters,
+            self._check,
+            settings.web_hosts,
+            self._web_passwords,
+            self._web_tls,
+            settings.web_root,
+        )
 
 
 def _routing(settings: Settings) -> Routing:
     if settings.map is not None:
         return MailboxMap(settings.map, settings.postmaster)
+    if settings.split is not None:
+        return SplitMap(os.path.abspath(settings.maildir), settings.split)
     return CatchAll(os.path.abspath(settings.maildir))

@@ -8,10 +8,16 @@ from typing import TYPE_CHECKING
 
 from maildir_safe import Maildir
 from maildir_safe._fs.posix import OsFileSystem
+from maildir_safe._fs.quirks import quirks
+from maildir_safe._handoff.group_commit import DirectorySync
+from maildir_safe._handoff.rename import close_quietly
+from maildir_safe._handoff.small_files import make_directory
 from maildir_safe._health.trial import look_and_store, store_file, store_file_in_maildir
+from maildir_safe._mailbox_tree import MailboxTree
 from maildir_safe._mailboxes import KEPT_OPEN
 from maildir_safe._maildir.directories import OpenDirectories
 from maildir_safe._queue.queue import Queue
+from maildir_safe.errors import NotAMaildir
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,16 +48,35 @@ def prepare_storage(settings: Settings) -> str:
     if settings.map is not None:
         return f"Maildir  {settings.map} (where it exists)"
     path = os.path.abspath(settings.maildir)
+    if settings.split is not None:
+        return f"Maildirs {path}/{settings.split} ({_prepare_root(fs, path)})"
     Maildir(path, create=True)
     directories = OpenDirectories(fs, path)
     durability = _trouble(lambda: store_file_in_maildir(fs, path)) or f"durability {directories.durability}"
     return f"Maildir  {path} ({durability}, {directories.fstype})"
 
 
+def _prepare_root(fs: FileSystem, path: str) -> str:
+    """Make the directory of all Maildirs, if it is missing, and describe it. Raises NotAMaildir, OSError."""
+    if MailboxTree(path, fs=fs).find():
+        raise NotAMaildir(f"{path} is a Maildir itself: name another directory for --split")
+    above, _, name = path.rpartition("/")
+    fd = fs.open_dir(above or "/")
+    try:
+        root = make_directory(fs, name, fd) if name else fs.open_dir("/")
+        DirectorySync(fs, fd).sync()
+    finally:
+        close_quietly(fs, fd)
+    fstype = fs.mount(root).fstype
+    close_quietly(fs, root)
+    trouble = _trouble(lambda: store_file(fs, path))
+    return trouble or f"durability {quirks(fstype).durability}, {fstype}"
+
+
 def directory_of(settings: Settings) -> str:
     """The directory that all mail goes below: the spool, the Maildir, or where those of the map begin."""
     if settings.queue is None and settings.map is not None:
-        return _above_all(settings.map)
+        return above_all(settings.map)
     return os.path.abspath(settings.queue or settings.maildir)
 
 
@@ -70,15 +95,19 @@ def storage_trials(
         spool = os.path.abspath(settings.queue)
         trials[spool] = lambda: store_file(fs, f"{spool}/tmp")
     if settings.map is not None:
-        above = _above_all(settings.map)
+        above = above_all(settings.map)
         trials[above] = lambda: look_and_store(fs, above, last_used())
+    elif settings.split is not None:
+        root = os.path.abspath(settings.maildir)
+        trials[root] = lambda: store_file(fs, root)
     elif settings.queue is None:
         maildir = os.path.abspath(settings.maildir)
         trials[maildir] = lambda: store_file_in_maildir(fs, maildir)
     return trials
 
 
-def _above_all(template: str) -> str:
+def above_all(template: str) -> str:
+    """The directory that all Maildirs of a map are below."""
     return os.path.abspath(template.partition("{")[0].rpartition("/")[0] or "/")
 
 
