@@ -14,7 +14,7 @@ import pytest
 from maildir_safe import Maildir, Queue
 from maildir_safe._delivery.status import RecipientStatus
 from maildir_safe._queue import destinations, worker as worker_module
-from maildir_safe._queue.couriers.courier import DeliveryRequest, DeliversFiles, HasDestinations, checked
+from maildir_safe._queue.couriers.courier import DeliversFiles, DeliveryRequest, HasDestinations, checked
 from maildir_safe._queue.couriers.maildir import MaildirCourier
 from maildir_safe._queue.schedule import Schedule
 from maildir_safe._queue.store.states import OWED, check_transitions
