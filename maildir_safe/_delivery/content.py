@@ -13,9 +13,6 @@ if TYPE_CHECKING:
     Content: TypeAlias = bytes | bytearray | memoryview | str | tuple[bytes, ...] | EmailMessage | BinaryIO
     Chunks: TypeAlias = tuple[bytes, ...] | Iterator[bytes]
 
-FIRST_LINE = 998
-"""The most bytes of a first line that are examined: the longest line that RFC 5322 allows."""
-
 _CHUNK = 1 << 18
 
 
@@ -25,7 +22,7 @@ def chunks(content: Content, head: bytes = b"") -> Chunks:
     Args:
         content: the message. A stream must be binary. A tuple holds the pieces of a message that
             many deliveries share; they are not copied into one.
-        head: headers to put on top; `gap` says what follows them.
+        head: headers to put on top; `gap` may add an empty line after them.
 
     Returns:
         A tuple, which can be iterated repeatedly. For a stream, an iterator that can be used once and
@@ -38,7 +35,7 @@ def chunks(content: Content, head: bytes = b"") -> Chunks:
     if isinstance(content, bytes):
         return _below(head, content)
     if isinstance(content, tuple):
-        return (head + gap(*content), *content) if head and content else content
+        return (head + gap(content[0]), *content) if head and content else content
     if isinstance(content, str):
         # surrogateescape restores the bytes of text that was decoded from an unknown encoding
         return _below(head, content.encode("utf-8", "surrogateescape"))
@@ -60,32 +57,13 @@ def joined(chunks: Chunks) -> Chunks:
     return chunks
 
 
-def gap(*pieces: bytes) -> bytes:
-    """Return what must separate headers from a message that stands below them: usually nothing.
+def gap(start: bytes) -> bytes:
+    """Return what must separate headers from a message that begins with `start`: usually nothing.
 
-    A first line that is neither empty nor a header field would end the headers, and hide those below it
-    from most readers, or continue the last one. As in Postfix an empty line ends them before it, so that
-    the whole message is the body. An mbox line (``From `` or ``>From ``) becomes ``X-Mailbox-Line:``, as in
-    Postfix too: the fields below it stay fields.
-
-    Args:
-        pieces: the message, or its beginning: its first line, or `FIRST_LINE` bytes of it.
+    A first line that begins with a blank would continue the last header above it. It could hide that
+    header, or be hidden in it. An empty line then ends the headers, as in Postfix.
     """
-    start = b""
-    for piece in pieces:
-        start += piece[:FIRST_LINE]
-        if len(start) >= FIRST_LINE:
-            break
-    if start.lstrip(b">").startswith(b"From "):
-        return b"X-Mailbox-Line: "
-    return b"\n" if start and not start.startswith((b"\n", b"\r\n")) and not begins_with_field(start) else b""
-
-
-def begins_with_field(start: bytes) -> bool:
-    """Report whether a message begins with a header field (RFC 5322 2.2; 4.5: blanks before the colon)."""
-    name, colon, _ = start[:FIRST_LINE].partition(b":")
-    name = name.rstrip(b" \t")
-    return bool(colon and name) and all(32 < c < 127 for c in name)
+    return b"\n" if start[:1] in (b" ", b"\t") else b""
 
 
 def _below(head: bytes, data: bytes) -> Chunks:
@@ -95,8 +73,6 @@ def _below(head: bytes, data: bytes) -> Chunks:
 def _streamed(stream: BinaryIO, head: bytes) -> Iterator[bytes]:
     chunk = _read(stream)
     if head:
-        while len(chunk) < FIRST_LINE and b"\n" not in chunk and (more := _read(stream)):
-            chunk += more
         yield head + gap(chunk)
     while chunk:
         yield chunk

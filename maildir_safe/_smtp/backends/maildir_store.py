@@ -115,7 +115,7 @@ class MaildirStore:
         if not self.test_mode:
             await lane.run(maildir.check_quota, mail.size)
         return await maildir.deliver_async(
-            (headers + gap(*mail.body), *mail.body),
+            (headers + gap(mail.body[0] if mail.body else b""), *mail.body),
             sender=mail.sender,
             recipient=first.address,
             original_recipient=first.original,
