@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
+import re
 import resource
+import shlex
 import signal
 import subprocess
 import sys
@@ -364,6 +367,35 @@ sys.meta_path.insert(0, Killer())
     )
     assert "interrupted" in refused(done, 75, "4.3.0")
     assert not box.exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_the_wrapper_of_the_documents_outlives_a_signal_while_python_starts(
+    box: Path, number: signal.Signals, tmp_path: Path
+) -> None:
+    """Without it, the process dies before any line of ours runs, and a mail server may bounce the mail."""
+    page = (Path(__file__).parents[2] / "docs/howto/mail-servers.md").read_text()
+    [wrapper] = re.findall(r"```text\n(#!/bin/sh\n.*?)```", page, re.DOTALL)
+    script = f"import os, sys; os.kill(os.getpid(), {int(number)}); {STARTS['console script']}"
+    command = [sys.executable, "-c", script, "deliver"]
+    done = subprocess.run([*command, box], input=MESSAGE, capture_output=True, check=False)
+    assert done.returncode == -number
+    assert not box.exists()
+    place = tmp_path / "wrapper"
+    place.write_text(wrapper.replace("/usr/local/bin/maildir-safe deliver", shlex.join(command)))
+    done = subprocess.run(["/bin/sh", place, box], input=MESSAGE, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert messages(box) == [MESSAGE]
+
+
+def test_nothing_is_loaded_before_signals_are_blocked() -> None:
+    """Each module would widen the window in which a signal kills the process."""
+    look = "from maildir_safe._cli import main; print({*sys.modules} - there)"
+    script = f"import sys; there = {{*sys.modules}}; {look}"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    ours = {name for name in ast.literal_eval(done.stdout) if name.startswith("maildir_safe")}
+    assert ours == {"maildir_safe", "maildir_safe._cli"}
+    assert ast.literal_eval(done.stdout) - ours <= {"gc", "__future__"}
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
