@@ -25,19 +25,6 @@ def test_both_names_after_an_error(history: History, profile: str, nth: int, err
     world.check()
 
 
-@pytest.mark.parametrize("again", [errno.ENOSPC, errno.EIO])
-@pytest.mark.parametrize("profile", ["smb", "nfs3", "local"])
-def test_both_names_while_a_cache_hides_the_new_one(profile: str, again: int) -> None:
-    """The rename was executed and refused, and then refused outright: the file itself knows its names."""
-    world = World(
-        profile,
-        faults=[Fault("rename", errno.EIO, "both", nth=1), Fault("rename", again, "none", nth=2, times=3)],
-    )
-    histories.deliver_again(world)
-    world.server.settle()
-    world.check()
-
-
 def second_name(world: World, flags: str) -> None:
     """Give a message a second name in cur/, as a rename would that changes its flags so."""
     name = world.ledger.entries["one"].key
