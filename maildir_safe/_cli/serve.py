@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--smtps",
         action="append",
         metavar="ADDR",
-        help="listen for SMTP in TLS from the first byte; needs --tls",
+        help="listen for SMTP in TLS from the first byte (port 465); needs --tls",
     )
     flag("--lmtp", action="append", metavar="ADDR", help="listen for LMTP: HOST:PORT or a socket's path")
     flag("--lmtp-mode", metavar="MODE", help="permissions of LMTP's unix sockets, such as 0660")

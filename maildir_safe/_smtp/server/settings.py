@@ -55,8 +55,8 @@ class Settings:
         auth_mechanisms: what AUTH offers in test mode, where any password is accepted: PLAIN, LOGIN and
             CRAM-MD5; none: AUTH is not offered.
         faults: a file of scripted faults.
-        keep: number of messages that stay in `maildir`; the oldest are removed.
-        keep_days: number of days that messages stay in `maildir`.
+        keep: number of messages that stay in each Maildir; the oldest are removed.
+        keep_days: number of days that messages stay.
         workers: number of processes that serve.
         hostname: our name in greetings and Received headers.
         max_size: most bytes of one message.
