@@ -24,7 +24,7 @@ from maildir_safe._queue.store.delivery_ids import key_in, key_of
 from maildir_safe._queue.store.delivery_log import DeliveryLog
 from maildir_safe._queue.store.item import ItemIds
 from maildir_safe._queue.store.layout import Layout
-from maildir_safe._queue.store.mount_rules import LEASE, MountRules
+from maildir_safe._queue.store.mount_rules import MountRules
 from maildir_safe._queue.store.spool import Spool
 from maildir_safe._queue.store.states import OWED
 from maildir_safe._queue.store.writer import PutJob, SpoolWriter
@@ -55,7 +55,7 @@ class Queue(QueueAdmin):
         create: create the spool if nothing is there; the directory above it must exist.
         lease: seconds after which a stalled worker loses its items; at least three times the mount's
             visibility delay (as a probe has measured and stored it, else 90 on NFS and 60 on sshfs).
-            None: 300, or more if the mount needs it.
+            None: 10, or that time if it is more, and 300 on a type of mount of which nothing is known.
         shared: False: claim only what this host has put. Needed on mounts where two hosts may both win
             a rename (Coda, s3fs).
         heartbeat: renew the lease from a thread. False: the caller must call `tend` often enough.
@@ -295,7 +295,8 @@ class Queue(QueueAdmin):
         layout = Layout(fs, self.path, create)
         host = host_token(os.uname().nodename)
         lease = self._lease_asked_for
-        self._lease_seconds = layout.rules.shared_lease(lease) if self._shared else lease or LEASE
+        rules = layout.rules
+        self._lease_seconds = rules.shared_lease(lease) if self._shared else lease or rules.default_lease
         shard = f"{host}-{fs.random(4).hex()}"
         self._layout = layout
         self._writer = SpoolWriter(fs, layout, shard, ItemIds(fs, host), self._require, self._resolve_timeout)
