@@ -89,12 +89,14 @@ class Count:
         return found + [f"{number} is doubled, and nothing explains it" for number in self.unexplained]
 
 
-def count(ledger: Path, mail: Path, seen: dict[str, float]) -> Count:
+def count(ledger: Path, mail: Path, brick: Path, seen: dict[str, float]) -> Count:
     """Compare the ledger with the Maildirs.
 
     Args:
         ledger: of `benchmarks.failover_client`.
-        mail: the mount.
+        mail: the mount: what is listed there counts.
+        brick: the file server that no failure touches: which message a file is, is read there, since a
+            mount that heals is slow.
         seen: file name of a message of this run -> when it was first seen in a Maildir.
     """
     entries = [line.split() for line in ledger.read_text().splitlines()]
@@ -107,7 +109,7 @@ def count(ledger: Path, mail: Path, seen: dict[str, float]) -> Count:
     copies: dict[str, list[str]] = {}
     for path in mail.glob(f"{DOMAIN}/*/new/*"):
         if path.name in seen:
-            copies.setdefault(_number(path), []).append(path.name)
+            copies.setdefault(_number(brick / path.relative_to(mail)), []).append(path.name)
     doubled: Counter[str] = Counter()
     unexplained = []
     for number, names in copies.items():

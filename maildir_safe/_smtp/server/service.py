@@ -7,6 +7,7 @@ import os.path
 import pathlib
 import signal
 import sys
+import threading
 from typing import TYPE_CHECKING
 
 from maildir_safe import Maildir
@@ -20,9 +21,7 @@ from maildir_safe._smtp.backends import retention
 from maildir_safe._smtp.backends.maildir_store import MaildirStore
 from maildir_safe._smtp.backends.queue_store import QueueStore
 from maildir_safe._smtp.backends.routing import CatchAll, MailboxMap
-from maildir_safe._smtp.faults.faults import Faults
-from maildir_safe._smtp.protocol.auth import Passwords
-from maildir_safe._smtp.server import tls, workers
+from maildir_safe._smtp.server import workers
 from maildir_safe._smtp.server.bind import address_of, is_local, listen
 from maildir_safe._smtp.server.counters import Counters
 from maildir_safe._smtp.server.limits import MemoryBudget
@@ -30,20 +29,21 @@ from maildir_safe._smtp.server.message_log import MessageLog
 from maildir_safe._smtp.server.metered_fs import MeteredFileSystem
 from maildir_safe._smtp.server.operator import tell
 from maildir_safe._smtp.server.proxies import Proxies
+from maildir_safe._smtp.server.reload import changed, read_parts
 from maildir_safe._smtp.server.server import Server, serve, turn_away
 from maildir_safe._smtp.server.server_context import ServerContext
 from maildir_safe._smtp.server.storage import Descriptors, directory_of, prepare_storage, storage_trials
 from maildir_safe._smtp.server.watchdog import keep_feeding
+from maildir_safe.errors import MaildirSafeError
 
 if TYPE_CHECKING:
     import socket
-    import ssl
     from collections.abc import Callable, Coroutine
     from typing import Any
 
-    from maildir_safe._fs import FileSystem
     from maildir_safe._smtp.backends.routing import Routing
     from maildir_safe._smtp.backends.store import Store
+    from maildir_safe._smtp.faults.faults import Faults
     from maildir_safe._smtp.server.settings import Settings
 
     Page = Callable[
@@ -64,6 +64,7 @@ class Service:
             with the Maildir, the socket, the addresses that accept mail, the counters,
             `settings.web_hosts`, and what tells whether mail can be stored. Required if
             `settings.web` is set.
+        reread: returns the settings as they are now, for SIGHUP; by default the same.
 
     Attributes:
         storage: a line for the operator: the Maildir or spool, and how durable it is.
@@ -85,28 +86,30 @@ class Service:
         faults: Faults | None = None,
         log: MessageLog | None = None,
         page: Page | None = None,
+        reread: Callable[[], Settings] | None = None,
     ) -> None:
         settings.check()
         self._settings = settings
+        self._reread = reread or (lambda: settings)
         self._log = log or MessageLog(sys.stderr, settings.log_json)
-        self._faults = Faults.read(settings.faults) if settings.faults else faults
-        self._passwords = Passwords.read(settings.auth) if settings.auth else None
+        self._given_faults = faults
+        self._parts = parts = read_parts(settings, faults=faults)
         self._proxies = Proxies(settings.proxy_from)
-        self._routing = _routing(settings)
+        self._routing: Routing = parts.map or CatchAll(os.path.abspath(settings.maildir))
         self.storage = prepare_storage(settings)
         self.warnings: list[str] = []
-        self._tls: ssl.SSLContext | None = None
-        self.ca: str | None = None
-        if settings.tls:
-            self._tls, self.ca = tls.server_context(settings.tls, settings.hostname)
+        self.ca = parts.ca
+        self._context: ServerContext | None = None
         self._page = page
         self._notifier = Notifier()
         self._descriptors = Descriptors(settings.max_connections, bool(settings.web or settings.metrics))
         self.budget = self._budget()
         self._counters = Counters(settings.workers)
         self._last_opened = ""
-        self._check = StorageCheck(storage_trials(settings, OsFileSystem(), lambda: self._last_opened))
-        self._fs: FileSystem = MeteredFileSystem(self._counters, self._faults)
+        self._check = StorageCheck(self._trials(settings))
+        self._reloading = threading.Lock()
+        self._pid = os.getpid()
+        self._fs = MeteredFileSystem(self._counters, parts.faults)
         self._smtp = [listen(address) for address in settings.smtp]
         mode = int(settings.lmtp_mode, 8) if settings.lmtp_mode else None
         self._lmtp = [listen(address, mode, settings.lmtp_group) for address in settings.lmtp]
@@ -123,10 +126,13 @@ class Service:
         self.metrics_address = address_of(self._metrics) if self._metrics else ""
         # a proxy on this machine passes on what comes from elsewhere
         exposed = bool(settings.proxy_from) or not all(map(is_local, self._smtp + self._lmtp))
-        if settings.queue and not settings.map and exposed and not self._passwords:
+        if settings.queue and not settings.map and exposed and not parts.passwords:
             raise ValueError("an open relay: beyond this machine --queue needs --auth (and --tls), or --map")
-        if self._passwords and not self._tls and exposed:
+        if parts.passwords and not parts.tls and exposed:
             raise ValueError("passwords would cross the network in clear text: --auth needs --tls")
+
+    def _trials(self, settings: Settings) -> dict[str, Callable[[], None]]:
+        return storage_trials(settings, OsFileSystem(), lambda: self._last_opened)
 
     def _listen_for_scrapes(self) -> socket.socket | None:
         if not self._settings.metrics:
@@ -151,13 +157,13 @@ class Service:
     def run(self, ready: Callable[[], None]) -> int:
         """Serve until SIGTERM or SIGINT, and return the exit status.
 
-        SIGHUP, which a closing terminal sends, is ignored. The service manager is told that the
-        service is ready, that it works, and that it stops.
+        SIGHUP reloads (see `maildir_safe._smtp.server.reload`). The service manager is told that the
+        service is ready, that it works, reloads, and stops.
 
         Args:
             ready: called once signals are handled.
         """
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until it reloads
 
         def started() -> None:
             ready()
@@ -165,7 +171,9 @@ class Service:
 
         try:
             if self._settings.workers > 1:
-                status = workers.supervise(self._settings.workers, self._work, started, self._stopping)
+                status = workers.supervise(
+                    self._settings.workers, self._work, started, self._stopping, self._reload
+                )
                 for sock in {*self._smtp, *self._lmtp} - self._kept():
                     turn_away(sock)  # clients that came after the last worker had closed
                 return status
@@ -194,7 +202,36 @@ class Service:
         if number == 0 and self._notifier.active:
             where = directory_of(self._settings)
             background_tasks.append(keep_feeding(self._notifier, OsFileSystem(), where, self.storage))
-        asyncio.run(serve(self.server(), background_tasks, parent, ready, stopping))
+        asyncio.run(serve(self.server(), background_tasks, parent, ready, stopping, self._reload_running))
+
+    async def _reload_running(self) -> None:
+        await asyncio.to_thread(self._reload)
+
+    def _reload(self) -> None:
+        """Read again what can change; after an error everything stays. The first process tells about it."""
+        with self._reloading:
+            first = os.getpid() == self._pid
+            if first:
+                self._notifier.reloading("reads certificate, passwords, faults and map")
+            try:
+                told = self._adopt(self._reread())
+            except (MaildirSafeError, ValueError, OSError, ImportError) as error:
+                told = f"not reloaded, everything stays as it was: {error}"
+            if first:
+                tell(f"maildir-safe serve: {told}")
+                self._notifier.ready(self.storage)
+
+    def _adopt(self, settings: Settings) -> str:
+        later = changed(self._settings, settings)
+        self._parts = parts = read_parts(settings, self._parts, self._given_faults)
+        if parts.map is not None and isinstance(self._routing, MailboxMap):
+            self._routing.adopt(parts.map)
+            self._check.watch(self._trials(settings))
+        self._fs.follow(parts.faults)
+        if self._context is not None:
+            self._context.tls, self._context.passwords = parts.tls, parts.passwords
+            self._context.faults = parts.faults
+        return "reloaded" + (f"; these count after a restart: {', '.join(later)}" if later else "")
 
     def _stopping(self) -> None:
         self._notifier.stopping("the messages being received are finished")
@@ -210,14 +247,15 @@ class Service:
             max_size=settings.max_size,
             max_recipients=settings.max_recipients,
             timeout=settings.timeout,
-            tls=self._tls,
-            passwords=self._passwords,
+            tls=self._parts.tls,
+            passwords=self._parts.passwords,
             mechanisms=settings.auth_mechanisms,
-            faults=self._faults,
+            faults=self._parts.faults,
             counters=self._counters,
             storage=self._check,
             proxies=self._proxies,
         )
+        self._context = context
         return Server(context, self._smtp, self._lmtp, settings.grace, self._kept())
 
     def _kept(self) -> set[socket.socket]:
@@ -262,9 +300,3 @@ class Service:
             maildir = Maildir(settings.maildir, create=False)
             work.append(retention.keep_sweeping(maildir, settings.keep, seconds, tell))
         return work
-
-
-def _routing(settings: Settings) -> Routing:
-    if settings.map is not None:
-        return MailboxMap(settings.map, settings.postmaster)
-    return CatchAll(os.path.abspath(settings.maildir))
