@@ -97,10 +97,10 @@ FAILURES = (
     Failure("kill", "a mail host: every process killed (kill -9), its mount too", _kill),
     Failure("network", "a mail host: its network cut", _network),
     Failure("stopped", "a mail host: `serve` and `work` stopped (SIGSTOP), then continued", _stopped, 30.0),
-    Failure("file-server", "a file server: every process killed", _file_server),
-    Failure("file-server-network", "a file server: its network cut", _file_server_network),
     Failure("balancer", "HAProxy killed and started again", _balancer),
     Failure("upgrade", "both mail hosts stopped (SIGTERM) and started, one after the other", _upgrade),
+    Failure("file-server", "a file server: every process killed", _file_server),
+    Failure("file-server-network", "a file server: its network cut", _file_server_network),
 )
 
 

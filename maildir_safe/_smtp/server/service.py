@@ -32,7 +32,13 @@ from maildir_safe._smtp.server.proxies import Proxies
 from maildir_safe._smtp.server.reload import changed, read_parts
 from maildir_safe._smtp.server.server import Server, serve, turn_away
 from maildir_safe._smtp.server.server_context import ServerContext
-from maildir_safe._smtp.server.storage import Descriptors, directory_of, prepare_storage, storage_trials
+from maildir_safe._smtp.server.storage import (
+    Descriptors,
+    LastUsed,
+    directory_of,
+    prepare_storage,
+    storage_trials,
+)
 from maildir_safe._smtp.server.watchdog import keep_feeding
 from maildir_safe.errors import MaildirSafeError
 
@@ -105,7 +111,7 @@ class Service:
         self._descriptors = Descriptors(settings.max_connections, bool(settings.web or settings.metrics))
         self.budget = self._budget()
         self._counters = Counters(settings.workers)
-        self._last_opened = ""
+        self._last_used = LastUsed()
         self._check = StorageCheck(self._trials(settings))
         self._reloading = threading.Lock()
         self._pid = os.getpid()
@@ -132,7 +138,7 @@ class Service:
             raise ValueError("passwords would cross the network in clear text: --auth needs --tls")
 
     def _trials(self, settings: Settings) -> dict[str, Callable[[], None]]:
-        return storage_trials(settings, OsFileSystem(), lambda: self._last_opened)
+        return storage_trials(settings, OsFileSystem(), self._last_used)
 
     def _listen_for_scrapes(self) -> socket.socket | None:
         if not self._settings.metrics:
@@ -278,7 +284,7 @@ class Service:
         return QueueStore(queue, maildirs if self._settings.map else None)
 
     def _open(self, path: str) -> Maildir:
-        self._last_opened = path
+        self._last_used.add(path)
         return open_as_owner(path, self._fs)
 
     def background_tasks(self) -> list[Coroutine[Any, Any, None]]:
