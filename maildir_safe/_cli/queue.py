@@ -9,7 +9,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from maildir_safe._cli import USAGE, queue_changes
+from maildir_safe._cli import USAGE, queue_changes, queue_fence
 from maildir_safe._cli.output import bytes_text, print_json, visible
 from maildir_safe._delivery.incoming import Incoming
 from maildir_safe._delivery.partial import PartialPut
@@ -58,6 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     verb("show", "print an item: its envelope as headers, then the message", item=True)
     verb("why", "print the replies to the delivery attempts of an item", item=True, json=True)
     verb("stats", "count the items by state", json=True)
+    queue_fence.add_arguments(verb("fence", queue_fence.DESCRIPTION))
     for name, what in _CHANGES.items():
         queue_changes.add_selection(verb(name, what), name)
 
@@ -68,6 +69,8 @@ def run(args: argparse.Namespace) -> int:
         return _put(args)
     queue = Queue(args.spool, create=False, shared=False)
     try:
+        if args.action == "fence":
+            return queue_fence.run(queue, args)
         if args.action in _CHANGES:
             return queue_changes.run(queue, args)
         return int(globals()[f"_{args.action}"](queue, args))

@@ -123,7 +123,8 @@ def run(args: argparse.Namespace) -> int:
 
     try:
         wanted = settings(args)
-        service = Service(wanted, page=_page() if wanted.web else None)
+        page = _page() if wanted.web else None
+        service = Service(wanted, page=page, reread=lambda: settings(args))
     except ImportError as error:
         tell(f"{error}: pip install 'maildir-safe[server]', or do without (--no-web)")
         return 1

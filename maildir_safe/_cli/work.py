@@ -13,7 +13,7 @@ from maildir_safe._cli import USAGE
 from maildir_safe._cli.log_lines import log_to_stderr
 from maildir_safe._notify import Notifier
 from maildir_safe._queue.queue import Queue
-from maildir_safe._queue.store.mount_rules import LEASE
+from maildir_safe._queue.store.mount_rules import LEASE, LEASE_IF_UNKNOWN
 from maildir_safe._queue.worker import Worker
 from maildir_safe._smtp.server.bind import CannotListen
 from maildir_safe.errors import TemporaryError
@@ -51,7 +51,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--timeout", type=float, default=1800, metavar="SECONDS", help="per item (1800)")
     parser.add_argument(
         "--lease", type=int, metavar="SECONDS",
-        help=f"others take over from a worker that stalls for so long ({LEASE}, or as the mount needs)",
+        help=f"others take over from a worker that stalls for so long ({LEASE}, or as the mount needs; "
+        f"{LEASE_IF_UNKNOWN} on an unknown type of mount)",
     )  # fmt: skip
     parser.add_argument("--alone", action="store_true", help="only items put by this host (Coda, s3fs)")
     parser.add_argument(

@@ -29,10 +29,9 @@ from maildir_safe._probe.report import (
     ProbeReport,
 )
 from maildir_safe._probe.space import check_space
+from maildir_safe._queue.store.mount_rules import default_lease
 
 __all__ = ["Check", "ProbeReport", "probe"]
-
-_LEASE = 300  # seconds; the default of `Queue`
 
 
 def probe(
@@ -158,7 +157,7 @@ def _judge(report: ProbeReport) -> None:
     race = next((check for check in report.checks if check.id == "rename-race"), None)
     if not row.one_rename_wins or (race is not None and race.result == BAD):
         report.use["shared"] = False
-    if report.hidden_for is not None and 3 * report.hidden_for > _LEASE:
+    if report.hidden_for is not None and 3 * report.hidden_for > default_lease(report.fstype, None):
         report.use["lease"] = ceil(3 * report.hidden_for)
     bad = [check for check in report.checks if check.result == BAD and check.id != "rename-race"]
     report.reasons = [f"{check.label}: {check.evidence}" for check in report.checks if check.result == BAD]

@@ -1,12 +1,16 @@
 """Administration of a queue: list, count, pause, resume, retry and remove its items.
 
-Every operation lists the whole queue. No operation touches an item that a worker holds.
+Every operation lists the whole queue. No operation but `fence` touches an item that a worker
+holds.
 """
 
 from __future__ import annotations
 
+import os
+
 from maildir_safe._handoff.group_commit import UNSUPPORTED
 from maildir_safe._handoff.rename import close_quietly
+from maildir_safe._names import host_token
 from maildir_safe._queue.store import envelope
 from maildir_safe._queue.store.bucket import parse as parse_bucket
 from maildir_safe._queue.store.item_file import Damaged, open_item
@@ -180,6 +184,28 @@ class QueueAdmin:
         if state not in ("hold", "failed", "corrupt") or not self._opened.spool.remove(state, listed.item):
             raise TemporaryError(f"{listed.item.id}: a worker has it; try again")
         self._opened.delivery_log.remove(listed.item)
+
+    def fence(self, host: str) -> tuple[int, int]:
+        """Return at once what a dead host's workers had claimed, without waiting for their leases to end.
+
+        This trusts the caller that the host is dead. If it lives, a message that it is sending may be sent
+        twice. None is lost, and a delivery into a Maildir is still made once.
+
+        Args:
+            host: its host name.
+
+        Returns:
+            The number of its workers, and of items that were returned.
+
+        Raises:
+            ValueError: it is this host, or no host name.
+            TemporaryError: the storage does not answer. The next call goes on.
+        """
+        token = host_token(host)
+        if not host or token == host_token(os.uname().nodename):
+            raise ValueError(f"{host or 'an empty name'}: not another host")
+        self._reopen_if_remounted()
+        return self._opened.consumer.fence_host(token)
 
     def _found(self, ident: str | QueueEntry) -> QueueEntry:
         return self.find(ident) if isinstance(ident, str) else ident

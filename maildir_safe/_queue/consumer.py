@@ -29,6 +29,7 @@ log = logging.getLogger("maildir_safe.queue")
 MOST_HELD = 2000
 """Most items that one worker holds at a time, so that its directory stays short."""
 
+_OBSERVED = 6  # looks at other workers' heartbeats per lease: a dead one is fenced after 8/6 of it
 _MOST_TROUBLES = 3  # failed groups after which one call stops: each may take as long as a storage time-out
 
 
@@ -154,11 +155,29 @@ class Consumer:
                 for worker in filter(self.monitor.watches, self._fs.listdir(self._layout.fd["fenced"])):
                     self._sweep(worker)
                     self._renew()  # sweeping may take long
-                self._look_at = now + self._lease_seconds / 3
+                self._look_at = now + self._lease_seconds / _OBSERVED
         except OSError as error:
             raise storage_error(f"look after {self._layout.path}", error) from error
         finally:
             self._tending.release()
+
+    def fence_host(self, host: str) -> tuple[int, int]:
+        """Fence every worker of a dead host, and return what they had claimed to the queue.
+
+        Args:
+            host: the host's name, as used in ids.
+
+        Returns:
+            The number of workers, and of items that were returned.
+
+        Raises:
+            TemporaryError: the storage does not answer. The next call goes on.
+        """
+        try:
+            workers = self.monitor.fence_host(host)
+            return len(workers), sum(self.sweeper.sweep(worker) for worker in workers)
+        except OSError as error:
+            raise storage_error(f"fence the workers of {host}", error) from error
 
     def close(self) -> None:
         """Give up the lease; items that are still claimed return to the queue at once."""

@@ -11,7 +11,6 @@ from _thread import allocate_lock as Lock
 from maildir_safe._names import host_token
 from maildir_safe._queue.store.item import ItemIds
 from maildir_safe._queue.store.layout import Layout
-from maildir_safe._queue.store.mount_rules import LEASE
 from maildir_safe._queue.store.writer import SpoolWriter
 
 TYPE_CHECKING = False
@@ -63,7 +62,8 @@ class OpenSpool:
         self._delivery_log: DeliveryLog | None = None
         self._consumer: Consumer | None = None
         self.layout = Layout(fs, path, create)
-        self.lease_seconds = self.layout.rules.shared_lease(lease) if shared else lease or LEASE
+        rules = self.layout.rules
+        self.lease_seconds = rules.shared_lease(lease) if shared else lease or rules.default_lease
         shard = f"{self._host}-{fs.random(4).hex()}"
         self.writer = SpoolWriter(fs, self.layout, shard, ItemIds(fs, self._host), require, resolve_timeout)
 

@@ -46,7 +46,7 @@ class Queue(QueueAdmin):
         create: create the spool if nothing is there; the directory above it must exist.
         lease: seconds after which a stalled worker loses its items; at least three times the mount's
             visibility delay (as a probe has measured and stored it, else 90 on NFS and 60 on sshfs).
-            None: 300, or more if the mount needs it.
+            None: 10, or that time if it is more, and 300 on a type of mount of which nothing is known.
         shared: False: claim only what this host has put. Needed on mounts where two hosts may both win
             a rename (Coda, s3fs).
         heartbeat: renew the lease from a thread. False: the caller must call `tend` often enough.

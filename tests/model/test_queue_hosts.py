@@ -105,8 +105,8 @@ class StandsStill(Scene):
 
     def task_b(self) -> None:
         self.b.tend()
-        for _ in range(8):  # some look comes a lease after the first
-            self.server.advance(LEASE / 4)
+        for _ in range(4):  # some look comes a lease after the first
+            self.server.advance(LEASE / 3)
             self.b.tend()
         for claim in self.b.claim():
             self.finish(self.b, claim)

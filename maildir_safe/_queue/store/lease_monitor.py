@@ -69,6 +69,21 @@ class LeaseMonitor:
             if before - sighting.last > _FORGOTTEN_AFTER * lease_seconds(worker):
                 del self._seen[worker]
 
+    def fence_host(self, host: str) -> list[str]:
+        """Fence every worker of a host that is known to be dead, and return the ids of all that are fenced.
+
+        Args:
+            host: the host's name, as used in ids.
+
+        Raises:
+            OSError: alive/ or fenced/ cannot be listed.
+        """
+        for worker, n in _heartbeats(self._fs.listdir(self._layout.fd["alive"])).items():
+            if host_of(worker) == host:
+                self._fence(worker, n)
+        fenced = self._fs.listdir(self._layout.fd["fenced"])
+        return sorted(worker for worker in fenced if "-" in worker and host_of(worker) == host)
+
     def watches(self, worker: str) -> bool:
         """Whether this observer watches that worker."""
         return self._host in (None, host_of(worker))

@@ -89,6 +89,10 @@ class MailboxMap:
                 raise ValueError(f"--postmaster {postmaster}: not an address of this server") from None
             self._postmaster = postmaster
 
+    def adopt(self, other: MailboxMap) -> None:
+        """Take over the template and the postmaster of another map, from the next address on."""
+        self.template, self._postmaster = other.template, other._postmaster
+
     def candidates(self, address: str) -> list[str]:
         """Paths for `address`, best first. Raises `Refused` (550 5.1.1) if no mailbox can have that name."""
         local, _, domain = address.rpartition("@") if "@" in address else (address, "", "")

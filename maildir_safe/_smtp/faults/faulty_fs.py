@@ -28,6 +28,10 @@ class FaultyFileSystem(OsFileSystem):
     def __init__(self, faults: Faults | None) -> None:
         self._faults = faults
 
+    def follow(self, faults: Faults | None) -> None:
+        """Follow another script from the next call on; None: no faults."""
+        self._faults = faults
+
     def _play(self, call: str, effect: Callable[[], T]) -> T:
         fault = self._faults.at(call) if self._faults else None
         if fault is None:

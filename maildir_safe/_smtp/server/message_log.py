@@ -93,6 +93,10 @@ class MessageLog:
         """Log that a command was answered with an error."""
         self._write("refused", client, command=command, reply=reply)
 
+    def wrong_password(self, client: Client, name: str) -> None:
+        """Log that AUTH failed; what the client said is its name, cut to 255 characters."""
+        self._write("auth-failed", client, name=name[:255])
+
     def failure(self, client: Client, error: Exception) -> None:
         """Log an unexpected error."""
         self._write("error", client, errors=[f"{type(error).__name__}: {error}"])

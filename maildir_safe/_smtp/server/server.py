@@ -110,6 +110,7 @@ async def serve(
     parent: socket.socket | None = None,
     ready: Callable[[], None] = lambda: None,
     stopping: Callable[[], None] = lambda: None,
+    reload: Callable[[], Coroutine[Any, Any, None]] | None = None,
 ) -> None:
     """Run `server` until SIGTERM or SIGINT. Exits the process if deliveries hang at that time.
 
@@ -119,6 +120,7 @@ async def serve(
         parent: a socket that becomes readable when the server must stop (see `workers`).
         ready: called once connections are accepted and signals are handled.
         stopping: called when the end begins, before the messages being received are finished.
+        reload: run at SIGHUP; None: SIGHUP is left as it is.
     """
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(_report)
@@ -127,6 +129,10 @@ async def serve(
     ordered = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ordered.set)
+    reloads: set[asyncio.Task[None]] = set()
+    if reload is not None:
+        loop.add_signal_handler(signal.SIGHUP, lambda: reloads.add(loop.create_task(reload())))
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})  # one may have come since the fork
     if parent is not None:
         loop.add_reader(parent, ordered.set)
     tasks = [loop.create_task(other) for other in background]
@@ -137,9 +143,9 @@ async def serve(
     if parent is not None:
         loop.remove_reader(parent)
     finished = await server.stop()
-    for task in tasks:
+    for task in (*tasks, *reloads):
         task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    await asyncio.gather(*tasks, *reloads, return_exceptions=True)
     if not finished:
         tell("the storage hangs; senders keep the messages that were not acknowledged")
         os._exit(1)  # a normal exit would wait for the threads that hang

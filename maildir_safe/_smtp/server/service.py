@@ -7,6 +7,7 @@ import os.path
 import pathlib
 import signal
 import sys
+import threading
 from typing import TYPE_CHECKING
 
 from maildir_safe import Maildir
@@ -22,7 +23,6 @@ from maildir_safe._smtp.backends.maildir_store import MaildirStore
 from maildir_safe._smtp.backends.queue_store import QueueStore
 from maildir_safe._smtp.backends.routing import CatchAll, MailboxMap, SplitMap
 from maildir_safe._smtp.backends.split_mailboxes import SplitMailboxes
-from maildir_safe._smtp.faults.faults import Faults
 from maildir_safe._smtp.protocol.auth import Passwords
 from maildir_safe._smtp.server import tls, workers
 from maildir_safe._smtp.server.bind import address_of, is_local, listen
@@ -33,16 +33,19 @@ from maildir_safe._smtp.server.metered_fs import MeteredFileSystem
 from maildir_safe._smtp.server.operator import tell
 from maildir_safe._smtp.server.page import PageSetup
 from maildir_safe._smtp.server.proxies import Proxies
+from maildir_safe._smtp.server.reload import changed, read_parts
 from maildir_safe._smtp.server.server import Server, serve, turn_away
 from maildir_safe._smtp.server.server_context import ServerContext
 from maildir_safe._smtp.server.storage import (
     Descriptors,
+    LastUsed,
     above_all,
     directory_of,
     prepare_storage,
     storage_trials,
 )
 from maildir_safe._smtp.server.watchdog import keep_feeding
+from maildir_safe.errors import MaildirSafeError
 
 if TYPE_CHECKING:
     import socket
@@ -50,9 +53,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from typing import Any
 
-    from maildir_safe._fs import FileSystem
     from maildir_safe._smtp.backends.routing import Routing
     from maildir_safe._smtp.backends.store import Store
+    from maildir_safe._smtp.faults.faults import Faults
     from maildir_safe._smtp.server.page import Page
     from maildir_safe._smtp.server.settings import Settings
 
@@ -68,6 +71,7 @@ class Service:
         faults: scripted faults, used if `settings.faults` names no file.
         log: where messages are logged; by default on standard error.
         page: serves the inbox page. Required if `settings.web` is set.
+        reread: returns the settings as they are now, for SIGHUP; by default the same.
 
     Attributes:
         storage: a line for the operator: the Maildir or spool, and how durable it is.
@@ -91,36 +95,38 @@ class Service:
         faults: Faults | None = None,
         log: MessageLog | None = None,
         page: Page | None = None,
+        reread: Callable[[], Settings] | None = None,
     ) -> None:
         settings.check()
         self._settings = settings
+        self._reread = reread or (lambda: settings)
         self._log = log or MessageLog(sys.stderr, settings.log_json)
-        self._faults = Faults.read(settings.faults) if settings.faults else faults
-        self._passwords = Passwords.read(settings.auth) if settings.auth else None
+        self._given_faults = faults
+        self._parts = parts = read_parts(settings, faults=faults)
         self._proxies = Proxies(settings.proxy_from)
-        self._routing = _routing(settings)
+        self._routing: Routing = parts.map or _routing(settings)
         self.storage = prepare_storage(settings)
         self.warnings: list[str] = []
-        self._tls: ssl.SSLContext | None = None
-        self.ca: str | None = None
-        if settings.tls:
-            self._tls, self.ca = tls.server_context(settings.tls, settings.hostname)
+        self.ca = parts.ca
         self._web_passwords = Passwords.read(settings.web_auth) if settings.web_auth else None
         self._web_tls: ssl.SSLContext | None = None
         if settings.web_tls and settings.web_tls == settings.tls:
-            self._web_tls = self._tls
+            self._web_tls = parts.tls
         elif settings.web_tls:
             self._web_tls, ca = tls.server_context(settings.web_tls, settings.hostname, "--web-tls")
             self.ca = self.ca or ca
         self.web_scheme, self.web_root = "https" if self._web_tls else "http", settings.web_root
+        self._context: ServerContext | None = None
         self._page = page
         self._notifier = Notifier()
         self._descriptors = Descriptors(settings.max_connections, bool(settings.web or settings.metrics))
         self.budget = self._budget()
         self._counters = Counters(settings.workers)
-        self._last_opened = ""
-        self._check = StorageCheck(storage_trials(settings, OsFileSystem(), lambda: self._last_opened))
-        self._fs: FileSystem = MeteredFileSystem(self._counters, self._faults)
+        self._last_used = LastUsed()
+        self._check = StorageCheck(self._trials(settings))
+        self._reloading = threading.Lock()
+        self._pid = os.getpid()
+        self._fs = MeteredFileSystem(self._counters, parts.faults)
         self._smtp = [listen(address) for address in settings.smtp]
         mode = int(settings.lmtp_mode, 8) if settings.lmtp_mode else None
         self._lmtp = [listen(address, mode, settings.lmtp_group) for address in settings.lmtp]
@@ -140,9 +146,9 @@ class Service:
         self.metrics_address = address_of(self._metrics) if self._metrics else ""
         # a proxy on this machine passes on what comes from elsewhere
         exposed = bool(settings.proxy_from) or not all(map(is_local, self._smtp + self._smtps + self._lmtp))
-        if settings.queue and not settings.map and exposed and not self._passwords:
+        if settings.queue and not settings.map and exposed and not parts.passwords:
             raise ValueError("an open relay: beyond this machine --queue needs --auth (and --tls), or --map")
-        if self._passwords and not self._tls and exposed:
+        if parts.passwords and not parts.tls and exposed:
             raise ValueError("passwords would cross the network in clear text: --auth needs --tls")
 
     def _warn_about_page(self, sock: socket.socket) -> None:
@@ -158,6 +164,9 @@ class Service:
                 f"{self.web_address}: the page's passwords cross the network in clear text; "
                 "--web-tls FILE encrypts them, or a proxy before it does"
             )
+
+    def _trials(self, settings: Settings) -> dict[str, Callable[[], None]]:
+        return storage_trials(settings, OsFileSystem(), self._last_used)
 
     def _listen_for_scrapes(self) -> socket.socket | None:
         if not self._settings.metrics:
@@ -182,13 +191,13 @@ class Service:
     def run(self, ready: Callable[[], None]) -> int:
         """Serve until SIGTERM or SIGINT, and return the exit status.
 
-        SIGHUP, which a closing terminal sends, is ignored. The service manager is told that the
-        service is ready, that it works, and that it stops.
+        SIGHUP reloads (see `maildir_safe._smtp.server.reload`). The service manager is told that the
+        service is ready, that it works, reloads, and stops.
 
         Args:
             ready: called once signals are handled.
         """
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until it reloads
 
         def started() -> None:
             ready()
@@ -196,7 +205,9 @@ class Service:
 
         try:
             if self._settings.workers > 1:
-                status = workers.supervise(self._settings.workers, self._work, started, self._stopping)
+                status = workers.supervise(
+                    self._settings.workers, self._work, started, self._stopping, self._reload
+                )
                 for sock in {*self._smtp, *self._smtps, *self._lmtp} - self._kept():
                     turn_away(sock)  # clients that came after the last worker had closed
                 return status
@@ -225,7 +236,36 @@ class Service:
         if number == 0 and self._notifier.active:
             where = directory_of(self._settings)
             background_tasks.append(keep_feeding(self._notifier, OsFileSystem(), where, self.storage))
-        asyncio.run(serve(self.server(), background_tasks, parent, ready, stopping))
+        asyncio.run(serve(self.server(), background_tasks, parent, ready, stopping, self._reload_running))
+
+    async def _reload_running(self) -> None:
+        await asyncio.to_thread(self._reload)
+
+    def _reload(self) -> None:
+        """Read again what can change; after an error everything stays. The first process tells about it."""
+        with self._reloading:
+            first = os.getpid() == self._pid
+            if first:
+                self._notifier.reloading("reads certificate, passwords, faults and map")
+            try:
+                told = self._adopt(self._reread())
+            except (MaildirSafeError, ValueError, OSError, ImportError) as error:
+                told = f"not reloaded, everything stays as it was: {error}"
+            if first:
+                tell(f"maildir-safe serve: {told}")
+                self._notifier.ready(self.storage)
+
+    def _adopt(self, settings: Settings) -> str:
+        later = changed(self._settings, settings)
+        self._parts = parts = read_parts(settings, self._parts, self._given_faults)
+        if parts.map is not None and isinstance(self._routing, MailboxMap):
+            self._routing.adopt(parts.map)
+            self._check.watch(self._trials(settings))
+        self._fs.follow(parts.faults)
+        if self._context is not None:
+            self._context.tls, self._context.passwords = parts.tls, parts.passwords
+            self._context.faults = parts.faults
+        return "reloaded" + (f"; these count after a restart: {', '.join(later)}" if later else "")
 
     def _stopping(self) -> None:
         self._notifier.stopping("the messages being received are finished")
@@ -241,14 +281,15 @@ class Service:
             max_size=settings.max_size,
             max_recipients=settings.max_recipients,
             timeout=settings.timeout,
-            tls=self._tls,
-            passwords=self._passwords,
+            tls=self._parts.tls,
+            passwords=self._parts.passwords,
             mechanisms=settings.auth_mechanisms,
-            faults=self._faults,
+            faults=self._parts.faults,
             counters=self._counters,
             storage=self._check,
             proxies=self._proxies,
         )
+        self._context = context
         return Server(context, self._smtp, self._lmtp, settings.grace, self._kept(), self._smtps)
 
     def _kept(self) -> set[socket.socket]:
@@ -272,7 +313,7 @@ class Service:
         return Mailboxes(self._routing.candidates, self._open, kept_open=kept_open)
 
     def _open(self, path: str) -> Maildir:
-        self._last_opened = path
+        self._last_used.add(path)
         return open_as_owner(path, self._fs)
 
     def background_tasks(self) -> list[Coroutine[Any, Any, None]]:
@@ -314,8 +355,5 @@ class Service:
 
 
 def _routing(settings: Settings) -> Routing:
-    if settings.map is not None:
-        return MailboxMap(settings.map, settings.postmaster)
-    if settings.split is not None:
-        return SplitMap(os.path.abspath(settings.maildir), settings.split)
-    return CatchAll(os.path.abspath(settings.maildir))
+    root = os.path.abspath(settings.maildir)
+    return CatchAll(root) if settings.split is None else SplitMap(root, settings.split)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import threading
 from typing import TYPE_CHECKING
 
 from maildir_safe import Maildir
@@ -27,8 +28,34 @@ if TYPE_CHECKING:
 
 _RESERVED = 40  # descriptors: listeners, the event loop, libraries
 _KEPT_MAILDIR = 4
+_TRIED = 8  # Maildirs of a map that one check of the storage tries
 _CONNECTION = 2  # its socket, and the directory in which a recipient is looked up
 _DELIVERY = 6  # a Maildir, its quota, and the file of the message
+
+
+class LastUsed:
+    """Of each directory that has Maildirs, the one that was opened last: each may be on a mount of its own.
+
+    With ``/mail/{domain}/{local}`` that is one for each domain. Thread-safe.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._paths: dict[str, str] = {}
+
+    def add(self, maildir: str) -> None:
+        """A Maildir was opened."""
+        with self._lock:
+            above = os.path.dirname(maildir)
+            self._paths.pop(above, None)
+            self._paths[above] = maildir
+            while len(self._paths) > _TRIED:
+                del self._paths[next(iter(self._paths))]
+
+    def paths(self) -> list[str]:
+        """Those of the directories that were used last, at most 8."""
+        with self._lock:
+            return list(self._paths.values())
 
 
 def prepare_storage(settings: Settings) -> str:
@@ -80,15 +107,13 @@ def directory_of(settings: Settings) -> str:
     return os.path.abspath(settings.queue or settings.maildir)
 
 
-def storage_trials(
-    settings: Settings, fs: FileSystem, last_used: Callable[[], str]
-) -> dict[str, Callable[[], None]]:
+def storage_trials(settings: Settings, fs: FileSystem, last_used: LastUsed) -> dict[str, Callable[[], None]]:
     """For each store its path, and a call that raises `OSError` if nothing can be stored there now.
 
     Args:
         settings: the server's settings.
         fs: the file system's calls.
-        last_used: returns a Maildir of the map that was opened lately, or ``""``.
+        last_used: Maildirs of the map that were opened lately.
     """
     trials: dict[str, Callable[[], None]] = {}
     if settings.queue is not None:
@@ -96,7 +121,7 @@ def storage_trials(
         trials[spool] = lambda: store_file(fs, f"{spool}/tmp")
     if settings.map is not None:
         above = above_all(settings.map)
-        trials[above] = lambda: look_and_store(fs, above, last_used())
+        trials[above] = lambda: look_and_store(fs, above, last_used.paths())
     elif settings.split is not None:
         root = os.path.abspath(settings.maildir)
         trials[root] = lambda: store_file(fs, root)
