@@ -27,7 +27,7 @@ from maildir_safe._smtp.server.bind import address_of, is_local, listen
 from maildir_safe._smtp.server.counters import Counters
 from maildir_safe._smtp.server.limits import MemoryBudget
 from maildir_safe._smtp.server.message_log import MessageLog
-from maildir_safe._smtp.server.metered_fs import MeteredFileSystem
+from maildir_safe._smtp.server.metered_fs import server_file_system
 from maildir_safe._smtp.server.operator import tell
 from maildir_safe._smtp.server.proxies import Proxies
 from maildir_safe._smtp.server.server import Server, serve, turn_away
@@ -106,7 +106,7 @@ class Service:
         self._counters = Counters(settings.workers)
         self._last_opened = ""
         self._check = StorageCheck(storage_trials(settings, OsFileSystem(), lambda: self._last_opened))
-        self._fs: FileSystem = MeteredFileSystem(self._counters, self._faults)
+        self._fs: FileSystem = server_file_system(self._counters, self._faults)
         self._smtp = [listen(address) for address in settings.smtp]
         mode = int(settings.lmtp_mode, 8) if settings.lmtp_mode else None
         self._lmtp = [listen(address, mode, settings.lmtp_group) for address in settings.lmtp]
