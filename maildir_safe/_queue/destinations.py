@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 STALLED_AFTER = 30.0
-"""Seconds after which a hand-over to a mount counts as stalled."""
+"""Seconds after which a delivery to a mount counts as stalled."""
 
 
 class Visit:
@@ -66,7 +66,7 @@ class Destinations:
         self._visits: defaultdict[str, set[Visit]] = defaultdict(set)
 
     def enter(self, destination: str, may_stall: bool) -> Visit | None:
-        """Begin a hand-over; None if the destination is at its limit or stalled."""
+        """Begin a delivery; None if the destination is at its limit or stalled."""
         now = self._clock()
         with self._lock:
             visits = self._visits[destination]
@@ -77,7 +77,7 @@ class Destinations:
             return visit
 
     def leave(self, visit: Visit) -> None:
-        """End a hand-over, even if the worker no longer waits for it."""
+        """End a delivery, even if the worker no longer waits for it."""
         with self._lock:
             visits = self._visits[visit.destination]
             visits.discard(visit)
