@@ -153,8 +153,10 @@ class Queue(QueueAdmin):
         except TemporaryError:
             self._check_at = 0.0  # check the path at the next call: it may lead elsewhere now
             raise
-        self._acknowledge(writer, [job])
-        job.result()
+        if self._opened.writer is not writer or self.fs.monotonic() >= self._check_at:
+            self._acknowledge(writer, [job])
+        if job.commit_record is None:
+            raise job.failure()
         return job.unique
 
     def put_many(
@@ -204,7 +206,8 @@ class Queue(QueueAdmin):
             )
         job = _put_job(message, sender, recipients, 0)
         await self._async_combiner().run(job)
-        job.result()
+        if job.commit_record is None:
+            raise job.failure()
         return job.unique
 
     @property
@@ -334,7 +337,8 @@ class Queue(QueueAdmin):
             self._check_at = self.fs.monotonic() + _CHECKED_EVERY
 
     def _writer_now(self) -> SpoolWriter:
-        self._reopen_if_remounted()
+        if self.fs.monotonic() >= self._check_at:  # the same question as there, without a call for each put
+            self._reopen_if_remounted()
         return self._opened.writer
 
     def _consumer_now(self) -> Consumer:

@@ -52,7 +52,8 @@ class Connection(asyncio.Protocol):
         implicit_tls: whether TLS begins at once, before the greeting (RFC 8314).
         encrypted: whether TLS is on.
         busy: True from DATA until its reply is sent; a shutdown waits for it.
-        storing: True while a message is stored. The client waits for us then, so no time-out runs.
+        storing: True while a message is stored. The client waits for us then, so no time-out runs, and the
+            delivery continues even if the client leaves.
     """
 
     lmtp = False
@@ -214,7 +215,8 @@ class Connection(asyncio.Protocol):
         if hold and b"\n" in self.input.data and len(self._unsent) < _MAX_UNSENT:
             return
         self._flush()
-        await self._writable.wait()
+        if not self._writable.is_set():
+            await self._writable.wait()
         if self.input.data:
             await asyncio.sleep(0)  # a client that pipelines thousands of commands must not starve the others
 
@@ -322,7 +324,7 @@ class Connection(asyncio.Protocol):
         if self._admitted:
             self._admitted = False
             self.context.release(self)
-        if self._task is not None:
+        if self._task is not None and not self.storing:  # a delivery is finished and logged all the same
             self._task.cancel()
             self._task = None
         self.transaction.close()

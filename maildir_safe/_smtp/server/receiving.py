@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from typing import TYPE_CHECKING
 
@@ -63,11 +62,12 @@ async def store(
         reservation.release()
         raise
     connection.storing = True
+    connection.context.delivering += 1
     try:
-        storing = connection.context.spawn(_store(connection, mail, reservation, start))
-        return await asyncio.shield(storing)
+        return await _store(connection, mail, reservation, start)
     finally:
         connection.storing = False
+        connection.context.delivering -= 1
 
 
 async def _read(connection: Connection, reservation: MemoryReservation) -> list[bytes]:

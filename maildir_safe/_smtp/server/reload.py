@@ -71,9 +71,10 @@ def changed(now: Settings, then: Settings) -> list[str]:
 
     Raises:
         ValueError: TLS, passwords or the map would begin or end, which the rules against open relays
-            and against passwords in clear text do not allow to a running server.
+            and against passwords in clear text do not allow to a running server; or faults, whose calls
+            a server without them does not have.
     """
-    for name in ("tls", "auth", "map"):
+    for name in ("tls", "auth", "map", "faults"):
         if (getattr(now, name) is None) != (getattr(then, name) is None):
             raise ValueError(f"{name} begins or ends only at a restart")
     then.check()

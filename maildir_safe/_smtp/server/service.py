@@ -23,13 +23,14 @@ from maildir_safe._smtp.backends.maildir_store import MaildirStore
 from maildir_safe._smtp.backends.queue_store import QueueStore
 from maildir_safe._smtp.backends.routing import CatchAll, MailboxMap, SplitMap
 from maildir_safe._smtp.backends.split_mailboxes import SplitMailboxes
+from maildir_safe._smtp.faults.faulty_fs import FaultyFileSystem
 from maildir_safe._smtp.protocol.auth import Passwords
 from maildir_safe._smtp.server import tls, workers
 from maildir_safe._smtp.server.bind import address_of, is_local, listen
 from maildir_safe._smtp.server.counters import Counters
 from maildir_safe._smtp.server.limits import MemoryBudget
 from maildir_safe._smtp.server.message_log import MessageLog
-from maildir_safe._smtp.server.metered_fs import MeteredFileSystem
+from maildir_safe._smtp.server.metered_fs import server_file_system
 from maildir_safe._smtp.server.operator import tell
 from maildir_safe._smtp.server.page import PageSetup
 from maildir_safe._smtp.server.proxies import Proxies
@@ -126,7 +127,7 @@ class Service:
         self._check = StorageCheck(self._trials(settings))
         self._reloading = threading.Lock()
         self._pid = os.getpid()
-        self._fs = MeteredFileSystem(self._counters, parts.faults)
+        self._fs = server_file_system(self._counters, parts.faults)
         self._smtp = [listen(address) for address in settings.smtp]
         mode = int(settings.lmtp_mode, 8) if settings.lmtp_mode else None
         self._lmtp = [listen(address, mode, settings.lmtp_group) for address in settings.lmtp]
@@ -261,7 +262,8 @@ class Service:
         if parts.map is not None and isinstance(self._routing, MailboxMap):
             self._routing.adopt(parts.map)
             self._check.watch(self._trials(settings))
-        self._fs.follow(parts.faults)
+        if parts.faults is not None and isinstance(self._fs, FaultyFileSystem):
+            self._fs.follow(parts.faults)
         if self._context is not None:
             self._context.tls, self._context.passwords = parts.tls, parts.passwords
             self._context.faults = parts.faults

@@ -151,7 +151,8 @@ class SmtpSession(Connection):
         if self.transaction.sender is not None:
             raise Refused("503 5.5.1 Sender already given")
         path = parse_sender(argument)
-        check_parameters(MAIL_PARAMETERS, path.parameters, "MAIL", self.context.offer(self.encrypted))
+        if path.parameters:
+            check_parameters(MAIL_PARAMETERS, path.parameters, "MAIL", self.context.offer(self.encrypted))
         await self.fault("mail", path.address)
         self.transaction.sender = path.address
         self.transaction.utf8 = "SMTPUTF8" in path.parameters
@@ -168,7 +169,8 @@ class SmtpSession(Connection):
         if transaction.chunks is not None:
             raise Refused("503 5.5.1 BDAT has begun: the recipients are complete")
         path = parse_recipient(argument, transaction.utf8)
-        check_parameters(RCPT_PARAMETERS, path.parameters, "RCPT", context.offer(self.encrypted))
+        if path.parameters:
+            check_parameters(RCPT_PARAMETERS, path.parameters, "RCPT", context.offer(self.encrypted))
         if len(transaction.recipients) >= context.max_recipients:
             transaction.overshoot += 1
             raise Refused(replies.TOO_MANY_RECIPIENTS)
