@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """\
 Deliver the messages in a spool by a courier: maildir:/path/of/one, maildir:/mail/{domain}/{local}
-(Maildirs that exist), smtp://[user@]host[:port], smtps://…, lmtp://host:port or lmtp:/socket. Any
-number of workers may run, on any number of hosts. On SIGTERM or SIGHUP a worker finishes the items
+(Maildirs that exist), smtp://[user@]host[:port], smtps://…, lmtp://host:port, lmtp:/socket, or mx: for
+the servers that the DNS names for each domain (extra relay). Any number of workers may run, on any
+number of hosts. On SIGTERM or SIGHUP a worker finishes the items
 that it has claimed, and stops. With --once the exit code is 75 if a part of the queue could not be
 read, or if every attempt failed for now."""
 
@@ -134,7 +135,7 @@ def make_courier(where: str, password_file: str | None = None) -> Courier:
     """Make the courier that an argument of the command line names.
 
     Args:
-        where: ``maildir:`` and a path, or a URL.
+        where: ``maildir:`` and a path, ``mx:``, or a URL.
         password_file: a file with the password of the user in the URL, on its first line.
 
     Raises:
@@ -142,6 +143,8 @@ def make_courier(where: str, password_file: str | None = None) -> Courier:
             machine could see in the command line.
         OSError: the password file cannot be read.
     """
+    if where == "mx:":
+        return _by_dns()
     if not where.startswith("maildir:"):
         from maildir_safe._queue.couriers.smtp import SmtpCourier
 
@@ -173,6 +176,15 @@ def make_courier(where: str, password_file: str | None = None) -> Courier:
             raise PermanentError(f"no mailbox can have such a name: {address}") from refused
 
     return MaildirCourier(locate)
+
+
+def _by_dns() -> Courier:
+    try:
+        from maildir_safe._queue.couriers.mx import MxCourier
+
+        return MxCourier()
+    except ImportError as error:
+        raise ValueError(f"{error}: pip install 'maildir-safe[relay]'") from error
 
 
 def _has_password(url: str) -> bool:
