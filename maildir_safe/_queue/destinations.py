@@ -10,13 +10,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 STALLED_AFTER = 30.0
-"""Seconds after which a hand-over to a mount counts as stalled: nothing more goes there."""
+"""Seconds after which a delivery to a mount counts as stalled: nothing more goes there."""
 
 SLOW_AFTER = 10.0
-"""Seconds after which a hand-over to a server no longer occupies a slot: the server may hang."""
+"""Seconds after which a delivery to a server no longer occupies a slot: the server may hang."""
 
 MOST_SLOW = 100
-"""Most hand-overs without a slot; each has a thread."""
+"""Most deliveries without a slot; each has a thread."""
 
 
 class Visit:
@@ -76,7 +76,7 @@ class Destinations:
         self._visits: defaultdict[str, set[Visit]] = defaultdict(set)
 
     def enter(self, destination: str, may_stall: bool) -> Visit | None:
-        """Begin a hand-over; None if the destination is at its limit or stalled."""
+        """Begin a delivery; None if the destination is at its limit or stalled."""
         now = self._clock()
         with self._lock:
             visits = self._visits[destination]
@@ -87,7 +87,7 @@ class Destinations:
             return visit
 
     def leave(self, visit: Visit) -> None:
-        """End a hand-over, even if the worker no longer waits for it."""
+        """End a delivery, even if the worker no longer waits for it."""
         with self._lock:
             visits = self._visits[visit.destination]
             visits.discard(visit)

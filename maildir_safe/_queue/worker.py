@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 from maildir_safe._delivery.status import RecipientStatus
 from maildir_safe._queue import bounce
 from maildir_safe._queue.couriers.courier import (
+    DeliversFiles,
     DeliveryRequest,
-    HandsOverFiles,
     HasDestinations,
     checked,
     close_connections,
@@ -227,7 +227,7 @@ class Worker:
     # One item
 
     def handle(self, claim: Claim) -> None:
-        """Do what is due for one item: hand it over, or send its bounce. Raises nothing.
+        """Do what is due for one item: deliver it, or send its bounce. Raises nothing.
 
         Afterwards the claim has ended, or its outcome is still being recorded (`Claim.record_later`).
         """
@@ -235,7 +235,7 @@ class Worker:
         due = OWED in item.states and item.not_before <= self._now()
         try:
             if due and not (BOUNCE_DUE in item.states and item.tries % 2):  # both due: take turns
-                self._hand_over(claim)
+                self._deliver(claim)
             else:
                 self._send_bounce(claim)
         except LeaseLost:
@@ -247,7 +247,7 @@ class Worker:
         finally:
             claim.let_go()
 
-    def _hand_over(self, claim: Claim) -> None:
+    def _deliver(self, claim: Claim) -> None:
         owed = claim.envelope.owed
         own = self._courier if isinstance(self._courier, HasDestinations) else None
         destination = own.destination(owed[0]) if own else domain_of(owed[0])
@@ -272,9 +272,9 @@ class Worker:
         statuses = {recipient: _SENT_BEFORE for recipient in owed if recipient in before}
         if left:
             request = DeliveryRequest(claim.id, claim.envelope.sender, left, claim.open, claim.confirm)
-            if len(claim.item.states) == 1 and isinstance(self._courier, HandsOverFiles):
+            if len(claim.item.states) == 1 and isinstance(self._courier, DeliversFiles):
                 claim.confirm()
-                moved = self._courier.hand_over(left[0], claim.ack_into)
+                moved = self._courier.deliver_file(left[0], claim.ack_into)
                 statuses |= self._noted(self._courier, request, {left[0]: moved})
             else:
                 statuses |= self._call_courier(self._courier, request)

@@ -14,7 +14,7 @@ import pytest
 from maildir_safe import Maildir, Queue
 from maildir_safe._delivery.status import RecipientStatus
 from maildir_safe._queue import destinations, worker as worker_module
-from maildir_safe._queue.couriers.courier import DeliveryRequest, HandsOverFiles, HasDestinations, checked
+from maildir_safe._queue.couriers.courier import DeliversFiles, DeliveryRequest, HasDestinations, checked
 from maildir_safe._queue.couriers.maildir import MaildirCourier
 from maildir_safe._queue.schedule import Schedule
 from maildir_safe._queue.store.states import OWED, check_transitions
@@ -250,7 +250,7 @@ def test_no_more_threads_wait_for_slow_servers_than_the_limit(
 def test_the_destination_of_a_mailbox_is_its_mount() -> None:
     courier = MaildirCourier(lambda address: [f"/{address}/x"])
     assert isinstance(courier, HasDestinations)
-    assert isinstance(courier, HandsOverFiles)
+    assert isinstance(courier, DeliversFiles)
     assert courier.destination("proc") == "/proc/"
     assert courier.destination("process") == "/"
 

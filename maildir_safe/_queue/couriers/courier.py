@@ -6,7 +6,7 @@ A courier is any function of one argument:
         ...
 
 A courier returns one status per recipient. It does not change the queue; the worker does. A courier may
-implement more protocols. `HandsOverFiles` is for a courier whose recipients have Maildirs, into which
+implement more protocols. `DeliversFiles` is for a courier whose recipients have Maildirs, into which
 the worker may rename an item's file. `HasDestinations` is for a courier that groups recipients by something
 other than the domain, such as the mount that they wait for. `HoldsConnections` is for a courier that keeps
 connections open.
@@ -65,14 +65,14 @@ class Courier(Protocol):
 
 
 @runtime_checkable
-class HandsOverFiles(Protocol):
+class DeliversFiles(Protocol):
     """A courier whose recipients have Maildirs.
 
     If an item has one recipient, the worker does not call the courier. It asks the courier for the
     recipient's Maildir, and moves the item's own file there: exactly once, in one rename.
     """
 
-    def hand_over(self, recipient: str, move: Callable[[Maildir], object]) -> RecipientStatus:
+    def deliver_file(self, recipient: str, move: Callable[[Maildir], object]) -> RecipientStatus:
         """Call `move` with the recipient's Maildir, and return the status.
 
         Args:
@@ -85,7 +85,7 @@ class HandsOverFiles(Protocol):
 class HasDestinations(Protocol):
     """A courier that knows which recipients depend on the same resource, such as a mount.
 
-    While a hand-over to a destination is stalled, the worker starts no other one there.
+    While a delivery to a destination is stalled, the worker starts no other one there.
     """
 
     def destination(self, recipient: str) -> str:

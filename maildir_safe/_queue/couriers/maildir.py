@@ -49,8 +49,8 @@ class MaildirCourier:
         """See `maildir_safe._queue.couriers.courier.Courier`."""
         return {recipient: self._deliver(request, recipient) for recipient in request.recipients}
 
-    def hand_over(self, recipient: str, move: Callable[[Maildir], object]) -> RecipientStatus:
-        """See `maildir_safe._queue.couriers.courier.HandsOverFiles`."""
+    def deliver_file(self, recipient: str, move: Callable[[Maildir], object]) -> RecipientStatus:
+        """See `maildir_safe._queue.couriers.courier.DeliversFiles`."""
         try:
             maildir = self._mailboxes.maildir_for(recipient)
             try:
@@ -92,7 +92,7 @@ class MaildirCourier:
                     file, sender=request.sender, recipient=recipient, delivery_id=f"{request.id} {recipient}"
                 )
 
-        return self.hand_over(recipient, copy)
+        return self.deliver_file(recipient, copy)
 
     def _mount_points(self) -> list[str]:
         """The mount points of this host, each with a trailing slash."""
