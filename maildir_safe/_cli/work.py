@@ -45,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--password-file", metavar="FILE", help="the password of the user in --to, on its first line"
     )
     parser.add_argument("--bounces-to", metavar="COURIER", help="the courier of bounces (default: as --to)")
+    parser.add_argument("--hostname", metavar="NAME", help="our name in EHLO and in bounces (this host's)")
     parser.add_argument("--once", action="store_true", help="stop when no more items are due")
     parser.add_argument("--concurrency", type=_positive, default=10, metavar="N", help="items at a time (10)")
     parser.add_argument("--per-destination", type=_positive, metavar="N", help="items per domain (no limit)")
@@ -70,8 +71,8 @@ def run(args: argparse.Namespace) -> int:
         stream=sys.stderr,
     )
     try:
-        courier = make_courier(args.to, args.password_file)
-        bounces = make_courier(args.bounces_to) if args.bounces_to else None
+        courier = make_courier(args.to, args.password_file, args.hostname)
+        bounces = make_courier(args.bounces_to, hostname=args.hostname) if args.bounces_to else None
         scrapes = _listen_for_scrapes(args.metrics) if args.metrics else None
         opened = Queue(args.spool, create=False, lease=args.lease, shared=not args.alone)
     except ImportError as error:
@@ -88,6 +89,7 @@ def run(args: argparse.Namespace) -> int:
             concurrency=args.concurrency,
             per_destination=args.per_destination,
             timeout=args.timeout,
+            host=args.hostname,
             metrics=_answer_scrapes(scrapes, queue, args) if scrapes else None,
         )
         if args.once:
@@ -131,12 +133,13 @@ def _once(worker: Worker) -> int:
     return 0
 
 
-def make_courier(where: str, password_file: str | None = None) -> Courier:
+def make_courier(where: str, password_file: str | None = None, hostname: str | None = None) -> Courier:
     """Make the courier that an argument of the command line names.
 
     Args:
         where: ``maildir:`` and a path, ``mx:``, or a URL.
         password_file: a file with the password of the user in the URL, on its first line.
+        hostname: our name in EHLO; None: this host's.
 
     Raises:
         ValueError: no such courier exists, or the URL contains a password, which every user of this
@@ -144,7 +147,7 @@ def make_courier(where: str, password_file: str | None = None) -> Courier:
         OSError: the password file cannot be read.
     """
     if where == "mx:":
-        return _by_dns()
+        return _by_dns(hostname)
     if not where.startswith("maildir:"):
         from maildir_safe._queue.couriers.smtp import SmtpCourier
 
@@ -154,7 +157,7 @@ def make_courier(where: str, password_file: str | None = None) -> Courier:
                 password = file.readline().rstrip("\r\n")
         elif _has_password(where):
             raise ValueError("a password in a URL is seen by every user of this machine: use --password-file")
-        return SmtpCourier(where, password=password)
+        return SmtpCourier(where, hostname, password=password)
     from maildir_safe._queue.couriers.maildir import MaildirCourier
 
     path = where.removeprefix("maildir:")
@@ -178,11 +181,11 @@ def make_courier(where: str, password_file: str | None = None) -> Courier:
     return MaildirCourier(locate)
 
 
-def _by_dns() -> Courier:
+def _by_dns(hostname: str | None) -> Courier:
     try:
         from maildir_safe._queue.couriers.mx import MxCourier
 
-        return MxCourier()
+        return MxCourier(hostname)
     except ImportError as error:
         raise ValueError(f"{error}: pip install 'maildir-safe[relay]'") from error
 
