@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from maildir_safe import Queue
+from maildir_safe._cli import main
 from maildir_safe._queue.couriers import idle_connections
 from maildir_safe._queue.couriers.smtp import SmtpCourier, dotted
 from tests.unit.test_queue_smtp import Server, request
@@ -114,3 +117,17 @@ def test_lines_are_no_longer_than_smtp_allows(length: int) -> None:
     assert all(line.startswith(b" ") for line in lines[1:-1])
     assert b"".join([lines[0][1:], *(line[1:] for line in lines[1:-1])]) == text[:length]
     assert lines[-1] == b"end"
+
+
+def test_the_hostname_is_ours_in_ehlo_and_in_a_bounce_which_is_legible(
+    servers: list[Server], spool: Path
+) -> None:
+    server = Server({"RCPT TO:<gone": "550 5.1.1 nobody here"}, ["250 ok"])
+    servers.append(server)
+    Queue(spool).put(b"Subject: the original\n\nbody\n", "s@x.org", ["gone@y.org"])
+    words = ["--once", "--hostname", "mx.example", "--to", f"smtp://127.0.0.1:{server.port}"]
+    assert main(["work", str(spool), *words]) == 0
+    assert "ehlo mx.example" in server.lines
+    for text in (b"<MAILER-DAEMON@mx.example>", b"<gone@y.org>: 5.1.1 nobody here", b"Subject: the original"):
+        assert text in server.data
+    assert str(spool).encode() not in server.data

@@ -39,6 +39,9 @@ _UNKNOWN_COMMAND = (500, 501, 502, 504)
 _LONGEST_LINE = 998  # bytes without CRLF (RFC 5321 4.5.3.1.6)
 _PORTS = {"smtp": 25, "smtps": 465, "lmtp": 24}
 
+UNREACHABLE = "4.4.2 the next server cannot be reached now"
+"""The text of the status where no connection came about, or it broke."""
+
 TIMEOUT = 300.0
 """Seconds that a server may be silent (RFC 5321 section 4.5.3.2 has 5 minutes and more)."""
 
@@ -117,9 +120,7 @@ class SmtpCourier:
         except (smtplib.SMTPException, OSError) as error:
             # 451 also for 5xx replies before MAIL: a wrong password must not bounce mail
             what = f"{self._where}: {one_line(str(error))}"
-            return same_status(
-                request, RecipientStatus(451, "4.4.2 the next server cannot be reached now", what)
-            )
+            return same_status(request, RecipientStatus(451, UNREACHABLE, what))
 
     def _send(self, server: smtplib.SMTP, request: DeliveryRequest) -> dict[str, RecipientStatus]:
         """Send MAIL, one RCPT per recipient, and DATA for the accepted recipients."""
