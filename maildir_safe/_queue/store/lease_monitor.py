@@ -5,8 +5,9 @@ clock, or if its process is proved to have ended. A name that is missing from a 
 ext4 omitted entries in 1,026 of 3,194 listings of a busy directory
 (docs/reference/file-systems.md, "Listings").
 
-A directory in claimed/ may come back after its worker was fenced and swept (GlusterFS's healing does this). It
-has neither a heartbeat nor a marker in fenced/, so it is swept once many looks, over ten leases, show neither.
+A directory in claimed/ may come back after its worker was fenced and swept (GlusterFS's healing does this).
+It has neither a heartbeat nor a marker in fenced/, so it is swept once many looks, over ten leases,
+show none.
 """
 
 from __future__ import annotations
