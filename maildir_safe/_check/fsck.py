@@ -237,7 +237,7 @@ class SpoolCheck:
         return listed.item.name in names
 
     def _workers(self) -> Iterator[Finding]:
-        """Directories in claimed/ with neither a heartbeat nor a marker, which no worker will ever sweep.
+        """Directories in claimed/ with neither a heartbeat nor a marker; workers sweep them after ten leases.
 
         A listing may omit a heartbeat, so items are returned only if there is no heartbeat at all.
         """

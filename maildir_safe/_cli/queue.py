@@ -115,8 +115,12 @@ def _print_ids(ids: list[str]) -> None:
             print(ident)
         sys.stdout.flush()
     except OSError as error:
-        print(f"put as {', '.join(ids)}; cannot write to standard output: {error.strerror}", file=sys.stderr)
         sys.stdout = io.StringIO()  # flushing the old buffer would fail again
+        try:
+            text = f"put as {', '.join(ids)}; cannot write to standard output: {error.strerror}"
+            print(text, file=sys.stderr, flush=True)
+        except OSError:  # cron sends both to one file, on one full disk
+            sys.stderr = io.StringIO()
 
 
 def _seconds(text: str) -> float:

@@ -151,8 +151,11 @@ class Consumer:
             self._renew()
             now = self._fs.monotonic()
             if now >= self._look_at:
-                self.monitor.look(self.lease.worker if self.lease else "")
-                for worker in filter(self.monitor.watches, self._fs.listdir(self._layout.fd["fenced"])):
+                myself = self.lease.worker if self.lease else ""
+                self.monitor.look(myself)
+                fenced = self._fs.listdir(self._layout.fd["fenced"])
+                abandoned = self.monitor.abandoned(myself, fenced)
+                for worker in (*filter(self.monitor.watches, fenced), *abandoned):
                     self._sweep(worker)
                     self._renew()  # sweeping may take long
                 self._look_at = now + self._lease_seconds / _OBSERVED

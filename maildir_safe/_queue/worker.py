@@ -13,18 +13,18 @@ import logging
 import os
 import threading
 from collections import OrderedDict
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from maildir_safe._delivery.status import RecipientStatus
 from maildir_safe._queue import bounce
 from maildir_safe._queue.couriers.courier import (
-    DeliversFiles,
     DeliveryRequest,
     HasDestinations,
-    checked,
+    answer_of,
     close_connections,
     domain_of,
-    same_status,
+    status_of_failure,
 )
 from maildir_safe._queue.destinations import MOST_SLOW, Destinations, InHand
 from maildir_safe._queue.schedule import Schedule
@@ -250,7 +250,15 @@ class Worker:
     def _deliver(self, claim: Claim) -> None:
         owed = claim.envelope.owed
         own = self._courier if isinstance(self._courier, HasDestinations) else None
-        destination = own.destination(owed[0]) if own else domain_of(owed[0])
+        try:
+            destination = own.destination(owed[0]) if own else domain_of(owed[0])
+            if not isinstance(destination, str):
+                raise TypeError(f"destination returned {type(destination).__name__}")
+        except Exception as error:  # noqa: BLE001 - a courier may be anybody's code
+            statuses = dict.fromkeys(owed, status_of_failure(claim.id, error))
+            self._note(self._courier, claim.id, statuses)
+            self._write_down(claim, statuses)
+            return
         visit = self._destinations.enter(destination, may_stall=own is not None)
         if visit is None:
             claim.release(_STALLED_DELAY if own else _BUSY_DELAY)
@@ -272,45 +280,24 @@ class Worker:
         statuses = {recipient: _SENT_BEFORE for recipient in owed if recipient in before}
         if left:
             request = DeliveryRequest(claim.id, claim.envelope.sender, left, claim.open, claim.confirm)
-            if len(claim.item.states) == 1 and isinstance(self._courier, DeliversFiles):
-                claim.confirm()
-                moved = self._courier.deliver_file(left[0], claim.ack_into)
-                statuses |= self._noted(self._courier, request, {left[0]: moved})
-            else:
-                statuses |= self._call_courier(self._courier, request)
-        if not claim.ended:
-            self._remember(claim.id, {who for who, status in statuses.items() if status.done})
+            new = answer_of(self._courier, request, claim.ack_into if len(claim.item.states) == 1 else None)
+            if not claim.ended:  # before anything else can go wrong
+                self._remember(claim.id, {who for who, status in new.items() if status.done})
+            self._note(self._courier, claim.id, new)
+            statuses |= new
         return statuses
 
-    def _call_courier(self, courier: Courier, request: DeliveryRequest) -> dict[str, RecipientStatus]:
-        """Call a courier, and return one status per recipient whatever it returns or raises."""
-        given: object
-        try:
-            request.confirm()
-            given = courier(request)
-            statuses = checked(given, request)
-        except LeaseLost:
-            raise
-        except PermanentError as error:
-            statuses = same_status(request, RecipientStatus(550, f"{error.status} {error}").cleaned())
-        except Exception as error:  # noqa: BLE001 - a courier may be anybody's code
-            log.warning("%s: the courier raised %r", request.id, error)
-            failed = RecipientStatus(451, "4.3.0 it cannot be sent now", f"{type(error).__name__}: {error}")
-            statuses = same_status(request, failed.cleaned())
-        return self._noted(courier, request, statuses)
-
-    def _noted(
-        self, courier: Courier, request: DeliveryRequest, statuses: dict[str, RecipientStatus]
-    ) -> dict[str, RecipientStatus]:
+    def _note(self, courier: Courier, ident: str, statuses: dict[str, RecipientStatus]) -> None:
+        """Log and count the statuses. An error of a log handler or of the metrics changes nothing."""
         for recipient, status in statuses.items():
-            detail = f" ({status.error})" if status.error else ""
-            log.info("%s: to=<%s> %d %s%s", request.id, recipient, status.code, status.text, detail)
-            self._count("deliveries", courier, status)
             with self._lock:
                 self.delivered += status.done
                 self.failed += status.permanent
                 self.deferred += not (status.done or status.permanent)
-        return statuses
+            detail = f" ({status.error})" if status.error else ""
+            with suppress(Exception):
+                log.info("%s: to=<%s> %d %s%s", ident, recipient, status.code, status.text, detail)
+            self._count("deliveries", courier, status)
 
     def _remember(self, key: str, recipients: set[str]) -> None:
         """Remember who was sent a message until that is recorded, so that it is not sent again."""
@@ -342,7 +329,11 @@ class Worker:
         told = claim.item.states.replace(BOUNCE_DUE, BOUNCED)
         if envelope.sender and key not in self._sent:
             request = bounce.request(claim, self._host, self._now())
-            status = self._call_courier(self._bounces, request)[envelope.sender]
+            statuses = answer_of(self._bounces, request)
+            status = statuses[envelope.sender]
+            if status.done:
+                self._remember(key, {envelope.sender})
+            self._note(self._bounces, request.id, statuses)
             over = self._schedule.is_over(claim.attempt, claim.item.arrived, self._now(), times=2)
             if not (status.done or status.permanent or over):
                 note = {
@@ -395,4 +386,5 @@ class Worker:
 
     def _count(self, what: str, *details: object) -> None:
         if self._metrics is not None:
-            getattr(self._metrics, what)(*details)
+            with suppress(Exception):  # they may be anybody's code, and the message may have been sent
+                getattr(self._metrics, what)(*details)

@@ -240,6 +240,17 @@ def test_what_was_put_and_cannot_be_printed_was_put(tmp_path: Path) -> None:
     assert listed.item.id in done.stderr.decode()
 
 
+def test_what_was_put_was_put_though_nothing_at_all_can_be_printed(spool: str) -> None:
+    """cron sends both outputs to one file, on one full disk: a retry would send the message twice."""
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "maildir_safe", "queue", "put", spool, "a@x.org"],
+            input=MESSAGE, stdout=full, stderr=full, timeout=60,
+        )  # fmt: skip
+    assert done.returncode == 0
+    assert len(list(Queue(spool).items())) == 1
+
+
 def test_a_password_is_not_taken_from_the_command_line_nor_told(
     spool: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -101,9 +101,26 @@ class BucketTarget:
         fresh, self._fresh = self._fresh, []
         return fresh if self._fs.monotonic() - self._noted < _FRESH else []
 
-    def moved_on(self, name: str) -> bool:  # noqa: ARG002
-        """True: a file that left tmp/ was put, even if a worker has already claimed it from the bucket."""
-        return True
+    def moved_on(self, name: str) -> bool:
+        """Whether an item that left tmp/ was put: a worker has claimed it from the bucket, or returned it.
+
+        One that a worker has already delivered leaves no trace, so it looks like one that somebody removed
+        from tmp/. Raises OSError: a directory cannot be listed.
+        """
+        ident = name.partition(",")[0]
+        for state in ("claimed", "pending"):
+            above = self._layout.fd[state]
+            for within in self._fs.listdir(above):
+                try:
+                    fd = self._fs.open_dir(within, above)
+                except OSError:
+                    continue  # a bucket or a worker that has gone
+                try:
+                    if any(other.partition(",")[0] == ident for other in self._fs.listdir(fd)):
+                        return True
+                finally:
+                    close_quietly(self._fs, fd)
+        return False
 
     def fd(self, subdir: str) -> int:  # noqa: ARG002 - there is one
         """The bucket's descriptor."""
