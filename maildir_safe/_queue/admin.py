@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 _LOOKS = 3
+_PROOF = 2  # successive searches that do not show an item
 _CHUNK = 1 << 18
 
 
@@ -264,6 +265,21 @@ class QueueAdmin:
             return act(dir_fd)
         finally:
             close_quietly(self.fs, dir_fd)
+
+    def _item_put_with(self, key: str) -> str | None:
+        """Make the item that was put with this key durable, and return its id; None if there is none.
+
+        One listing may omit a name that exists, and the rest of the name is unknown, so it cannot be looked
+        up. Only two searches in succession prove that there is none.
+        """
+        from maildir_safe._queue.store.delivery_ids import key_in
+
+        for _ in range(_PROOF):
+            for listed in self.items():
+                if key_in(listed.item) == key:
+                    self._make_durable(listed)
+                    return listed.item.id
+        return None
 
     def _make_durable(self, listed: QueueEntry) -> None:
         """Make an item durable where it is. If it has moved since, the process that moved it did so."""

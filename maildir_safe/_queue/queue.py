@@ -139,7 +139,7 @@ class Queue(QueueAdmin):
         job = _put_job(message, sender, recipients, int(not_before or 0))
         job.hashed_id = key
         ids = self._opened.delivery_log.ids
-        earlier = ids.begin(key, self._put_with)
+        earlier = ids.begin(key, self._item_put_with)
         if earlier is not None:
             return earlier
         ident = self._put(job, not_before)
@@ -370,16 +370,6 @@ class Queue(QueueAdmin):
             if job.commit_record is not None:
                 job.commit_record, job.error = None, error
         return False
-
-    def _put_with(self, key: str) -> str | None:
-        """Make the item that was put with this key durable, and return its id; None if there is none."""
-        from maildir_safe._queue.store.delivery_ids import key_in
-
-        for entry in self.items():
-            if key_in(entry.item) == key:
-                self._make_durable(entry)
-                return entry.item.id
-        return None
 
     def _start_heartbeat(self) -> None:
         if self._heartbeat and self._stop is None:

@@ -8,6 +8,7 @@ from collections import Counter
 import pytest
 
 from maildir_safe import Queue
+from maildir_safe._queue.store.delivery_ids import key_of
 from maildir_safe.errors import TemporaryError
 from maildir_safe.testing.simfaults import Kind
 from maildir_safe.testing.simfs import Fault, SimHost, SimServer
@@ -144,3 +145,29 @@ def test_an_empty_done_mark_does_not_keep_the_worker_from_leaving_a_whole_one() 
     claim.ack()
     assert put(queue_at(server, "b")) == first
     assert queue_at(server, "c").stats()["pending"] == 0
+
+
+@pytest.mark.parametrize("nth", range(1, 7))
+@pytest.mark.parametrize("where", ["/spool/pending", "/spool/pending/now"])
+def test_an_item_that_one_listing_leaves_out_is_no_second_item(where: str, nth: int) -> None:
+    """One listing omitted the item of a first try that had no answer: the second try put it again."""
+    server = new_server("nfs4")
+    with pytest.raises(TemporaryError):
+        put(queue_at(server, "a", Fault("fsync_dir", errno.EIO, match="/pending/", times=9)))
+    put(queue_at(server, "b", Fault("listdir", 0, nth=nth, match=where, hides=",o", quiet=True)))
+    assert queue_at(server, "c").stats()["pending"] == 1
+
+
+def test_an_item_that_is_delivered_during_the_search_is_no_second_item() -> None:
+    server = new_server()
+    with pytest.raises(TemporaryError):
+        put(queue_at(server, "a", Fault("fsync_dir", errno.EIO, match="/pending/", times=9)))
+    worker, again = queue_at(server, "w"), queue_at(server, "b")
+    ids, search = again._opened.delivery_log.ids, again._item_put_with
+
+    def delivered_meanwhile(key: str) -> str | None:
+        for claim in worker.claim():
+            claim.ack()
+        return search(key)
+
+    assert ids.begin(key_of("envid-1"), delivered_meanwhile)

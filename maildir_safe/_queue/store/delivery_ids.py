@@ -69,14 +69,15 @@ class DeliveryIds:
         """
         try:
             part = self._ids.make(key)
-            names = {*self._fs.listdir(part.dir_fd)} | {*self._fs.listdir(part.dir_fd)}  # one may omit a few
-            mine = [name for name in names if name.startswith(f"{key}.")]
-            for name in mine:
-                if name.endswith(".done") and (before := self._read(part, name)):
-                    return before
-            if mine and (found := search(key)) is not None:
-                self._write(part, key, "done", found)
-                return found
+            names = self._names(part)
+            if before := self._done(part, key, names):
+                return before
+            if any(name.startswith(f"{key}.") for name in names):
+                if (found := search(key)) is not None:
+                    self._write(part, key, "done", found)
+                    return found
+                if before := self._done(part, key, self._names(part)):
+                    return before  # it left the queue during the search
             begun = self._write(part, key, "begun", "")
             self._forget_old(part, names, begun)
         except OSError as error:
@@ -87,12 +88,18 @@ class DeliveryIds:
         """Record that the put is done. Errors are ignored: while the item exists, its id shows the same."""
         try:
             part = self._ids.make(key)
-            names = self._fs.listdir(part.dir_fd)
-            done = [name for name in names if name.startswith(f"{key}.") and name.endswith(".done")]
-            if not any(self._read(part, name) for name in done):
+            if not self._done(part, key, {*self._fs.listdir(part.dir_fd)}):
                 self._write(part, key, "done", ident)
         except OSError:
             pass
+
+    def _names(self, part: HashPart) -> set[str]:
+        return {*self._fs.listdir(part.dir_fd)} | {*self._fs.listdir(part.dir_fd)}  # one may omit a few
+
+    def _done(self, part: HashPart, key: str, names: set[str]) -> str:
+        """The id of the item that a mark says was put with this key; ``""`` if no mark says so."""
+        done = (name for name in names if name.startswith(f"{key}.") and name.endswith(".done"))
+        return next(filter(None, (self._read(part, name) for name in done)), "")
 
     def _write(self, part: HashPart, key: str, what: str, ident: str) -> str:
         """Create a new mark, durably, and return its name. Raises OSError."""
