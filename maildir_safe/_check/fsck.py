@@ -9,6 +9,8 @@ examined stays where it is, and the finding says so.
 from __future__ import annotations
 
 import io
+import shlex
+import stat
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -30,6 +32,7 @@ from maildir_safe._queue.store.layout import DIRECTORIES, Layout, may_hold_items
 from maildir_safe.errors import MaildirSafeError, TemporaryError
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterable, Iterator
 
     from maildir_safe._fs import FileSystem
@@ -174,9 +177,6 @@ class SpoolCheck:
 
     def _item(self, listed: QueueEntry) -> Iterator[Finding]:
         """Check that a file matches its name."""
-        if listed.state == "corrupt":
-            yield Finding(f"{self._path}/{listed.path}", "is unreadable; look at it, then remove it")
-            return
         try:
             wrong = self._what_is_wrong(listed)
         except FileNotFoundError:
@@ -185,27 +185,34 @@ class SpoolCheck:
             if not isinstance(error.__cause__, FileNotFoundError):
                 yield not_looked(f"{self._path}/{listed.path}", error)
             return
-        if wrong:
+        if listed.state == "corrupt":
+            yield Finding(f"{self._path}/{listed.path}", wrong or self._how_to_put_back(listed.item))
+        elif wrong:
             mended = self._fix and listed.state != "claimed" and self._move_to_corrupt(listed, wrong)
             yield Finding(
                 f"{self._path}/{listed.path}", wrong + (", moved to corrupt/" if mended else ""), mended
             )
 
+    def _how_to_put_back(self, item: Item) -> str:
+        return f"is healthy; put it back by: maildir-safe queue retry {shlex.quote(self._path)} {item.id}"
+
     def _what_is_wrong(self, listed: QueueEntry) -> str:
         """The defect in words; empty if there is none. Raises OSError, TemporaryError: it cannot be read."""
+        if listed.state == "corrupt" and not stat.S_ISREG(self._stat(listed).st_mode):
+            return "is not a file"  # in pending/ it may be a seal
         content = self._queue.contents(listed)
         wrong = _judge(content, listed)
         if not wrong:
             return ""
-        size = self._size(listed)
+        size = self._stat(listed).st_size
         if len(content) != size or self._queue.contents(listed) != content:
             raise TemporaryError(f"read {len(content)} bytes of {size}, or other ones the second time")
         return wrong
 
-    def _size(self, listed: QueueEntry) -> int:
+    def _stat(self, listed: QueueEntry) -> os.stat_result:
         source = self._fs.open_dir(listed.within, self._layout.fd[listed.state])
         try:
-            return self._fs.stat(listed.item.name, source).st_size
+            return self._fs.stat(listed.item.name, source)
         finally:
             close_quietly(self._fs, source)
 
@@ -294,9 +301,14 @@ class SpoolCheck:
 def _judge(content: bytes, listed: QueueEntry) -> str:
     """The defect of an item's file, in words; empty if there is none."""
     if len(content) != listed.item.size:
-        return f"has {len(content)} bytes, and its name says {listed.item.size}"
+        return _wrong_size(len(content), listed.item.size)
     try:
         envelope.read(io.BytesIO(content), listed.item.states)
     except envelope.Unreadable as reason:
         return f"has no good envelope: {reason}"
     return ""
+
+
+def _wrong_size(found: int, promised: int) -> str:
+    kind = "short" if found < promised else "long"
+    return f"is {abs(promised - found)} bytes too {kind}: it has {found}, and its name says {promised}"

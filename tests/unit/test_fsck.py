@@ -6,6 +6,7 @@ import errno
 import gzip
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,78 @@ def test_damage_that_was_read_whole_goes_to_corrupt(spool: Path) -> None:
     with Queue(spool) as queue:
         (entry,) = queue.items("corrupt")
         assert "its name says" in queue.why(entry.item.id)[0]["text"]
+
+
+def _in_corrupt(spool: Path) -> Path:
+    """Move the spool's item to corrupt/, as a worker would that could not read it."""
+    with Queue(spool) as queue:
+        (claim,) = queue.claim()
+        (listed,) = queue.items("claimed")
+        SpoolCheck(str(spool))._move_to_corrupt(listed, "moved by a test")
+        del claim
+    (item,) = (path for path in (spool / "corrupt").rglob("*") if path.is_file())
+    return item
+
+
+def test_a_healthy_item_in_corrupt_is_said_to_be_healthy(spool: Path) -> None:
+    """The advice was to remove it: that would have lost a message that can be sent."""
+    item = _in_corrupt(spool)
+    (finding,) = SpoolCheck(str(spool)).run()
+    ident = item.name.partition(",")[0]
+    assert finding.what == f"is healthy; put it back by: maildir-safe queue retry {spool} {ident}"
+    with Queue(spool) as queue:
+        queue.retry(ident)
+    assert list(SpoolCheck(str(spool)).run()) == []
+
+
+def _too_short(item: Path) -> None:
+    item.write_bytes(item.read_bytes()[:-3])
+
+
+def _malformed(item: Path) -> None:
+    item.write_bytes(b"x" * item.stat().st_size)
+
+
+def _directory(item: Path) -> None:
+    item.unlink()
+    item.mkdir()
+
+
+def _link(item: Path) -> None:
+    item.unlink()
+    item.symlink_to("/etc/passwd")
+
+
+def _fifo(item: Path) -> None:
+    item.unlink()
+    os.mkfifo(item)
+
+
+@pytest.mark.parametrize(
+    ("damage", "what"),
+    [
+        (_too_short, "is 3 bytes too short"),
+        (_malformed, "no good envelope"),
+        (_directory, "is not a file"),
+        (_link, "is not a file"),
+        (_fifo, "is not a file"),
+    ],
+)
+def test_what_is_wrong_of_an_item_in_corrupt_is_said(
+    spool: Path, damage: Callable[[Path], None], what: str
+) -> None:
+    damage(_in_corrupt(spool))
+    for fix in (False, True):
+        (finding,) = SpoolCheck(str(spool), fix=fix).run()
+        assert (finding.looked, finding.mended) == (True, False)
+        assert what in finding.what
+        assert "remove" not in finding.what
+
+
+def test_an_item_in_corrupt_that_cannot_be_read_is_not_called_damaged(spool: Path) -> None:
+    _in_corrupt(spool)
+    (finding,) = SpoolCheck(str(spool), fs=Sick("read", 1000)).run()
+    assert not finding.looked
 
 
 def test_a_directory_that_cannot_be_listed_does_not_hide_the_others(tmp_path: Path) -> None:
