@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
+import itertools
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, BinaryIO
 from urllib.parse import quote
@@ -65,13 +68,24 @@ class _Held(StreamingResponse):
 
 
 def pieces(file: BinaryIO, start: int = 0, end: int | None = None) -> Iterator[bytes]:
-    """Yield the bytes of a file from `start` to `end`, then close it."""
+    """Yield the bytes of a file from `start` to `end`, then close it. Raises OSError: it ends before."""
     with file:
         file.seek(start)
         left = float("inf") if end is None else end - start
         while left > 0 and (piece := file.read(int(min(_PIECE, left)))):
             left -= len(piece)
             yield piece
+        if end is not None and left > 0:
+            raise OSError(errno.EIO, f"{left} bytes are missing at the end")
+
+
+async def begun(data: Iterator[bytes]) -> Iterator[bytes]:
+    """Read the first piece now: if that fails, there is no response yet, and the error has its own status.
+
+    If a later piece fails, `BoundedProtocol` resets the connection.
+    """
+    first = await asyncio.to_thread(next, data, b"")
+    return itertools.chain([first], data)
 
 
 def download(data: Iterator[bytes], content_type: str, name: str) -> Response:

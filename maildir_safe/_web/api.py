@@ -22,7 +22,7 @@ from maildir_safe._mail.message import Attachment, describe, find_part, read_mai
 from maildir_safe._mail.structure import Part
 from maildir_safe._mail.summary import Summary
 from maildir_safe._mail.transfer import decoded
-from maildir_safe._web.answers import download, pieces
+from maildir_safe._web.answers import begun, download, pieces
 from maildir_safe._web.inbox import Box, Closed, Inbox, NoSuchBox, is_unread, printable, received
 from maildir_safe._web.mailbox_set import Placed
 from maildir_safe._web.parameters import Query, bad
@@ -118,7 +118,7 @@ async def raw_message(request: Request) -> Response:
     inbox: Inbox = request.app.state.inbox
     message = await inbox.find(request.path_params["key"])
     file = await asyncio.to_thread(inbox.maildir.open, message.key)
-    return download(pieces(file), "message/rfc822", "message.eml")
+    return download(await begun(pieces(file)), "message/rfc822", "message.eml")
 
 
 async def get_attachment(request: Request) -> Response:
@@ -140,7 +140,7 @@ async def get_attachment(request: Request) -> Response:
     part, about = await inbox.parse(message.key, find)
     file = await asyncio.to_thread(inbox.maildir.open, message.key)
     content = decoded(pieces(file, part.body, part.end), part.coding)
-    return download(content, "application/octet-stream", about.name)
+    return download(await begun(content), "application/octet-stream", about.name)
 
 
 async def delete_message(request: Request) -> Response:

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import resource
+import socket
+import struct
 from collections import Counter
 
+from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 MOST_CONNECTIONS = 200
@@ -35,6 +38,7 @@ class BoundedProtocol(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Accept the connection, and close another one if there are too many."""
         super().connection_made(transport)
+        self._application, self.app = self.app, self._whole_or_reset
         self._since = self.loop.time()
         self._restart(self.first_request)
         others = [other for other in self.connections if isinstance(other, BoundedProtocol)]
@@ -50,6 +54,24 @@ class BoundedProtocol(H11Protocol):
     @property
     def _peer(self) -> str:
         return str(self.client[0]) if self.client else ""
+
+    async def _whole_or_reset(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Call the application. If it fails in the middle of a response, reset the connection.
+
+        A client of HTTP/1.0 (nginx asks so by default) would take a normal end for the end of the content.
+        """
+        try:
+            await self._application(scope, receive, send)
+        except Exception:
+            if not self._idle and self.cycle.response_started:
+                self._reset()
+            raise
+
+    def _reset(self) -> None:
+        sock = self.transport.get_extra_info("socket")
+        if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._drop()
 
     def data_received(self, data: bytes) -> None:
         """Stop the timer once the request is complete: the response may take long."""

@@ -24,7 +24,7 @@ from maildir_safe._mail.message import Attachment, describe, find_part, read_mai
 from maildir_safe._mail.structure import Part
 from maildir_safe._mail.transfer import decoded
 from maildir_safe._mail.words import raw_text
-from maildir_safe._web.answers import pieces
+from maildir_safe._web.answers import begun, pieces
 from maildir_safe._web.inbox import Inbox
 from maildir_safe._web.mailbox_set import Placed
 from maildir_safe._web.mailpit import entries_of, mark, search
@@ -101,7 +101,8 @@ async def get_raw(request: Request) -> Response:
     headers = dict(_SEALED)
     if wanted == "1":
         headers["Content-Disposition"] = 'attachment; filename="message.eml"'
-    return StreamingResponse(pieces(file), media_type="text/plain; charset=utf-8", headers=headers)
+    source = await begun(pieces(file))
+    return StreamingResponse(source, media_type="text/plain; charset=utf-8", headers=headers)
 
 
 async def get_part(request: Request) -> Response:
@@ -119,7 +120,7 @@ async def get_part(request: Request) -> Response:
     file = await asyncio.to_thread(inbox.maildir.open, message.key)
     name = quote("".join(c for c in about.name if c.isprintable())[:150], safe="")
     headers = {**_SEALED, "Content-Disposition": f"inline; filename*=UTF-8''{name}"}
-    content = decoded(pieces(file, part.body, part.end), part.coding)
+    content = await begun(decoded(pieces(file, part.body, part.end), part.coding))
     return StreamingResponse(content, headers={**headers, "Content-Type": about.content_type})
 
 
