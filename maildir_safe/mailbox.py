@@ -207,7 +207,7 @@ class Maildir(mailbox.Maildir):
         return message
 
     def get_bytes(self, key: str) -> bytes:
-        """Return the message as stored; KeyError if there is none."""
+        """Return the message as stored; KeyError if there is none, PermanentError if it is damaged."""
         return self._on(key, self._store.read)[0]
 
     def get_file(self, key: str) -> BinaryIO:  # type: ignore[override] # more than the original's _ProxyFile

@@ -10,6 +10,7 @@ from maildir_safe._check.fsck import TROUBLE, Finding, not_looked
 from maildir_safe._fs.posix import OsFileSystem
 from maildir_safe._handoff.listing import stable_listing
 from maildir_safe._handoff.rename import close_quietly
+from maildir_safe._maildir.compressed import HEAD, compression
 from maildir_safe._maildir.maildir import Maildir
 from maildir_safe._names import may_be_message, size_of, split
 
@@ -17,16 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from maildir_safe._fs import FileSystem
-
-
-# what Dovecot's mail_compress plugin writes: RFC 1952, bzip2, xz, lz4 and Zstandard (RFC 8878)
-_COMPRESSED = {
-    b"\x1f\x8b": "gzip",
-    b"BZh": "bzip2",
-    b"\xfd7zXZ": "xz",
-    b"Dovecot-": "lz4",
-    b"\x28\xb5\x2f\xfd": "zstd",
-}
 
 
 class MaildirCheck:
@@ -109,10 +100,9 @@ class MaildirCheck:
         """Check a file whose name has another size or none: Dovecot's ``S=`` is the uncompressed size."""
         fd = self._fs.open(name, dir_fd)
         try:
-            head = self._fs.read(fd, 8)
+            kind = compression(self._fs.read(fd, HEAD))
         finally:
             close_quietly(self._fs, fd)
-        kind = next((kind for magic, kind in _COMPRESSED.items() if head.startswith(magic)), "")
         if kind:
             yield Finding(path, f"is compressed ({kind}), which other programs than Dovecot show as it is")
         elif size_of(name) is not None:

@@ -204,6 +204,7 @@ class Maildir:
 
         Raises:
             KeyError: there is no such message. TemporaryError: it cannot be opened.
+            PermanentError: it is damaged: shorter than its name says, and not compressed.
         """
         return self._reading.open(key)
 

@@ -10,6 +10,8 @@ import errno
 import io
 from typing import TYPE_CHECKING
 
+from maildir_safe.errors import PermanentError
+
 if TYPE_CHECKING:
     from typing import Any, BinaryIO
 
@@ -23,6 +25,10 @@ class _WholeFile(io.RawIOBase):
         self._raw = raw
         self._size = size
         self._at = 0
+
+    def expect(self, size: int) -> None:
+        """End at another size: the one that the system reported was old."""
+        self._size = size
 
     def readable(self) -> bool:
         return True
@@ -64,11 +70,41 @@ class _WholeFile(io.RawIOBase):
         super().close()
 
 
-def whole(file: BinaryIO, size: int) -> BinaryIO:
+def whole(file: BinaryIO, size: int, promised: int | None = None) -> BinaryIO:
     """Return a file that raises OSError if fewer bytes can be read from it than it has.
 
     Args:
         file: from `FileSystem.reader`, not read yet; the result owns it.
         size: its size in bytes, as the system reports it.
+        promised: the size in its name; None if there is none.
+
+    Raises:
+        PermanentError: it was read to its end and is shorter than its name says, and is not compressed.
+        OSError: it cannot be read now.
     """
-    return io.BufferedReader(_WholeFile(file.detach(), size), min(max(size, 512), _BUFFER))  # type: ignore[attr-defined]
+    raw = _WholeFile(file.detach(), size)  # type: ignore[attr-defined]
+    found = io.BufferedReader(raw, min(max(size, 512), _BUFFER))
+    if promised is not None and size < promised:
+        try:
+            _look_at_short_file(found, raw, promised)
+        except BaseException:
+            found.close()
+            raise
+    return found
+
+
+def _look_at_short_file(file: BinaryIO, raw: _WholeFile, promised: int) -> None:
+    """Decide whether a file is compressed, damaged, or has an old size in this client's cache."""
+    from maildir_safe._maildir.compressed import HEAD, compression
+
+    if compression(file.read(HEAD)):
+        file.seek(0)
+        return
+    file.seek(0)
+    count = 0
+    while count < promised and (data := file.read(_BUFFER)):
+        count += len(data)
+    if count < promised:
+        raise PermanentError(f"the message is damaged: it has {count} bytes, and its name says {promised}")
+    raw.expect(promised)
+    file.seek(0)

@@ -146,6 +146,7 @@ class MessageStore:
         Raises:
             KeyError: there is no such message.
             TemporaryError: it cannot be opened or listed.
+            PermanentError: it is damaged: shorter than its name says, and not compressed.
         """
         return self._on(key, self.open_file)
 
@@ -156,6 +157,7 @@ class MessageStore:
             FileNotFoundError: it has moved.
             IsADirectoryError: it is not a file.
             OSError: it cannot be opened.
+            PermanentError: it is damaged: shorter than its name says, and not compressed.
         """
         directory = dirs.fd(message.subdir)
         try:
@@ -167,7 +169,7 @@ class MessageStore:
         try:
             facts = self._fs.fstat(fd)
             if stat.S_ISREG(facts.st_mode):
-                return whole(self._fs.reader(fd), facts.st_size)
+                return whole(self._fs.reader(fd), facts.st_size, message.size)
         except BaseException:
             close_quietly(self._fs, fd)
             raise
