@@ -9,6 +9,7 @@ examined stays where it is, and the finding says so.
 from __future__ import annotations
 
 import io
+import os.path
 import shlex
 import stat
 from collections import defaultdict
@@ -20,6 +21,7 @@ from maildir_safe._fs.posix import OsFileSystem
 from maildir_safe._handoff.listing import stable_listing
 from maildir_safe._handoff.rename import DONE, Handoff, close_quietly
 from maildir_safe._handoff.small_files import server_time, server_time_to_look
+from maildir_safe._maildir.unfinished import unfinished_beside
 from maildir_safe._queue.admin import QueueEntry
 from maildir_safe._queue.queue import Queue
 from maildir_safe._queue.store import envelope
@@ -32,7 +34,6 @@ from maildir_safe._queue.store.layout import DIRECTORIES, Layout, may_hold_items
 from maildir_safe.errors import MaildirSafeError, TemporaryError
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Iterable, Iterator
 
     from maildir_safe._fs import FileSystem
@@ -96,6 +97,7 @@ class SpoolCheck:
         checks = (
             self._strays,
             self._unfinished,
+            self._aside,
             self._buckets,
             self._check_items,
             self._twice,
@@ -155,6 +157,20 @@ class SpoolCheck:
                     yield Finding(f"{self._path}/tmp/{name}", "was left by an interrupted put", self._fix)
             except FileNotFoundError:
                 continue  # published in the meantime
+
+    def _aside(self) -> Iterator[Finding]:
+        """What an interrupted creation of this spool has left beside it, by the server's clock."""
+        fs, path = self._fs, self._path
+        if not unfinished_beside(fs, path, float("inf"), False, DIRECTORIES):
+            return
+        clock = server_time if self._fix else server_time_to_look
+        before = clock(fs, self._layout.fd["tmp"]) - JANITOR_AGE
+        found = unfinished_beside(fs, path, before, self._fix, DIRECTORIES)
+        # not by age: one that holds something has just lost its empty directories
+        left = unfinished_beside(fs, path, float("inf"), False, DIRECTORIES)
+        for name in sorted(found):
+            where = os.path.join(os.path.dirname(os.path.abspath(path)), name)
+            yield Finding(where, "was left by an interrupted creation of this spool", name not in left)
 
     def _remove(self, name: str, tmp: int) -> None:
         """Remove a file, or the empty directory that seals a name (`late_calls.seal`)."""

@@ -10,6 +10,8 @@ from maildir_safe._maildir.directories import SUBDIRS, aside_prefix, discard, le
 from maildir_safe._names import FOLDER_MARK
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from maildir_safe._fs import FileSystem
 
 _RANDOM = 16  # hexadecimal digits, after a dot
@@ -31,19 +33,36 @@ def unfinished(fs: FileSystem, path: str, root: int, before: float, remove: bool
     Returns:
         Names, relative to the Maildir.
     """
+    inside = _in(fs, root, _FOLDERS, before, remove, SUBDIRS)
+    return [f"../{aside}" for aside in unfinished_beside(fs, path, before, remove)] + inside
+
+
+def unfinished_beside(
+    fs: FileSystem, path: str, before: float, remove: bool, subdirs: Sequence[str] = SUBDIRS
+) -> list[str]:
+    """Find what an interrupted creation of a Maildir, or of a spool, has left beside it.
+
+    Args:
+        subdirs: the directories that it consists of. The other arguments and the errors are as for
+            `unfinished`.
+
+    Returns:
+        Names in the directory above.
+    """
     parent, name = os.path.split(os.path.abspath(path))
-    found = [*_in(fs, root, _FOLDERS, before, remove)]
     try:
         above = fs.open_dir(parent)
     except OSError:
-        return found
+        return []
     try:
-        return [f"../{aside}" for aside in _in(fs, above, aside_prefix(name), before, remove)] + found
+        return _in(fs, above, aside_prefix(name), before, remove, subdirs)
     finally:
         close_quietly(fs, above)
 
 
-def _in(fs: FileSystem, above: int, prefix: str, before: float, remove: bool) -> list[str]:
+def _in(
+    fs: FileSystem, above: int, prefix: str, before: float, remove: bool, subdirs: Sequence[str]
+) -> list[str]:
     found: list[str] = []
     try:
         names = fs.listdir(above)
@@ -56,7 +75,7 @@ def _in(fs: FileSystem, above: int, prefix: str, before: float, remove: bool) ->
                 if any(leads_to(fs, other, above, inside) for other in names if other.startswith(final)):
                     continue
                 if remove:
-                    discard(fs, inside, above, name, SUBDIRS, (FOLDER_MARK,))
+                    discard(fs, inside, above, name, subdirs, (FOLDER_MARK,))
             finally:
                 close_quietly(fs, inside)
             found.append(name)

@@ -162,6 +162,32 @@ def test_an_item_in_corrupt_that_cannot_be_read_is_not_called_damaged(spool: Pat
     assert not finding.looked
 
 
+@pytest.mark.parametrize("fix", [False, True])
+def test_what_a_crash_left_of_making_a_spool_is_named_and_removed(spool: Path, fix: bool) -> None:
+    """Nobody removed ``.spool.<hex>``."""
+    left, young, filled, another = (
+        spool.parent / f".{name}"
+        for name in (
+            "spool.0123456789abcdef",
+            "spool.0123456789abcde0",
+            "spool.00000000000000ff",
+            "other.0123456789abcdef",
+        )
+    )
+    for path in (left, young, filled, another):
+        for part in ("tmp", "pending", "ids"):
+            (path / part).mkdir(parents=True)
+    (filled / "pending" / "mail").touch()
+    for path in (left, filled, another):
+        os.utime(path, (1e9, 1e9))
+    found = {finding.path: finding.mended for finding in SpoolCheck(str(spool), fix=fix).run()}
+    assert found == {str(left): fix, str(filled): False}
+    assert left.exists() is not fix
+    assert young.exists()
+    assert another.exists()
+    assert (filled / "pending" / "mail").exists()
+
+
 def test_a_directory_that_cannot_be_listed_does_not_hide_the_others(tmp_path: Path) -> None:
     maildir = Maildir(tmp_path / "m")
     for folder in ("broken", "good"):
