@@ -7,6 +7,8 @@ import json
 import sys
 
 from maildir_safe._cli.ownership import add_as_root, check_owner
+from maildir_safe._fs.posix import OsFileSystem
+from maildir_safe._maildir.conflict import conflict_at
 from maildir_safe._probe.probe import ProbeReport, probe
 
 _SIGNS = {"ok": ("ok  ", "32"), "note": ("note", "33"), "bad": ("BAD ", "31")}
@@ -39,7 +41,10 @@ def run(args: argparse.Namespace) -> int:
         check_owner([args.mount] + [args.second] * bool(args.second), args)
         report = probe(args.mount, args.second, args.keep, args.token, _print_progress)
     except OSError as error:
-        print(f"maildir-safe probe: {error.filename or args.mount}: {error.strerror}", file=sys.stderr)
+        where = error.filename or args.mount
+        conflicts = [conflict_at(OsFileSystem(), path) for path in (args.mount, args.second) if path]
+        words = "; ".join(filter(None, conflicts)) or f"{where}: {error.strerror}"
+        print(f"maildir-safe probe: {words}", file=sys.stderr)
         return 75
     finally:
         _print_progress("")

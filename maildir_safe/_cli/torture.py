@@ -11,6 +11,8 @@ from maildir_safe._check.torture import MaildirReport, torture
 from maildir_safe._check.torture_queue import QueueReport, torture_queue
 from maildir_safe._cli.ownership import add_as_root, check_owner
 from maildir_safe._cli.progress import progress_bar
+from maildir_safe._fs.posix import OsFileSystem
+from maildir_safe._maildir.conflict import conflict_at
 from maildir_safe.errors import TemporaryError
 
 DESCRIPTION = """\
@@ -51,7 +53,8 @@ def run(args: argparse.Namespace) -> int:
             report = kind(args.directory, args.minutes * 60, args.writers, seed, progress)
     except (OSError, TemporaryError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        print(f"maildir-safe torture: {args.directory}: {reason}", file=sys.stderr)
+        words = conflict_at(OsFileSystem(), args.directory) or f"{args.directory}: {reason}"
+        print(f"maildir-safe torture: {words}", file=sys.stderr)
         return 75
     print(json.dumps({**report.as_dict(), "seed": seed}) if args.json else in_words(report, seed))
     if report.unreadable and not report.wrong:

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import errno
+import os
+
+from maildir_safe._handoff.rename import close_quietly
 from maildir_safe.errors import TemporaryError, storage_error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from maildir_safe._fs import FileSystem
+
+
+FIRST_ANSWERS = (errno.ELOOP, errno.ENOTDIR)
+"""What Coda answers right after a conflict, before it shows the link."""
 
 
 def link_target(fs: FileSystem, name: str, dir_fd: int) -> str:
@@ -32,8 +40,22 @@ def unusable(fs: FileSystem, path: str, dir_fd: int, error: OSError) -> Temporar
         error: the error of the call that failed.
     """
     target = in_conflict(fs, path.rpartition("/")[2], dir_fd)
-    if target:
-        return TemporaryError(
-            f"{path} is in conflict (a link to {target}); repair it with the file system's tools"
-        )
-    return storage_error(path, error)
+    return TemporaryError(_words(path, target)) if target else storage_error(path, error)
+
+
+def conflict_at(fs: FileSystem, path: str) -> str:
+    """Return the text for people if a path is in conflict, else ``""``. Never raises."""
+    parent, name = os.path.split(os.path.abspath(path))
+    try:
+        above = fs.open_dir(parent)
+    except OSError:
+        return ""
+    try:
+        target = in_conflict(fs, name, above)
+    finally:
+        close_quietly(fs, above)
+    return _words(path, target) if target else ""
+
+
+def _words(path: str, target: str) -> str:
+    return f"{path} is in conflict (a link to {target}); repair it with the file system's tools"

@@ -11,7 +11,7 @@ from maildir_safe._handoff.small_files import make_directory
 from maildir_safe._maildir.directories import make
 from maildir_safe._queue.store.hashed_directory import HashedDirectory
 from maildir_safe._queue.store.mount_rules import MountRules
-from maildir_safe.errors import TemporaryError, storage_error
+from maildir_safe.errors import NotAMaildir, TemporaryError, storage_error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,18 +45,16 @@ class Layout:
         self._fs = fs
         self.path = path
         self.fd: dict[str, int] = {}
-        if create:
-            make(fs, path, DIRECTORIES)
+        where = path
         try:
+            if create:
+                make(fs, path, DIRECTORIES)
             self.root = self.fd[""] = fs.open_dir(path)
             for name in DIRECTORIES:
+                where = f"{path}/{name}"
                 self.fd[name] = self._open(name)
-        except OSError as error:
-            if error.errno == errno.ENOENT and not self.fd:
-                raise TemporaryError(
-                    f"{path}: there is no spool; a worker, or 'queue put', makes one"
-                ) from error
-            raise storage_error(f"{path}: not a spool that can be used", error) from error
+        except (OSError, NotAMaildir) as error:
+            raise _unusable(fs, path, where, error) from error
         self.mount = fs.mount(self.fd["pending"])
         self.fstype = self.mount.fstype
         self.rules = MountRules(fs, path, self.mount)
@@ -105,6 +103,20 @@ class Layout:
             return _identity(self._fs, fd)
         finally:
             close_quietly(self._fs, fd)
+
+
+def _unusable(fs: FileSystem, path: str, where: str, error: OSError | NotAMaildir) -> TemporaryError:
+    """The error for a spool of which `where` cannot be opened; it names a conflict if there is one."""
+    from maildir_safe._maildir.conflict import FIRST_ANSWERS, conflict_at
+
+    if conflict := conflict_at(fs, where):
+        return NotAMaildir(conflict)
+    if isinstance(error, NotAMaildir):
+        return error
+    if error.errno == errno.ENOENT and where == path:
+        return TemporaryError(f"{path}: there is no spool; a worker, or 'queue put', makes one")
+    hint = "; it may be in conflict" if error.errno in FIRST_ANSWERS else ""
+    return storage_error(f"{where}: not a spool that can be used{hint}", error)
 
 
 def _identity(fs: FileSystem, fd: int) -> tuple[int, int]:
