@@ -27,7 +27,7 @@ class Account:
 
     Attributes:
         door: which way it went.
-        with_id: its tries carried one id, so that one copy is promised if no request is late.
+        with_id: its tries carried one id, so that one copy is promised whatever was answered.
         answers: in order.
         words: what was said with the last answer that was not good.
     """
@@ -83,7 +83,7 @@ class Verdict:
     Attributes:
         acked: acknowledged, by door.
         lost, doubled, partial, refused: messages with which a promise was broken, with their accounts.
-        explained: more copies than one, as many as answers were unclear.
+        explained: more copies than one, as many as answers were unclear; never where the tries had an id.
         wrong: what roles complained of.
     """
 
@@ -146,7 +146,7 @@ def _judge(token: str, account: Account, places: list[str], queued: bool, verdic
     elif not acked and not unclear and places:
         verdict.refused.append(text)
     elif len(places) > 1:
-        if len(places) <= acked + unclear:
+        if not account.with_id and len(places) <= acked + unclear:
             verdict.explained[account.door] += 1
         else:
             verdict.doubled.append(text)
