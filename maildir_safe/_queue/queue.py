@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from maildir_safe._delivery.content import chunks
 from maildir_safe._delivery.partial import PartialPut
+from maildir_safe._fs.owner import as_owner
 from maildir_safe._fs.posix import OsFileSystem
 from maildir_safe._fs.unheld import hold_no_directories
 from maildir_safe._handoff.rename import RESOLVE_TIMEOUT
@@ -62,7 +63,8 @@ class Queue(QueueAdmin):
         require: refuse puts that would be less durable than this level; see
             `maildir_safe._delivery.receipt.DURABILITY_LEVELS`.
         resolve_timeout: seconds to wait for caches and servers before an outcome counts as unknown.
-        fs: the file system's calls; `maildir_safe.testing` has simulated ones.
+        fs: the file system's calls; by default the system's, which root makes with the rights of the
+            spool's owner. `maildir_safe.testing` has simulated ones.
 
     Attributes:
         path: the spool's absolute path.
@@ -70,7 +72,8 @@ class Queue(QueueAdmin):
 
     Raises:
         TemporaryError: the path is not a spool, or the spool cannot be created, or hosts cannot share it on
-            this mount, according to the mount's type or to a stored probe result.
+            this mount, according to the mount's type or to a stored probe result. Also if this is root and
+            another user could redirect the path.
         ValueError: the lease is too short for this mount.
     """
 
@@ -87,7 +90,7 @@ class Queue(QueueAdmin):
         fs: FileSystem | None = None,
     ) -> None:
         self.path = os.path.abspath(path)  # it is opened again later, perhaps after a chdir
-        self._given_fs = self.fs = fs or OsFileSystem()
+        self._given_fs = self.fs = fs or _owners_calls(self.path)
         self._resolve_timeout = resolve_timeout
         self._heartbeat = heartbeat
         self._stop: threading.Event | None = None
@@ -387,6 +390,13 @@ class Queue(QueueAdmin):
 
     def _period(self, not_before: float | None) -> str:
         return NOW if not_before is None else period(int(not_before), self.fs.time_ns() / 1e9)
+
+
+def _owners_calls(path: str) -> FileSystem:
+    try:
+        return as_owner(OsFileSystem(), path)
+    except OSError as error:
+        raise TemporaryError(f"{path}: {error}") from error
 
 
 def _put_job(message: Content, sender: str, recipients: Sequence[str], not_before: int) -> PutJob:

@@ -10,6 +10,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from maildir_safe import Maildir
+from maildir_safe._fs.owner import as_owner
 from maildir_safe._fs.posix import OsFileSystem
 from maildir_safe._health.http import HealthServer, local_address
 from maildir_safe._health.storage_check import StorageCheck
@@ -236,7 +237,9 @@ class Service:
         maildirs = MaildirStore(self._routing, mailboxes, self._descriptors.deliveries)
         if self._settings.queue is None:
             return maildirs
-        queue = Queue(self._settings.queue, create=False, shared=False, fs=self._fs)
+        queue = Queue(
+            self._settings.queue, create=False, shared=False, fs=as_owner(self._fs, self._settings.queue)
+        )
         return QueueStore(queue, maildirs if self._settings.map else None)
 
     def _open(self, path: str) -> Maildir:
@@ -249,7 +252,7 @@ class Service:
         work: list[Coroutine[Any, Any, None]] = []
         if self._web and self._page:
             addresses = [*self.smtp_addresses, *self.lmtp_addresses]
-            inbox = Maildir(settings.maildir, create=False)
+            inbox = open_as_owner(settings.maildir)
             hosts = settings.web_hosts
             work.append(self._page(inbox, self._web, addresses, self._counters, hosts, self._check))
         if self._metrics:
@@ -259,7 +262,7 @@ class Service:
             work.append(health.serve(self._metrics))
         if settings.keep is not None or settings.keep_days is not None:
             seconds = None if settings.keep_days is None else settings.keep_days * _DAY
-            maildir = Maildir(settings.maildir, create=False)
+            maildir = open_as_owner(settings.maildir)
             work.append(retention.keep_sweeping(maildir, settings.keep, seconds, tell))
         return work
 

@@ -6,10 +6,10 @@ import os
 import resource
 from typing import TYPE_CHECKING
 
-from maildir_safe import Maildir
+from maildir_safe._fs.owner import as_owner
 from maildir_safe._fs.posix import OsFileSystem
-from maildir_safe._health.trial import look_and_store, store_file, store_file_in_maildir
-from maildir_safe._mailboxes import KEPT_OPEN
+from maildir_safe._health.trial import look_and_store, store_file_in
+from maildir_safe._mailboxes import KEPT_OPEN, open_as_owner
 from maildir_safe._maildir.directories import OpenDirectories
 from maildir_safe._queue.queue import Queue
 
@@ -37,14 +37,14 @@ def prepare_storage(settings: Settings) -> str:
     if settings.queue is not None:
         path = os.path.abspath(settings.queue)
         durability = Queue(path, shared=False).durability
-        trouble = _trouble(lambda: store_file(fs, f"{path}/tmp"))
+        trouble = _trouble(lambda: store_file_in(fs, path))
         return f"Spool    {path} ({trouble or f'durability {durability}'})"
     if settings.map is not None:
         return f"Maildir  {settings.map} (where it exists)"
     path = os.path.abspath(settings.maildir)
-    Maildir(path, create=True)
-    directories = OpenDirectories(fs, path)
-    durability = _trouble(lambda: store_file_in_maildir(fs, path)) or f"durability {directories.durability}"
+    open_as_owner(path, create=True)
+    directories = OpenDirectories(as_owner(fs, path), path)
+    durability = _trouble(lambda: store_file_in(fs, path)) or f"durability {directories.durability}"
     return f"Maildir  {path} ({durability}, {directories.fstype})"
 
 
@@ -68,13 +68,13 @@ def storage_trials(
     trials: dict[str, Callable[[], None]] = {}
     if settings.queue is not None:
         spool = os.path.abspath(settings.queue)
-        trials[spool] = lambda: store_file(fs, f"{spool}/tmp")
+        trials[spool] = lambda: store_file_in(fs, spool)
     if settings.map is not None:
         above = _above_all(settings.map)
         trials[above] = lambda: look_and_store(fs, above, last_used())
     elif settings.queue is None:
         maildir = os.path.abspath(settings.maildir)
-        trials[maildir] = lambda: store_file_in_maildir(fs, maildir)
+        trials[maildir] = lambda: store_file_in(fs, maildir)
     return trials
 
 
