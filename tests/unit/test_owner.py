@@ -380,3 +380,30 @@ def test_fsck_and_clean_look_as_the_owner(home: Path) -> None:
     assert run("fsck", "--fix", str(box)).returncode == 75
     assert run("clean", str(box)).returncode == 75
     assert (home.parent / "etc" / "passwd").exists()
+
+
+@as_root
+@pytest.mark.parametrize("way", ["a link to root's file", "a link to nothing", "a link of the way"])
+@pytest.mark.parametrize("words", [["passwd", "FILE", "bob"], ["bench", "--quick", "--json", "FILE", "TOP"]])
+def test_root_writes_no_file_through_a_users_link(words: list[str], way: str, home: Path) -> None:
+    etc, file = victim(home.parent), home / "file"
+    if way == "a link of the way":
+        file.symlink_to(etc)
+        file = file / "passwd"
+    else:
+        file.symlink_to(etc / ("passwd" if "root" in way else "made"))
+    os.chown(home / "file", ALICE, ALICE, follow_symlinks=False)
+    replaced = {"FILE": str(file), "TOP": str(home.parent)}
+    done = run(*(replaced.get(word, word) for word in words), message=b"a\na\n")
+    assert done.returncode == 75
+    assert b"can lead root elsewhere" in done.stderr
+    assert [(path.name, path.read_text()) for path in etc.iterdir()] == [("passwd", "root")]
+
+
+@as_root
+def test_root_makes_no_maildir_behind_a_users_link(home: Path) -> None:
+    etc = victim(home.parent)
+    (home / "way").symlink_to(etc)
+    os.chown(home / "way", ALICE, ALICE, follow_symlinks=False)
+    assert run("create", str(home / "way" / "m")).returncode == 75
+    assert [path.name for path in etc.iterdir()] == ["passwd"]
