@@ -16,6 +16,9 @@ from pathlib import Path
 import pytest
 
 from maildir_safe._queue.queue import Queue
+from maildir_safe._submission.mailbox_list import addresses
+from maildir_safe._submission.message import sender
+from maildir_safe._submission.rejected import Rejected
 
 SCRIPT = "import sys; sys.argv[0] = {!r}; from maildir_safe._cli import main; sys.exit(main())"
 MESSAGE = b"From: ann@example.com\nTo: bob@example.com\nSubject: one\n\nThe body.\n"
@@ -47,7 +50,7 @@ def queued(spool: Path) -> list[tuple[str, tuple[str, ...], bytes]]:
     for entry in queue.items():
         envelope = queue.envelope(entry)
         assert envelope is not None
-        contents = queue.contents(entry).split(b"\n", 1 + len(envelope.recipients))[-1]
+        contents = b"".join(queue.contents(entry)).split(b"\n", 1 + len(envelope.recipients))[-1]
         received = re.match(
             rb"Received: by \S+ \(maildir-safe sendmail, from uid \d+\);\n\t.* \+0000\n", contents
         )
@@ -408,3 +411,11 @@ def test_who_may_send(spool: Path) -> None:
     sent(spool, "-f", "a@b", "c@d")
     (item,) = (path for path in spool.rglob("*") if path.is_file())
     assert (item.stat().st_uid, item.stat().st_mode & 0o777) == (65534, 0o600)
+
+
+@pytest.mark.parametrize(
+    "words", [["-f", "a@b\nBcc: x", "c@d"], ["-r", "a@b\tc", "c@d"], ["a@b: c@d;"], ["Friends: c@d"]]
+)
+def test_no_address_is_lost_as_the_name_of_a_group(words: list[str]) -> None:
+    with pytest.raises(Rejected):
+        _ = sender(words[1], "here.example") if words[0] in ("-f", "-r") else addresses(words[0])
