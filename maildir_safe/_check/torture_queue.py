@@ -12,7 +12,6 @@ from __future__ import annotations
 import random
 import signal
 import time
-from functools import partial
 from typing import TYPE_CHECKING
 
 from maildir_safe._check.torture_folder import Found, TortureDirectory, own_folder, patiently, read_patiently
@@ -229,7 +228,7 @@ def _compare(base: str, ledger: Ledger, report: QueueReport) -> None:
     try:
         queue = _queue(base)
         for entry in patiently(lambda: list(queue.items())):
-            left.read(entry.path, partial(queue.contents, entry))
+            left.read(entry.path, lambda entry=entry: b"".join(queue.contents(entry)))
     except (MaildirSafeError, OSError) as error:
         left.unreadable = [f"{base}/{SPOOL}: {error}"] * (len(ledger.acknowledged) - len(found.messages))
     report.left = sorted(path for path, _ in left.messages)

@@ -136,7 +136,8 @@ class Claim:
     def ack_into(self, maildir: Maildir) -> None:
         """Deliver the item into a Maildir and end the claim: exactly one file, by one rename.
 
-        If spool and Maildir are on different file systems, or belong to two users, the message is copied, and then removed here. A crash in between can leave a second copy.
+        If spool and Maildir are on different file systems, or root works for the owners of both and they
+        differ, the message is copied, and then removed here. A crash in between can leave a second copy.
 
         Raises:
             PermanentError: the file is damaged, and has been moved to corrupt/.

@@ -190,15 +190,17 @@ def dotted(file: BinaryIO) -> Iterator[bytes]:
 
     A lone CR also ends a line here: some servers treat it so, and must not find a single dot after it.
     """
-    out = bytearray()
-    for line in file:
-        line = line.removesuffix(b"\n").removesuffix(b"\r")
-        for part in line.split(b"\r"):
-            out += b"." * part.startswith(b".") + part + b"\r\n"
-        if len(out) >= _PIECE:
-            yield bytes(out)
-            out.clear()
-    yield bytes(out)
+    held, starts_line = b"", True
+    while piece := file.read(_PIECE):  # not by lines: one may be as long as the message
+        piece = held + piece
+        held = b"\r" * piece.endswith(b"\r")  # its LF may follow
+        piece = piece.removesuffix(b"\r").replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        if piece:
+            dot = b"." * (starts_line and piece.startswith(b"."))
+            starts_line = piece.endswith(b"\n")
+            yield dot + piece.replace(b"\n.", b"\n..").replace(b"\n", b"\r\n")
+    if held or not starts_line:
+        yield b"\r\n"
 
 
 def _context(verified: bool) -> ssl.SSLContext:
