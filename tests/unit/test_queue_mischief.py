@@ -40,7 +40,8 @@ def one_bucket(spool: Path) -> tuple[Queue, Path, str]:
         "1.M1R1.h,S=1,g1000000000000,t0,n0,o", f"1.M1R1.h,S=1,g{HUGE},t0,n0,o",
         f"1.M1R1.h,S={HUGE},g0,t0,n0,o",
         f"1.M1R1.h,S=1,g0,t{HUGE},n0,o", f"1.M1R1.h,S=1,g0,t0,n{HUGE},o", f"{HUGE}.M1R1.h,S=1,g0,t0,n0,o",
-        "1.M1R1.h,S=1,g0,t0,n0," + "o" * 90, "1." + "x" * 200 + ",S=1,g0,t0,n0,o", "1.h,S=1,g00,t0,n0,o", "1.v\n2026 CRITICAL \x1b[31m,S=1,g0,t0,n0,o",
+        "1.M1R1.h,S=1,g0,t0,n0," + "o" * 90, "1." + "x" * 200 + ",S=1,g0,t0,n0,o", "1.h,S=1,g00,t0,n0,o",
+        "1.v\n2026 CRITICAL \x1b[31m,S=1,g0,t0,n0,o",
         "1.\u202e,S=1,g0,t0,n0,o",
     ],
 )  # fmt: skip

@@ -76,7 +76,10 @@ def test_what_is_too_much_is_shown_as_far_as_it_goes_and_said(raw: bytes, reason
         b"\x1c" * _MIB, b"\n \n" * 300_000, b"&#" + b"9" * 5000 + b";", b"&#" * 500_000, b"&#x" + b"9" * _MIB,
         b"<a" * _MIB, b"<style>" * 300_000, b"&notit" * 300_000, b"\xff" * _LARGE, b"\xe9a" * _LARGE,
     ],
-    ids=["blanks", "blank lines", "number", "numbers", "hexadecimal", "tags", "styles", "names", "bytes", "latin"],
+    ids=[
+        "blanks", "blank lines", "number", "numbers", "hexadecimal", "tags", "styles", "names",
+        "bytes", "latin",
+    ],
 )  # fmt: skip
 @pytest.mark.parametrize("kind", ["html", "plain"])
 def test_text_that_took_minutes_or_was_an_error(
@@ -85,8 +88,8 @@ def test_text_that_took_minutes_or_was_an_error(
     """A megabyte of blanks took a quarter of an hour; a number of 5,000 digits made every list a 500."""
     key = maildir.deliver(f"Subject: x\nContent-Type: text/{kind}\n\n".encode() + body).key
     paths = (
-        f"/message/{key}", f"/api/messages/{key}", "/?search=no", "/api/messages?search=no", f"/view/{key}.txt",
-        "/api/v1/messages", "/api/v1/search?query=no",
+        f"/message/{key}", f"/api/messages/{key}", "/?search=no", "/api/messages?search=no",
+        f"/view/{key}.txt", "/api/v1/messages", "/api/v1/search?query=no",
     )  # fmt: skip
     assert {path: client.get(path).status_code for path in paths} == dict.fromkeys(paths, 200)
 
@@ -279,7 +282,7 @@ def test_addresses_and_localhost_are_served(client: TestClient, host: str) -> No
         ("DELETE", {"Origin": "http://127.0.0.1:1"}, 403),
         ("DELETE", {"Origin": "null"}, 403),
         ("GET", {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"}, 403),
-        ("GET", {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}, 200),
+        ("GET", {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}, 403),
     ],
 )
 def test_other_sites_pages_may_link_here_and_nothing_else(
@@ -288,6 +291,8 @@ def test_other_sites_pages_may_link_here_and_nothing_else(
     maildir.deliver(b"Subject: x\n\n")
     assert client.request(method, "/api/messages", headers=headers).status_code == status
     assert len(list(maildir.messages())) == int(method == "GET" or status != 200)
+    link = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
+    assert client.get("/", headers=link).status_code == 200
 
 
 def test_a_maildir_that_nobody_may_write_can_be_read(
