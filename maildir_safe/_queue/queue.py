@@ -63,17 +63,15 @@ class Queue(QueueAdmin):
         require: refuse puts that would be less durable than this level; see
             `maildir_safe._delivery.receipt.DURABILITY_LEVELS`.
         resolve_timeout: seconds to wait for caches and servers before an outcome counts as unknown.
-        fs: the file system's calls; by default the system's, which root makes with the rights of the
-            spool's owner. `maildir_safe.testing` has simulated ones.
+        fs: the file system's calls; by default the system's, for root with the rights of the spool's owner.
 
     Attributes:
         path: the spool's absolute path.
         fs: the file system's calls.
 
     Raises:
-        TemporaryError: the path is not a spool, or the spool cannot be created, or hosts cannot share it on
-            this mount, according to the mount's type or to a stored probe result. Also if this is root and
-            another user could redirect the path.
+        TemporaryError: it is not a spool, or cannot be created, or another user could redirect root's path, or
+            hosts cannot share a spool on this mount (by its type, or by a stored probe result).
         ValueError: the lease is too short for this mount.
     """
 
