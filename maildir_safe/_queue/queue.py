@@ -70,8 +70,8 @@ class Queue(QueueAdmin):
         fs: the file system's calls.
 
     Raises:
-        TemporaryError: it is not a spool, or cannot be created, or another user could redirect root's path, or
-            hosts cannot share a spool on this mount (by its type, or by a stored probe result).
+        TemporaryError: it is not a spool, or cannot be created, or a user could redirect root, or hosts
+            cannot share a spool on this mount (by its type, or by a stored probe result).
         ValueError: the lease is too short for this mount.
     """
 
@@ -89,8 +89,7 @@ class Queue(QueueAdmin):
     ) -> None:
         self.path = os.path.abspath(path)  # it is opened again later, perhaps after a chdir
         self._given_fs = self.fs = fs or _owners_calls(self.path)
-        self._resolve_timeout = resolve_timeout
-        self._heartbeat = heartbeat
+        self._resolve_timeout, self._heartbeat = resolve_timeout, heartbeat
         self._stop: threading.Event | None = None
         self._async: AsyncCombiner | None = None
         self._require, self._shared, self._lease_asked_for = require, shared, lease
