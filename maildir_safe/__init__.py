@@ -98,9 +98,7 @@ def __getattr__(name: str) -> object:
     """Load what is asked for, and no more: a mail delivery agent starts once a message (PEP 562)."""
     if name not in _HOMES:
         raise AttributeError(f"module 'maildir_safe' has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(_HOMES[name]), name)
+    return getattr(__import__(_HOMES[name], fromlist=(name,)), name)  # `importlib` would be one more module
 
 
 def __dir__() -> list[str]:

@@ -83,7 +83,7 @@ class UniqueNames:
         self._count = 0
 
     def new(self, hashed_ids: Sequence[str]) -> list[str]:
-        """Return new unique names, without size and info, one for each `id_hash` (``""``: no delivery id)."""
+        """Return the first parts of new names, one for each `id_hash` (``""``: no delivery id)."""
         micros = str(self._fs.time_ns() // 1000)
         seconds, micros = micros[:-6], micros[-6:]
         random = self._fs.random(8 * len(hashed_ids)).hex()  # each time: a fork must not repeat its parent's
@@ -94,6 +94,10 @@ class UniqueNames:
             bits = random[16 * at : 16 * at + 16]
             names.append(f"{seconds}.M{micros}P{self._pid}Q{self._count}R{bits}{hashed_id}.{self._host}")
         return names
+
+    def complete(self, unique: str, size: int) -> str:
+        """Return the name of a message in a Maildir, without info, once its size in bytes is known."""
+        return with_size(unique, size)
 
 
 def with_size(unique: str, size: int) -> str:

@@ -49,6 +49,11 @@ class Notifier:
             self._next = now + self.period
             self._send("WATCHDOG=1", status)
 
+    def reloading(self, status: str) -> None:
+        """The service reads its settings again; `ready` says that it has."""
+        now = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+        self._send(f"RELOADING=1\nMONOTONIC_USEC={now}", status)
+
     def stopping(self, status: str) -> None:
         """The service finishes what it has begun."""
         self._send("STOPPING=1", status)

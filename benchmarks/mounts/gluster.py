@@ -41,6 +41,16 @@ def _gluster(servers: int, *layout: str) -> Callable[[Stage], list[Path]]:
     return start
 
 
+def set_options(stage: Stage, options: dict[str, str]) -> None:
+    """Set options of the volume, such as ``{"network.ping-timeout": "5"}``.
+
+    Raises:
+        MountError: there is no such option, or its value is none.
+    """
+    for name, value in options.items():
+        _ask(stage, "s1", "volume", "set", _VOLUME, name, value)
+
+
 def _restart(stage: Stage, host: str) -> None:
     if host[0] == "s":
         _serve(stage, host)

@@ -17,6 +17,16 @@ def connect(stage: Stage, hosts: dict[str, str]) -> None:
     stage.namespace(_SWITCH)
     stage.run("ip", "link", "add", "name", "bridge", "type", "bridge", host=_SWITCH)
     stage.run("ip", "link", "set", "bridge", "up", host=_SWITCH)
+    join(stage, hosts)
+
+
+def join(stage: Stage, hosts: dict[str, str]) -> None:
+    """Join more hosts to a network that `connect` has made.
+
+    Args:
+        stage: where they live.
+        hosts: as for `connect`.
+    """
     for name, address in hosts.items():
         there = stage.namespace(name)
         # the other end is named in the switch's own namespace, and moved to the host

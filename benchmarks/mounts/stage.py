@@ -219,6 +219,10 @@ class Stage:
         wait_until(lambda: point in mounts_below(point), f"a mount on {point}", STARTING)
         return point
 
+    def processes(self, host: str) -> list[int]:
+        """The process ids of one host, as this machine numbers them."""
+        return [int(pid) for pid in (self._group / host / "cgroup.procs").read_text().split()]
+
     def kill(self, host: str) -> None:
         """End every process of one host at once, as a crash of that machine would."""
         self._end(self._group / host)

@@ -25,12 +25,13 @@ from maildir_safe._queue.store import envelope
 from maildir_safe._queue.store.bucket import parse as parse_bucket
 from maildir_safe._queue.store.delivery_log import DeliveryLog
 from maildir_safe._queue.store.hashed_directory import PARTS
-from maildir_safe._queue.store.item import Item, parse
-from maildir_safe._queue.store.layout import DIRECTORIES, Layout
+from maildir_safe._queue.store.item import Item
+from maildir_safe._queue.store.item_name import parse
+from maildir_safe._queue.store.layout import DIRECTORIES, Layout, may_hold_items
 from maildir_safe.errors import MaildirSafeError, TemporaryError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from maildir_safe._fs import FileSystem
 
@@ -116,10 +117,18 @@ class SpoolCheck:
         for where in self._layout.hashed:
             for part in sorted(set(self._fs.listdir(self._layout.fd[where])) - set(PARTS)):
                 yield Finding(f"{self._path}/{where}/{part}", f"does not belong into {where}/")
+            yield from self._no_directories(where, PARTS)
         for where in ("hold", "failed"):
             for part, name in self._files_in(where):
                 if parse(name) is None:
                     yield self._not_an_item(f"{where}/{part}/{name}", name)
+
+    def _no_directories(self, where: str, names: Iterable[str]) -> Iterator[Finding]:
+        """What has the name of a bucket, a part or a worker's directory, and can hold no items."""
+        above = self._layout.fd[where]
+        for name in sorted({*names} & {*self._fs.listdir(above)}):
+            if not may_hold_items(self._fs, name, above):
+                yield Finding(f"{self._path}/{where}/{name}", "is no directory, and is ignored; remove it")
 
     def _not_an_item(self, path: str, name: str) -> Finding:
         if name.startswith((".nfs", ".fuse_hidden")):
@@ -154,7 +163,9 @@ class SpoolCheck:
 
     def _buckets(self) -> Iterator[Finding]:
         pending = self._layout.fd["pending"]
-        for bucket in sorted(self._fs.listdir(pending)):
+        buckets = sorted(self._fs.listdir(pending))
+        yield from self._no_directories("pending", filter(parse_bucket, buckets))
+        for bucket in buckets:
             if parse_bucket(bucket) is None:
                 yield Finding(f"{self._path}/pending/{bucket}", "is not the name of a bucket")
                 continue
@@ -235,7 +246,7 @@ class SpoolCheck:
         return listed.item.name in names
 
     def _workers(self) -> Iterator[Finding]:
-        """Directories in claimed/ with neither a heartbeat nor a marker, which no worker will ever sweep.
+        """Directories in claimed/ with neither a heartbeat nor a marker; workers sweep them after ten leases.
 
         A listing may omit a heartbeat, so items are returned only if there is no heartbeat at all.
         """

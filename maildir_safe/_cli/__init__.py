@@ -214,9 +214,8 @@ def _in_words(error: Exception) -> str:
 
 
 def _module(verb: str) -> ModuleType:
-    from importlib import import_module
-
-    return import_module(f"maildir_safe._cli.{verb.replace('-', '_')}")
+    name = verb.replace("-", "_")  # `importlib` would be one more module to load
+    return __import__(f"maildir_safe._cli.{name}", fromlist=(name,))
 
 
 def _close_stdout() -> None:

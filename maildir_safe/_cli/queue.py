@@ -10,13 +10,13 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from maildir_safe._cli import USAGE, queue_changes
+from maildir_safe._cli import USAGE, queue_changes, queue_fence
 from maildir_safe._cli.output import bytes_text, print_json, visible
 from maildir_safe._delivery.incoming import Incoming
 from maildir_safe._delivery.partial import PartialPut
 from maildir_safe._queue.queue import Queue
 from maildir_safe._queue.store.envelope import groups
-from maildir_safe._queue.store.states import ITEM_STATES, RecipientState
+from maildir_safe._queue.store.states import ITEM_STATES, RECIPIENT_STATES
 from maildir_safe.errors import PermanentError, TemporaryError
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     verb("show", "print an item: its envelope as headers, then the message", item=True)
     verb("why", "print the replies to the delivery attempts of an item", item=True, json=True)
     verb("stats", "count the items by state", json=True)
+    queue_fence.add_arguments(verb("fence", queue_fence.DESCRIPTION))
     for name, what in _CHANGES.items():
         queue_changes.add_selection(verb(name, what), name)
 
@@ -69,6 +70,8 @@ def run(args: argparse.Namespace) -> int:
         return _put(args)
     queue = Queue(args.spool, create=False, shared=False)
     try:
+        if args.action == "fence":
+            return queue_fence.run(queue, args)
         if args.action in _CHANGES:
             return queue_changes.run(queue, args)
         return int(globals()[f"_{args.action}"](queue, args))
@@ -113,8 +116,12 @@ def _print_ids(ids: list[str]) -> None:
             print(ident)
         sys.stdout.flush()
     except OSError as error:
-        print(f"put as {', '.join(ids)}; cannot write to standard output: {error.strerror}", file=sys.stderr)
         sys.stdout = io.StringIO()  # flushing the old buffer would fail again
+        try:
+            text = f"put as {', '.join(ids)}; cannot write to standard output: {error.strerror}"
+            print(text, file=sys.stderr, flush=True)
+        except OSError:  # cron sends both to one file, on one full disk
+            sys.stderr = io.StringIO()
 
 
 def _seconds(text: str) -> float:
@@ -148,7 +155,7 @@ def _facts(queue: Queue, listed: QueueEntry) -> dict[str, Any]:
         "forced_expire": False,
         "sender": envelope.sender if envelope else "",
         "recipients": [
-            {"address": address, "state": RecipientState(letter).name.lower()}
+            {"address": address, "state": RECIPIENT_STATES[letter]}
             for address, letter in (
                 zip(envelope.recipients, envelope.states, strict=True) if envelope else ()
             )

@@ -12,7 +12,8 @@ from maildir_safe.errors import MaildirSafeError
 if TYPE_CHECKING:
     from typing import Any
 
-    from maildir_safe._smtp.server.service import Page, Service
+    from maildir_safe._smtp.server.page import Page
+    from maildir_safe._smtp.server.service import Service
     from maildir_safe._smtp.server.settings import Settings
 
 DESCRIPTION = """\
@@ -35,7 +36,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         metavar="ADDR",
         help="listen for SMTP; HOST:PORT, or fd:3 for a socket passed by systemd; may be repeated "
-        "(default: 127.0.0.1:1025, unless --lmtp is given)",
+        "(default: 127.0.0.1:1025, unless --smtps or --lmtp is given)",
+    )
+    flag(
+        "--smtps",
+        action="append",
+        metavar="ADDR",
+        help="listen for SMTP in TLS from the first byte (port 465); needs --tls",
     )
     flag("--lmtp", action="append", metavar="ADDR", help="listen for LMTP: HOST:PORT or a socket's path")
     flag("--lmtp-mode", metavar="MODE", help="permissions of LMTP's unix sockets, such as 0660")
@@ -48,6 +55,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="a name under which a proxy or container reaches the page; may be repeated",
     )
+    flag("--web-auth", metavar="FILE", help="ask for a name and password in this file (maildir-safe passwd)")
+    flag(
+        "--web-tls",
+        nargs="?",
+        const="made",
+        metavar="PEM",
+        help="the page by HTTPS; without a file, make a certificate",
+    )
+    flag("--web-root", metavar="PATH", help="the page's path behind a proxy, such as /mail")
     flag("--no-web", dest="web", action="store_const", const="", help="no inbox page")
     flag(
         "--metrics",
@@ -60,6 +76,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="put mail into this spool, for 'maildir-safe work', instead of delivering it",
     )
     flag("--map", metavar="TEMPLATE", help="deliver to existing Maildirs, such as '/mail/{domain}/{local}'")
+    flag(
+        "--split",
+        metavar="TEMPLATE",
+        help="for tests: each address its own Maildir below MAILDIR, such as '{domain}/{local}', made when "
+        "mail for it first arrives",
+    )
     flag("--postmaster", metavar="ADDRESS", help="with --map: the address that gets mail for postmaster")
     flag(
         "--proxy-from",
@@ -70,8 +92,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     flag("--tls", nargs="?", const="made", metavar="PEM", help="STARTTLS; without a file, make a certificate")
     flag("--auth", metavar="FILE", help="require AUTH with the names and passwords in this file")
     flag("--faults", metavar="FILE", help="scripted faults (TOML), to test how a sender reacts")
-    flag("--keep", type=int, metavar="N", help="remove all but the newest N messages of MAILDIR")
-    flag("--keep-days", type=float, metavar="D", help="remove messages of MAILDIR older than D days")
+    flag("--keep", type=int, metavar="N", help="remove all but the newest N messages of each Maildir")
+    flag("--keep-days", type=float, metavar="D", help="remove messages older than D days")
     flag("--workers", type=int, metavar="N", help="number of processes (default: 1)")
     flag("--hostname", metavar="NAME", help="our name in greetings and headers (default: this host's)")
     flag("--max-size", type=int, metavar="BYTES", help="largest message (default: 25 MiB)")
@@ -101,7 +123,8 @@ def run(args: argparse.Namespace) -> int:
 
     try:
         wanted = settings(args)
-        service = Service(wanted, page=_page() if wanted.web else None)
+        page = _page() if wanted.web else None
+        service = Service(wanted, page=page, reread=lambda: settings(args))
     except ImportError as error:
         tell(f"{error}: pip install 'maildir-safe[server]', or do without (--no-web)")
         return 1
@@ -148,16 +171,24 @@ def settings(args: argparse.Namespace) -> Settings:
 def banner(service: Service) -> list[str]:
     """The lines printed at the start: the addresses, the storage, and a command to try the server."""
     lines = [f"SMTP     {address}" for address in service.smtp_addresses]
+    lines += [f"SMTPS    {address}" for address in service.smtps_addresses]
     lines += [f"LMTP     {address}" for address in service.lmtp_addresses]
     if service.web_address:
-        lines.append(f"Inbox    http://{reachable(service.web_address)}/")
+        lines.append(f"Inbox    {service.web_scheme}://{reachable(service.web_address)}{service.web_root}/")
     if service.metrics_address:
         lines.append(f"Health   http://{reachable(service.metrics_address)}/readyz")
     lines += [service.storage]
     if service.ca:
         lines.append(f"CA       {service.ca}")
-    first = (service.smtp_addresses + service.lmtp_addresses)[0]
-    return [*lines, f"Try      {sender(first, lmtp=not service.smtp_addresses)}"]
+    if service.smtp_addresses:
+        command = sender(service.smtp_addresses[0])
+    elif service.lmtp_addresses:
+        command = sender(service.lmtp_addresses[0], lmtp=True)
+    else:
+        command = (
+            f"curl -k smtps://{reachable(service.smtps_addresses[0])} --mail-rcpt you@example.com -T FILE"
+        )
+    return [*lines, f"Try      {command}"]
 
 
 def reachable(address: str) -> str:

@@ -13,7 +13,7 @@ from maildir_safe._cli import USAGE
 from maildir_safe._cli.log_lines import log_to_stderr
 from maildir_safe._notify import Notifier
 from maildir_safe._queue.queue import Queue
-from maildir_safe._queue.store.mount_rules import LEASE
+from maildir_safe._queue.store.mount_rules import LEASE, LEASE_IF_UNKNOWN
 from maildir_safe._queue.worker import Worker
 from maildir_safe._smtp.server.bind import CannotListen
 from maildir_safe.errors import TemporaryError
@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """\
 Deliver the messages in a spool by a courier: maildir:/path/of/one, maildir:/mail/{domain}/{local}
-(Maildirs that exist), smtp://[user@]host[:port], smtps://…, lmtp://host:port or lmtp:/socket. Any
-number of workers may run, on any number of hosts. On SIGTERM or SIGHUP a worker finishes the items
+(Maildirs that exist), smtp://[user@]host[:port], smtps://…, lmtp://host:port, lmtp:/socket, or mx: for
+the servers that the DNS names for each domain (extra relay). Any number of workers may run, on any
+number of hosts. On SIGTERM or SIGHUP a worker finishes the items
 that it has claimed, and stops. With --once the exit code is 75 if a part of the queue could not be
 read, or if every attempt failed for now."""
 
@@ -45,13 +46,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--password-file", metavar="FILE", help="the password of the user in --to, on its first line"
     )
     parser.add_argument("--bounces-to", metavar="COURIER", help="the courier of bounces (default: as --to)")
+    parser.add_argument("--hostname", metavar="NAME", help="our name in EHLO and in bounces (this host's)")
     parser.add_argument("--once", action="store_true", help="stop when no more items are due")
     parser.add_argument("--concurrency", type=_positive, default=10, metavar="N", help="items at a time (10)")
     parser.add_argument("--per-destination", type=_positive, metavar="N", help="items per domain (no limit)")
     parser.add_argument("--timeout", type=float, default=1800, metavar="SECONDS", help="per item (1800)")
     parser.add_argument(
         "--lease", type=int, metavar="SECONDS",
-        help=f"others take over from a worker that stalls for so long ({LEASE}, or as the mount needs)",
+        help=f"others take over from a worker that stalls for so long ({LEASE}, or as the mount needs; "
+        f"{LEASE_IF_UNKNOWN} on an unknown type of mount)",
     )  # fmt: skip
     parser.add_argument("--alone", action="store_true", help="only items put by this host (Coda, s3fs)")
     parser.add_argument(
@@ -66,8 +69,8 @@ def run(args: argparse.Namespace) -> int:
     """Work until SIGTERM, SIGHUP or SIGINT. Returns 0; 64 for wrong arguments; 75: see `DESCRIPTION`."""
     log_to_stderr(logging.INFO if args.verbose else logging.WARNING)
     try:
-        courier = make_courier(args.to, args.password_file)
-        bounces = make_courier(args.bounces_to) if args.bounces_to else None
+        courier = make_courier(args.to, args.password_file, args.hostname)
+        bounces = make_courier(args.bounces_to, hostname=args.hostname) if args.bounces_to else None
         scrapes = _listen_for_scrapes(args.metrics) if args.metrics else None
         opened = Queue(args.spool, create=False, lease=args.lease, shared=not args.alone)
     except ImportError as error:
@@ -84,6 +87,7 @@ def run(args: argparse.Namespace) -> int:
             concurrency=args.concurrency,
             per_destination=args.per_destination,
             timeout=args.timeout,
+            host=args.hostname,
             metrics=_answer_scrapes(scrapes, queue, args) if scrapes else None,
         )
         if args.once:
@@ -127,31 +131,29 @@ def _once(worker: Worker) -> int:
     return 0
 
 
-def make_courier(where: str, password_file: str | None = None) -> Courier:
+def make_courier(where: str, password_file: str | None = None, hostname: str | None = None) -> Courier:
     """Make the courier that an argument of the command line names.
 
     Args:
-        where: ``maildir:`` and a path, or a URL.
+        where: ``maildir:`` and a path, ``mx:``, or a URL.
         password_file: a file with the password of the user in the URL, on its first line.
+        hostname: our name in EHLO; None: this host's.
 
     Raises:
         ValueError: no such courier exists, or the URL contains a password, which every user of this
             machine could see in the command line.
         OSError: the password file cannot be read.
     """
-    if not where.startswith("maildir:"):
-        from maildir_safe._queue.couriers.smtp import SmtpCourier
+    make = _SCHEMES.get(where.partition(":")[0].lower())
+    if make is None:  # without its words: they may hold a password
+        raise ValueError(f"no courier begins so; they are {', '.join(f'{scheme}:' for scheme in _SCHEMES)}")
+    return make(where, password_file, hostname)
 
-        password = None
-        if password_file is not None:
-            with open(password_file, encoding="utf-8") as file:
-                password = file.readline().rstrip("\r\n")
-        elif _has_password(where):
-            raise ValueError("a password in a URL is seen by every user of this machine: use --password-file")
-        return SmtpCourier(where, password=password)
+
+def _into_maildirs(where: str, _password_file: str | None, _hostname: str | None) -> Courier:
     from maildir_safe._queue.couriers.maildir import MaildirCourier
 
-    path = where.removeprefix("maildir:")
+    path = where.partition(":")[2]
     if "{" not in path:
         return MaildirCourier(lambda _: [path])
     from maildir_safe._smtp.backends.routing import MailboxMap
@@ -170,6 +172,39 @@ def make_courier(where: str, password_file: str | None = None) -> Courier:
             raise PermanentError(f"no mailbox can have such a name: {address}") from refused
 
     return MaildirCourier(locate)
+
+
+def _to_a_server(where: str, password_file: str | None, hostname: str | None) -> Courier:
+    from maildir_safe._queue.couriers.smtp import SmtpCourier
+
+    password = None
+    if password_file is not None:
+        with open(password_file, encoding="utf-8") as file:
+            password = file.readline().rstrip("\r\n")
+    elif _has_password(where):
+        raise ValueError("a password in a URL is seen by every user of this machine: use --password-file")
+    return SmtpCourier(where, hostname, password=password)
+
+
+def _by_dns(where: str, _password_file: str | None, hostname: str | None) -> Courier:
+    if where != "mx:":
+        raise ValueError("mx: has no words after it: the DNS names the servers")
+    try:
+        from maildir_safe._queue.couriers.mx import MxCourier
+
+        return MxCourier(hostname)
+    except ImportError as error:
+        raise ValueError(f"{error}: pip install 'maildir-safe[relay]'") from error
+
+
+# each is called with the argument of --to, the password file and --hostname
+_SCHEMES: dict[str, Callable[[str, str | None, str | None], Courier]] = {
+    "maildir": _into_maildirs,
+    "smtp": _to_a_server,
+    "smtps": _to_a_server,
+    "lmtp": _to_a_server,
+    "mx": _by_dns,
+}
 
 
 def _has_password(url: str) -> bool:

@@ -19,9 +19,9 @@ import os
 from maildir_safe._delivery.content import joined
 from maildir_safe._delivery.job import CommitRecord
 from maildir_safe._fs.quirks import quirks
+from maildir_safe._handoff.group_commit import UNSUPPORTED
 from maildir_safe._handoff.rename import DONE, NOT_DONE, Handoff, close_quietly, remove_quietly
-from maildir_safe._handoff.small_files import fsync_if_supported, write_all
-from maildir_safe._names import with_size
+from maildir_safe._handoff.small_files import write_all
 from maildir_safe.errors import TemporaryError, UnknownOutcome, fsync_failed, storage_error
 
 TYPE_CHECKING = False
@@ -99,6 +99,7 @@ class Attempt:
         # not if the jobs may be written in two directories, which may be two file systems
         self._use_syncfs = self._in_tmp and len(jobs) >= _SYNCFS_FROM and syncfs_reports_errors(self._dirs)
         self._timed = len(jobs) == 1 and jobs[0].timed
+        self._complete = names.complete
         self._start_writeback_early = (
             quirks(self._dirs.fstype).early_writeout and len(jobs) <= _EARLY_WRITEBACK_LIMIT
         )
@@ -171,11 +172,12 @@ class Attempt:
     def _sync_files(self, jobs: Sequence[DeliveryJob], require: str | None) -> None:
         """Fsync each file; or, where one syncfs follows, at most start writeback."""
         if not self._use_syncfs:
+            fsync = self._fs.fsync
             for job in jobs:
                 try:
-                    job.synced = self._fsync(job.fd, require)
-                except (OSError, TemporaryError) as error:
-                    self._not_written(job, "fsync", error)
+                    fsync(job.fd)
+                except OSError as error:
+                    self._not_synced(job, require, error)
         elif self._start_writeback_early:
             start_writing = self._fs.start_writing
             for job in jobs:
@@ -189,7 +191,7 @@ class Attempt:
                 close(fd)
             except OSError as error:
                 self._not_written(job, "close", error)
-            job.name = job.final or with_size(job.unique, job.size) + job.info
+            job.name = job.final or self._complete(job.unique, job.size) + job.info
 
     def _not_written(self, job: DeliveryJob, step: str, error: Exception) -> None:
         self._failed = True
@@ -209,13 +211,14 @@ class Attempt:
             close_quietly(self._fs, fd)
         remove_quietly(self._fs, self._staging_fd, self._prefix + job.unique)
 
-    def _fsync(self, fd: int, require: str | None) -> bool:
-        """Fsync a file; return False where the mount has no fsync."""
-        if fsync_if_supported(self._fs, fd):
-            return True
-        if require not in (None, "none"):
-            raise TemporaryError(f"{self._path}: the mount cannot fsync, and {require!r} is required")
-        return False
+    def _not_synced(self, job: DeliveryJob, require: str | None, error: OSError) -> None:
+        """Refuse a job whose fsync failed. Where the mount has no fsync, it counts as not synced."""
+        job.synced = False
+        if error.errno not in UNSUPPORTED:
+            self._not_written(job, "fsync", error)
+        elif require not in (None, "none"):
+            needed = f"{self._path}: the mount cannot fsync, and {require!r} is required"
+            self._not_written(job, "fsync", TemporaryError(needed))
 
     def _sync_all(self, syncfs_fd: int, jobs: Sequence[DeliveryJob]) -> Sequence[DeliveryJob]:
         """Call syncfs once for the batch. If it fails, any job's pages may be lost: all are retried."""

@@ -48,4 +48,15 @@ class NameSource(Protocol):
     """Makes names that no other message ever has."""
 
     def new(self, hashed_ids: Sequence[str]) -> list[str]:
-        """Return one name for each hash of a delivery id; the hash is ``""`` if there is no id."""
+        """Return one name for each hash of a delivery id; the hash is ``""`` if there is no id.
+
+        The messages are not written yet: a field that depends on their contents belongs to `complete`.
+        """
+
+    def complete(self, unique: str, size: int) -> str:
+        """Return a message's name, without info, once all of it is written.
+
+        Args:
+            unique: from `new`.
+            size: bytes of the message.
+        """

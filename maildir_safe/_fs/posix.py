@@ -20,16 +20,32 @@ _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 
-# whether fsync may be interrupted, on the mounts seen so far; where it may not on any, `os.fsync`, which is
-# loaded, is correct
-_interrupted: set[bool] = set()
+# Whether fsync may be interrupted, on the mounts seen so far; None: none was seen. Where it may not on any,
+# `os.fsync`, which is loaded, is correct. Not by the descriptor's own device: an fstat after a write is a
+# network call on NFS and SMB.
+_interrupted: bool | None = None
 
 
 def _note_type(fstype: str) -> None:
     """Record whether fsync on a mount of this type may be interrupted."""
-    _interrupted.add(quirks(fstype).interrupted)
+    global _interrupted
     if quirks(fstype).interrupted:
         from maildir_safe._fs import fsync  # noqa: F401 - load it while descriptors are available
+
+        _interrupted = True
+    elif _interrupted is None:
+        _interrupted = False
+
+
+def _fsync(fs: OsFileSystem, fd: int) -> None:
+    if _interrupted is None:
+        fs.mount(fd)
+    if _interrupted:
+        from maildir_safe._fs.fsync import fsync
+
+        fsync(fd)
+    else:
+        os.fsync(fd)
 
 
 def _refuse_moved_here(fd: int, dir_fd: int, path: str) -> None:
@@ -85,15 +101,10 @@ class OsFileSystem:
 
     def fsync(self, fd: int) -> None:
         """See `FileSystem.fsync`."""
-        if not _interrupted:
-            self.mount(fd)
-        # not by this descriptor's own device: an fstat after a write is a network call on NFS and SMB
-        if True in _interrupted:
-            from maildir_safe._fs.fsync import fsync
-
-            fsync(fd)
-        else:
+        if _interrupted is False:  # the usual case
             os.fsync(fd)
+        else:
+            _fsync(self, fd)
 
     def syncfs(self, fd: int) -> None:
         """See `FileSystem.syncfs`."""

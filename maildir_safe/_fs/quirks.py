@@ -33,6 +33,7 @@ class Quirks:
             hosts must not share a spool (stored option ``shared``).
         hidden_for: the visibility delay: for at most this many seconds after one host changes a
             directory, another host may still see the old state (stored option ``hidden_for``).
+        seen_at_once: whether it is known that other hosts see a change at once, as two mounts of it did.
         durability: the best that an fsync can promise, as one of `receipt.DURABILITY_LEVELS`.
         survives_client_crash: False where every call succeeds, but fsynced data exists only as long as
             the mount's own process.
@@ -55,6 +56,7 @@ class Quirks:
     colon = True
     one_rename_wins = True
     hidden_for = 0.0
+    seen_at_once = False
     durability = "full"
     survives_client_crash = True
     syncfs = False
@@ -81,14 +83,16 @@ def quirks(fstype: str) -> Quirks:
 _ORDINARY = Quirks()
 # syncfs reports failed writes since Linux 5.8: syncfs(2). FUSE and network mounts do not pass it on.
 # fsync on these types waits for the disk, and only a fatal signal ends the wait: fsync(2) names no EINTR
-_LOCAL = {"syncfs": True, "interrupted": False}
+# one kernel has it mounted, so all processes see one state
+_LOCAL = {"syncfs": True, "interrupted": False, "seen_at_once": True}
 # a rename is not written in one step: mkfs.fat(8), exfat(5); ext2 has no journal
 _NO_JOURNAL = {
+    "seen_at_once": True,  # as _LOCAL
     "known": (
         "note",
         "no journal: a crash may lose a rename",
         "for mail that matters, a journaling file system",
-    )
+    ),
 }
 _NFS = {
     "family": "nfs",
@@ -140,7 +144,14 @@ _TABLE = {
     ),
     "afs": Quirks(hidden_for=5.0),  # tests/system/test_guest.py
     "fuse.sshfs": Quirks(hidden_for=20.0),  # sshfs(1), "dcache_timeout"
+    # as _LOCAL
+    "overlay": Quirks(seen_at_once=True),
+    "zfs": Quirks(seen_at_once=True),
+    # two mounts of each: docs/reference/file-systems.md, "How long a mount hides changes"
+    "ceph": Quirks(seen_at_once=True),
+    "fuse.ceph-fuse": Quirks(seen_at_once=True),
     "fuse.glusterfs": Quirks(
+        seen_at_once=True,
         # Gluster's documentation, "network.ping-timeout": 42 s by default
         known=("note", "a server that is cut off stops writing for 42 s", "network.ping-timeout: some 10 s"),
     ),

@@ -26,6 +26,8 @@ from maildir_safe._handoff.group_commit import UNSUPPORTED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import os
+
     from maildir_safe._fs import FileSystem
 
 _ATTEMPTS = 3
@@ -69,8 +71,8 @@ def seal(fs: FileSystem, dir_fd: int, name: str) -> bool:
     return False
 
 
-def size_of(fs: FileSystem, dir_fd: int, name: str) -> int | None:
-    """Return a file's size in bytes, or None if it is absent. It is opened, since look-ups may be stale.
+def status_of(fs: FileSystem, dir_fd: int, name: str) -> os.stat_result | None:
+    """Return a file's status, or None if it is absent. It is opened, since look-ups may be stale.
 
     Raises:
         OSError: it cannot be opened or examined.
@@ -80,7 +82,7 @@ def size_of(fs: FileSystem, dir_fd: int, name: str) -> int | None:
     except FileNotFoundError:
         return None
     try:
-        return fs.fstat(fd).st_size
+        return fs.fstat(fd)
     finally:
         close_quietly(fs, fd)
 

@@ -48,11 +48,12 @@ from maildir_safe._handoff.late_calls import (
     remove_second_name,
     same_bytes,
     seal,
-    size_of,
+    status_of,
 )
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable, Iterator, Sequence
 
     from maildir_safe._fs import FileSystem
@@ -204,12 +205,12 @@ class Handoff:
         if size is None:
             return True
         try:
-            found = size_of(self._fs, dst_dir, dst)
+            found = status_of(self._fs, dst_dir, dst)
         except OSError:
             return False
-        if found is None or found == size:
+        if found is None or found.st_size == size:
             return True
-        if found == 0:  # a late create and a late rename came before the seal
+        if found.st_size == 0:  # a late create and a late rename came before the seal
             remove_quietly(self._fs, dst_dir, dst)
         return False
 
@@ -317,9 +318,12 @@ class Handoff:
                     seen = (False, True)  # the source is a second name, a copy or a stale look-up
                 elif replaces:
                     seen = (True, False)  # the destination is the file that is to be replaced
-            if seen and seen[0] and size and self._is_empty(src_dir, src):
+            source = self._status(src_dir, src) if seen and seen[0] and size else None
+            if source and source.st_size == 0 and seen:
                 # a late create made this file: the message had been renamed before
                 return Outcome(DONE if seen[1] else GONE, renames, error)
+            if source and source.st_nlink > 1 and private and seen == (True, False):
+                seen = None  # the source is a second name: the rename was executed, and a cache hides it
             kind = _judge(seen, error, renames > len(_REPEATS), private)
             if kind == GONE and waited < gone_after:
                 kind = None
@@ -339,11 +343,11 @@ class Handoff:
                 error = again
         return Outcome(UNKNOWN, renames, error)
 
-    def _is_empty(self, dir_fd: int, name: str) -> bool:
+    def _status(self, dir_fd: int, name: str) -> os.stat_result | None:
         try:
-            return size_of(self._fs, dir_fd, name) == 0
+            return status_of(self._fs, dir_fd, name)
         except OSError:
-            return False
+            return None
 
     def _pauses(self) -> Iterator[float]:
         yield from _REPEATS

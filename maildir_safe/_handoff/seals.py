@@ -8,8 +8,8 @@ reader or a worker has already moved on. The seal is neither a message nor an it
 from __future__ import annotations
 
 import stat
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from maildir_safe._fs import FileSystem
 

@@ -49,6 +49,10 @@ class StorageCheck:
         """Say from now on that this process ends, so that a load balancer turns to another."""
         self._ending = True
 
+    def watch(self, trials: Mapping[str, Callable[[], None]]) -> None:
+        """Try other stores from the next round on, as the argument of the class says."""
+        self._trials = trials
+
     def trouble(self) -> str:
         """Why mail cannot be stored, as far as is known; ``""`` if it can. Never waits.
 

@@ -12,6 +12,8 @@ from maildir_safe._handoff.group_commit import UNSUPPORTED
 from maildir_safe._names import UniqueNames
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from maildir_safe._fs import FileSystem
 
 MARK = "tried"
@@ -76,8 +78,8 @@ def store_file_in(fs: FileSystem, store: str) -> None:
     store_file(as_owner(fs, store), f"{store}/tmp")
 
 
-def look_and_store(fs: FileSystem, above: str, maildir: str) -> None:
-    """List the directory above many Maildirs, and store a file in one of them.
+def look_and_store(fs: FileSystem, above: str, maildirs: Iterable[str]) -> None:
+    """List the directory above many Maildirs, and store a file in some of them.
 
     No file is put into `above`: that would change its time, and its listing would never count as
     settled. A mailbox that was removed, is over its quota or denies access is its owner's trouble.
@@ -85,7 +87,7 @@ def look_and_store(fs: FileSystem, above: str, maildir: str) -> None:
     Args:
         fs: the file system's calls.
         above: the directory below which all Maildirs are.
-        maildir: a Maildir that was used lately; ``""`` if there is none yet.
+        maildirs: Maildirs that were used lately.
 
     Raises:
         OSError: as `store_file`.
@@ -95,7 +97,7 @@ def look_and_store(fs: FileSystem, above: str, maildir: str) -> None:
         fs.listdir(fd)
     finally:
         fs.close(fd)
-    if maildir:
+    for maildir in maildirs:
         try:
             store_file_in(fs, maildir)
         except OSError as error:

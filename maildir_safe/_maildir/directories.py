@@ -31,8 +31,28 @@ _MAY_MEAN = {
 }
 
 
+class Descriptor(int):
+    """The descriptor of an open directory, which is closed when the last reference to this number is dropped.
+
+    Whoever has the number can use it, however short the life of the object that it came from.
+    """
+
+    _fs: FileSystem
+
+    @classmethod
+    def of(cls, fs: FileSystem, fd: int) -> Descriptor:
+        """Return `fd`, just opened with `fs`, as a number that closes it."""
+        self = cls(fd)
+        self._fs = fs
+        return self
+
+    def __del__(self) -> None:
+        if "_fs" in self.__dict__:
+            close_quietly(self._fs, int(self))
+
+
 class OpenDirectories:
-    """Descriptors of a Maildir and of its tmp/, new/ and cur/, closed with the last reference.
+    """Descriptors of a Maildir and of its tmp/, new/ and cur/, each closed with its last reference.
 
     They are opened in the order tmp/, new/, cur/: on Coda, resolving new/ before tmp/ after a server was
     down puts both in conflict (docs/reference/file-systems.md, "Coda").
@@ -55,36 +75,28 @@ class OpenDirectories:
 
     def __init__(self, fs: FileSystem, path: str, inside: bool = False) -> None:
         self._fs = fs
-        self._open: list[int] = []
         self.opened = fs.monotonic()
-        self.root = self._open_inside(path) if inside else self._open_one(path, path)
+        self.root: int = self._open_inside(path) if inside else self._open_one(path, path)
+        self.tmp: int
+        self.new: int
+        self.cur: int
         self.tmp, self.new, self.cur = (self._open_one(name, path, self.root) for name in SUBDIRS)
         self.sync = {"new": DirectorySync(fs, self.new), "cur": DirectorySync(fs, self.cur)}
         self.mount = fs.mount(self.new)
         self.fstype = self.mount.fstype
 
-    def _open_inside(self, path: str) -> int:
+    def _open_inside(self, path: str) -> Descriptor:
         """Open the directory at `path`, which others may have replaced by a symbolic link."""
         above, _, name = path.rpartition("/")
-        fd = self._open_one(above, above)
-        try:
-            return self._open_one(name, above, fd)
-        finally:
-            self._open.remove(fd)
-            close_quietly(self._fs, fd)
+        return self._open_one(name, above, self._open_one(above, above))
 
-    def _open_one(self, name: str, path: str, root: int | None = None) -> int:
+    def _open_one(self, name: str, path: str, root: int | None = None) -> Descriptor:
         try:
             fd = self._fs.open_dir(name, root)
         except OSError as error:
             where = path if root is None else f"{path}/{name}"
             raise NotAMaildir(_complaint(self._fs, where, name, root, error)) from error
-        self._open.append(fd)
-        return fd
-
-    def __del__(self) -> None:
-        for fd in self._open:
-            close_quietly(self._fs, fd)
+        return Descriptor.of(self._fs, fd)
 
     def moved_on(self, name: str) -> bool:
         """Report whether a message published as `name` is present, with any flags. May raise OSError."""

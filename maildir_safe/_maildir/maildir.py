@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from maildir_safe._maildir.quota import Quota
 
 
+_FILE_CALLS_FIRST = {"folder", "flags", "delivery_id"}
+
+
 class Maildir:
     """A Maildir on any mount, with or without hard links.
 
@@ -158,24 +161,12 @@ class Maildir:
         An additional argument is `executor`, a `concurrent.futures.Executor` whose threads make the
         file calls; the default is the event loop's.
         """
-        import asyncio
-        from functools import partial
-
         executor = options.pop("executor", None)
-        in_thread = partial(asyncio.get_running_loop().run_in_executor, executor)
-        folder = options.pop("folder", None)
-        if folder is not None:
-            target = await in_thread(self.folder, folder)
-            return await target.deliver_async(message, executor=executor, **options)
-        if options.get("delivery_id") is not None or hasattr(message, "read"):
-            return await in_thread(partial(self.deliver, message, **options))
-        flags = options.pop("flags", "")
-        options.pop("delivery_id", None)
-        head = trace_headers(**options)
-        if flags:  # finding the separator may take file calls
-            job = await in_thread(self._job, message, head, flags)
-        else:
-            job = self._job(message, head)
+        if hasattr(message, "read") or options.keys() & _FILE_CALLS_FIRST:
+            from maildir_safe._maildir.apart import deliver_apart
+
+            return await deliver_apart(self, message, executor, options)
+        job = self._job(message, trace_headers(**options))
         await self._async_combiner().run(job, executor)
         return job.result()
 

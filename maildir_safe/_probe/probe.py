@@ -19,6 +19,7 @@ from maildir_safe._probe.names import check_names, check_stat
 from maildir_safe._probe.probe_directory import ProbeDirectory
 from maildir_safe._probe.report import (
     BAD,
+    LABELS,
     NOTE,
     SAFE,
     SAFE_WITH_OPTIONS,
@@ -28,10 +29,9 @@ from maildir_safe._probe.report import (
     ProbeReport,
 )
 from maildir_safe._probe.space import check_space
+from maildir_safe._queue.store.mount_rules import default_lease
 
 __all__ = ["Check", "ProbeReport", "probe"]
-
-_LEASE = 300  # seconds; the default of `Queue`
 
 
 def probe(
@@ -85,20 +85,21 @@ def _one(
     mount = fs.mount(room.root)
     report.fstype, report.source, report.options = mount.fstype, mount.source, mount.options
     report.checks += check_mount(mount)
-    for words, checks in (
+    for group, checks in (
         ("copies", lambda: check_copies(room)),
-        ("rename and link", lambda: check_renames(room)),
-        ("O_EXCL", lambda: [check_exclusive(room)]),
+        ("renames", lambda: check_renames(room)),
+        ("exclusive", lambda: [check_exclusive(room)]),
         ("fsync", lambda: check_fsync(room)),
         ("names", lambda: check_names(room)),
-        ("what stat tells", lambda: check_stat(room)),
+        ("stat", lambda: check_stat(room)),
         ("space", lambda: check_space(room, path)),
     ):
-        progress(words)
+        untried = f"{group}-untried"
+        progress(LABELS[untried])
         try:
             report.checks += checks()
         except OSError as error:  # a check's preparation failed: that is a fact too
-            report.checks.append(Check(words, BAD, f"could not be tried: {error}", "see the mount's log"))
+            report.checks.append(Check(untried, BAD, f"could not be tried: {error}", "see the mount's log"))
         room.errno(room.empty)
 
 
@@ -156,7 +157,7 @@ def _judge(report: ProbeReport) -> None:
     race = next((check for check in report.checks if check.id == "rename-race"), None)
     if not row.one_rename_wins or (race is not None and race.result == BAD):
         report.use["shared"] = False
-    if report.hidden_for is not None and 3 * report.hidden_for > _LEASE:
+    if report.hidden_for is not None and 3 * report.hidden_for > default_lease(report.fstype, None):
         report.use["lease"] = ceil(3 * report.hidden_for)
     bad = [check for check in report.checks if check.result == BAD and check.id != "rename-race"]
     report.reasons = [f"{check.label}: {check.evidence}" for check in report.checks if check.result == BAD]

@@ -53,10 +53,21 @@ LABELS = {
     "exclusive-race": "O_EXCL race",
     "rename-race": "rename race",
     "removed-while-read": "removed by the other while read",
+    # a group of checks, only where it could not be tried at all, or not to its end
+    "copies-untried": "copies",
+    "renames-untried": "rename and link",
+    "exclusive-untried": "O_EXCL",
+    "fsync-untried": "fsync",
+    "names-untried": "names",
+    "stat-untried": "what stat tells",
+    "space-untried": "space",
     "second-mount": "second mount",
     "other-host": "other host",
 }
-"""The label of each check, for people. Programs use the ids: a label may be reworded, an id may not."""
+"""The label of each check, for people. Programs use the ids: a label may be reworded, an id may not.
+
+A mount option's id is ``option-`` and the option. docs/reference/probe-checks.md lists all ids.
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,31 +1,33 @@
 """Administration of a queue: list, count, pause, resume, retry and remove its items.
 
-Every operation lists the whole queue. No operation touches an item that a worker holds.
+Every operation lists the whole queue. No operation but `fence` touches an item that a worker
+holds.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import os
 
 from maildir_safe._handoff.group_commit import UNSUPPORTED
 from maildir_safe._handoff.rename import close_quietly
+from maildir_safe._names import host_token
 from maildir_safe._queue.store import envelope
 from maildir_safe._queue.store.bucket import parse as parse_bucket
-from maildir_safe._queue.store.item import Item, parse
 from maildir_safe._queue.store.item_file import Damaged, open_item
-from maildir_safe._queue.store.states import BOUNCE_DUE, BOUNCED, ITEM_STATES, OWED, ItemState
+from maildir_safe._queue.store.states import BOUNCE_DUE, BOUNCED, ITEM_STATES, OWED
 from maildir_safe.errors import PermanentError, TemporaryError, storage_error
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import TypeVar
 
     from maildir_safe._fs import FileSystem
-    from maildir_safe._queue.store.delivery_log import DeliveryLog, Note
+    from maildir_safe._queue.open_spool import OpenSpool
+    from maildir_safe._queue.store.delivery_log import Note
     from maildir_safe._queue.store.envelope import Envelope
-    from maildir_safe._queue.store.layout import Layout
-    from maildir_safe._queue.store.spool import Spool
+    from maildir_safe._queue.store.item import Item
+    from maildir_safe._queue.store.states import ItemState
 
     T = TypeVar("T")
 
@@ -33,7 +35,6 @@ _LOOKS = 3
 _CHUNK = 1 << 18
 
 
-@dataclass(frozen=True, slots=True)
 class QueueEntry:
     """An item as it was listed.
 
@@ -43,9 +44,15 @@ class QueueEntry:
         item: the item as its name describes it.
     """
 
-    state: ItemState
-    within: str
-    item: Item
+    __slots__ = ("item", "state", "within")
+
+    def __init__(self, state: ItemState, within: str, item: Item) -> None:
+        self.state = state
+        self.within = within
+        self.item = item
+
+    def __repr__(self) -> str:
+        return f"QueueEntry({self.state!r}, {self.within!r}, {self.item!r})"
 
     @property
     def path(self) -> str:
@@ -58,9 +65,7 @@ class QueueAdmin:
 
     path: str
     fs: FileSystem
-    _layout: Layout
-    _spool: Spool
-    _delivery_log: DeliveryLog
+    _opened: OpenSpool
 
     def _reopen_if_remounted(self) -> None:
         """Reopen the spool if its path now leads elsewhere. Raises TemporaryError."""
@@ -75,11 +80,13 @@ class QueueAdmin:
             TemporaryError: a directory cannot be listed.
             ValueError: no such state.
         """
+        from maildir_safe._queue.store.item_name import parse  # a put needs no `re`
+
         if state not in (None, *ITEM_STATES):
             raise ValueError(f"a state is one of {', '.join(ITEM_STATES)}, not {state!r}")
         self._reopen_if_remounted()
         for one in ITEM_STATES if state is None else (state,):
-            for within in self._list(self._layout.fd[one]):
+            for within in self._list(self._opened.layout.fd[one]):
                 for name in self._names(one, within):
                     item = parse(name)
                     if item is not None:
@@ -142,7 +149,7 @@ class QueueAdmin:
         Raises:
             KeyError: there is no such item.
         """
-        return self._delivery_log.read(self.find(ident).item)
+        return self._opened.delivery_log.read(self.find(ident).item)
 
     def hold(self, ident: str | QueueEntry) -> None:
         """Pause an item, given by its id or as it was listed.
@@ -150,12 +157,12 @@ class QueueAdmin:
         Raises:
             KeyError: there is no such item. TemporaryError: a worker has it, or storage fails.
         """
-        self._change(ident, ("pending",), self._spool.hold)
+        self._change(ident, ("pending",), self._opened.spool.hold)
 
     def unhold(self, ident: str | QueueEntry) -> None:
         """Resume a paused item, or a good item in corrupt/. Raises KeyError, TemporaryError."""
         self._change(
-            ident, ("hold", "corrupt"), lambda fd, item: self._spool.requeue(fd, item, item.returned())
+            ident, ("hold", "corrupt"), lambda fd, item: self._opened.spool.requeue(fd, item, item.returned())
         )
 
     def retry(self, ident: str | QueueEntry) -> None:
@@ -171,7 +178,7 @@ class QueueAdmin:
 
         def due_now(dir_fd: int, item: Item) -> bool:
             states = item.states.replace(BOUNCE_DUE, OWED).replace(BOUNCED, OWED)
-            return self._spool.requeue(dir_fd, item, item.returned(states, not_before=0))
+            return self._opened.spool.requeue(dir_fd, item, item.returned(states, not_before=0))
 
         self._change(ident, ("pending", "hold", "failed", "corrupt"), due_now)
 
@@ -182,9 +189,31 @@ class QueueAdmin:
         if state == "pending":  # a worker may claim it: a rename decides who gets it
             self.hold(listed)
             state = "hold"
-        if state not in ("hold", "failed", "corrupt") or not self._spool.remove(state, listed.item):
+        if state not in ("hold", "failed", "corrupt") or not self._opened.spool.remove(state, listed.item):
             raise TemporaryError(f"{listed.item.id}: a worker has it; try again")
-        self._delivery_log.remove(listed.item)
+        self._opened.delivery_log.remove(listed.item)
+
+    def fence(self, host: str) -> tuple[int, int]:
+        """Return at once what a dead host's workers had claimed, without waiting for their leases to end.
+
+        This trusts the caller that the host is dead. If it lives, a message that it is sending may be sent
+        twice. None is lost, and a delivery into a Maildir is still made once.
+
+        Args:
+            host: its host name.
+
+        Returns:
+            The number of its workers, and of items that were returned.
+
+        Raises:
+            ValueError: it is this host, or no host name.
+            TemporaryError: the storage does not answer. The next call goes on.
+        """
+        token = host_token(host)
+        if not host or token == host_token(os.uname().nodename):
+            raise ValueError(f"{host or 'an empty name'}: not another host")
+        self._reopen_if_remounted()
+        return self._opened.consumer.fence_host(token)
 
     def _found(self, ident: str | QueueEntry) -> QueueEntry:
         return self.find(ident) if isinstance(ident, str) else ident
@@ -219,7 +248,7 @@ class QueueAdmin:
         if state == "pending" and parse_bucket(within) is None:
             return []
         try:
-            dir_fd = self.fs.open_dir(within, self._layout.fd[state])
+            dir_fd = self.fs.open_dir(within, self._opened.layout.fd[state])
         except (FileNotFoundError, NotADirectoryError):
             return []  # a bucket or a worker that has gone; a stray file
         except OSError as error:
@@ -238,7 +267,7 @@ class QueueAdmin:
             raise storage_error(f"list {self.path}", error) from error
 
     def _at(self, listed: QueueEntry, act: Callable[[int], T]) -> T:
-        dir_fd = self.fs.open_dir(listed.within, self._layout.fd[listed.state])
+        dir_fd = self.fs.open_dir(listed.within, self._opened.layout.fd[listed.state])
         try:
             return act(dir_fd)
         finally:

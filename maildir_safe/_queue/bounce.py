@@ -87,11 +87,15 @@ def build(failure: Failure, original: BinaryIO) -> bytes:
     report["Date"] = formatdate(failure.now)
     report["Message-ID"] = f"<bounce.{failure.id}@{failure.host}>"
     report["Auto-Submitted"] = "auto-replied"
-    report.attach(MIMEText(_for_people(failure), "plain", "utf-8"))
+    report.attach(_text(_for_people(failure), "plain"))
     report.attach(_for_programs(failure))
-    headers = MIMEText(_headers(original).decode("utf-8", "replace"), "rfc822-headers", "utf-8")
-    report.attach(headers)
+    report.attach(_text(_headers(original).decode("utf-8", "replace"), "rfc822-headers"))
     return report.as_bytes()
+
+
+def _text(text: str, subtype: str) -> MIMEText:
+    """A part as it stands if it is ASCII, so that people can also read it in a mail log or a raw message."""
+    return MIMEText(text, subtype, "us-ascii" if text.isascii() else "utf-8")
 
 
 def _for_people(failure: Failure) -> str:

@@ -58,7 +58,8 @@ class Claim:
         self.item = item
 
     def __del__(self) -> None:
-        self.let_go()
+        if not self._over:
+            self.let_go()
 
     @property
     def attempt(self) -> int:

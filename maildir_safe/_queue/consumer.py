@@ -7,6 +7,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from maildir_safe._queue.claim import Claim
+from maildir_safe._queue.heartbeat import BEATS
 from maildir_safe._queue.store.lease import Lease
 from maildir_safe._queue.store.lease_monitor import LeaseMonitor
 from maildir_safe._queue.store.scanner import Scanner
@@ -28,9 +29,7 @@ log = logging.getLogger("maildir_safe.queue")
 MOST_HELD = 2000
 """Most items that one worker holds at a time, so that its directory stays short."""
 
-BEATS = 12
-"""Calls of `tend` per lease."""
-
+_OBSERVED = 6  # looks at other workers' heartbeats per lease: a dead one is fenced after 8/6 of it
 _MOST_TROUBLES = 3  # failed groups after which one call stops: each may take as long as a storage time-out
 
 
@@ -152,15 +151,36 @@ class Consumer:
             self._renew()
             now = self._fs.monotonic()
             if now >= self._look_at:
-                self.monitor.look(self.lease.worker if self.lease else "")
-                for worker in filter(self.monitor.watches, self._fs.listdir(self._layout.fd["fenced"])):
+                myself = self.lease.worker if self.lease else ""
+                self.monitor.look(myself)
+                fenced = self._fs.listdir(self._layout.fd["fenced"])
+                abandoned = self.monitor.abandoned(myself, fenced)
+                for worker in (*filter(self.monitor.watches, fenced), *abandoned):
                     self._sweep(worker)
                     self._renew()  # sweeping may take long
-                self._look_at = now + self._lease_seconds / 3
+                self._look_at = now + self._lease_seconds / _OBSERVED
         except OSError as error:
             raise storage_error(f"look after {self._layout.path}", error) from error
         finally:
             self._tending.release()
+
+    def fence_host(self, host: str) -> tuple[int, int]:
+        """Fence every worker of a dead host, and return what they had claimed to the queue.
+
+        Args:
+            host: the host's name, as used in ids.
+
+        Returns:
+            The number of workers, and of items that were returned.
+
+        Raises:
+            TemporaryError: the storage does not answer. The next call goes on.
+        """
+        try:
+            workers = self.monitor.fence_host(host)
+            return len(workers), sum(self.sweeper.sweep(worker) for worker in workers)
+        except OSError as error:
+            raise storage_error(f"fence the workers of {host}", error) from error
 
     def close(self) -> None:
         """Give up the lease; items that are still claimed return to the queue at once."""

@@ -10,7 +10,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 STALLED_AFTER = 30.0
-"""Seconds after which a delivery to a mount counts as stalled."""
+"""Seconds after which a delivery to a mount counts as stalled: nothing more goes there."""
+
+SLOW_AFTER = 10.0
+"""Seconds after which a delivery to a server no longer occupies a slot: the server may hang."""
+
+MOST_SLOW = 100
+"""Most deliveries without a slot; each has a thread."""
 
 
 class Visit:
@@ -32,6 +38,10 @@ class Visit:
     def has_stalled(self, now: float) -> bool:
         """Whether it has taken so long that nothing more should go there."""
         return self.may_stall and now - self.since > STALLED_AFTER
+
+    def is_slow(self, now: float) -> bool:
+        """Whether it has taken so long that other destinations should not wait for it."""
+        return now - self.since > (STALLED_AFTER if self.may_stall else SLOW_AFTER)
 
 
 class InHand:

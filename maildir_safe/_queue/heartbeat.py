@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import logging
 import threading
+import weakref
 from typing import TYPE_CHECKING
 
 from maildir_safe.errors import TemporaryError
 
 if TYPE_CHECKING:
-    import weakref
-
     from maildir_safe._queue.queue import Queue
 
 log = logging.getLogger("maildir_safe.queue")
 
+BEATS = 12
+"""Calls of `tend` per lease."""
 
-def start_heartbeat(queue: weakref.ref[Queue], seconds: float) -> threading.Event:
+
+def start_heartbeat(queue: Queue, lease_seconds: float) -> threading.Event:
     """Call `Queue.tend` from a thread, until the queue is garbage or the returned event is set.
 
     Args:
-        seconds: between two calls.
+        queue: the thread holds only a weak reference to it.
+        lease_seconds: the length of its lease.
 
     Returns:
         The event that ends the thread.
@@ -29,9 +32,10 @@ def start_heartbeat(queue: weakref.ref[Queue], seconds: float) -> threading.Even
         TemporaryError: no thread can be started.
     """
     stop = threading.Event()
+    reference = weakref.ref(queue)
 
     def beat() -> None:
-        while not stop.wait(seconds) and (alive := queue()) is not None:
+        while not stop.wait(lease_seconds / BEATS) and (alive := reference()) is not None:
             try:
                 alive.tend()
             except TemporaryError as error:

@@ -2,43 +2,32 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import threading
-import weakref
-from typing import TYPE_CHECKING
+from _thread import allocate_lock as Lock
 
 from maildir_safe._delivery.content import chunks
-from maildir_safe._delivery.partial import PartialPut
-from maildir_safe._fs.owner import as_owner
-from maildir_safe._fs.posix import OsFileSystem
 from maildir_safe._fs.unheld import hold_no_directories
 from maildir_safe._handoff.rename import RESOLVE_TIMEOUT
-from maildir_safe._names import host_token
 from maildir_safe._queue.admin import QueueAdmin
-from maildir_safe._queue.claim import Claim
-from maildir_safe._queue.consumer import BEATS, Consumer
-from maildir_safe._queue.heartbeat import start_heartbeat
+from maildir_safe._queue.open_spool import OpenSpool, owners_calls
 from maildir_safe._queue.store import envelope
 from maildir_safe._queue.store.bucket import NOW, period
-from maildir_safe._queue.store.delivery_ids import key_in, key_of
-from maildir_safe._queue.store.delivery_log import DeliveryLog
-from maildir_safe._queue.store.item import ItemIds
-from maildir_safe._queue.store.layout import Layout
-from maildir_safe._queue.store.mount_rules import LEASE, MountRules
-from maildir_safe._queue.store.spool import Spool
+from maildir_safe._queue.store.mount_rules import MountRules
 from maildir_safe._queue.store.states import OWED
-from maildir_safe._queue.store.writer import PutJob, SpoolWriter
+from maildir_safe._queue.store.writer import PutJob
 from maildir_safe.errors import TemporaryError, UnknownOutcome
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Iterable, Sequence
 
     from maildir_safe._delivery.content import Content
     from maildir_safe._fs import FileSystem
     from maildir_safe._handoff.group_commit_async import AsyncCombiner
-
-log = logging.getLogger("maildir_safe.queue")
+    from maildir_safe._queue.claim import Claim
+    from maildir_safe._queue.consumer import Consumer
+    from maildir_safe._queue.store.writer import SpoolWriter
 
 _CHECKED_EVERY = 3.0  # seconds between two checks of where the path leads
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
@@ -56,7 +45,7 @@ class Queue(QueueAdmin):
         create: create the spool if nothing is there; the directory above it must exist.
         lease: seconds after which a stalled worker loses its items; at least three times the mount's
             visibility delay (as a probe has measured and stored it, else 90 on NFS and 60 on sshfs).
-            None: 300, or more if the mount needs it.
+            None: 10, or that time if it is more, and 300 on a type of mount of which nothing is known.
         shared: False: claim only what this host has put. Needed on mounts where two hosts may both win
             a rename (Coda, s3fs).
         heartbeat: renew the lease from a thread. False: the caller must call `tend` often enough.
@@ -88,12 +77,12 @@ class Queue(QueueAdmin):
         fs: FileSystem | None = None,
     ) -> None:
         self.path = os.path.abspath(path)  # it is opened again later, perhaps after a chdir
-        self._given_fs = self.fs = fs or _owners_calls(self.path)
+        self._given_fs = self.fs = fs or owners_calls(self.path)
         self._resolve_timeout, self._heartbeat = resolve_timeout, heartbeat
         self._stop: threading.Event | None = None
         self._async: AsyncCombiner | None = None
         self._require, self._shared, self._lease_asked_for = require, shared, lease
-        self._opening = threading.Lock()
+        self._opening = Lock()
         self._open(create)
 
     # Putting
@@ -129,24 +118,43 @@ class Queue(QueueAdmin):
             ValueError, TypeError: there are no recipients or too many, the delivery id is empty, or the
                 message is not a message.
         """
-        key = "" if delivery_id is None else key_of(delivery_id)
-        writer = self._writer_now()
+        if delivery_id is not None:
+            return self._put_once(delivery_id, message, sender, recipients, not_before)
+        return self._put(_put_job(message, sender, recipients, int(not_before or 0)), not_before)
+
+    def _put_once(
+        self,
+        delivery_id: str,
+        message: Content,
+        sender: str,
+        recipients: Sequence[str],
+        not_before: float | None,
+    ) -> str:
+        from maildir_safe._queue.store.delivery_ids import key_of
+
+        key = key_of(delivery_id)
+        self._reopen_if_remounted()
         job = _put_job(message, sender, recipients, int(not_before or 0))
-        ids = self._delivery_log.ids
-        if key:
-            job.hashed_id = key
-            earlier = ids.begin(key, self._put_with)
-            if earlier is not None:
-                return earlier
+        job.hashed_id = key
+        ids = self._opened.delivery_log.ids
+        earlier = ids.begin(key, self._put_with)
+        if earlier is not None:
+            return earlier
+        ident = self._put(job, not_before)
+        ids.finish(key, ident)
+        return ident
+
+    def _put(self, job: PutJob, not_before: float | None) -> str:
+        writer = self._writer_now()
         try:
             writer.put(job, self._period(not_before))
         except TemporaryError:
             self._check_at = 0.0  # check the path at the next call: it may lead elsewhere now
             raise
-        self._acknowledge(writer, [job])
-        job.result()
-        if key:
-            ids.finish(key, job.unique)
+        if self._opened.writer is not writer or self.fs.monotonic() >= self._check_at:
+            self._acknowledge(writer, [job])
+        if job.commit_record is None:
+            raise job.failure()
         return job.unique
 
     def put_many(
@@ -169,6 +177,8 @@ class Queue(QueueAdmin):
         due = int(not_before or 0)
         jobs = [_put_job(message, sender, recipients, due) for message, sender, recipients in messages]
         if not self._put_jobs(jobs, self._period(not_before)):
+            from maildir_safe._delivery.partial import PartialPut
+
             raise PartialPut([one.unique if one.commit_record else one.failure() for one in jobs])
         return [job.unique for job in jobs]
 
@@ -194,13 +204,14 @@ class Queue(QueueAdmin):
             )
         job = _put_job(message, sender, recipients, 0)
         await self._async_combiner().run(job)
-        job.result()
+        if job.commit_record is None:
+            raise job.failure()
         return job.unique
 
     @property
     def durability(self) -> str:
         """The durability of puts on this mount: one of `maildir_safe._delivery.receipt.DURABILITY_LEVELS`."""
-        return self._writer.target(NOW).durability
+        return self._opened.writer.target(NOW).durability
 
     # Claiming
 
@@ -264,7 +275,7 @@ class Queue(QueueAdmin):
         Raises:
             OSError, TemporaryError: not finished; call again.
         """
-        return self._consumer.sweeper.sweep(worker)
+        return self._opened.consumer.sweeper.sweep(worker)
 
     def close(self) -> None:
         """Return items that are still claimed to the queue at once. Optional before a process ends."""
@@ -272,7 +283,7 @@ class Queue(QueueAdmin):
             stop, self._stop = self._stop, None
         if stop is not None:
             stop.set()
-        self._consumer.close()
+        self._opened.close()
 
     def __enter__(self) -> Queue:
         return self
@@ -292,24 +303,13 @@ class Queue(QueueAdmin):
         fs = self.fs = hold_no_directories(self._given_fs, self.path)
         if create and self._shared:
             self._check_mount()  # a refused queue leaves no directory behind
-        layout = Layout(fs, self.path, create)
-        host = host_token(os.uname().nodename)
-        lease = self._lease_asked_for
-        self._lease_seconds = layout.rules.shared_lease(lease) if self._shared else lease or LEASE
-        shard = f"{host}-{fs.random(4).hex()}"
-        self._layout = layout
-        self._writer = SpoolWriter(fs, layout, shard, ItemIds(fs, host), self._require, self._resolve_timeout)
-        self._spool = Spool(fs, layout, self._writer, self._resolve_timeout)
-        self._delivery_log = DeliveryLog(fs, layout)
-        self._consumer = Consumer(
+        self._opened = OpenSpool(
             fs,
-            layout,
-            self._spool,
-            self._writer,
-            self._delivery_log,
-            host=host,
-            alone=not self._shared,
-            lease_seconds=self._lease_seconds,
+            self.path,
+            create,
+            lease=self._lease_asked_for,
+            shared=self._shared,
+            require=self._require,
             resolve_timeout=self._resolve_timeout,
             before_registering=self._start_heartbeat,
         )
@@ -326,19 +326,22 @@ class Queue(QueueAdmin):
         with self._opening:
             if self.fs.monotonic() < self._check_at:
                 return
-            if self._layout.is_detached():
+            if self._opened.layout.is_detached():
+                from maildir_safe._queue.consumer import log  # `logging` takes 5 ms to import
+
                 log.warning("%s was remounted or replaced: reopening it", self.path)
-                self._consumer.abandon()
+                self._opened.abandon()
                 self._open(create=False)
             self._check_at = self.fs.monotonic() + _CHECKED_EVERY
 
     def _writer_now(self) -> SpoolWriter:
-        self._reopen_if_remounted()
-        return self._writer
+        if self.fs.monotonic() >= self._check_at:  # the same question as there, without a call for each put
+            self._reopen_if_remounted()
+        return self._opened.writer
 
     def _consumer_now(self) -> Consumer:
         self._reopen_if_remounted()
-        return self._consumer
+        return self._opened.consumer
 
     def _put_jobs(self, jobs: Sequence[PutJob], period: str = NOW) -> bool:
         """Put jobs, check that the path still leads to them, and return whether all are in the queue."""
@@ -368,6 +371,8 @@ class Queue(QueueAdmin):
 
     def _put_with(self, key: str) -> str | None:
         """Make the item that was put with this key durable, and return its id; None if there is none."""
+        from maildir_safe._queue.store.delivery_ids import key_in
+
         for entry in self.items():
             if key_in(entry.item) == key:
                 self._make_durable(entry)
@@ -376,7 +381,9 @@ class Queue(QueueAdmin):
 
     def _start_heartbeat(self) -> None:
         if self._heartbeat and self._stop is None:
-            self._stop = start_heartbeat(weakref.ref(self), self._lease_seconds / BEATS)
+            from maildir_safe._queue.heartbeat import start_heartbeat
+
+            self._stop = start_heartbeat(self, self._opened.lease_seconds)
 
     def _async_combiner(self) -> AsyncCombiner:
         if self._async is None:
@@ -387,13 +394,6 @@ class Queue(QueueAdmin):
 
     def _period(self, not_before: float | None) -> str:
         return NOW if not_before is None else period(int(not_before), self.fs.time_ns() / 1e9)
-
-
-def _owners_calls(path: str) -> FileSystem:
-    try:
-        return as_owner(OsFileSystem(), path)
-    except OSError as error:
-        raise TemporaryError(f"{path}: {error}") from error
 
 
 def _put_job(message: Content, sender: str, recipients: Sequence[str], not_before: int) -> PutJob:

@@ -13,19 +13,20 @@ import logging
 import os
 import threading
 from collections import OrderedDict
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from maildir_safe._delivery.status import RecipientStatus
 from maildir_safe._queue import bounce
 from maildir_safe._queue.couriers.courier import (
-    DeliversFiles,
     DeliveryRequest,
     HasDestinations,
-    checked,
+    answer_of,
+    close_connections,
     domain_of,
-    same_status,
+    status_of_failure,
 )
-from maildir_safe._queue.destinations import Destinations, InHand
+from maildir_safe._queue.destinations import MOST_SLOW, Destinations, InHand
 from maildir_safe._queue.schedule import Schedule
 from maildir_safe._queue.store.states import BOUNCE_DUE, BOUNCED, DELIVERED, OWED
 from maildir_safe.errors import LeaseLost, PermanentError, TemporaryError
@@ -114,6 +115,7 @@ class Worker:
             if on_turn is not None and self._trouble is None:
                 on_turn()
         self._drain(grace)
+        close_connections(self._courier, self._bounces)
 
     def run_once(self) -> int:
         """Hand over all due items, wait for their statuses, and return the number of items.
@@ -124,7 +126,9 @@ class Worker:
         count = 0
         while started := self._start_some(wait=None):
             count += started
-            self._drain(self._timeout)
+            self._wait(self._timeout, lambda entry: entry.has_slot)  # and not for what may hang
+        self._drain(self._timeout)
+        close_connections(self._courier, self._bounces)
         if self._trouble is not None:
             raise self._trouble
         return count
@@ -187,20 +191,29 @@ class Worker:
         with self._lock:
             overdue = [claim for claim, entry in self._in_hand.items() if now - entry.since > self._timeout]
             for entry in self._in_hand.values():
-                if entry.has_slot and entry.visit is not None and entry.visit.has_stalled(now):
+                if entry.has_slot and entry.visit is not None and entry.visit.is_slow(now):
+                    if sum(not other.has_slot for other in self._in_hand.values()) >= MOST_SLOW:
+                        break
                     entry.has_slot = False
                     self._slots.release()
-                    log.warning("%s does not answer: no more items are sent there", entry.visit.destination)
+                    log.warning("%s is slow: others do not wait for it", entry.visit.destination)
         for claim in overdue:
             self._finish(claim)
             late = {"text": "4.4.7 the courier did not answer"}
             self._record_with_retry(claim, claim.item.states, self._delay(claim), late, pauses=())
 
-    def _drain(self, grace: float) -> None:
+    def _wait(self, grace: float, wanted: Callable[[InHand], bool]) -> None:
+        """Wait until no item in hand is one of those wanted."""
         until = self._fs.monotonic() + grace
-        while self._in_hand and self._fs.monotonic() < until:
+        while self._fs.monotonic() < until:
+            with self._lock:
+                if not any(map(wanted, self._in_hand.values())):
+                    return
             self._end_overdue()
             self._fs.sleep(0.01)
+
+    def _drain(self, grace: float) -> None:
+        self._wait(grace, lambda _: True)
         with self._lock:
             left = list(self._in_hand)
         for claim in left:
@@ -237,7 +250,15 @@ class Worker:
     def _deliver(self, claim: Claim) -> None:
         owed = claim.envelope.owed
         own = self._courier if isinstance(self._courier, HasDestinations) else None
-        destination = own.destination(owed[0]) if own else domain_of(owed[0])
+        try:
+            destination = own.destination(owed[0]) if own else domain_of(owed[0])
+            if not isinstance(destination, str):
+                raise TypeError(f"destination returned {type(destination).__name__}")
+        except Exception as error:  # noqa: BLE001 - a courier may be anybody's code
+            statuses = dict.fromkeys(owed, status_of_failure(claim.id, error))
+            self._note(self._courier, claim.id, statuses)
+            self._write_down(claim, statuses)
+            return
         visit = self._destinations.enter(destination, may_stall=own is not None)
         if visit is None:
             claim.release(_STALLED_DELAY if own else _BUSY_DELAY)
@@ -259,45 +280,24 @@ class Worker:
         statuses = {recipient: _SENT_BEFORE for recipient in owed if recipient in before}
         if left:
             request = DeliveryRequest(claim.id, claim.envelope.sender, left, claim.open, claim.confirm)
-            if len(claim.item.states) == 1 and isinstance(self._courier, DeliversFiles):
-                claim.confirm()
-                moved = self._courier.deliver_file(left[0], claim.ack_into)
-                statuses |= self._noted(self._courier, request, {left[0]: moved})
-            else:
-                statuses |= self._call_courier(self._courier, request)
-        if not claim.ended:
-            self._remember(claim.id, {who for who, status in statuses.items() if status.done})
+            new = answer_of(self._courier, request, claim.ack_into if len(claim.item.states) == 1 else None)
+            if not claim.ended:  # before anything else can go wrong
+                self._remember(claim.id, {who for who, status in new.items() if status.done})
+            self._note(self._courier, claim.id, new)
+            statuses |= new
         return statuses
 
-    def _call_courier(self, courier: Courier, request: DeliveryRequest) -> dict[str, RecipientStatus]:
-        """Call a courier, and return one status per recipient whatever it returns or raises."""
-        given: object
-        try:
-            request.confirm()
-            given = courier(request)
-            statuses = checked(given, request)
-        except LeaseLost:
-            raise
-        except PermanentError as error:
-            statuses = same_status(request, RecipientStatus(550, f"{error.status} {error}").cleaned())
-        except Exception as error:  # noqa: BLE001 - a courier may be anybody's code
-            log.warning("%s: the courier raised %r", request.id, error)
-            failed = RecipientStatus(451, "4.3.0 it cannot be sent now", f"{type(error).__name__}: {error}")
-            statuses = same_status(request, failed.cleaned())
-        return self._noted(courier, request, statuses)
-
-    def _noted(
-        self, courier: Courier, request: DeliveryRequest, statuses: dict[str, RecipientStatus]
-    ) -> dict[str, RecipientStatus]:
+    def _note(self, courier: Courier, ident: str, statuses: dict[str, RecipientStatus]) -> None:
+        """Log and count the statuses. An error of a log handler or of the metrics changes nothing."""
         for recipient, status in statuses.items():
-            detail = f" ({status.error})" if status.error else ""
-            log.info("%s: to=<%s> %d %s%s", request.id, recipient, status.code, status.text, detail)
-            self._count("deliveries", courier, status)
             with self._lock:
                 self.delivered += status.done
                 self.failed += status.permanent
                 self.deferred += not (status.done or status.permanent)
-        return statuses
+            detail = f" ({status.error})" if status.error else ""
+            with suppress(Exception):
+                log.info("%s: to=<%s> %d %s%s", ident, recipient, status.code, status.text, detail)
+            self._count("deliveries", courier, status)
 
     def _remember(self, key: str, recipients: set[str]) -> None:
         """Remember who was sent a message until that is recorded, so that it is not sent again."""
@@ -328,8 +328,12 @@ class Worker:
         envelope, key = claim.envelope, f"{claim.id} bounce"
         told = claim.item.states.replace(BOUNCE_DUE, BOUNCED)
         if envelope.sender and key not in self._sent:
-            request = self._bounce(claim)
-            status = self._call_courier(self._bounces, request)[envelope.sender]
+            request = bounce.request(claim, self._host, self._now())
+            statuses = answer_of(self._bounces, request)
+            status = statuses[envelope.sender]
+            if status.done:
+                self._remember(key, {envelope.sender})
+            self._note(self._bounces, request.id, statuses)
             over = self._schedule.is_over(claim.attempt, claim.item.arrived, self._now(), times=2)
             if not (status.done or status.permanent or over):
                 note = {
@@ -339,9 +343,6 @@ class Worker:
                 return
             self._remember(key, {envelope.sender})
         self._record_with_retry(claim, told, None, None)
-
-    def _bounce(self, claim: Claim) -> DeliveryRequest:
-        return bounce.request(claim, self._host, self._now())
 
     # Inside
 
@@ -385,4 +386,5 @@ class Worker:
 
     def _count(self, what: str, *details: object) -> None:
         if self._metrics is not None:
-            getattr(self._metrics, what)(*details)
+            with suppress(Exception):  # they may be anybody's code, and the message may have been sent
+                getattr(self._metrics, what)(*details)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
-
 from maildir_safe._submission.mailbox_list import addresses
 from maildir_safe._submission.rejected import Rejected
 
-_NAME = re.compile(rb"([!-9;-~]+)[ \t]*:")
+_IN_NAMES = bytes(range(ord("!"), ord("~") + 1))  # except for the colon, which ends a name
 _WITH_ADDRESSES = {
     prefix + name
     for prefix in (b"", b"resent-")
@@ -64,10 +62,10 @@ def split(message: bytes) -> tuple[list[Field], bytes]:
     at = 0
     while at < len(message):
         if message[at] not in b" \t" or not starts:
-            name = _NAME.match(message, at)
-            if name is None:
+            name = _name(message, at)
+            if not name:
                 break
-            starts.append((name[1].lower(), at))
+            starts.append((name.lower(), at))
         at = (message.find(b"\n", at) + 1) or len(message)
     ends = [start for _, start in starts[1:]] + [at]
     fields = [Field(name, message[start:end]) for (name, start), end in zip(starts, ends, strict=False)]
@@ -75,3 +73,10 @@ def split(message: bytes) -> tuple[list[Field], bytes]:
         fields[-1].raw += b"\n"
     rest = message[at:]
     return fields, rest if rest.startswith(b"\n") else b"\n" + rest
+
+
+def _name(message: bytes, at: int) -> bytes:
+    """The name of the field that begins here; empty if none does."""
+    colon = message.find(b":", at)
+    name = message[at:colon].rstrip(b" \t") if colon > at else b""
+    return b"" if name.translate(None, _IN_NAMES) else name

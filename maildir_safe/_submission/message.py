@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING
-
 from maildir_safe._smtp.protocol.trace import date
 from maildir_safe._submission.fields import Field, split
 from maildir_safe._submission.mailbox_list import MOST_RECIPIENTS, addresses, complete_address
 from maildir_safe._submission.rejected import USAGE, Rejected
 from maildir_safe._submission.spool import MAX_HOPS
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 _DROPPED = {b"bcc", b"resent-bcc", b"return-path"}
 _RECIPIENTS = (b"to", b"cc", b"bcc")
-_ATOM_TEXT = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~ -]+")
+_PLAIN_NAME = frozenset(
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!#$%&'*+/=?^_`{|}~ -"
+)  # characters that need no quotes
 _WORD_BYTES = 42  # 56 characters of base64: an encoded word has 75 at most
 
 
@@ -120,7 +120,7 @@ def mailbox(name: str, address: str) -> str:
         return address
     if not name.isascii():
         name = _encoded(name)
-    elif not _ATOM_TEXT.fullmatch(name):
+    elif not _PLAIN_NAME.issuperset(name):
         name = '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
     return f"{name} <{address}>"
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from maildir_safe._submission import stdin
 from maildir_safe._submission.fields import split
 from maildir_safe._submission.mailbox_list import MOST_RECIPIENTS, complete_address
@@ -11,6 +9,7 @@ from maildir_safe._submission.rejected import Rejected
 from maildir_safe._submission.spool import MAX_HOPS
 from maildir_safe.errors import TemporaryError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import BinaryIO
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
-from typing import Any
 
 from maildir_safe._submission.mailbox_list import complete_address
 from maildir_safe._submission.rejected import CONFIGURATION, Rejected
 from maildir_safe.errors import TemporaryError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 PATH = "/etc/maildir-safe/sendmail.toml"
 """The configuration file, unless `VARIABLE` names another."""
@@ -47,8 +50,6 @@ def load() -> Settings:
         TemporaryError: the storage failed while it was read.
     """
     path = _path()
-    import tomllib
-
     try:
         with open(path, "rb") as file:
             text = file.read(_LARGEST_FILE + 1)
@@ -59,9 +60,39 @@ def load() -> Settings:
     if len(text) > _LARGEST_FILE:
         raise Rejected(f"{path}: has more than {_LARGEST_FILE} bytes", CONFIGURATION)
     try:
-        return _checked(tomllib.loads(text.decode()))
+        plain = _plain(text.decode())
+        return _checked(_by_toml(text.decode()) if plain is None else plain)
     except (ValueError, RecursionError) as error:
         raise Rejected(f"{path}: {error}", CONFIGURATION) from error
+
+
+def _plain(text: str) -> dict[str, Any] | None:
+    """Read a file with nothing but lines such as ``spool = "/var/spool/mail"`` and ``size_limit = 10``.
+
+    Returns None for any other file: TOML's own reader takes 3 ms to import, a quarter of a `sendmail`.
+    """
+    found: dict[str, Any] = {}
+    for line in text.split("\n"):
+        line = line.strip(" \t")
+        if not line or (line[0] == "#" and line.isprintable()):
+            continue
+        key, _, value = (part.strip(" \t") for part in line.partition("="))
+        inner = value[1:-1]
+        if key not in _KEYS or key in found:
+            return None
+        if value == f'"{inner}"' and inner.isprintable() and '"' not in inner and "\\" not in inner:
+            found[key] = inner
+        elif value.isascii() and all(part.isdecimal() for part in value.split("_")) and value[0] != "0":
+            found[key] = int(value)
+        else:
+            return None
+    return found
+
+
+def _by_toml(text: str) -> dict[str, Any]:
+    import tomllib
+
+    return tomllib.loads(text)
 
 
 def _path() -> str:

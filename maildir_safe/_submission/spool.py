@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from maildir_safe._queue.queue import Queue
 from maildir_safe._queue.store.item import MAX_RECIPIENTS
@@ -11,6 +10,7 @@ from maildir_safe._smtp.protocol.trace import client_name, date
 from maildir_safe._submission.rejected import NO_PERMISSION, Rejected
 from maildir_safe.errors import TemporaryError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 

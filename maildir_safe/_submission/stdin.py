@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from maildir_safe._delivery.incoming import Incoming
 from maildir_safe._submission.rejected import Rejected
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 

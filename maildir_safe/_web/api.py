@@ -1,10 +1,11 @@
 """The JSON API: list, get, raw, attachment, delete, wait. An unknown parameter is answered with 400.
 
-GET    /api/messages?limit=50&offset=0&search=words
+GET    /api/messages?limit=50&offset=0&search=words&mailbox=NAME
 GET    /api/messages/KEY            DELETE /api/messages/KEY
-GET    /api/messages/KEY/raw        DELETE /api/messages?search=words&upto=KEY
+GET    /api/messages/KEY/raw        DELETE /api/messages?search=words&upto=KEY&mailbox=NAME
 GET    /api/messages/KEY/attachments/NUMBER
-GET    /api/wait?to=…&subject=…&after=KEY&timeout=10
+GET    /api/wait?to=…&subject=…&after=KEY&timeout=10&mailbox=NAME
+GET    /api/mailboxes
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ from maildir_safe._mail.message import Attachment, describe, find_part, read_mai
 from maildir_safe._mail.structure import Part
 from maildir_safe._mail.summary import Summary
 from maildir_safe._mail.transfer import decoded
-from maildir_safe._maildir.message_store import Message
 from maildir_safe._web.answers import download, pieces
-from maildir_safe._web.inbox import Closed, Inbox, is_unread, printable, received
+from maildir_safe._web.inbox import Box, Closed, Inbox, NoSuchBox, is_unread, printable, received
+from maildir_safe._web.mailbox_set import Placed
 from maildir_safe._web.parameters import Query, bad
 from maildir_safe._web.search import folded
 
@@ -35,11 +36,12 @@ _DIGITS = 10
 _LOOK = 5.0  # seconds that `wait` may examine messages that are there, however short its timeout
 
 
-def list_entry(inbox: Inbox, message: Message) -> dict[str, Any]:
+def list_entry(inbox: Inbox, message: Placed) -> dict[str, Any]:
     """A message as one entry of the list. Opens its file."""
     summary = inbox.summary(message) or Summary()
     return {
         "key": printable(message.key),
+        "mailbox": printable(message.mailbox),
         "flags": message.flags,
         "unread": is_unread(message),
         "size": message.size,
@@ -57,15 +59,15 @@ def list_entry(inbox: Inbox, message: Message) -> dict[str, Any]:
     }
 
 
-async def find_messages(inbox: Inbox, search: str) -> tuple[list[Message], bool]:
-    """All messages, or those that match `search`; and whether the search was complete."""
-    messages = await inbox.messages()
+async def find_messages(inbox: Inbox, box: Box, search: str) -> tuple[list[Placed], bool]:
+    """All messages of a mailbox, or those that match `search`; and whether the search was complete."""
+    messages = await inbox.messages(box=box)
     if not search.strip():
         return messages, True
-    return await inbox.run_heavy(lambda: inbox.search(search))
+    return await inbox.run_heavy(lambda: inbox.search(messages, search))
 
 
-async def list_entries(inbox: Inbox, messages: list[Message]) -> list[dict[str, Any]]:
+async def list_entries(inbox: Inbox, messages: list[Placed]) -> list[dict[str, Any]]:
     """Messages as entries of the list."""
     return await asyncio.to_thread(lambda: [list_entry(inbox, message) for message in messages])
 
@@ -73,14 +75,15 @@ async def list_entries(inbox: Inbox, messages: list[Message]) -> list[dict[str, 
 async def list_messages(request: Request) -> Response:
     """List messages, newest first."""
     inbox: Inbox = request.app.state.inbox
-    query = Query(request, "limit", "offset", "search")
+    query = Query(request, "limit", "offset", "search", "mailbox")
+    box = await inbox.box(query.text("mailbox"))
     most, offset = query.integer("limit", 50, _MOST), query.integer("offset", 0, _FURTHEST)
-    found, complete = await find_messages(inbox, query.text("search"))
+    found, complete = await find_messages(inbox, box, query.text("search"))
     return JSONResponse(
         {
             "total": len(found),
-            "unread": inbox.unread,
-            "version": inbox.version,
+            "unread": box.unread,
+            "version": box.version,
             "search_complete": complete,
             "messages": await list_entries(inbox, found[offset : offset + most]),
         }
@@ -153,11 +156,12 @@ async def delete_message(request: Request) -> Response:
 async def delete_messages(request: Request) -> Response:
     """Remove the messages that match `search`, or all messages. The Maildir itself stays.
 
-    With `upto`, messages that arrived after that one stay.
+    With `upto`, messages that arrived after that one stay; with `mailbox`, those of other mailboxes.
     """
     inbox: Inbox = request.app.state.inbox
-    query = Query(request, "search", "upto")
-    removed, failed = await inbox.discard(query.text("search"), known_key(inbox, query, "upto"))
+    query = Query(request, "search", "upto", "mailbox")
+    box = await inbox.box(query.text("mailbox"))
+    removed, failed = await inbox.discard(box, query.text("search"), known_key(inbox, query, "upto"))
     if failed:
         text = f"{failed} messages could not be removed"
         return JSONResponse({"error": text, "removed": removed}, 503)
@@ -178,10 +182,10 @@ async def wait(request: Request) -> Response:
     A message matches if its envelope or header recipients contain `to` and its subject contains
     `subject`, in upper or lower case. `timeout` is in seconds, at most 60. `after` is the key of an
     earlier message: only messages that arrived later match. Messages that exist are examined for
-    `timeout`, but for 5 seconds at least, the newest first.
+    `timeout`, but for 5 seconds at least, the newest first. `mailbox` need not exist yet.
     """
     inbox: Inbox = request.app.state.inbox
-    query = Query(request, "to", "subject", "after", "timeout")
+    query = Query(request, "to", "subject", "after", "timeout", "mailbox")
     until = asyncio.get_running_loop().time() + query.seconds("timeout", 10, _LONGEST_WAIT)
     look_until = max(until, asyncio.get_running_loop().time() + _LOOK)
     wanted = {name: folded(query.text(name)) for name in ("to", "subject")}
@@ -189,8 +193,10 @@ async def wait(request: Request) -> Response:
     after = known_key(inbox, query, "after")
     looked_at: set[str] = set()
     while True:
-        version = inbox.version
-        found, skipped = await _match(inbox, wanted, after, looked_at, look_until)
+        version = inbox.everything.version
+        found, skipped = await _match(
+            inbox, await _if_there(inbox, query.text("mailbox")), wanted, after, looked_at, look_until
+        )
         if found is not None:
             return JSONResponse(found)
         if skipped:
@@ -207,8 +213,16 @@ async def wait(request: Request) -> Response:
             return JSONResponse({"error": "the server is shutting down"}, 503)
 
 
+async def _if_there(inbox: Inbox, name: str) -> Box:
+    """A mailbox, or an empty one if there is none yet."""
+    try:
+        return await inbox.box(name)
+    except NoSuchBox:
+        return Box(name)
+
+
 async def _match(
-    inbox: Inbox, wanted: dict[str, str], after: str, looked_at: set[str], until: float
+    inbox: Inbox, box: Box, wanted: dict[str, str], after: str, looked_at: set[str], until: float
 ) -> tuple[dict[str, Any] | None, int]:
     """The newest message that matches, and how many there was no time for.
 
@@ -217,7 +231,8 @@ async def _match(
     unread: set[str] = set()
     try:
         while True:
-            messages = [message for message in await inbox.messages(1.0) if message.key not in looked_at]
+            listed = await inbox.messages(1.0, box)
+            messages = [message for message in listed if message.key not in looked_at]
             some = messages[:_AT_A_TIME]
             before = len(looked_at)
             found = await asyncio.to_thread(_first, inbox, some, wanted, after, unread, looked_at, until)
@@ -230,7 +245,7 @@ async def _match(
 
 def _first(
     inbox: Inbox,
-    messages: list[Message],
+    messages: list[Placed],
     wanted: dict[str, str],
     after: str,
     unread: set[str],
@@ -254,7 +269,31 @@ def _first(
     return None
 
 
+async def list_mailboxes(request: Request) -> Response:
+    """List the mailboxes and their folders, with the number of messages in each."""
+    Query(request)
+    inbox: Inbox = request.app.state.inbox
+    await inbox.messages()
+    return JSONResponse(
+        {
+            "total": len(inbox.everything.messages),
+            "unread": inbox.everything.unread,
+            "complete": inbox.maildir.complete,
+            "mailboxes": [
+                {
+                    "name": printable(box.name),
+                    "total": len(box.messages),
+                    "unread": box.unread,
+                    "trouble": printable(inbox.maildir.troubles.get(box.name, "")),
+                }
+                for box in inbox.boxes
+            ],
+        }
+    )
+
+
 ROUTES = [
+    Route("/api/mailboxes", list_mailboxes),
     Route("/api/messages", list_messages),
     Route("/api/messages", delete_messages, methods=["DELETE"]),
     Route("/api/messages/{key}", get_message),

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
-from collections.abc import Collection, Iterator
+import functools
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
@@ -15,21 +16,28 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp
 
 from maildir_safe._health.storage_check import StorageCheck
+from maildir_safe._mailbox_tree import MailboxTree
 from maildir_safe._maildir.maildir import Maildir
 from maildir_safe._smtp.server.counters import Counters
+from maildir_safe._smtp.server.page import PageSetup
 from maildir_safe._web import api, mailpit, mailpit_message, metrics, pages
 from maildir_safe._web.answers import ResponseBudget
 from maildir_safe._web.connections import BoundedProtocol
 from maildir_safe._web.guard import Guard
-from maildir_safe._web.inbox import Inbox, printable
+from maildir_safe._web.inbox import Inbox, NoSuchBox, printable
+from maildir_safe._web.mailbox_set import MailboxSet
 from maildir_safe._web.mailpit_entries import Entries
+from maildir_safe._web.password import PasswordDoor
+from maildir_safe._web.prefix import Prefix
+from maildir_safe._web.tls_door import TlsDoor
 from maildir_safe.errors import MaildirSafeError
 
 
 def application(
-    maildir: Maildir,
+    shown: Maildir | MailboxSet,
     addresses: list[str] | None = None,
     counters: Counters | None = None,
     check: StorageCheck | None = None,
@@ -37,13 +45,14 @@ def application(
     """The inbox as an ASGI application. It answers every request, so put it behind a `Guard`.
 
     Args:
-        maildir: the Maildir to show.
+        shown: the Maildir or the mailboxes to show.
         addresses: the addresses that accept mail, shown on an empty page.
         counters: the counts for the metrics.
         check: tells whether mail can be stored; by default it is not asked.
     """
     static = Mount("/static", StaticFiles(directory=Path(__file__).parent / "static"))
     handlers = {
+        NoSuchBox: _no_mailbox,
         KeyError: _gone,
         MaildirSafeError: _trouble,
         OSError: _trouble,
@@ -53,7 +62,7 @@ def application(
     ours, mailpits = [*pages.ROUTES, *api.ROUTES, *metrics.ROUTES], [*mailpit.ROUTES, *mailpit_message.ROUTES]
     app = Starlette(routes=[*ours, *mailpits, static], exception_handlers=handlers)
     app.router.redirect_slashes = False  # DELETE /api/messages/ must not become "delete all"
-    app.state.inbox = Inbox(maildir)
+    app.state.inbox = Inbox(MailboxSet.of(shown) if isinstance(shown, Maildir) else shown)
     app.state.entries = Entries(app.state.inbox)
     app.state.sending = asyncio.Semaphore(2)  # a request may be 36 MiB long
     app.state.response_budget = ResponseBudget()
@@ -64,7 +73,7 @@ def application(
 
 
 def _error(request: Request, status: int, text: str, headers: dict[str, str] | None = None) -> Response:
-    path = request.url.path
+    path = request.url.path.removeprefix(request.scope.get("root_path", ""))
     if path == "/api/v1/send":
         return JSONResponse({"Error": text}, status, headers)
     if path.startswith(("/api/v1/", "/view/")):  # as Mailpit answers
@@ -76,6 +85,10 @@ def _error(request: Request, status: int, text: str, headers: dict[str, str] | N
 
 async def _gone(request: Request, error: Exception) -> Response:  # noqa: ARG001
     return _error(request, 404, "There is no such message; it may have been deleted.")
+
+
+async def _no_mailbox(request: Request, error: Exception) -> Response:  # noqa: ARG001
+    return _error(request, 404, "There is no such mailbox, or no mail for it has arrived.")
 
 
 async def _trouble(request: Request, error: Exception) -> Response:
@@ -100,28 +113,26 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def serve_page(
-    maildir: Maildir,
-    sock: socket.socket,
-    addresses: list[str],
-    counters: Counters,
-    hosts: Collection[str],
-    check: StorageCheck,
-) -> None:
-    """Serve the inbox until cancelled.
+def shown_mailboxes(setup: PageSetup) -> MailboxSet:
+    """The mailboxes that a page shows."""
+    if not setup.template:
+        return MailboxSet.of(Maildir(setup.root, create=False))
+    return MailboxSet(MailboxTree(setup.root, setup.template), mailboxes=setup.mailboxes)
 
-    Args:
-        maildir: the Maildir to show.
-        sock: a listening socket.
-        addresses: the addresses that accept mail, shown on an empty page.
-        counters: the counts for the metrics.
-        hosts: names under which the page is served, besides addresses and this machine's own name.
-        check: tells whether mail can be stored.
-    """
-    app = application(maildir, addresses, counters, check)
+
+def _protocol(setup: PageSetup) -> Any:
+    if setup.tls is None:
+        return BoundedProtocol
+    return functools.partial(TlsDoor, setup.tls, dict[TlsDoor, None]())
+
+
+async def serve_page(setup: PageSetup) -> None:
+    """Serve the inbox until cancelled."""
+    app = application(shown_mailboxes(setup), setup.addresses, setup.counters, setup.check)
+    guarded: ASGIApp = PasswordDoor(app, setup.passwords) if setup.passwords else app
     config = uvicorn.Config(
-        Guard(app, hosts),
-        http=BoundedProtocol,
+        Prefix(Guard(guarded, setup.hosts), setup.prefix),
+        http=_protocol(setup),
         lifespan="off",
         ws="none",
         log_level="warning",
@@ -131,7 +142,7 @@ async def serve_page(
         timeout_graceful_shutdown=2,
     )
     server = _Server(config)
-    serving = asyncio.create_task(server.serve([sock]))
+    serving = asyncio.create_task(server.serve([setup.sock]))
     try:
         await asyncio.shield(serving)
     finally:

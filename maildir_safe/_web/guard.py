@@ -47,7 +47,9 @@ class Guard:
         """See ASGI."""
         refusal = self._refusal(Request(scope)) if scope["type"] == "http" else ""
         if refusal:
-            await _refused(scope["path"], refusal)(scope, receive, send)
+            await _refused(scope["path"].removeprefix(scope.get("root_path", "")), refusal)(
+                scope, receive, send
+            )
             return
 
         async def add_headers(message: Message) -> None:

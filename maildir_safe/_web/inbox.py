@@ -1,4 +1,4 @@
-"""The current list of the Maildir's messages, kept fresh by polling and sorted by file names alone.
+"""The current list of the mailboxes' messages, kept fresh by polling and sorted by file names alone.
 
 The directories are polled because inotify does not see changes by other hosts on a network mount.
 A listing is enough to sort the messages; only messages that are shown are opened.
@@ -9,14 +9,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Collection as Keys
 from operator import itemgetter
 from typing import TypeVar
 
 from maildir_safe._mail.summary import Summary, read_head, summarize
-from maildir_safe._maildir.maildir import Maildir
 from maildir_safe._maildir.message_store import Message
 from maildir_safe._names import arrival_time
+from maildir_safe._web.mailbox_set import MailboxSet, Placed
 from maildir_safe._web.search import BoundedCache, folded, haystack, texts
 from maildir_safe.errors import MaildirSafeError
 
@@ -26,7 +27,6 @@ UNREADABLE = (KeyError, MaildirSafeError, OSError)
 """Errors of reading a message that is gone, that the storage cannot deliver, or that is a directory."""
 
 _POLL = 1.0
-_COARSEST = 2.5  # seconds; vfat keeps times in steps of 2
 _REMEMBERED = 20_000
 _REMEMBERED_LENGTH = 16 << 20
 _REMEMBERED_GONE = 10_000
@@ -39,32 +39,62 @@ class Closed(Exception):
     """The page is no longer served."""
 
 
-class Inbox:
-    """The messages of one Maildir, newest first.
+class NoSuchBox(KeyError):
+    """There is no mailbox of this name."""
 
-    Args:
-        maildir: the Maildir to show.
+
+class Box:
+    """One mailbox of an inbox, or all of them together.
 
     Attributes:
+        name: the mailbox's name; ``""``: all together.
+        messages: its messages, newest first.
         version: increases whenever a listing differs from the previous one.
         unread: number of messages without the flag "seen".
         latest: key of the message that arrived last; ``""`` before the first.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name, self.version, self.unread, self.latest = name, 0, 0, ""
+        self.messages: list[Placed] = []
+
+    def show(self, messages: list[Placed], version: int, fresh: Keys[str], unread: int) -> None:
+        """Take over a new listing.
+
+        Args:
+            messages: all messages.
+            version: the listing's version.
+            fresh: the keys of messages that just arrived, here or in other mailboxes.
+            unread: by how much the number of unread messages has changed.
+        """
+        self.messages, self.version = messages, version
+        self.unread += unread
+        if fresh:
+            arrived = (key for message in messages if (key := printable(message.key)) in fresh)
+            self.latest = next(arrived, self.latest)
+
+
+class Inbox:
+    """The messages of one mailbox or several, newest first.
+
+    Args:
+        maildir: the mailboxes to show.
+
+    Attributes:
+        everything: the messages of all mailboxes.
         when_gone: called with the key of each message that is gone, in the thread that lists.
     """
 
-    def __init__(self, maildir: Maildir) -> None:
+    def __init__(self, maildir: MailboxSet) -> None:
         self.maildir = maildir
-        self.version = time.time_ns() // 1_000_000  # differs from the versions of an earlier server
-        self.unread = 0
-        self.latest = ""
+        self.everything = Box("")
+        self.everything.version = self._version = time.time_ns() // 1_000_000  # differs from earlier servers'
         self.when_gone: list[Callable[[str], None]] = []
-        self._newest: list[Message] = []
-        self._sorted: list[tuple[tuple[float, str], Message]] = []
-        self._by_key: dict[str, Message] = {}
+        self._boxes: dict[str, Box] = {}
+        self._sorted: list[tuple[tuple[float, str], Placed]] = []
+        self._by_key: dict[str, Placed] = {}
         self._came: dict[str, int] = {}
-        self._stamp = (-1, -1)
-        self._stamped = 0.0
-        self._stable = False
+        self._forced = False
         self._summaries: BoundedCache[Summary] = BoundedCache(
             _REMEMBERED, _REMEMBERED_LENGTH, lambda s: s.length + 200
         )
@@ -75,18 +105,39 @@ class Inbox:
         self._closing = asyncio.Event()
         self._heavy = asyncio.Semaphore(2)
 
-    async def messages(self, age: float = 0.0) -> list[Message]:
-        """All messages, by a listing that is at most `age` seconds old."""
+    async def messages(self, age: float = 0.0, box: Box | None = None) -> list[Placed]:
+        """The messages of a mailbox, or all messages, by a listing that is at most `age` seconds old."""
         async with self._refreshing:
             start = time.monotonic()
             if start - self._looked >= age:
                 await asyncio.to_thread(self.refresh)
                 self._looked = time.monotonic()
                 self._took = self._looked - start
-        return self._newest
+        return (box or self.everything).messages
+
+    async def box(self, name: str) -> Box:
+        """The mailbox with this name; ``""``: all together.
+
+        Raises:
+            KeyError: there is none. TemporaryError: it cannot be listed.
+        """
+        if not name:
+            return self.everything
+        for fresh in (False, True):
+            if fresh:
+                await self.messages()
+            found = self._boxes.get(name) or self._boxes.get(name.lower())
+            if found is not None:
+                return found
+        raise NoSuchBox(name)
+
+    @property
+    def boxes(self) -> list[Box]:
+        """The mailboxes of the last listing, each before its folders."""
+        return [*self._boxes.values()]
 
     async def changed(self, version: int) -> int:
-        """Wait until the version of the Maildir is no longer `version`; return the new version.
+        """Wait until the version of the inbox is no longer `version`; return the new version.
 
         All waiting callers together cause about one listing per `_POLL` seconds. A large Maildir is
         listed less often, so that listing takes at most a fifth of the time.
@@ -97,8 +148,8 @@ class Inbox:
         while not self._closing.is_set():
             pause = max(_POLL, 4 * self._took)
             await self.messages(pause * 0.9)
-            if self.version != version:
-                return self.version
+            if self.everything.version != version:
+                return self.everything.version
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._closing.wait(), pause)
         raise Closed
@@ -108,27 +159,24 @@ class Inbox:
         self._closing.set()
 
     def refresh(self) -> None:
-        """List the Maildir if it may have changed.
+        """List what may have changed, and apply what has. Raises TemporaryError: it cannot be listed."""
+        forced, self._forced = self._forced, False
+        try:
+            listed = self.maildir.refresh(forced)
+        except MaildirSafeError:
+            self._forced = forced
+            raise
+        if listed:
+            self._apply()
 
-        Unchanged times of its directories show that it has not, once they have been unchanged for
-        longer than the coarsest timestamp resolution of any file system.
-
-        Raises:
-            TemporaryError: the Maildir cannot be listed.
-        """
-        now, stamp = time.monotonic(), self.maildir.stamp()
-        if stamp != self._stamp:
-            self._stamp, self._stamped, self._stable = stamp, now, False
-        if self._stable:
-            return
-        self._list()
-        self._stable = now - self._stamped > _COARSEST
-
-    def _list(self) -> None:
-        """List the Maildir, and apply what has changed since the last listing."""
-        found, known = set(self.maildir.messages()), set(self._newest)
+    def _apply(self) -> None:
+        """Apply what has changed since the last listing."""
+        names = self.maildir.names
+        new = [name for name in names if name not in self._boxes]
+        gone_boxes = self._boxes.keys() - {*names}
+        found, known = set(self.maildir.messages()), set(self.everything.messages)
         come, gone = found - known, known - found
-        if not come and not gone:
+        if not (come or gone or new or gone_boxes):
             return
         for message in gone:
             self._by_key.pop(printable(message.key), None)
@@ -144,23 +192,36 @@ class Inbox:
             self._sorted = [entry for entry in self._sorted if entry[1] not in gone]
         self._sorted += [(order(message.key), message) for message in come]
         self._sorted.sort(key=itemgetter(0), reverse=True)
-        self._newest = [message for _, message in self._sorted]
-        self.unread += sum(map(is_unread, come)) - sum(map(is_unread, gone))
-        self.version += 1
-        fresh = dict.fromkeys(arrived.keys() - self._came.keys(), self.version)
+        self._version += 1
+        fresh = dict.fromkeys(arrived.keys() - self._came.keys(), self._version)
         self._came |= fresh
-        self.latest = next(
-            (key for message in self._newest if (key := printable(message.key)) in fresh), self.latest
-        )
+        for name in gone_boxes:
+            self._boxes[name].version = self._version
+        self._boxes = {name: self._boxes.get(name) or Box(name) for name in names}
+        unread = Counter(message.mailbox for message in come if is_unread(message))
+        unread.subtract(message.mailbox for message in gone if is_unread(message))
+        touched = {message.mailbox for message in come | gone} | {*new}
+        self._share(touched, fresh, unread)
         if len(self._came) > 2 * len(self._by_key) + _REMEMBERED_GONE:
             for key in [key for key in self._came if key not in self._by_key][:-_REMEMBERED_GONE]:
                 del self._came[key]
 
+    def _share(self, touched: set[str], fresh: dict[str, int], unread: Counter[str]) -> None:
+        """Give each mailbox that has changed its messages, and all of them to `everything`."""
+        newest = [message for _, message in self._sorted]
+        self.everything.show(newest, self._version, fresh, unread.total())
+        parts: dict[str, list[Placed]] = {name: [] for name in self._boxes if name in touched}
+        for message in newest:
+            if message.mailbox in parts:
+                parts[message.mailbox].append(message)
+        for name, part in parts.items():
+            self._boxes[name].show(part, self._version, fresh, unread[name])
+
     def forget(self) -> None:
         """List again on the next request: this page has changed something."""
-        self._stable = False
+        self._forced = True
 
-    async def find(self, key: str) -> Message:
+    async def find(self, key: str) -> Placed:
         """The message with this key, in the form of `printable`. Raises KeyError if there is none."""
         await self.messages()
         return self._by_key[key]
@@ -211,10 +272,13 @@ class Inbox:
         self._summaries.put(message.key, known)
         return known
 
-    def search(self, words: str, seconds: float | None = _SEARCH_SECONDS) -> tuple[list[Message], bool]:
+    def search(
+        self, messages: list[Placed], words: str, seconds: float | None = _SEARCH_SECONDS
+    ) -> tuple[list[Placed], bool]:
         """Find the messages that contain all of the words.
 
         Args:
+            messages: the messages to search.
             words: words, separated by white space.
             seconds: time after which the search stops; None: no limit.
 
@@ -222,9 +286,9 @@ class Inbox:
             The messages found, newest first; and whether all messages were searched.
         """
         wanted = folded(words).split()
-        found: list[Message] = []
+        found: list[Placed] = []
         until = time.monotonic() + (float("inf") if seconds is None else seconds)
-        for message in self._newest:
+        for message in messages:
             if time.monotonic() > until:
                 return found, False
             text = self.text(message)
@@ -244,20 +308,21 @@ class Inbox:
         self._texts.put(message.key, text)
         return text
 
-    async def discard(self, search: str, upto: str) -> tuple[int, int]:
-        """Remove the messages that a search finds, or all messages.
+    async def discard(self, box: Box, search: str, upto: str) -> tuple[int, int]:
+        """Remove the messages of a mailbox that a search finds, or all its messages.
 
         Args:
+            box: the mailbox.
             search: words; ``""``: all messages.
             upto: the key of the newest message that was shown; later messages stay. ``""``: no limit.
 
         Returns:
             The number of messages removed, and the number that could not be removed.
         """
-        messages = await self.messages()
+        messages = await self.messages(box=box)
 
         def remove() -> tuple[int, int]:
-            found = self.search(search, None)[0] if search.strip() else messages
+            found = self.search(messages, search, None)[0] if search.strip() else messages
             removed = failed = 0
             for message in found:
                 if upto and self.is_newer(printable(message.key), upto):

@@ -22,9 +22,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from maildir_safe._maildir.message_store import Message
 from maildir_safe._web import metrics
 from maildir_safe._web.inbox import UNREADABLE, Closed, Inbox, is_unread, printable
+from maildir_safe._web.mailbox_set import Placed
 from maildir_safe._web.mailpit_body import read_fields
 from maildir_safe._web.mailpit_entries import Entries, Entry
 from maildir_safe._web.mailpit_query import SearchQuery, moment
@@ -50,7 +50,7 @@ def ok() -> Response:
     return PlainTextResponse("ok")
 
 
-async def search(request: Request, text: str, zone: str = "") -> list[Message]:
+async def search(request: Request, text: str, zone: str = "") -> list[Placed]:
     """All messages that match a query, newest first.
 
     Raises:
@@ -63,7 +63,7 @@ async def search(request: Request, text: str, zone: str = "") -> list[Message]:
     return await entries.inbox.run_heavy(lambda: _matching(entries, query, messages))
 
 
-def _matching(entries: Entries, query: SearchQuery, messages: list[Message]) -> list[Message]:
+def _matching(entries: Entries, query: SearchQuery, messages: list[Placed]) -> list[Placed]:
     until = time.monotonic() + _SECONDS
     found = []
     for entry in entries.of(messages):
@@ -82,10 +82,10 @@ def matches(entry: Entry, query: SearchQuery) -> bool:
         return False
 
 
-async def _page(request: Request, query: Query, found: list[Message]) -> Response:
+async def _page(request: Request, query: Query, found: list[Placed]) -> Response:
     entries = entries_of(request)
     start, limit = query.integer("start", 0, _FURTHEST), query.integer("limit", 50, _FURTHEST)
-    total, unread = len(await entries.inbox.messages()), entries.inbox.unread
+    total, unread = len(await entries.inbox.messages()), entries.inbox.everything.unread
     if "before" in query:
         before = moment("before", query.text("before"), None)
         found = [entry.message for entry in entries.of(found) if entry.created < before]
@@ -133,7 +133,7 @@ async def delete_messages(request: Request) -> Response:
     return await _discard(inbox, await _chosen(inbox, ids))
 
 
-async def _chosen(inbox: Inbox, ids: list[str] | None) -> list[Message]:
+async def _chosen(inbox: Inbox, ids: list[str] | None) -> list[Placed]:
     """The messages with these ids, or all messages (None)."""
     messages = await inbox.messages()
     if ids is None:
@@ -142,7 +142,7 @@ async def _chosen(inbox: Inbox, ids: list[str] | None) -> list[Message]:
     return [message for message in messages if printable(message.key) in wanted]
 
 
-async def _discard(inbox: Inbox, messages: list[Message]) -> Response:
+async def _discard(inbox: Inbox, messages: list[Placed]) -> Response:
     def discard() -> int:
         failed = 0
         for message in messages:
@@ -178,7 +178,7 @@ async def mark_messages(request: Request) -> Response:
     return await _changed(inbox, lambda: sum(not mark(inbox, message, read) for message in chosen), "marked")
 
 
-def mark(inbox: Inbox, message: Message, read: bool) -> bool:
+def mark(inbox: Inbox, message: Placed, read: bool) -> bool:
     """Mark a message as read or unread; return False if that failed. A message that is gone needs no mark."""
     if is_unread(message) != read:
         return True
@@ -201,7 +201,7 @@ async def wait(request: Request) -> Response:
     inbox = entries_of(request).inbox
     while True:
         await inbox.messages()
-        version = inbox.version
+        version = inbox.everything.version
         found = await search(request, query.text("query"), query.text("tz"))
         if found:
             return await _page(request, query, found)
@@ -269,7 +269,7 @@ async def info(request: Request) -> Response:
             "Database": printable(entries.inbox.maildir.path),
             "DatabaseSize": size,
             "Messages": len(messages),
-            "Unread": entries.inbox.unread,
+            "Unread": entries.inbox.everything.unread,
             "Tags": await asyncio.to_thread(entries.tags.counts),
             "RuntimeStats": {
                 "Uptime": int(time.monotonic() - _STARTED),

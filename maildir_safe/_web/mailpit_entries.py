@@ -16,8 +16,8 @@ from maildir_safe._mail.addresses import Mailbox
 from maildir_safe._mail.everything import Everything, is_inline, read_everything
 from maildir_safe._mail.message import Mail, describe, read_mail
 from maildir_safe._mail.structure import Part
-from maildir_safe._maildir.message_store import Message
 from maildir_safe._web.inbox import MOST_READ, UNREADABLE, Inbox, is_unread, printable, received
+from maildir_safe._web.mailbox_set import Placed
 from maildir_safe._web.mailpit_tags import Tags
 from maildir_safe._web.search import BoundedCache, folded
 
@@ -47,7 +47,7 @@ class Entry:
         tags: its tags.
     """
 
-    def __init__(self, entries: Entries, message: Message) -> None:
+    def __init__(self, entries: Entries, message: Placed) -> None:
         self._entries, self.message = entries, message
         self.id = printable(message.key)
         self.unread = is_unread(message)
@@ -111,18 +111,18 @@ class Entries:
 
     def __init__(self, inbox: Inbox) -> None:
         self.inbox = inbox
-        self.tags = Tags(inbox.maildir, inbox.has)
+        self.tags = Tags(inbox.maildir.files, inbox.has)
         self._known: BoundedCache[_Read] = BoundedCache(
             _REMEMBERED, _REMEMBERED_LENGTH, lambda read: read.length
         )
         inbox.when_gone.append(self._known.forget)
         self._last_body = ("", "")
 
-    def of(self, messages: list[Message]) -> Iterator[Entry]:
+    def of(self, messages: list[Placed]) -> Iterator[Entry]:
         """Messages as entries."""
         return (Entry(self, message) for message in messages)
 
-    def summaries(self, messages: list[Message]) -> list[dict[str, Any]]:
+    def summaries(self, messages: list[Placed]) -> list[dict[str, Any]]:
         """Messages as Mailpit's summaries. Those that are gone or cannot be read are left out."""
         found = []
         for entry in self.of(messages):
@@ -140,7 +140,7 @@ class Entries:
             self._last_body = key, body
         return body
 
-    def read(self, message: Message) -> _Read:
+    def read(self, message: Placed) -> _Read:
         """Read a message, or remember it. Raises KeyError, TemporaryError, OSError."""
         known = self._known.get(message.key)
         if known is None:

@@ -24,9 +24,9 @@ from maildir_safe._mail.message import Attachment, describe, find_part, read_mai
 from maildir_safe._mail.structure import Part
 from maildir_safe._mail.transfer import decoded
 from maildir_safe._mail.words import raw_text
-from maildir_safe._maildir.message_store import Message
 from maildir_safe._web.answers import pieces
 from maildir_safe._web.inbox import Inbox
+from maildir_safe._web.mailbox_set import Placed
 from maildir_safe._web.mailpit import entries_of, mark, search
 from maildir_safe._web.mailpit_body import copy_body
 from maildir_safe._web.mailpit_entries import Entry, whole
@@ -42,7 +42,7 @@ _POLICY = (
 _SEALED = {"Content-Security-Policy": "sandbox; default-src 'none'"}
 
 
-async def _find(request: Request, *names: str) -> Message:
+async def _find(request: Request, *names: str) -> Placed:
     """The message that a request is about. Raises KeyError if there is none."""
     key, inbox = request.path_params["id"], entries_of(request).inbox
     query = Query(request, "query", "tz", *names) if key == _LATEST else Query(request, *names)
@@ -65,7 +65,7 @@ async def get_message(request: Request) -> Response:
     return answer
 
 
-async def _mark_read(inbox: Inbox, message: Message) -> None:
+async def _mark_read(inbox: Inbox, message: Placed) -> None:
     """Mark a message as read. On a read-only mount it can be read anyway."""
     await asyncio.to_thread(mark, inbox, message, True)
     inbox.forget()
@@ -151,17 +151,16 @@ async def send(request: Request) -> Response:
         await copy_body(request, body, MOST_SENT)
         async with request.app.state.sending:  # after the last byte: a slow client holds up nobody
             wanted = await build(body)
-            receipt = await asyncio.to_thread(
-                entries.inbox.maildir.deliver,
-                wanted.message,
-                sender=wanted.sender,
-                recipient=wanted.recipient,
-            )
+            await entries.inbox.messages()
+            deliver = entries.inbox.maildir.deliver
+            try:
+                key = await asyncio.to_thread(deliver, wanted.message, wanted.sender, wanted.recipients)
+            except ValueError as error:
+                raise bad(str(error)) from None
             if wanted.tags:
-                await entries.inbox.messages()
-                await asyncio.to_thread(entries.tags.put, [receipt.key], wanted.tags)
+                await asyncio.to_thread(entries.tags.put, [key], wanted.tags)
     entries.inbox.forget()
-    answer: dict[str, Any] = {"ID": receipt.key}
+    answer: dict[str, Any] = {"ID": key}
     return JSONResponse(answer)
 
 

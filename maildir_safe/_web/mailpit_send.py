@@ -47,13 +47,13 @@ class SendRequest:
     Attributes:
         message: the message, complete.
         sender: the envelope's sender.
-        recipient: the first recipient; the header names all.
+        recipients: all recipients.
         tags: its tags.
     """
 
     message: bytes
     sender: str
-    recipient: str | None
+    recipients: list[str]
     tags: list[str]
 
 
@@ -101,9 +101,8 @@ def _built(fields: dict[str, Any]) -> SendRequest:
     if fields.get("HTML"):
         message.add_alternative(fields["HTML"], subtype="html")
     _attach(message, _list("Attachments", fields))
-    first = recipients[0].addr_spec if recipients else None
     tags = [valid(tag) for tag in fields.get("Tags", [])]
-    return SendRequest(message.as_bytes(), sender.addr_spec, first, tags)
+    return SendRequest(message.as_bytes(), sender.addr_spec, [one.addr_spec for one in recipients], tags)
 
 
 def _check_length(name: str, value: str, longest: int = _LONGEST_VALUE) -> None:

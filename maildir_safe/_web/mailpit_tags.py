@@ -1,4 +1,7 @@
-"""The tags of messages, in one small file in the Maildir: they survive a restart and a change of flags."""
+"""The tags of messages, in one small file in the Maildir, or in the directory above several Maildirs.
+
+They survive a restart and a change of flags.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,7 @@ from collections.abc import Callable, Iterable
 
 from starlette.exceptions import HTTPException
 
-from maildir_safe._maildir.maildir import Maildir
-from maildir_safe._maildir.side_file import read_side_file, write_side_file
+from maildir_safe._maildir.side_file import SideFiles
 from maildir_safe._web.parameters import bad
 from maildir_safe.errors import TemporaryError
 
@@ -28,13 +30,13 @@ class Tags:
     """The tags. Thread-safe. One server at a time may change them.
 
     Args:
-        maildir: the Maildir that holds the file.
+        files: the directory that holds the file.
         exists: tells whether a key is a message's. The tags of others are not shown, and are dropped when
             there are many.
     """
 
-    def __init__(self, maildir: Maildir, exists: Callable[[str], bool]) -> None:
-        self._maildir, self._exists = maildir, exists
+    def __init__(self, files: SideFiles, exists: Callable[[str], bool]) -> None:
+        self._files, self._exists = files, exists
         self._lock = threading.Lock()
         self._found: dict[str, list[str]] | None = None
 
@@ -93,18 +95,18 @@ class Tags:
             if len(data) > _LARGEST:
                 raise bad("Tags: there is no room for more")
             self._found = None  # after an error the file says what is true
-            write_side_file(self._maildir, FILE, data)
+            self._files.write(FILE, data)
             self._found = changed
 
     def _read(self) -> dict[str, list[str]]:
-        raw = read_side_file(self._maildir, FILE, _LARGEST)
+        raw = self._files.read(FILE, _LARGEST)
         if raw is None:
             return {}
         try:
             found = json.loads(raw)
             return {str(key): [valid(str(tag)) for tag in tags] for key, tags in found.items()}
         except (ValueError, TypeError, AttributeError, RecursionError, HTTPException):
-            raise TemporaryError(f"{self._maildir.path}/{FILE} is damaged: repair or remove it") from None
+            raise TemporaryError(f"{self._files.path}/{FILE} is damaged: repair or remove it") from None
 
 
 def valid(tag: str) -> str:

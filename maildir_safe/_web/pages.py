@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from jinja2 import pass_context
+from jinja2.runtime import Context
 from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
@@ -19,7 +21,7 @@ from starlette.templating import Jinja2Templates
 from maildir_safe._mail.html import loads_anything, without_connections
 from maildir_safe._mail.message import Mail, read_mail
 from maildir_safe._web.api import find_messages, known_key, list_entries, list_entry
-from maildir_safe._web.inbox import Closed, Inbox, is_unread, printable
+from maildir_safe._web.inbox import Box, Closed, Inbox, is_unread, printable
 from maildir_safe._web.parameters import Query, bad
 from maildir_safe.errors import MaildirSafeError
 
@@ -51,10 +53,17 @@ def size(count: int | None) -> str:
     return f"{count / 1024:.1f} KiB" if count < 1 << 20 else f"{count / (1 << 20):.1f} MiB"
 
 
-def address(path: str, **parameters: object) -> str:
-    """A link within this page. Empty parameters are left out."""
+def link(request: Request, path: str, **parameters: object) -> str:
+    """A link within this server; ``""`` is the page that is shown. Empty parameters are left out."""
     query = urlencode({name: value for name, value in parameters.items() if value})
-    return f"{path}?{query}" if query else path
+    full = request.scope.get("root_path", "") + path if path else ""
+    return f"{full}?{query}" if query else full
+
+
+@pass_context
+def address(context: Context, path: str, **parameters: object) -> str:
+    """`link`, in a template."""
+    return link(context["request"], path, **parameters)
 
 
 _templates.env.filters.update(when=when, size=size)
@@ -68,26 +77,51 @@ def error_page(request: Request, status: int, text: str, headers: dict[str, str]
     )
 
 
+def mailbox_lines(inbox: Inbox, shown: Box) -> list[dict[str, Any]]:
+    """The mailboxes for the page's navigation; none if there is only one. One that is empty is listed too."""
+    if inbox.maildir.alone:
+        return []
+    lines = [{"name": "", "label": "All mail", "unread": inbox.everything.unread, "shown": not shown.name}]
+    for box in inbox.boxes:
+        folder = inbox.maildir.folder_of(box.name)
+        lines.append(
+            {
+                "name": box.name,
+                "label": printable(folder or box.name),
+                "folder": bool(folder) and inbox.maildir.many,
+                "unread": box.unread,
+                "shown": box is shown,
+                "trouble": printable(inbox.maildir.troubles.get(box.name, "")),
+            }
+        )
+    return lines
+
+
 async def show_list(request: Request) -> Response:
     """Show the list; with `rows` in the query only its rows, for the script that keeps it fresh."""
     inbox: Inbox = request.app.state.inbox
-    query = Query(request, "search", "offset", "rows")
+    query = Query(request, "search", "offset", "rows", "mailbox")
     search, offset = query.text("search").strip(), query.integer("offset", 0, _FURTHEST)
-    found, complete = await find_messages(inbox, search)
+    box = await inbox.box(query.text("mailbox"))
+    found, complete = await find_messages(inbox, box, search)
     if offset >= len(found):
         offset = 0
     context: dict[str, Any] = {
         "lines": await list_entries(inbox, found[offset : offset + _PAGE]),
         "total": len(found),
-        "unread": inbox.unread,
+        "unread": box.unread,
+        "mailboxes": mailbox_lines(inbox, box),
+        "mailbox": printable(box.name),
+        "all_found": inbox.maildir.complete,
+        "folder_of": inbox.maildir.folder_of,
         "complete": complete,
         "search": search,
         "offset": offset,
         "older": offset + _PAGE if offset + _PAGE < len(found) else None,
         "newer": max(offset - _PAGE, 0) if offset else None,
-        "latest": inbox.latest,
+        "latest": box.latest,
         "path": printable(inbox.maildir.path),
-        "version": inbox.version,
+        "version": inbox.everything.version,
         "addresses": request.app.state.addresses,
     }
     return _templates.TemplateResponse(request, "rows.html" if "rows" in query else "list.html", context)
@@ -96,12 +130,13 @@ async def show_list(request: Request) -> Response:
 async def show_message(request: Request) -> Response:
     """Show a message, and mark it as read."""
     inbox: Inbox = request.app.state.inbox
-    query = Query(request, "view", "remote", "search")
+    query = Query(request, "view", "remote", "search", "mailbox")
+    box = await inbox.box(query.text("mailbox"))
     search, wanted = query.text("search").strip(), query.text("view")
     if wanted and wanted not in _VIEWS:
         raise bad(f"view: {wanted[:100]!r} is not one of {', '.join(_VIEWS)}")
     message = await inbox.find(request.path_params["key"])
-    found = (await find_messages(inbox, search))[0]
+    found = (await find_messages(inbox, box, search))[0]
     at = next((n for n, other in enumerate(found) if other.key == message.key), None)
     mail, source, length = await inbox.parse(
         message.key,
@@ -109,8 +144,9 @@ async def show_message(request: Request) -> Response:
     )
     if is_unread(message):
         with contextlib.suppress(MaildirSafeError):  # on a read-only mount the message can still be read
-            message = await asyncio.to_thread(inbox.maildir.set_flags, message.key, message.flags + "S")
+            await asyncio.to_thread(inbox.maildir.set_flags, message.key, message.flags + "S")
             inbox.forget()
+            message = await inbox.find(printable(message.key))
     views = [view for view in _VIEWS if _has(mail, view)]
     context = {
         **await asyncio.to_thread(list_entry, inbox, message),
@@ -120,6 +156,8 @@ async def show_message(request: Request) -> Response:
         "remote": "remote" in query,
         "has_remote": loads_anything(mail.html or ""),
         "search": search,
+        "box": printable(box.name),
+        "alone": inbox.maildir.alone,
         "source": source,
         "cut": length > _MOST_SOURCE,
         "newer": printable(found[at - 1].key) if at else None,
@@ -163,7 +201,7 @@ def _framed(html: str, remote: bool) -> str:
 async def toggle(request: Request) -> Response:
     """Toggle a flag of a message: read or unread (S), starred or not (F)."""
     inbox: Inbox = request.app.state.inbox
-    search = Query(request, "search").text("search")
+    query = Query(request, "search", "mailbox")
     key, flag = request.path_params["key"], request.path_params["flag"]
     message = await inbox.find(key)
     flags = message.flags
@@ -173,27 +211,34 @@ async def toggle(request: Request) -> Response:
     await asyncio.to_thread(inbox.maildir.set_flags, message.key, changed)
     inbox.forget()
     back = "/" if flag == "S" else f"/message/{quote(key, safe='')}"
-    return RedirectResponse(address(back, search=search), 303)
+    return _back(request, back, query)
 
 
 async def delete(request: Request) -> Response:
     """Remove a message: the page's button "Delete"."""
     inbox: Inbox = request.app.state.inbox
-    search = Query(request, "search").text("search")
+    query = Query(request, "search", "mailbox")
     message = await inbox.find(request.path_params["key"])
     await asyncio.to_thread(inbox.maildir.discard, message.key)
     inbox.forget()
-    return RedirectResponse(address("/", search=search), 303)
+    return _back(request, "/", query)
+
+
+def _back(request: Request, path: str, query: Query) -> Response:
+    """Lead back to a page, with the same search in the same mailbox."""
+    same = {"search": query.text("search"), "mailbox": query.text("mailbox")}
+    return RedirectResponse(link(request, path, **same), 303)
 
 
 async def delete_found(request: Request) -> Response:
     """Remove the messages that the list shows: all that match its search, except later arrivals."""
     inbox: Inbox = request.app.state.inbox
-    query = Query(request, "search", "upto")
-    _, failed = await inbox.discard(query.text("search"), known_key(inbox, query, "upto"))
+    query = Query(request, "search", "upto", "mailbox")
+    box = await inbox.box(query.text("mailbox"))
+    _, failed = await inbox.discard(box, query.text("search"), known_key(inbox, query, "upto"))
     if failed:
         return error_page(request, 503, f"{failed} messages could not be removed.")
-    return RedirectResponse("/", 303)
+    return RedirectResponse(link(request, "/", mailbox=query.text("mailbox")), 303)
 
 
 async def events(request: Request) -> Response:

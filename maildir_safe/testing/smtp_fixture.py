@@ -33,7 +33,7 @@ from maildir_safe.testing.received_message import ReceivedMessage, received_mess
 from maildir_safe.testing.sent import Wanted
 
 if TYPE_CHECKING:
-    from maildir_safe._smtp.server.service import Page
+    from maildir_safe._smtp.server.page import Page
 
 _LOOK_AGAIN = 0.02
 _TRACE = re.compile(

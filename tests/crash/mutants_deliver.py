@@ -10,6 +10,7 @@ import pytest
 
 from maildir_safe._delivery import attempt
 from maildir_safe._delivery.attempt import Attempt
+from maildir_safe._delivery.job import DeliveryJob
 from maildir_safe._fs.quirks import Quirks
 from maildir_safe._handoff import rename
 from maildir_safe._handoff.group_commit import DirectorySync
@@ -54,7 +55,7 @@ def fsync_of_the_source_directory(patch: Patch) -> None:
 
 def no_file_fsync(patch: Patch) -> None:
     """the file is renamed into view without an fsync"""
-    patch.setattr(Attempt, "_fsync", lambda *_: True)
+    patch.setattr(Attempt, "_sync_files", lambda *_: None)
 
 
 def rename_before_fsync(patch: Patch) -> None:
@@ -76,15 +77,15 @@ def rename_before_fsync(patch: Patch) -> None:
 
 def fsync_tried_again_on_the_same_file(patch: Patch) -> None:
     """after a failed fsync the same file is fsynced once more, which says nothing"""
-    fsync = Attempt._fsync
+    not_synced = Attempt._not_synced
 
-    def twice(self: Attempt, *args: Any) -> bool:
+    def twice(self: Attempt, job: DeliveryJob, require: str | None, error: OSError) -> None:
         try:
-            return fsync(self, *args)
+            self._fs.fsync(job.fd)
         except OSError:
-            return fsync(self, *args)
+            not_synced(self, job, require, error)
 
-    patch.setattr(Attempt, "_fsync", twice)
+    patch.setattr(Attempt, "_not_synced", twice)
 
 
 def fsync_error_ignored(patch: Patch) -> None:

@@ -23,9 +23,8 @@ PLACES = ("/home/ann", "/mnt/mail", "/srv/mail", "/run/maildir-safe")
 _END = "-- end of command"
 _PATIENCE = 30.0
 _RULES = (
-    (r"\d{10}\.M\d{6}P\d+Q\d+R[0-9a-f]+\.[\w\\-]+", "KEY"),
-    (r"\d{10}\.M\d{6}R[0-9a-f]{16}\.[\w\\-]+", "ID"),
-    (r"\d{10}\.M\d{6}R?[0-9a-f]*(?=$|\s)", "ID"),
+    # a message's file or an item of the queue, whatever fields its name has: pages show examples of names
+    (r"\d{10}\.[\w\\.-]+(?:,[A-Z]=\d+)*", "NAME"),
     (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:[+-]\d\d:?\d\d|Z)?", "TIME"),
     (r"(?m)^Try .*$", "Try"),
     (r"durability (?:full|file|client|none), [\w.]+", "durability full, FS"),
@@ -33,9 +32,8 @@ _RULES = (
     (r"\b\d+(?:\.\d+)? s\b", "N s"),
     (r"(?<=seconds )[\d.]+", "N"),
     (r'"(?:created|received|arrived|arrival_time)": [\d.]+', '"when": N'),
-    (r",S=\d+", ",S=N"),
     (r"[ \t]+", " "),
-    (r"(KEY,S=N \S+) \d+", r"\1 N"),
+    (r"(NAME \S+) \d+", r"\1 N"),
     (r"\b\d+ B\b", "N B"),
     (r"(?m) +$", ""),
 )

@@ -11,6 +11,7 @@ from pathlib import Path
 from blocks import REPOSITORY
 
 from maildir_safe import Maildir, Queue
+from maildir_safe._smtp.server.settings import Settings, read
 
 EXAMPLES = REPOSITORY / "examples"
 
@@ -29,6 +30,17 @@ def test_every_example_is_listed_and_run() -> None:
     listed = (EXAMPLES / "README.md").read_text()
     here = Path(__file__).read_text()
     assert [name for name in names if f"({name})" not in listed or f'"{name}"' not in here] == []
+
+
+def test_two_hosts() -> None:
+    """Every file of the kit is listed, and the settings are such. tests/system/test_failover.py runs them."""
+    kit = EXAMPLES / "two-hosts"
+    listed = (kit / "README.md").read_text()
+    names = {path.name for path in kit.iterdir()} - {"README.md"}
+    assert [name for name in names if f"({name})" not in listed] == []
+    settings = Settings(**read(str(kit / "serve.toml")))
+    settings.check()
+    assert settings.queue == "/srv/mail/spool"
 
 
 def test_deliver_with_retry(tmp_path: Path) -> None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from blocks import DOCS, REPOSITORY
 
 from maildir_safe import _cli
+from maildir_safe._cli import work
+from maildir_safe._probe.report import LABELS
 from maildir_safe._submission.rejected import CONFIGURATION, NO_PERMISSION
 from tools import reference
 
@@ -24,6 +27,20 @@ def test_every_metric_is_described() -> None:
     )
     assert len(names) >= 9
     assert [name for name in sorted(names) if name not in page] == []
+
+
+def test_every_check_of_the_probe_is_described() -> None:
+    """Programs use the ids: whoever adds or removes one says so here."""
+    page = (DOCS / "reference/probe-checks.md").read_text()
+    described = dict(re.findall(r"^\| `([a-z0-9-]+)` \| ([^|]+) \| .+ \|$", page, re.MULTILINE))
+    assert described == LABELS
+
+
+@pytest.mark.parametrize("scheme", work._SCHEMES)
+def test_every_courier_of_work_is_described(scheme: str) -> None:
+    page = (DOCS / "howto/queue.md").read_text()
+    assert re.search(rf"^\| .*`{scheme}:", page, re.MULTILINE)
+    assert f"{scheme}:" in work.DESCRIPTION
 
 
 def test_every_exit_code_is_described() -> None:

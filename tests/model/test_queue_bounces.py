@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from maildir_safe._delivery.status import RecipientStatus
+from maildir_safe._queue import bounce
 from maildir_safe._queue.claim import Claim
 from maildir_safe._queue.couriers.courier import DeliveryRequest
 from maildir_safe._queue.store.states import BOUNCE_DUE, BOUNCED
@@ -112,7 +113,7 @@ def test_every_single_fault(profile: str) -> None:
 
 
 def b_before_the_bounce(self: Worker, claim: Claim) -> None:
-    request = self._bounce(claim)
+    request = bounce.request(claim, self._host, self._now())
     self._record_with_retry(claim, claim.item.states.replace(BOUNCE_DUE, BOUNCED), None, None)
     request.open().read()
     self._fs.monotonic()

@@ -105,8 +105,8 @@ class StandsStill(Scene):
 
     def task_b(self) -> None:
         self.b.tend()
-        for _ in range(8):  # some look comes a lease after the first
-            self.server.advance(LEASE / 4)
+        for _ in range(4):  # some look comes a lease after the first
+            self.server.advance(LEASE / 3)
             self.b.tend()
         for claim in self.b.claim():
             self.finish(self.b, claim)
@@ -304,7 +304,7 @@ def test_before_its_deadline_a_worker_holds_what_it_holds() -> None:
         claims = worker.claim()
         server.advance(float(start))
         for _ in range(0, still, 5):
-            observer.queue._consumer._look_at = 0.0  # the keenest of observers
+            observer.queue._opened.consumer._look_at = 0.0  # the keenest of observers
             observer.tend()
             server.advance(5.0)
         held = f"claimed/{claims[0]._lease.worker}/{claims[0].item.name}"

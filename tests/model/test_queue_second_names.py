@@ -12,7 +12,7 @@ import pytest
 
 from maildir_safe.errors import TemporaryError
 from maildir_safe.testing.simdisk import ROOT
-from maildir_safe.testing.simfs import Fault, SimServer
+from maildir_safe.testing.simfs import Fault, SimHost, SimServer
 from tests.model.queue_world import LEASE, MAIL, SPOOL, Actor, Ledger, delivered, new_server, reckon
 
 PROFILES = ["local", "gluster", "nfs4"]
@@ -203,3 +203,53 @@ def test_a_name_that_cannot_be_looked_for_defers_the_item() -> None:
     assert claim.read()
     claim.ack()
     assert in_queue(server) == []
+
+
+def a_swept_worker_comes_back(server: SimServer, ledger: Ledger) -> tuple[Actor, str]:
+    """A worker dies, another delivers its item, and healing brings its directory back with a second name."""
+    dead, living = Actor(server, ledger, "a"), Actor(server, ledger, "b")
+    dead.put("one")
+    [claim] = dead.claim()
+    worker = claim._lease.worker
+    assert "done" in works_for(living, server, 3 * LEASE // 60)
+    assert delivered(server) == {"one": 1}
+    healer = SimHost(server, "healer")
+    healer.mkdir(worker, healer.open_dir(f"{SPOOL}/claimed"))
+    [there] = [path for path in server.files() if path.startswith(MAIL)]
+    heal(server, there, f"{SPOOL}/claimed/{worker}/{claim.item.name}")
+    return living, worker
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_a_swept_workers_directory_that_comes_back_is_swept_again(profile: str) -> None:
+    """Nobody looked at a directory with neither a heartbeat nor a marker: its item stayed for ever."""
+    server, ledger = new_server(profile), Ledger()
+    living, _ = a_swept_worker_comes_back(server, ledger)
+    assert claimed(server)
+    list(works_for(living, server, 12 * LEASE // 60))
+    assert not claimed(server)
+    assert delivered(server) == {"one": 1}
+    reckon(server, ledger)
+
+
+def test_a_worker_whose_heartbeat_some_listings_omit_is_not_abandoned() -> None:
+    server, ledger = new_server("local"), Ledger()
+    holder = Actor(server, ledger, "a")
+    holder.put("one")
+    [claim] = holder.claim()
+    omitted = [Fault("listdir", 0, nth=nth, match="/alive", hides="a-", quiet=True) for nth in range(1, 9)]
+    other = Actor(server, ledger, "b", faults=omitted)
+    for _ in range(3 * 40):
+        server.advance(LEASE / 3)
+        holder.tend()
+        other.tend()
+    assert other.host.plan.hits
+    assert holder.end(claim, "deliver") == "done"
+
+
+def test_a_directory_without_a_heartbeat_is_not_swept_before_ten_leases() -> None:
+    """Its worker may just have made it: the heartbeat comes after it."""
+    server, ledger = new_server("local"), Ledger()
+    living, worker = a_swept_worker_comes_back(server, ledger)
+    list(works_for(living, server, 9 * LEASE // 60))
+    assert [path for path in claimed(server) if worker in path]

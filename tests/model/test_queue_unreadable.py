@@ -80,7 +80,7 @@ def test_a_good_item_in_corrupt_can_be_put_back() -> None:
     for listed in list(actor.queue.items("hold")):
         actor.queue.unhold(listed.item.id)
     [claim] = actor.claim()
-    claim._end(actor.queue._spool.shelve, claim._lease, claim.item, claim.item.returned(), "corrupt")
+    claim._end(actor.queue._opened.spool.shelve, claim._lease, claim.item, claim.item.returned(), "corrupt")
     assert len(corrupt(server)) == 1
     actor.queue.retry(claim.id)
     assert not corrupt(server)

@@ -1,6 +1,7 @@
 """What was measured on each kind of mount, as `maildir_safe._probe.probe` names it; a test compares.
 
-Only what both have stands here. `link`: errno within a directory; `across`: between directories.
+Only what both have stands here. A fact is named by its check's id, or by a short name of `_IDS`.
+`link`: errno within a directory; `across`: between directories.
 """
 
 from __future__ import annotations
@@ -105,6 +106,7 @@ FACTS: dict[str, dict[str, Any]] = {
     "gocryptfs": {"fstype": "fuse.gocryptfs", "link": "ok", "noreplace": "ok", "verdict": "SAFE"},
 }
 
+# short names of checks; any other fact is named by its check's id
 _IDS = {
     "onto": "rename-onto",
     "same O_EXCL": "exclusive-create",
@@ -137,7 +139,7 @@ def differences(kind: str, report: dict[str, Any]) -> list[str]:
         elif fact == "rename race":
             value = seen["rename-race"]["both"] + seen["rename-race"]["not once"]
         else:
-            value = seen[_IDS[fact]]
+            value = seen[_IDS.get(fact, fact)]
         if value != expected:
             wrong.append(f"{fact}: measured {expected!r}, the probe says {value!r}")
     return wrong

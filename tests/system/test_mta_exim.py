@@ -14,7 +14,9 @@ from pathlib import Path
 
 import pytest
 from mta import command, delivered, documented, need, owned, scratch
+from smtp_support import Serve
 
+from maildir_safe import Maildir
 from maildir_safe.testing.faultmount import FaultMount
 
 pytestmark = pytest.mark.mounts
@@ -42,20 +44,25 @@ begin retry
 class Exim:
     """A private Exim without a daemon: each message is handed in, and tried at once."""
 
-    def __init__(self, base: Path, program: Path, vhosts: Path, **replace: str) -> None:
+    def __init__(
+        self, base: Path, program: Path, vhosts: Path, routing: tuple[str, str] | None = None, **replace: str
+    ) -> None:
         self._base = base
         (base / "mailboxes").write_text("bob: bob\n")
         (base / "passwd").write_text(
             f"root:x:0:0::/:/bin/sh\nDebian-exim:x:{UID}:{UID}::/:/usr/sbin/nologin\n"
         )
         (base / "group").write_text(f"root:x:0:\nDebian-exim:x:{UID}:\n")
-        router = documented("exim-router", **{"/etc/exim4/mailboxes": f"{base}/mailboxes"})
-        replace = {"command": command(base), "vhosts": str(vhosts), "user = vmail": "", **replace}
-        transport = documented("exim-transport", **replace)
+        router, transport = routing or self._documented(vhosts, replace)
         config = CONFIG.format(base=base, exim=program, router=router, transport=transport)
         (base / "exim.conf").write_text(config)
         self._program = [str(program), "-C", str(base / "exim.conf")]
         owned(base / "spool", UID)
+
+    def _documented(self, vhosts: Path, replace: dict[str, str]) -> tuple[str, str]:
+        router = documented("exim-router", **{"/etc/exim4/mailboxes": f"{self._base}/mailboxes"})
+        replace = {"command": command(self._base), "vhosts": str(vhosts), "user = vmail": "", **replace}
+        return router, documented("exim-transport", **replace)
 
     def send(self, sender: str, message: str = MESSAGE) -> None:
         """Hand in a message for bob, and try to deliver it."""
@@ -119,6 +126,21 @@ def test_delivers_once_with_the_envelope_on_top(base: Path, program: Path) -> No
     assert second.startswith(b"Return-Path: <>\nDelivered-To: bob@example.org\nReceived: ")
     assert first.endswith(b"\n\nThe body.\n")
     assert exim.queue() == 0
+
+
+def test_sends_to_our_server_in_chunks(base: Path, program: Path, tmp_path: Path) -> None:
+    serve = Serve(tmp_path)
+    port = serve.address.rpartition(":")[2]
+    router = "there:\n driver = manualroute\n route_list = * 127.0.0.1\n self = send\n transport = smtp\n"
+    transport = f"smtp:\n driver = smtp\n port = {port}\n allow_localhost\n"
+    exim = Exim(base, program, base, (router, transport))
+    text = "..\n.dot\nRSET\n" + "long line " * 90 + "\n" + "many lines\n" * 20_000
+    exim.send("ann@example.com", f"Subject: in chunks\n\n{text}")
+    assert ' K C="250' in exim.log()  # K: by BDAT
+    (message,) = Maildir(tmp_path / "Maildir", create=False).messages()
+    with Maildir(tmp_path / "Maildir").open(message.key) as file:
+        assert file.read().endswith(b"\n\n" + text.encode())
+    assert serve.end()[0] == 0
 
 
 def test_loop_is_bounced(base: Path, program: Path) -> None:

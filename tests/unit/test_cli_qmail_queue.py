@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from maildir_safe._queue.queue import Queue
+from tests.spool_support import queued
 
 SCRIPT = (
     "import sys; sys.argv[0] = '/var/qmail/bin/qmail-queue';"
@@ -20,16 +20,6 @@ SCRIPT = (
 )
 COMMAND = [sys.executable, "-c", SCRIPT]
 MESSAGE = b"Received: before\nSubject: one\n\nThe body.\n.\n"
-
-
-@pytest.fixture
-def spool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    path = tmp_path / "spool"
-    Queue(path).close()
-    config = tmp_path / "sendmail.toml"
-    config.write_text(f'spool = "{path}"\ndomain = "here.example"\nsize_limit = 100_000\n')
-    monkeypatch.setenv("MAILDIR_SAFE_SENDMAIL_CONFIG", str(config))
-    return path
 
 
 def qmail_queue(envelope: bytes, message: bytes = MESSAGE) -> tuple[int, str]:
@@ -47,18 +37,6 @@ def qmail_queue(envelope: bytes, message: bytes = MESSAGE) -> tuple[int, str]:
             except BrokenPipeError:
                 pass  # it has refused the message before the end
         return process.wait(60), process.stderr.read().decode()
-
-
-def queued(spool: Path) -> list[tuple[str, tuple[str, ...], bytes]]:
-    """Sender, recipients and message of each item, in the order of the recipients."""
-    queue = Queue(spool, create=False)
-    found = []
-    for entry in queue.items():
-        envelope = queue.envelope(entry)
-        assert envelope is not None
-        message = b"".join(queue.contents(entry)).split(b"\n", 1 + len(envelope.recipients))[-1]
-        found.append((envelope.sender, envelope.recipients, message))
-    return sorted(found, key=lambda item: item[1])
 
 
 @pytest.mark.parametrize(

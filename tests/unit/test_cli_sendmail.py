@@ -15,25 +15,15 @@ from pathlib import Path
 
 import pytest
 
-from maildir_safe._queue.queue import Queue
 from maildir_safe._submission.mailbox_list import addresses
-from maildir_safe._submission.message import sender
+from maildir_safe._submission.message import sender as parsed_sender
 from maildir_safe._submission.rejected import Rejected
+from tests import spool_support
 
 SCRIPT = "import sys; sys.argv[0] = {!r}; from maildir_safe._cli import main; sys.exit(main())"
 MESSAGE = b"From: ann@example.com\nTo: bob@example.com\nSubject: one\n\nThe body.\n"
 
 Done = subprocess.CompletedProcess[bytes]
-
-
-@pytest.fixture
-def spool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    path = tmp_path / "spool"
-    Queue(path).close()
-    config = tmp_path / "sendmail.toml"
-    config.write_text(f'spool = "{path}"\ndomain = "here.example"\nsize_limit = 100_000\n')
-    monkeypatch.setenv("MAILDIR_SAFE_SENDMAIL_CONFIG", str(config))
-    return path
 
 
 def sendmail(*words: str, stdin: bytes = MESSAGE, name: str = "sendmail") -> Done:
@@ -43,19 +33,16 @@ def sendmail(*words: str, stdin: bytes = MESSAGE, name: str = "sendmail") -> Don
     )  # fmt: skip
 
 
+RECEIVED = re.compile(rb"Received: by \S+ \(maildir-safe sendmail, from uid \d+\);\n\t.* \+0000\n")
+
+
 def queued(spool: Path) -> list[tuple[str, tuple[str, ...], bytes]]:
     """Sender, recipients and message of each item; the Received field is checked and cut off."""
-    queue = Queue(spool, create=False)
     found = []
-    for entry in queue.items():
-        envelope = queue.envelope(entry)
-        assert envelope is not None
-        contents = b"".join(queue.contents(entry)).split(b"\n", 1 + len(envelope.recipients))[-1]
-        received = re.match(
-            rb"Received: by \S+ \(maildir-safe sendmail, from uid \d+\);\n\t.* \+0000\n", contents
-        )
-        assert received, contents
-        found.append((envelope.sender, envelope.recipients, contents[received.end() :]))
+    for sender, recipients, message in spool_support.queued(spool):
+        received = RECEIVED.match(message)
+        assert received, message
+        found.append((sender, recipients, message[received.end() :]))
     return found
 
 
@@ -418,4 +405,4 @@ def test_who_may_send(spool: Path) -> None:
 )
 def test_no_address_is_lost_as_the_name_of_a_group(words: list[str]) -> None:
     with pytest.raises(Rejected):
-        _ = sender(words[1], "here.example") if words[0] in ("-f", "-r") else addresses(words[0])
+        _ = parsed_sender(words[1], "here.example") if words[0] in ("-f", "-r") else addresses(words[0])

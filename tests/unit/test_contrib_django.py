@@ -14,6 +14,7 @@ from django.test.utils import override_settings
 
 from maildir_safe import PermanentError, Queue, TemporaryError
 from maildir_safe.contrib.django import QueueBackend
+from tests.spool_support import queued
 
 BACKEND = "maildir_safe.contrib.django.QueueBackend"
 
@@ -22,23 +23,10 @@ if not settings.configured:
     django.setup()
 
 
-@pytest.fixture
-def spool(tmp_path: Path) -> Iterator[Path]:
-    path = tmp_path / "spool"
-    Queue(path).close()
-    with override_settings(EMAIL_BACKEND=BACKEND, MAILDIR_SAFE_SPOOL=str(path)):
-        yield path
-
-
-def queued(spool: Path) -> list[tuple[str, tuple[str, ...], bytes]]:
-    queue = Queue(spool, create=False)
-    found = []
-    for entry in queue.items():
-        envelope = queue.envelope(entry)
-        assert envelope is not None
-        message = b"".join(queue.contents(entry)).split(b"\n", 1 + len(envelope.recipients))[-1]
-        found.append((envelope.sender, envelope.recipients, message))
-    return found
+@pytest.fixture(autouse=True)
+def mail_is_queued(spool: Path) -> Iterator[None]:
+    with override_settings(EMAIL_BACKEND=BACKEND, MAILDIR_SAFE_SPOOL=str(spool)):
+        yield
 
 
 def test_mail_is_queued_with_its_envelope(spool: Path) -> None:

@@ -95,7 +95,7 @@ def test_where_fsync_is_not_interrupted_the_systems_own_is_used(
     fd = fs.open_dir(str(tmp_path))
     calls: list[int] = []
     monkeypatch.setattr(os, "fsync", calls.append)
-    monkeypatch.setattr(posix, "_interrupted", set[bool]())
+    monkeypatch.setattr(posix, "_interrupted", None)
     posix._note_type(fstype)
     fs.fsync(fd)
     assert calls == ([] if loaded else [fd])

@@ -25,6 +25,7 @@ from maildir_safe._health import http as health_http, storage_check
 from maildir_safe._health.http import local_address
 from maildir_safe._health.trial import look_and_store, store_file
 from maildir_safe._smtp.server.background import BackgroundServer
+from maildir_safe._smtp.server.storage import LastUsed
 
 CALLS = ["open_dir", "create", "write", "fsync", "close", "rename", "unlink"]
 
@@ -164,10 +165,35 @@ def test_a_trial_leaves_no_file_whichever_call_fails(
 
 def test_a_trial_of_a_map_ignores_one_users_trouble_and_writes_nothing_above(tmp_path: Path) -> None:
     os.utime(tmp_path, (1e9, 1e9))
-    look_and_store(OsFileSystem(), str(tmp_path), f"{tmp_path}/removed")
+    look_and_store(OsFileSystem(), str(tmp_path), [f"{tmp_path}/removed"])
     assert tmp_path.stat().st_mtime == 1e9
     with pytest.raises(FileNotFoundError):
-        look_and_store(OsFileSystem(), f"{tmp_path}/unmounted", "")
+        look_and_store(OsFileSystem(), f"{tmp_path}/unmounted", [])
+
+
+class OneMountIsReadOnly(OsFileSystem):
+    """As if b.example were on a mount of its own."""
+
+    def create(self, name: str, dir_fd: int) -> int:
+        if "/b.example/" in os.readlink(f"/proc/self/fd/{dir_fd}"):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        return super().create(name, dir_fd)
+
+
+def test_a_map_on_several_mounts(tmp_path: Path) -> None:
+    """The Maildir opened last was tried alone: another domain's mount could be read-only, unnoticed."""
+    used = LastUsed()
+    for user in ("b.example/ann", "b.example/bob", "a.example/ann"):
+        (tmp_path / user).parent.mkdir(exist_ok=True)
+        Maildir(tmp_path / user)
+        used.add(f"{tmp_path}/{user}")
+    assert used.paths() == [f"{tmp_path}/b.example/bob", f"{tmp_path}/a.example/ann"]
+    look_and_store(OsFileSystem(), str(tmp_path), used.paths())
+    with pytest.raises(OSError, match="Read-only"):
+        look_and_store(OneMountIsReadOnly(), str(tmp_path), used.paths())
+    for number in range(20):
+        used.add(f"/mail/{number}/ann")
+    assert used.paths() == [f"/mail/{number}/ann" for number in range(12, 20)]
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ FLOORS = {
     "_handoff": 1,
     "_delivery": 2, "_health": 2,
     "_maildir": 3, "_mail": 3, "_shim": 3,
-    "mailbox": 4, "_queue": 4, "_mailboxes": 4,
+    "mailbox": 4, "_queue": 4, "_mailboxes": 4, "_mailbox_tree": 4,
     "_check": 5, "_smtp": 5, "_web": 5, "_bench": 5, "_probe": 5, "_submission": 5, "contrib": 6,
     "_cli": 6, "__main__": 6, "testing": 6,
 }  # fmt: skip
@@ -173,10 +173,29 @@ def loaded_by_deliver(maildir: Path) -> set[str]:
     return loaded
 
 
-def test_types_are_imported_as_everywhere_but_where_mail_servers_wait(tmp_path: Path) -> None:
+def loaded_by_submission(spool: Path) -> set[str]:
+    """What `sendmail` and `qmail-queue` load to queue a message."""
+    script = (
+        "import sys; from maildir_safe._cli import main; assert main(sys.argv[1:]) == 0;"
+        "print(*[name for name in sys.modules if name.startswith('maildir_safe')], file=sys.stderr)"
+    )
+    loaded: set[str] = set()
+    envelope = spool.parent / "envelope"
+    envelope.write_bytes(b"Fa@b\0Tc@d\0\0")
+    for words in (["sendmail", "-ti"], ["qmail-queue"]):
+        with envelope.open("rb") as descriptor_1:
+            done = subprocess.run(
+                [sys.executable, "-c", script, *words],
+                input="To: c@d\n\nx\n", stdout=descriptor_1, stderr=subprocess.PIPE, text=True, check=True,
+            )  # fmt: skip
+        loaded |= set(done.stderr.split())
+    return loaded
+
+
+def test_types_are_imported_as_everywhere_but_where_mail_servers_wait(tmp_path: Path, spool: Path) -> None:
     """`typing` costs a mail delivery agent a tenth of its start-up time; elsewhere nobody needs the trick."""
     spared = {dotted(path) for path in MODULES if "\nTYPE_CHECKING = False\n" in path.read_text()}
-    needless = spared - loaded_by_deliver(tmp_path / "m") - {"maildir_safe"}
+    needless = spared - loaded_by_deliver(tmp_path / "m") - loaded_by_submission(spool) - {"maildir_safe"}
     waited_for = ("maildir_safe._shim", "maildir_safe._fs.fsync")  # of `run`; and of network mounts
     assert {name for name in needless if not name.startswith(waited_for)} == set()
 

@@ -10,7 +10,7 @@ import pytest
 
 EXTRAS = """
     aiosmtpd aiosmtplib starlette uvicorn jinja2 prometheus_client trustme rich matplotlib cryptography
-    attrs hypothesis pytest
+    attrs hypothesis pytest dns
 """
 ALONE = f"""
 import sys
@@ -51,7 +51,12 @@ def test_mail_is_delivered_and_read_without_any_extra(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "extra"), [(["serve", "BOX"], "server"), (["bench", "--html", "r.html", "BOX"], "bench")]
+    ("words", "extra"),
+    [
+        (["serve", "BOX"], "server"),
+        (["bench", "--html", "r.html", "BOX"], "bench"),
+        (["work", "BOX", "--to", "mx:"], "relay"),
+    ],
 )
 def test_what_needs_an_extra_names_it(words: list[str], extra: str, tmp_path: Path) -> None:
     code, _, says = alone(*(word.replace("BOX", str(tmp_path)) for word in words))

@@ -10,7 +10,7 @@ import pytest
 from maildir_safe import Maildir, Queue
 from maildir_safe._fs.posix import OsFileSystem
 from maildir_safe._handoff.listing import stable_listing
-from maildir_safe._queue.store.item import parse
+from maildir_safe._queue.store.item_name import parse
 from maildir_safe._queue.store.lease import heartbeat
 
 ALIAS = "17EF2C~7.GUE"

@@ -15,7 +15,7 @@ from maildir_safe._cli import main
 from maildir_safe._fs import Mount
 from maildir_safe._fs.posix import OsFileSystem
 from maildir_safe._probe.probe import probe
-from maildir_safe._probe.report import LABELS, ProbeReport
+from maildir_safe._probe.report import LABELS, Check, ProbeReport
 from maildir_safe._probe.two_mounts import RENAME_ROUNDS
 
 
@@ -99,6 +99,56 @@ def test_a_label_may_be_reworded_and_the_verdict_stays(
 def test_every_check_has_a_label(tmp_path: Path) -> None:
     report: ProbeReport = probe(str(tmp_path), second=str(tmp_path))
     assert [check.id for check in report.checks if check.id not in LABELS] == []
+
+
+@pytest.mark.parametrize(
+    ("failing", "ident"),
+    [
+        ("check_copies", "copies-untried"),
+        ("check_renames", "renames-untried"),
+        ("check_exclusive", "exclusive-untried"),
+        ("check_fsync", "fsync-untried"),
+        ("check_names", "names-untried"),
+        ("check_stat", "stat-untried"),
+        ("check_space", "space-untried"),
+    ],
+)
+def test_checks_that_cannot_be_tried_have_a_stable_id(
+    failing: str, ident: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their id was the words of the progress line, which were free to be reworded."""
+
+    def fail(*_: object) -> list[Check]:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(probing, failing, fail)
+    report = probe(str(tmp_path))
+    untried = [check for check in report.checks if check.evidence.startswith("could not be tried")]
+    assert [(check.id, check.result, check.value) for check in untried] == [(ident, "bad", None)]
+    assert ident in LABELS
+    assert report.verdict == "UNSAFE"
+
+
+def test_checks_made_before_a_group_fails_stay_in_the_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class NoPlaceToLink(OsFileSystem):
+        renamed = 0
+
+        def create(self, name: str, dir_fd: int) -> int:
+            if self.renamed == 3:  # the three renames of a file were tried
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), name)
+            return super().create(name, dir_fd)
+
+        def rename(self, src: str, dst: str, *, src_dir_fd: int, dst_dir_fd: int) -> None:
+            self.renamed += 1
+            super().rename(src, dst, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
+
+    monkeypatch.setattr(probing, "OsFileSystem", NoPlaceToLink)
+    facts = probe(str(tmp_path)).facts
+    assert facts["rename-across"] == facts["rename-onto"] == "ok"
+    assert facts["renames-untried"] is None
+    assert "rename-noreplace" not in facts
 
 
 class NoRoom(OsFileSystem):

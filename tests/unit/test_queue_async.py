@@ -46,7 +46,7 @@ class Recording(OsFileSystem):
 
 
 def bucket_of(queue: Queue) -> int:
-    target = queue._writer.current()
+    target = queue._opened.writer.current()
     assert target is not None
     return target.dir_fd
 

@@ -114,7 +114,7 @@ def test_a_mount_that_hosts_cannot_share_is_refused(tmp_path: Path, monkeypatch:
     with pytest.raises(TemporaryError, match="shared=False"):
         Queue(tmp_path / "s")
     alone, other = Queue(tmp_path / "s", shared=False), Queue(tmp_path / "s", shared=False)
-    other._writer._shard = "elsewhere-00"
+    other._opened.writer._shard = "elsewhere-00"
     alone.put(MESSAGE, "", ["mine@x.org"])
     other.put(MESSAGE, "", ["its@x.org"])
     assert [claim.envelope.recipients for claim in alone.claim(9)] == [("mine@x.org",)]
@@ -240,6 +240,17 @@ def test_what_was_put_and_cannot_be_printed_was_put(tmp_path: Path) -> None:
     assert listed.item.id in done.stderr.decode()
 
 
+def test_what_was_put_was_put_though_nothing_at_all_can_be_printed(spool: str) -> None:
+    """cron sends both outputs to one file, on one full disk: a retry would send the message twice."""
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "maildir_safe", "queue", "put", spool, "a@x.org"],
+            input=MESSAGE, stdout=full, stderr=full, timeout=60,
+        )  # fmt: skip
+    assert done.returncode == 0
+    assert len(list(Queue(spool).items())) == 1
+
+
 def test_a_password_is_not_taken_from_the_command_line_nor_told(
     spool: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -254,6 +265,15 @@ def test_a_password_is_not_taken_from_the_command_line_nor_told(
     file = tmp_path / "password"
     file.write_text("secret\n")
     assert make_courier("smtp://user@127.0.0.1:9", str(file))._login == ("user", "secret")  # type: ignore[attr-defined]
+
+
+def test_only_a_courier_that_there_is_is_made(spool: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Queue(spool).close()
+    for where in ("stmp://user:secret@127.0.0.1:9", "secret", "", "/mail/secret"):
+        assert main(["work", spool, "--once", "--to", where]) == 64
+        told = capsys.readouterr().err
+        assert "no courier begins so; they are maildir:, smtp:, smtps:, lmtp:" in told
+        assert "secret" not in told
 
 
 def test_working_once_says_when_nothing_could_be_done(

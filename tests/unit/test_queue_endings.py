@@ -13,11 +13,11 @@ import pytest
 
 from maildir_safe import Maildir, Queue
 from maildir_safe._delivery.status import RecipientStatus
-from maildir_safe._queue import destinations
+from maildir_safe._queue import destinations, worker as worker_module
 from maildir_safe._queue.couriers.courier import DeliversFiles, DeliveryRequest, HasDestinations, checked
 from maildir_safe._queue.couriers.maildir import MaildirCourier
 from maildir_safe._queue.schedule import Schedule
-from maildir_safe._queue.store.states import RecipientState, check_transitions
+from maildir_safe._queue.store.states import OWED, check_transitions
 from maildir_safe._queue.worker import Worker
 from maildir_safe.errors import TemporaryError
 from maildir_safe.testing.simfs import Fault, SimHost, SimServer
@@ -82,7 +82,7 @@ def test_without_more_threads_items_return_and_slots_stay(
     assert worker._start_some(None) == 2
     monkeypatch.undo()
     assert worker._in_hand == {}
-    queue._consumer.registered().renew_at = 0.0
+    queue._opened.consumer.registered().renew_at = 0.0
     queue.tend()
     assert worker.run_once() == 3
     assert queue.stats()["pending"] == queue.stats()["claimed"] == 0
@@ -197,6 +197,56 @@ def test_an_item_whose_maildir_cannot_be_fsynced_is_delivered_once(profile: str)
         assert len(list(Maildir(MAIL, create=False, fs=other).messages())) == 1
 
 
+@pytest.mark.parametrize("once", [False, True])
+def test_a_server_that_hangs_for_ever_holds_up_no_other(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch, once: bool
+) -> None:
+    """One of three destinations never answers, and its mail is at the front of the queue."""
+    monkeypatch.setattr(destinations, "SLOW_AFTER", 0.1)
+    hangs, sent = threading.Event(), []
+
+    def courier(request: DeliveryRequest) -> None:
+        [recipient] = request.recipients
+        if recipient.endswith("@hangs.example"):
+            hangs.wait(60)
+        sent.append(recipient)
+
+    queue.put_many([(MESSAGE, "", [f"u{n}@hangs.example"]) for n in range(4)])
+    others = [f"u{n}@{domain}.example" for n in range(6) for domain in ("one", "two")]
+    queue.put_many([(MESSAGE, "", [who]) for who in others])
+    worker = Worker(queue, courier, concurrency=2)
+    runner = threading.Thread(target=worker.run_once if once else worker.run)
+    runner.start()
+    until(lambda: len(sent) == len(others))
+    assert sorted(sent) == sorted(others)
+    hangs.set()
+    worker.stop()
+    runner.join()
+
+
+def test_no_more_threads_wait_for_slow_servers_than_the_limit(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(destinations, "SLOW_AFTER", 0.05)
+    monkeypatch.setattr(worker_module, "MOST_SLOW", 3)
+    hangs, begun = threading.Event(), []
+
+    def courier(request: DeliveryRequest) -> None:
+        begun.append(request.recipients)
+        hangs.wait(60)
+
+    queue.put_many([(MESSAGE, "", [f"u@d{n}.example"]) for n in range(12)])
+    worker = Worker(queue, courier, concurrency=2)
+    runner = threading.Thread(target=worker.run)
+    runner.start()
+    until(lambda: len(begun) == 5)
+    threading.Event().wait(0.5)
+    assert len(begun) == 5
+    hangs.set()
+    worker.stop()
+    runner.join()
+
+
 def test_the_destination_of_a_mailbox_is_its_mount() -> None:
     courier = MaildirCourier(lambda address: [f"/{address}/x"])
     assert isinstance(courier, HasDestinations)
@@ -248,7 +298,7 @@ def test_what_couriers_say_is_one_line_in_notes_and_bounces(queue: Queue) -> Non
 def test_a_change_that_the_table_does_not_have_is_refused(queue: Queue, change: str) -> None:
     with pytest.raises(ValueError, match="recipient"):
         check_transitions(change[0], change[1:])
-    if change[0] == RecipientState.OWED:
+    if change[0] == OWED:
         queue.put(MESSAGE, "", ["a@x.org"])
         [claim] = queue.claim()
         with pytest.raises(ValueError, match="recipient"):

@@ -14,7 +14,7 @@ import pytest
 from maildir_safe import Maildir, Queue
 from maildir_safe._cli import main
 from maildir_safe._fs.posix import OsFileSystem
-from maildir_safe._queue.store import item, process_identity
+from maildir_safe._queue.store import item_name, process_identity
 from maildir_safe._queue.store.hashed_directory import _part
 from maildir_safe.errors import MaildirSafeError
 
@@ -49,7 +49,7 @@ def test_a_name_that_no_item_can_have_is_put_aside(spool: Path, name: str) -> No
     """It caught a worker that counted to 10^12."""
     queue, good, _ = one_bucket(spool)
     good.with_name(name).write_bytes(b"x")
-    assert item.parse(name) is None
+    assert item_name.parse(name) is None
     queue.put(MESSAGE, "s@x.org", ["b@x.org"])
     other = Queue(spool, heartbeat=False)
     taken = [claim.read() for _ in range(3) for claim in other.claim(9)]
@@ -117,6 +117,65 @@ def test_what_is_no_file_is_not_delivered(spool: Path, tmp_path: Path, kind: str
     queue.close()
 
 
+def plant(place: Path, kind: str) -> None:
+    if kind == "file":
+        place.write_bytes(b"x")
+    elif kind == "fifo":
+        os.mkfifo(place)
+    else:
+        place.symlink_to("/etc")
+
+
+@pytest.mark.parametrize("kind", ["file", "fifo", "link"])
+@pytest.mark.parametrize("name", ["now.h-1.0", "1700000000m.h-1.7"])
+def test_what_is_no_bucket_is_said_once(
+    spool: Path, kind: str, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    queue, _, _ = one_bucket(spool)
+    plant(spool / "pending" / name, kind)
+    for _ in range(3):
+        for claim in queue.claim(9):
+            claim.ack()
+    assert [*queue.items()] == []
+    assert caplog.messages == [f"{spool}/pending/{name} is no directory, and is ignored"]
+    (spool / "pending" / name).unlink()
+    queue.claim(9)
+    plant(spool / "pending" / name, kind)
+    queue.claim(9)
+    assert len(caplog.messages) == 2
+    queue.close()
+
+
+def test_work_once_delivers_all_beside_a_stray(
+    spool: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with Queue(spool) as queue:
+        queue.put(MESSAGE, "s@x.org", ["a@x.org"])
+    Maildir(tmp_path / "m")
+    strays = [spool / "pending/now.h-1.0", spool / "claimed/h.1.2", spool / "hold/0a", spool / "notes/ff"]
+    for stray in strays:
+        stray.write_bytes(b"x")
+    assert main(["work", "--once", "--to", f"maildir:{tmp_path}/m", str(spool)]) == 0
+    assert len(os.listdir(tmp_path / "m/new")) == 1
+    assert capfd.readouterr().err.count("is ignored") <= 1
+    assert main(["work", "--once", "--to", f"maildir:{tmp_path}/m", str(spool)]) == 0
+    assert main(["fsck", str(spool)]) == 1
+    said = capfd.readouterr().out
+    for stray in strays:
+        assert f"{stray}: " in said
+
+
+def test_a_bucket_that_may_hold_items_is_not_called_a_stray(spool: Path) -> None:
+    """On Coda a conflict looks like a dangling link."""
+    queue, _, _ = one_bucket(spool)
+    (spool / "pending/now.h-1.0").symlink_to("@7f000001.00000001.00000001@cell")
+    for claim in queue.claim(9):
+        claim.ack()
+    with pytest.raises(MaildirSafeError):
+        queue.claim(9)
+    queue.close()
+
+
 @pytest.mark.parametrize(
     "note",
     [
@@ -167,17 +226,9 @@ def test_names_forge_no_line_of_a_log(spool: Path) -> None:
         queue.put(MESSAGE, "s@x.org", ["a@x.org"])
     evil = "now.evil\n2026-11-30 CRITICAL forged \x1b[31m.0"
     (spool / "pending" / evil).write_bytes(b"")
-    command = [
-        sys.executable,
-        "-m",
-        "maildir_safe",
-        "work",
-        "--once",
-        "-v",
-        "--to",
-        "maildir:/nowhere/{local}",
-    ]
-    done = subprocess.run([*command, spool], capture_output=True, text=True, check=False)
+    to = "maildir:/no/{local}"
+    command = [sys.executable, "-m", "maildir_safe", "work", "--once", "-v", "--to", to, spool]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert "\x1b" not in done.stderr
     assert not any(" CRITICAL forged" in line[:40] for line in done.stderr.splitlines())
     assert r"evil\n2026" in done.stderr

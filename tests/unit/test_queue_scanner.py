@@ -83,7 +83,7 @@ def test_what_was_returned_to_the_own_bucket_is_found_by_listing_that_alone(
     claim.release()
     listed = listings(host, monkeypatch)
     assert take(queue) == ["own"]
-    target = queue._writer.current()
+    target = queue._opened.writer.current()
     assert target is not None
     assert set(listed) == {target.dir_fd}
 
@@ -156,7 +156,7 @@ def test_of_what_others_took_from_the_own_bucket_one_is_tried(monkeypatch: pytes
 def test_between_looks_a_claim_does_not_look_after_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     host, queue = queue_at(new_server(), "own")
     looked: list[float] = []
-    monkeypatch.setattr(queue._consumer, "tend", lambda: looked.append(host.boottime()))
+    monkeypatch.setattr(queue._opened.consumer, "tend", lambda: looked.append(host.boottime()))
     for _ in range(9):
         queue.claim()
     assert len(looked) == 1
@@ -189,7 +189,7 @@ def test_who_has_learned_that_it_was_fenced_claims_as_a_new_worker_at_once() -> 
     for text in ("one", "two"):
         put(queue, text)
     [held] = queue.claim()
-    other._consumer.monitor._fence(held._lease.worker, 0)
+    other._opened.consumer.monitor._fence(held._lease.worker, 0)
     other.tend()
     with pytest.raises(LeaseLost):
         held.ack()
@@ -227,7 +227,7 @@ def test_what_cannot_be_claimed_does_not_hide_what_is_behind_it(monkeypatch: pyt
     _, other = queue_at(server, "other")
     ids = other.put_many([(text.encode(), "s@example.org", ["r@example.org"]) for text in "abcd"])
     host, queue = queue_at(server, "worker")
-    queue._consumer.scanner._start = 0
+    queue._opened.consumer.scanner._start = 0
     refusing(host, monkeypatch, "rename", lambda name: name.startswith(min(ids)))
     taken = []
     for _ in range(3):
@@ -241,8 +241,8 @@ def test_a_bucket_that_cannot_be_opened_does_not_hide_the_others(monkeypatch: py
     for name in ("a", "b", "c"):
         put(queue_at(server, name)[1], name)
     host, queue = queue_at(server, "worker")
-    queue._consumer.scanner._start = 0
-    bad = max(host.listdir(queue._layout.fd["pending"]))
+    queue._opened.consumer.scanner._start = 0
+    bad = max(host.listdir(queue._opened.layout.fd["pending"]))
     refusing(host, monkeypatch, "open_dir", lambda name: name == bad)
     taken = []
     for _ in range(4):
@@ -287,14 +287,14 @@ def test_what_could_not_be_filed_again_is_given_back_by_the_next_renewal(
     queue.put_many([(b"x", "s@example.org", ["r@example.org"])] * 3, not_before=due)
     assert queue.claim() == []
     host.sleep(due - 1790 - now)  # the hour's bucket is due, the items are not
-    lease = queue._consumer.registered()
+    lease = queue._opened.consumer.registered()
     refusing(host, monkeypatch, "rename", lambda name: name in host.listdir(lease.dir_fd))
     with pytest.raises(TemporaryError):
         queue.claim(9)
     monkeypatch.undo()
     held = host.listdir(lease.dir_fd)
     assert held
-    queue._spool.tidy(lease)
+    queue._opened.spool.tidy(lease)
     assert host.listdir(lease.dir_fd) == []
 
 
@@ -303,7 +303,7 @@ def test_a_bucket_is_counted_before_it_is_filled(monkeypatch: pytest.MonkeyPatch
     counted, rename = [], host.rename
 
     def looks(src: str, dst: str, **directories: int) -> None:
-        counted.append(queue._writer.target("now").count)
+        counted.append(queue._opened.writer.target("now").count)
         rename(src, dst, **directories)
 
     monkeypatch.setattr(host, "rename", looks)
@@ -315,4 +315,4 @@ def test_a_bucket_is_counted_before_it_is_filled(monkeypatch: pytest.MonkeyPatch
 def test_what_is_put_for_later_is_not_remembered() -> None:
     host, queue = queue_at(new_server(), "own")
     queue.put(b"x", "s@example.org", ["r@example.org"], not_before=host.time_ns() / 1e9 + 3600)
-    assert [target._fresh for target in queue._writer._targets.values()] == [[]]
+    assert [target._fresh for target in queue._opened.writer._targets.values()] == [[]]

@@ -27,6 +27,7 @@ class Server:
         self.after = after
         self.lines: list[str] = []
         self.data = b""
+        self.ended = threading.Event()
         self._socket = socket.socket(socket.AF_UNIX if path else socket.AF_INET)
         self._socket.bind(path or ("127.0.0.1", 0))
         self._socket.listen()
@@ -44,6 +45,7 @@ class Server:
                     self._talk(stream)
                 except OSError:
                     pass
+                self.ended.set()
 
     def _talk(self, stream: socket.SocketIO) -> None:
         reader = io.BufferedReader(stream)
@@ -90,7 +92,9 @@ def ask(
     server = Server({key.replace("_", " "): reply for key, reply in replies.items()}, list(after))
     servers.append(server)
     courier = SmtpCourier(f"{scheme}://127.0.0.1:{server.port}", helo="us", timeout=10)
-    return server, courier(request())
+    statuses = courier(request())
+    courier.close()
+    return server, statuses
 
 
 def request(*recipients: str, confirm: object = lambda: None) -> DeliveryRequest:
@@ -106,6 +110,7 @@ def request(*recipients: str, confirm: object = lambda: None) -> DeliveryRequest
 def test_the_whole_dialogue(servers: list[Server]) -> None:
     server, statuses = ask(servers)
     assert statuses == dict.fromkeys(("a@x.org", "b@x.org"), RecipientStatus(250, "2.0.0 queued"))
+    server.ended.wait(10)
     greeting, *envelope, farewell = server.lines
     assert (greeting, farewell) == ("ehlo us", "quit")
     assert envelope == ["MAIL FROM:<s@x.org> BODY=8BITMIME", "RCPT TO:<a@x.org>", "RCPT TO:<b@x.org>", "DATA"]

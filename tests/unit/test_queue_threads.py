@@ -54,7 +54,7 @@ def test_an_item_that_was_dropped_and_is_claimed_while_it_is_given_back(
     del claim
     others: list[Claim] = []
     renames_once(host, monkeypatch, lambda: others.extend(queue.claim(9)))
-    queue._spool.tidy(lease)
+    queue._opened.spool.tidy(lease)
     others.extend(queue.claim(9))
     assert [claim.read() for claim in others] == [b"one"]
 
@@ -65,7 +65,7 @@ def test_a_thread_that_finds_nothing_else_does_not_look_for_ever(
     [claim] = queue.claim()
     claim.release()
     assert [claim.item.gen for claim in queue.claim()] == [1]  # dropped at once: given back with the renewal
-    queue._spool.tidy(queue._consumer.lease)  # type: ignore[arg-type]
+    queue._opened.spool.tidy(queue._opened.consumer.lease)  # type: ignore[arg-type]
     looked = 0
     listdir = host.listdir
 
@@ -86,7 +86,7 @@ def test_a_thread_that_finds_nothing_else_does_not_look_for_ever(
 def test_what_an_interrupted_claim_had_taken_is_given_back(
     host: SimHost, queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lease = queue._consumer.registered()
+    lease = queue._opened.consumer.registered()
     rename = host.rename
 
     def interrupted(src: str, dst: str, **directories: int) -> None:
@@ -98,7 +98,7 @@ def test_what_an_interrupted_claim_had_taken_is_given_back(
         queue.claim(9)
     monkeypatch.undo()
     assert host.listdir(lease.dir_fd) != []
-    queue._spool.tidy(lease)
+    queue._opened.spool.tidy(lease)
     assert [claim.read() for claim in queue.claim(9)] == [b"one"]
 
 
@@ -108,7 +108,7 @@ def test_an_interrupt_while_it_becomes_answerable_leaves_nothing_stuck(queue: Qu
             super().update(*names)
             raise KeyboardInterrupt
 
-    lease = queue._consumer.registered()
+    lease = queue._opened.consumer.registered()
     lease.held = Interrupted()
     with pytest.raises(KeyboardInterrupt):
         queue.claim(9)
@@ -119,10 +119,10 @@ def test_what_was_handed_out_does_not_grow_when_a_put_ends(queue: Queue) -> None
     for claim in queue.claim(9):
         claim.ack()
     queue.put(b"two", "s@example.org", ["r@example.org"])
-    target = queue._writer.current()
+    target = queue._opened.writer.current()
     assert target is not None
     noted = target._fresh  # as `note` in another thread holds it
-    group = queue._consumer.scanner.next_batch(1, bounces=False)
+    group = queue._opened.consumer.scanner.next_batch(1, bounces=False)
     assert group is not None
     noted += group.items
     assert len(group.items) == 1

@@ -97,6 +97,7 @@ def test_the_right_password_and_nothing_else(tmp_path: Path, passwords: str) -> 
         assert wire.ask("MAIL FROM:<a@b>").startswith("250")
         log = server.text.getvalue()  # type: ignore[attr-defined]
     assert "wrong" not in log
+    assert 'smtp auth-failed peer="127.0.0.1" name="alice"\n' in log
     assert b64("\0alice\0wrong") not in log
 
 

@@ -19,7 +19,6 @@ from maildir_safe._probe.probe import probe
 from maildir_safe._probe.report import Check
 from maildir_safe._probe.storing import store
 from maildir_safe._queue.queue import Queue
-from maildir_safe._queue.store.mount_rules import LEASE
 from maildir_safe.errors import TemporaryError
 
 OURS = {"separator": ";", "staging": "new", "shared": False, "hidden_for": 20.5}
@@ -144,7 +143,7 @@ def test_a_queue_needs_the_lease_that_was_measured(fs: OneMount) -> None:
         assert queue._lease_seconds == 451
     (fs.root / STORED).unlink()
     with Queue(fs.root / "spool", fs=fs) as queue:
-        assert queue._lease_seconds == LEASE
+        assert queue._lease_seconds == 60
     with pytest.raises(ValueError, match="60 seconds at least"):
         Queue(fs.root / "spool", lease=59, fs=fs)
 

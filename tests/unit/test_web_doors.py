@@ -19,6 +19,7 @@ from maildir_safe._web import inbox as inbox_module
 from maildir_safe._web.answers import ResponseBudget
 from maildir_safe._web.app import application
 from maildir_safe._web.guard import Guard
+from maildir_safe._web.mailbox_set import MailboxSet
 
 MIXED = b"Content-Type: multipart/mixed; boundary=x\n\n"
 
@@ -320,9 +321,9 @@ def test_summaries_that_are_long_are_not_all_remembered(
     maildir = Maildir(tmp_path / "m")
     for _ in range(10):
         maildir.deliver(b"Subject: " + b"x" * 3000 + b"\n\n")
-    inbox = inbox_module.Inbox(maildir)
+    inbox = inbox_module.Inbox(MailboxSet.of(maildir))
     inbox.refresh()
-    assert all(inbox.summary(message) for message in inbox._newest)
+    assert all(inbox.summary(message) for message in inbox.everything.messages)
     assert (len(inbox._summaries), inbox._summaries.length <= 10_000) == (3, True)
 
 

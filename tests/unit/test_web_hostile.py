@@ -76,10 +76,7 @@ def test_what_is_too_much_is_shown_as_far_as_it_goes_and_said(raw: bytes, reason
         b"\x1c" * _MIB, b"\n \n" * 300_000, b"&#" + b"9" * 5000 + b";", b"&#" * 500_000, b"&#x" + b"9" * _MIB,
         b"<a" * _MIB, b"<style>" * 300_000, b"&notit" * 300_000, b"\xff" * _LARGE, b"\xe9a" * _LARGE,
     ],
-    ids=[
-        "blanks", "blank lines", "number", "numbers", "hexadecimal", "tags", "styles", "names",
-        "bytes", "latin",
-    ],
+    ids=["blanks", "lines", "number", "numbers", "hexadecimal", "tags", "styles", "names", "bytes", "latin"],
 )  # fmt: skip
 @pytest.mark.parametrize("kind", ["html", "plain"])
 def test_text_that_took_minutes_or_was_an_error(

@@ -15,6 +15,7 @@ from maildir_safe._fs.posix import OsFileSystem
 from maildir_safe._maildir import message_store
 from maildir_safe._web.app import application
 from maildir_safe._web.inbox import Inbox, order
+from maildir_safe._web.mailbox_set import MailboxSet
 
 
 class Counting(OsFileSystem):
@@ -66,7 +67,7 @@ def test_whatever_changes_the_list_is_as_if_made_anew(tmp_path: Path) -> None:
     random_ = random.Random(6)
     maildir = Maildir(tmp_path / "m")
     new, cur = tmp_path / "m/new", tmp_path / "m/cur"
-    inbox = Inbox(maildir)
+    inbox = Inbox(MailboxSet.of(maildir))
     count = 0
     for _ in range(150):
         for _ in range(random_.randrange(4)):
@@ -86,16 +87,16 @@ def test_whatever_changes_the_list_is_as_if_made_anew(tmp_path: Path) -> None:
                 (cur / f"{key}:2,T").write_bytes(b"x")
             else:
                 maildir.set_flags(key, "S")
-        version = inbox.version
-        before = [(m.subdir, m.name) for m in inbox._newest]
+        version = inbox.everything.version
+        before = [(m.subdir, m.name) for m in inbox.everything.messages]
         inbox.forget()
         inbox.refresh()
         fresh = sorted(Maildir(tmp_path / "m").messages(), key=lambda m: order(m.key), reverse=True)
-        shown = [(m.subdir, m.name) for m in inbox._newest]
+        shown = [(m.subdir, m.name) for m in inbox.everything.messages]
         assert shown == [(m.subdir, m.name) for m in fresh]
         assert {m.key for m in fresh} == set(inbox._by_key)
-        assert all(inbox._by_key[m.key] is m for m in inbox._newest)
-        assert (inbox.version != version) or shown == before
+        assert all(inbox._by_key[m.key] is m for m in inbox.everything.messages)
+        assert (inbox.everything.version != version) or shown == before
     assert count > 100
 
 

@@ -104,7 +104,7 @@ def test_what_keeps_the_page_from_being_served_is_said(tmp_path: Path) -> None:
     taken = serve.told("Inbox").split("/")[2]
     assert f"{taken}: another program listens there" in fails("--web", taken)
     serve.end()
-    assert "web cannot be combined with map" in fails("--web", "127.0.0.1:0", "--map", "/m/{local}")
+    assert "web needs web_auth" in fails("--web", "127.0.0.1:0", "--map", "/m/{local}")
     (tmp_path / "starlette.py").write_text("raise ImportError('no starlette here')")
     assert "pip install 'maildir-safe[server]'" in fails("--web", "127.0.0.1:0", PYTHONPATH=str(tmp_path))
 

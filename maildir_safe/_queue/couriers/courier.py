@@ -6,24 +6,30 @@ A courier is any function of one argument:
         ...
 
 A courier returns one status per recipient. It does not change the queue; the worker does. A courier may
-implement two more protocols. `DeliversFiles` is for a courier whose recipients have Maildirs, into which
+implement more protocols. `DeliversFiles` is for a courier whose recipients have Maildirs, into which
 the worker may rename an item's file. `HasDestinations` is for a courier that groups recipients by something
-other than the domain, such as the mount that they wait for.
+other than the domain, such as the mount that they wait for. `HoldsConnections` is for a courier that keeps
+connections open.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from maildir_safe._delivery.status import RecipientStatus
+from maildir_safe.errors import LeaseLost, PermanentError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import BinaryIO
 
     from maildir_safe._maildir.maildir import Maildir
+
+log = logging.getLogger("maildir_safe.queue")
 
 NO_ANSWER = RecipientStatus(451, "4.3.0 the courier gave no answer")
 
@@ -91,14 +97,63 @@ class HasDestinations(Protocol):
         """The destination of a recipient, as any text. This call must not touch a resource that may hang."""
 
 
+@runtime_checkable
+class HoldsConnections(Protocol):
+    """A courier that keeps connections open between two messages."""
+
+    def close(self) -> None:
+        """End the connections that are not in use. The worker calls it when it has nothing more to send."""
+
+
 def domain_of(recipient: str) -> str:
     """The destination of a recipient, unless the courier has its own (`HasDestinations`)."""
     return recipient.rpartition("@")[2].lower()
 
 
+def close_connections(*couriers: object) -> None:
+    """End the idle connections of those that have any."""
+    for courier in couriers:
+        if isinstance(courier, HoldsConnections):
+            courier.close()
+
+
 def same_status(request: DeliveryRequest, status: RecipientStatus) -> dict[str, RecipientStatus]:
     """The same status for every recipient."""
     return dict.fromkeys(request.recipients, status)
+
+
+def answer_of(
+    courier: Courier, request: DeliveryRequest, move: Callable[[Maildir], object] | None = None
+) -> dict[str, RecipientStatus]:
+    """Call a courier, and return one status per recipient whatever it returns or raises.
+
+    Args:
+        move: moves the item's own file into a Maildir, if the courier is one of `DeliversFiles`; None: it
+            must be copied.
+
+    Raises:
+        LeaseLost: nothing was sent.
+    """
+    try:
+        request.confirm()
+        if move is not None and isinstance(courier, DeliversFiles):
+            who = request.recipients[0]
+            return checked({who: courier.deliver_file(who, move)}, request)
+        given: object = courier(request)
+        return checked(given, request)
+    except LeaseLost:
+        raise
+    except Exception as error:  # noqa: BLE001 - a courier may be anybody's code
+        return same_status(request, status_of_failure(request.id, error))
+
+
+def status_of_failure(ident: str, error: Exception) -> RecipientStatus:
+    """The status for what a courier raised about the item `ident`: 550 for PermanentError, else 451."""
+    if isinstance(error, PermanentError):
+        return RecipientStatus(550, f"{error.status} {error}").cleaned()
+    with suppress(Exception):
+        log.warning("%s: the courier raised %r", ident, error)
+    return RecipientStatus(451, "4.3.0 it cannot be sent now", f"{type(error).__name__}: {error}").cleaned()
 
 
 def checked(given: object, request: DeliveryRequest) -> dict[str, RecipientStatus]:

@@ -25,6 +25,7 @@ from maildir_safe._queue.couriers.dialogue import (
     status_of,
     verify_synchronised,
 )
+from maildir_safe._queue.couriers.idle_connections import IdleConnections
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,17 +35,26 @@ if TYPE_CHECKING:
 
 _PIECE = 1 << 16
 _GO = 354
+_UNKNOWN_COMMAND = (500, 501, 502, 504)
+_LONGEST_LINE = 998  # bytes without CRLF (RFC 5321 4.5.3.1.6)
 _PORTS = {"smtp": 25, "smtps": 465, "lmtp": 24}
+
+UNREACHABLE = "4.4.2 the next server cannot be reached now"
+"""The text of the status where no connection came about, or it broke."""
 
 TIMEOUT = 300.0
 """Seconds that a server may be silent (RFC 5321 section 4.5.3.2 has 5 minutes and more)."""
 
 
 class SmtpCourier:
-    """Relays by SMTP or LMTP to one server, over one connection per message.
+    """Relays by SMTP or LMTP to one server. A connection serves several messages that follow each other.
 
     A recipient counts as delivered only if the server says so after ``354`` and the whole message: with one
     reply in SMTP, and with one reply per recipient in LMTP. Everything else is retried.
+
+    Where neither a password nor TLS is required, a server whose STARTTLS fails is sent the message in the
+    clear, and one that does not know EHLO is greeted with HELO. Lines of more than 998 bytes are folded. A
+    message with 8-bit bytes is sent as it is, also to a server without 8BITMIME.
 
     Args:
         url: ``smtp://[user@]host[:port]`` (STARTTLS if the server offers it), ``smtps://…`` (TLS from the
@@ -87,6 +97,11 @@ class SmtpCourier:
         self._require_tls = require_tls or self._login is not None
         self._context = context or _context(self._require_tls)
         self._timeout = timeout
+        self._idle = IdleConnections()
+
+    def close(self) -> None:
+        """End the connections that wait for another message. Optional: they end after two seconds."""
+        self._idle.close()
 
     def __call__(self, request: DeliveryRequest) -> dict[str, RecipientStatus]:
         """See `maildir_safe._queue.couriers.courier.Courier`."""
@@ -105,9 +120,7 @@ class SmtpCourier:
         except (smtplib.SMTPException, OSError) as error:
             # 451 also for 5xx replies before MAIL: a wrong password must not bounce mail
             what = f"{self._where}: {one_line(str(error))}"
-            return same_status(
-                request, RecipientStatus(451, "4.4.2 the next server cannot be reached now", what)
-            )
+            return same_status(request, RecipientStatus(451, UNREACHABLE, what))
 
     def _send(self, server: smtplib.SMTP, request: DeliveryRequest) -> dict[str, RecipientStatus]:
         """Send MAIL, one RCPT per recipient, and DATA for the accepted recipients."""
@@ -154,24 +167,60 @@ class SmtpCourier:
 
     @contextlib.contextmanager
     def _connected(self) -> Iterator[smtplib.SMTP]:
-        server = self._connect()
+        server = self._idle.take() or self._opened()
         try:
-            _good(server.ehlo(self._helo))
-            if (
-                not self._tls_first
-                and not self._socket
-                and (self._require_tls or server.has_extn("starttls"))
-            ):
-                server.starttls(context=self._context)
-                _good(server.ehlo(self._helo))
+            yield server
+        except BaseException:
+            self._idle.drop(server)
+            raise
+        if self.lmtp or server.sock is None:
+            self._idle.drop(server)
+        else:
+            self._idle.keep(server)
+
+    def _opened(self) -> smtplib.SMTP:
+        """A new connection: greeted, in TLS if the server offers that, and logged in."""
+        server = self._greeted()
+        try:
+            in_clear = not self._tls_first and not self._socket
+            if in_clear and (self._require_tls or server.has_extn("starttls")):
+                server = self._secured(server)
             if self._login:
                 server.login(*self._login)
-            yield server
-            if not self.lmtp:
-                with contextlib.suppress(smtplib.SMTPException, OSError):
-                    server.quit()
-        finally:
+        except BaseException:
             server.close()
+            raise
+        return server
+
+    def _secured(self, server: smtplib.SMTP) -> smtplib.SMTP:
+        """The connection in TLS; if that fails and TLS is not required, another one in the clear."""
+        try:
+            server.starttls(context=self._context)
+            self._greet(server)
+            return server
+        except ProtocolDesync:
+            raise
+        except (smtplib.SMTPException, ssl.SSLError, ConnectionError):
+            if self._require_tls:
+                raise
+        server.close()
+        return self._greeted()
+
+    def _greeted(self) -> smtplib.SMTP:
+        server = self._connect()
+        try:
+            self._greet(server)
+        except BaseException:
+            server.close()
+            raise
+        return server
+
+    def _greet(self, server: smtplib.SMTP) -> None:
+        code, text = server.ehlo(self._helo)
+        if code in _UNKNOWN_COMMAND and not self.lmtp and not self._require_tls:
+            code, text = server.helo(self._helo)
+        if code != 250:
+            raise smtplib.SMTPHeloError(code, text)
 
     @property
     def _where(self) -> str:
@@ -188,19 +237,32 @@ class SmtpCourier:
 def dotted(file: BinaryIO) -> Iterator[bytes]:
     """A message in wire format: CRLF line ends, leading dots doubled (RFC 5321 section 4.5.2).
 
-    A lone CR also ends a line here: some servers treat it so, and must not find a single dot after it.
+    A lone CR also ends a line here: some servers treat it so, and must not find a single dot after it. Lines
+    that are too long for SMTP are folded, as Postfix does: servers may refuse or cut them.
     """
-    held, starts_line = b"", True
+    held = rest = b""
     while piece := file.read(_PIECE):  # not by lines: one may be as long as the message
         piece = held + piece
         held = b"\r" * piece.endswith(b"\r")  # its LF may follow
         piece = piece.removesuffix(b"\r").replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-        if piece:
-            dot = b"." * (starts_line and piece.startswith(b"."))
-            starts_line = piece.endswith(b"\n")
-            yield dot + piece.replace(b"\n.", b"\n..").replace(b"\n", b"\r\n")
-    if held or not starts_line:
-        yield b"\r\n"
+        *lines, rest = (rest + piece).split(b"\n")
+        out = b"".join(map(_wire_line, lines))
+        if len(rest) > _LONGEST_LINE:
+            begun, _, rest = _wire_line(rest)[:-2].rpartition(b"\r\n")
+            out += begun + b"\r\n"
+        yield out
+    if held or rest:
+        yield _wire_line(rest)
+
+
+def _wire_line(line: bytes) -> bytes:
+    return b"." * line.startswith(b".") + (line if len(line) <= _LONGEST_LINE else _folded(line)) + b"\r\n"
+
+
+def _folded(line: bytes) -> bytes:
+    step = _LONGEST_LINE - 1  # a space begins each further line
+    rest = (line[at : at + step] for at in range(_LONGEST_LINE, len(line), step))
+    return b"\r\n ".join((line[:_LONGEST_LINE], *rest))
 
 
 def _context(verified: bool) -> ssl.SSLContext:
@@ -209,11 +271,6 @@ def _context(verified: bool) -> ssl.SSLContext:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     return context
-
-
-def _good(reply: tuple[int, bytes]) -> None:
-    if reply[0] != 250:
-        raise smtplib.SMTPHeloError(*reply)
 
 
 def _no_url(url: str) -> ValueError:

@@ -10,8 +10,6 @@ therefore knows the state of its buckets. A `seq` is never used twice.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 NOW = "now"
 LIMIT = 2000
 """Entries after which a writer begins a new bucket (Coda and AFS hold some 4,000 per directory)."""
@@ -21,12 +19,23 @@ _HOUR_AHEAD = 3600
 _TWO_DAYS_AHEAD = 2 * 86400
 
 
-class Bucket(NamedTuple):
-    """The parsed name of a bucket."""
+class Bucket:
+    """The parsed name of a bucket.
 
-    period: str
-    shard: str
-    seq: int
+    Attributes:
+        period, shard, seq: its parts, as above.
+    """
+
+    __slots__ = ("period", "seq", "shard")
+
+    def __init__(self, period: str, shard: str, seq: int) -> None:
+        self.period = period
+        self.shard = shard
+        self.seq = seq
+
+    def __lt__(self, other: Bucket) -> bool:
+        """The order of a pass: by period, by shard, and from the oldest to the newest."""
+        return (self.period, self.shard, self.seq) < (other.period, other.shard, other.seq)
 
     @property
     def name(self) -> str:

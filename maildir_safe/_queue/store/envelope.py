@@ -10,14 +10,12 @@ is not ambiguous.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
 from maildir_safe._delivery.trace_headers import bare, checked_address
 from maildir_safe._queue.store.item import MAX_RECIPIENTS
 from maildir_safe._queue.store.states import OWED
 from maildir_safe.errors import PermanentError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import BinaryIO
@@ -31,7 +29,6 @@ class Unreadable(ValueError):
     """The file does not begin with the envelope that its name calls for."""
 
 
-@dataclass(frozen=True, slots=True)
 class Envelope:
     """The sender and the recipients of a message.
 
@@ -41,9 +38,15 @@ class Envelope:
         states: one letter per recipient; see `maildir_safe._queue.store.states`.
     """
 
-    sender: str
-    recipients: tuple[str, ...]
-    states: str
+    __slots__ = ("recipients", "sender", "states")
+
+    def __init__(self, sender: str, recipients: tuple[str, ...], states: str) -> None:
+        self.sender = sender
+        self.recipients = recipients
+        self.states = states
+
+    def __repr__(self) -> str:
+        return f"Envelope({self.sender!r}, {self.recipients!r}, {self.states!r})"
 
     @property
     def owed(self) -> tuple[str, ...]:

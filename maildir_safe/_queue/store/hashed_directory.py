@@ -7,13 +7,11 @@ A part is created when it is first needed, and stays. Buckets keep pending/ shor
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-from zlib import crc32
-
 from maildir_safe._handoff.group_commit import DirectorySync
 from maildir_safe._handoff.rename import close_quietly
 from maildir_safe._handoff.small_files import make_directory
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from maildir_safe._fs import FileSystem
 
@@ -80,4 +78,6 @@ class HashedDirectory:
 
 
 def _part(ident: str) -> str:
+    from zlib import crc32  # most puts need no part
+
     return PARTS[crc32(ident.encode()) % len(PARTS)]

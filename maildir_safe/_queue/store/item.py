@@ -8,17 +8,14 @@ The id has the form of a Maildir's unique name; id and size together are the mes
 `gen` rises whenever the item returns to pending/, so that no path is ever used twice: the path is the
 fencing token (ARCHITECTURE.md, "The queue"). With 50 recipients a name has less than 143 bytes, the
 shortest limit measured (securefs). Names do not depend on case, which SMB and vfat ignore.
+`item_name` reads a name.
 """
 
 from __future__ import annotations
 
-import re
-from functools import lru_cache
-from typing import TYPE_CHECKING
-
 from maildir_safe._names import host_token, with_size
-from maildir_safe._queue.store.states import LETTERS
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -26,15 +23,6 @@ if TYPE_CHECKING:
 
 MAX_RECIPIENTS = 50
 _HOST_LIMIT = 20
-# Numbers have exactly the form that `Item` writes, so that an item's name is the name it was parsed from.
-# Their length is limited, so that a forged name cannot make a worker count to 10^30. An id is printable
-# ASCII, as `host_token` makes it: it is shown, logged, and given to couriers.
-_NAME = re.compile(
-    r"((?:0|[1-9][0-9]{0,10})(?:\.[!-+.-~-]{0,80})?),S=(0|[1-9][0-9]{0,14}),g(0|[1-9][0-9]{0,8})"
-    rf",t(0|[1-9][0-9]{{0,8}}),n(0|[1-9][0-9]{{0,10}}),([{LETTERS}]{{1,{MAX_RECIPIENTS}}})"
-)
-
-_SHAPE = re.compile(r"[0-9]+(?:\.[^,]*)?,S=[0-9]+,g[0-9]+,t[0-9]+,n[0-9]+,[a-z]+")
 
 
 class Item:
@@ -46,7 +34,7 @@ class Item:
         gen: how many times it was returned to pending/.
         tries: the number of failed attempts.
         not_before: seconds since 1970 before which it is not attempted; 0: at once.
-        states: one letter per recipient (`RecipientState`), in the envelope's order.
+        states: one letter per recipient (`states.RECIPIENT_STATES`), in the envelope's order.
         name: the file's name, composed of the other attributes.
     """
 
@@ -88,24 +76,9 @@ class Item:
         )
 
 
-@lru_cache(maxsize=256)
 def suffix(states: str, not_before: int = 0, gen: int = 0, tries: int = 0) -> str:
     """The part of an item's name after id and size."""
     return f",g{gen},t{tries},n{not_before},{states}"
-
-
-def parse(name: str) -> Item | None:
-    """The item with this name; None if it is not the name of an item."""
-    match = _NAME.fullmatch(name)
-    if match is None:
-        return None
-    ident, size, gen, tries, not_before, states = match.groups()
-    return Item(ident, int(size), int(gen), int(tries), int(not_before), states, name)
-
-
-def is_absurd(name: str) -> bool:
-    """Whether a name looks like an item's but is invalid, so that it must be forged."""
-    return parse(name) is None and _SHAPE.fullmatch(name) is not None
 
 
 class ItemIds:
@@ -129,3 +102,7 @@ class ItemIds:
         if any(hashed_ids):  # the key of a delivery id replaces the random bits
             ids = [f"{when}D{key}{tail}" if key else new for new, key in zip(ids, hashed_ids, strict=True)]
         return ids
+
+    def complete(self, ident: str, size: int) -> str:
+        """Id and size, as `Item.maildir_name`; replaces `maildir_safe._names.UniqueNames.complete`."""
+        return with_size(ident, size)

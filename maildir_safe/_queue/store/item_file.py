@@ -10,11 +10,11 @@ from __future__ import annotations
 import errno
 import io
 import stat
-from typing import TYPE_CHECKING
 
 from maildir_safe._handoff.rename import close_quietly
 from maildir_safe._handoff.seals import remove_seal
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import BinaryIO

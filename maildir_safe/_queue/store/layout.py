@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING
+import stat
 
 from maildir_safe._handoff.group_commit import DirectorySync
 from maildir_safe._handoff.rename import close_quietly
@@ -13,6 +13,7 @@ from maildir_safe._queue.store.hashed_directory import HashedDirectory
 from maildir_safe._queue.store.mount_rules import MountRules
 from maildir_safe.errors import TemporaryError, storage_error
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from maildir_safe._fs import FileSystem
 
@@ -109,3 +110,15 @@ class Layout:
 def _identity(fs: FileSystem, fd: int) -> tuple[int, int]:
     found = fs.fstat(fd)
     return found.st_dev, found.st_ino
+
+
+def may_hold_items(fs: FileSystem, name: str, above: int) -> bool:
+    """Report whether a name in the directory `above` may hold items. Only a stray surely does not.
+
+    A directory may, and so may a Coda conflict, which looks like a link, and what cannot be looked at.
+    """
+    try:
+        mode = fs.stat(name, above).st_mode
+        return stat.S_ISDIR(mode) or (stat.S_ISLNK(mode) and fs.readlink(name, above).startswith("@"))
+    except OSError:
+        return True

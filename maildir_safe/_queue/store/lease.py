@@ -42,6 +42,11 @@ def lease_seconds(worker: str) -> float:
     return float(worker.rpartition("-")[2])
 
 
+def is_worker(name: str) -> bool:
+    """Whether a name has the form of a worker's id."""
+    return name.rpartition("-")[2].isdecimal()
+
+
 def host_of(worker: str) -> str:
     """The host in a worker's id: ``mx1`` in ``mx1-00c0ffee00c0ffee-300``."""
     return worker.rsplit("-", 2)[0]

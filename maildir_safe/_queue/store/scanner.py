@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING
 from maildir_safe._handoff.rename import close_quietly
 from maildir_safe._handoff.seals import without_seals
 from maildir_safe._queue.store.bucket import NOW, Bucket, parse as parse_bucket, period
-from maildir_safe._queue.store.item import is_absurd, parse
+from maildir_safe._queue.store.item_name import is_absurd, parse
+from maildir_safe._queue.store.layout import may_hold_items
 from maildir_safe._queue.store.states import BOUNCE_DUE, OWED
 from maildir_safe.errors import TemporaryError
 
@@ -121,6 +122,7 @@ class Scanner:
         self._stopped_at: OpenBucket | BucketTarget | None = None
         self._skipped: OpenBucket | BucketTarget | None = None
         self._empty_since: dict[str, float] = {}
+        self._strays: set[str] = set()
 
     def next_batch(self, limit: int, bounces: bool) -> Group | None:
         """The next items to claim; None at the end of a pass, after which the next call begins another.
@@ -221,6 +223,7 @@ class Scanner:
             key = bucket.period, bucket.shard
             last[key] = max(bucket.seq, last.get(key, 0))
         self._empty_since = {name: since for name, since in self._empty_since.items() if name in names}
+        self._strays &= {*names}
         for bucket in _rotated(sorted(due), self._start):
             closed = bucket.seq < last[bucket.period, bucket.shard]
             yield from self._bucket(bucket, now, closed)
@@ -231,7 +234,9 @@ class Scanner:
                 self._fs, bucket.name, self._fs.open_dir(bucket.name, self._layout.fd["pending"])
             )
         except OSError as error:
-            if error.errno not in _REMOVED or bucket.name in self._fs.listdir(self._layout.fd["pending"]):
+            if not may_hold_items(self._fs, bucket.name, self._layout.fd["pending"]):
+                self._note_stray(bucket.name)
+            elif error.errno not in _REMOVED or bucket.name in self._fs.listdir(self._layout.fd["pending"]):
                 self._cannot_read(bucket.name, error)
             return  # else it was removed since pending/ was listed
         try:
@@ -244,6 +249,12 @@ class Scanner:
             yield from self._groups(bucket.period, opened, _rotated(sorted(names), self._start), now)
         else:
             self._note_empty(bucket.name, closed)
+
+    def _note_stray(self, name: str) -> None:
+        """Warn once: it stays until somebody removes it, and keeps nothing from being delivered."""
+        if name not in self._strays:
+            self._strays.add(name)
+            log.warning("%s/pending/%s is no directory, and is ignored", self._layout.path, name)
 
     def _cannot_read(self, name: str, error: OSError) -> None:
         self.trouble = error

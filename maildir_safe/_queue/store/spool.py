@@ -25,10 +25,9 @@ ever used twice, so a call that is executed late finds nothing. (ARCHITECTURE.md
     fenced/<W> -> gone, after a sweep  a sweeper         buckets and claimed/, swept again
                                                          before
 
-Several workers may compete for an item in pending/. W, and sweepers once W is fenced, may compete for an
-item in claimed/<W>. Their destinations differ, so one of them wins, and the losers find the source gone.
-When W finds its item gone, either its own call moved it and the reply was lost, or W was fenced. The
-renewal of the lease decides: a worker that can renew was never fenced.
+Workers may compete for an item in pending/; W, and sweepers once W is fenced, for one in claimed/<W>. Their
+destinations differ, so one wins, and the losers find the source gone. When W finds its item gone, its own
+call moved it and the reply was lost, or W was fenced. A worker that can renew its lease was never fenced.
 """
 
 from __future__ import annotations
@@ -40,7 +39,8 @@ from typing import TYPE_CHECKING
 from maildir_safe._fs.quirks import quirks
 from maildir_safe._handoff.rename import DONE, GONE, UNKNOWN, Handoff, Outcome, remove_quietly
 from maildir_safe._queue.store.bucket import NOW, period
-from maildir_safe._queue.store.item import Item, parse
+from maildir_safe._queue.store.item import Item
+from maildir_safe._queue.store.item_name import parse
 from maildir_safe._queue.store.second_names import has_second_name, is_delivered, keep_one_name
 from maildir_safe._queue.store.states import BOUNCE_DUE
 from maildir_safe.errors import LeaseLost, TemporaryError, UnknownOutcome, storage_error

@@ -1,7 +1,7 @@
 """The states of an item and of its recipients.
 
 The state of an item is the directory of its file (`ITEM_STATES`; `store/spool.py` lists the moves).
-The file's name ends with one letter per recipient (`RecipientState`):
+The file's name ends with one letter per recipient (`RECIPIENT_STATES`):
 
     from        to          when
     ----------+-----------+----------------------------------------------------------------------------
@@ -17,33 +17,33 @@ The file's name ends with one letter per recipient (`RecipientState`):
 
 from __future__ import annotations
 
-from enum import StrEnum
-from typing import Literal, get_args
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Literal
 
-ItemState = Literal["pending", "claimed", "hold", "failed", "corrupt"]
-"""The directory of the spool that an item is in."""
+    ItemState = Literal["pending", "claimed", "hold", "failed", "corrupt"]
 
-ITEM_STATES: tuple[ItemState, ...] = get_args(ItemState)
+ITEM_STATES: tuple[ItemState, ...] = ("pending", "claimed", "hold", "failed", "corrupt")
+"""The directories of the spool that an item can be in."""
 
+OWED = "o"
+"""The recipient does not have the message yet."""
 
-class RecipientState(StrEnum):
-    """The state of one recipient of an item; the value is the letter in the item's name."""
+DELIVERED = "d"
+"""The recipient has the message."""
 
-    OWED = "o"
-    """The recipient does not have the message yet."""
-    DELIVERED = "d"
-    """The recipient has the message."""
-    BOUNCE_DUE = "f"
-    """The recipient was given up, and the bounce has not been sent yet."""
-    BOUNCED = "b"
-    """The recipient was given up, and the bounce was sent or there is no sender to send it to."""
+BOUNCE_DUE = "f"
+"""The recipient was given up, and the bounce has not been sent yet."""
 
+BOUNCED = "b"
+"""The recipient was given up, and the bounce was sent or there is no sender to send it to."""
 
-OWED, DELIVERED, BOUNCE_DUE, BOUNCED = RecipientState
+RECIPIENT_STATES = {OWED: "owed", DELIVERED: "delivered", BOUNCE_DUE: "bounce_due", BOUNCED: "bounced"}
+"""The states of one recipient of an item: the letter in the item's name, and the state's name."""
 
-LETTERS = "".join(RecipientState)
+LETTERS = "".join(RECIPIENT_STATES)
 
-TRANSITIONS: dict[str, frozenset[RecipientState]] = {
+TRANSITIONS = {
     OWED: frozenset({OWED, DELIVERED, BOUNCE_DUE}),
     DELIVERED: frozenset({DELIVERED}),
     BOUNCE_DUE: frozenset({BOUNCE_DUE, BOUNCED, OWED}),
@@ -64,4 +64,4 @@ def check_transitions(before: str, after: str) -> None:
         raise ValueError(f"states are one of the letters {', '.join(LETTERS)} per recipient, not {after!r}")
     for old, new in zip(before, after, strict=True):
         if new not in TRANSITIONS[old]:
-            raise ValueError(f"a recipient that is {RecipientState(old).name} cannot become {new!r}")
+            raise ValueError(f"a recipient that is {RECIPIENT_STATES[old].upper()} cannot become {new!r}")

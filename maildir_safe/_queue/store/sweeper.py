@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from maildir_safe._handoff.listing import stable_listing
 from maildir_safe._handoff.rename import DONE, close_quietly
-from maildir_safe._queue.store.item import parse
+from maildir_safe._queue.store.item_name import parse
 from maildir_safe.errors import TemporaryError, UnknownOutcome, storage_error
 
 if TYPE_CHECKING:

@@ -8,8 +8,7 @@ knows the number of its items without listing it.
 from __future__ import annotations
 
 import itertools
-from threading import Lock
-from typing import TYPE_CHECKING
+from _thread import allocate_lock as Lock
 
 from maildir_safe._delivery.job import DeliveryJob
 from maildir_safe._delivery.pipeline import DeliveryPipeline
@@ -21,6 +20,7 @@ from maildir_safe._queue.store.bucket import LIMIT, NOW, Bucket
 from maildir_safe._queue.store.item import Item, suffix
 from maildir_safe.errors import TemporaryError, storage_error
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from maildir_safe._delivery.content import Chunks
     from maildir_safe._fs import FileSystem
@@ -101,9 +101,26 @@ class BucketTarget:
         fresh, self._fresh = self._fresh, []
         return fresh if self._fs.monotonic() - self._noted < _FRESH else []
 
-    def moved_on(self, name: str) -> bool:  # noqa: ARG002
-        """True: a file that left tmp/ was put, even if a worker has already claimed it from the bucket."""
-        return True
+    def moved_on(self, name: str) -> bool:
+        """Whether an item that left tmp/ was put: a worker has claimed it from the bucket, or returned it.
+
+        One that a worker has already delivered leaves no trace, so it looks like one that somebody removed
+        from tmp/. Raises OSError: a directory cannot be listed.
+        """
+        ident = name.partition(",")[0]
+        for state in ("claimed", "pending"):
+            above = self._layout.fd[state]
+            for within in self._fs.listdir(above):
+                try:
+                    fd = self._fs.open_dir(within, above)
+                except OSError:
+                    continue  # a bucket or a worker that has gone
+                try:
+                    if any(other.partition(",")[0] == ident for other in self._fs.listdir(fd)):
+                        return True
+                finally:
+                    close_quietly(self._fs, fd)
+        return False
 
     def fd(self, subdir: str) -> int:  # noqa: ARG002 - there is one
         """The bucket's descriptor."""

@@ -8,7 +8,6 @@ accepts nothing more, so that clients waiting for it cannot use up all connectio
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 from maildir_safe._smtp.protocol.replies import STORAGE_FAULT, Refused
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import Callable, Sequence
 
     T = TypeVar("T")
 
@@ -55,9 +54,12 @@ class Lane:
         if self._begun and time.monotonic() - next(iter(self._begun.values())) > HANGS:
             raise Refused(STORAGE_FAULT)
 
-    @contextlib.asynccontextmanager
-    async def delivery(self) -> AsyncIterator[None]:
-        """Wait for a free place for a delivery, and hold it. Raises `Refused` if an operation hangs here."""
+    async def acquire(self) -> object:
+        """Wait for a free place for a delivery, and take it. Raises `Refused` if an operation hangs here.
+
+        Returns:
+            What `release` takes.
+        """
         self.check()
         while self._places.locked():
             try:
@@ -67,12 +69,12 @@ class Lane:
                 self.check()
         else:
             await self._places.acquire()
-        token = self._begin()
-        try:
-            yield
-        finally:
-            self._end(token)
-            self._places.release()
+        return self._begin()
+
+    def release(self, token: object) -> None:
+        """Give the place back that `acquire` took."""
+        self._end(token)
+        self._places.release()
 
     def _begin(self) -> object:
         token = object()

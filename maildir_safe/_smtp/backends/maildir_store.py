@@ -76,9 +76,10 @@ class MaildirStore:
         for recipient in mail.recipients:
             groups.setdefault(recipient.mailbox, []).append(recipient)
         ids = await delivery_ids(mail, groups)
-        results = await asyncio.gather(
-            *(self._deliver(path, group, mail, ids[path]) for path, group in groups.items())
-        )
+        deliveries = [self._deliver(path, group, mail, ids[path]) for path, group in groups.items()]
+        if len(deliveries) == 1:  # nearly always; a task of its own costs as much as writing the file
+            return [await deliveries[0]] * len(mail.recipients)
+        results = await asyncio.gather(*deliveries)
         by_path = dict(zip(groups, results, strict=True))
         return [by_path[recipient.mailbox] for recipient in mail.recipients]
 
@@ -87,13 +88,12 @@ class MaildirStore:
     ) -> RecipientStatus:
         try:
             lane = self._lanes.of(path)
-            async with lane.delivery(), self._places:
-                try:
-                    receipt = await self._deliver_once(path, group, mail, delivery_id, lane)
-                except TemporaryError as error:
-                    if not self._mailboxes.evict_if_out_of_descriptors(error):  # too many files open
-                        raise
-                    receipt = await self._deliver_once(path, group, mail, delivery_id, lane)
+            place = await lane.acquire()
+            try:
+                async with self._places:
+                    receipt = await self._deliver_in(lane, path, group, mail, delivery_id)
+            finally:
+                lane.release(place)
         except Refused as refused:
             hangs = f"{path}: the file system has hung for some time"
             return RecipientStatus.from_reply(refused.reply, error=hangs)
@@ -104,8 +104,18 @@ class MaildirStore:
         text = f"2.0.0 Stored as {receipt.key}"
         return RecipientStatus(250, text, stored=receipt.path, durability=receipt.durability)
 
+    async def _deliver_in(
+        self, lane: Lane, path: str, group: list[Recipient], mail: MailObject, delivery_id: str | None
+    ) -> Receipt:
+        try:
+            return await self._deliver_once(lane, path, group, mail, delivery_id)
+        except TemporaryError as error:
+            if not self._mailboxes.evict_if_out_of_descriptors(error):  # too many files open
+                raise
+        return await self._deliver_once(lane, path, group, mail, delivery_id)
+
     async def _deliver_once(
-        self, path: str, group: list[Recipient], mail: MailObject, delivery_id: str | None, lane: Lane
+        self, lane: Lane, path: str, group: list[Recipient], mail: MailObject, delivery_id: str | None
     ) -> Receipt:
         first, *others = group
         headers = delivered_to(recipient.address for recipient in others) + mail.received
@@ -114,11 +124,12 @@ class MaildirStore:
             maildir = await lane.run(self._mailboxes.open, path)
         if not self.test_mode:
             await lane.run(maildir.check_quota, mail.size)
+        recognised = {} if delivery_id is None else {"delivery_id": delivery_id}
         return await maildir.deliver_async(
             (headers + gap(mail.body[0] if mail.body else b""), *mail.body),
             sender=mail.sender,
             recipient=first.address,
             original_recipient=first.original,
-            delivery_id=delivery_id,
             executor=lane.executor,
+            **recognised,
         )

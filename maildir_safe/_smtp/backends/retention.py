@@ -6,6 +6,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
+from maildir_safe._mailboxes import open_as_owner
 from maildir_safe._names import arrival_time
 from maildir_safe.errors import MaildirSafeError
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from maildir_safe import Maildir
+    from maildir_safe._mailbox_tree import MailboxTree
 
 INTERVAL = 10.0
 """Seconds between two sweeps; for at most that long a Maildir may exceed its limit."""
@@ -47,12 +49,20 @@ def sweep(maildir: Maildir, keep: int | None, keep_seconds: float | None) -> int
 
 
 async def keep_sweeping(
-    maildir: Maildir, keep: int | None, keep_seconds: float | None, complain: Callable[[str], None]
+    tree: MailboxTree, keep: int | None, keep_seconds: float | None, complain: Callable[[str], None]
 ) -> None:
-    """Call `sweep` in a thread every `INTERVAL` seconds until cancelled. Report errors, and go on."""
+    """Call `sweep` for each Maildir every `INTERVAL` seconds until cancelled. Report errors, and go on."""
     while True:
+        await asyncio.to_thread(_sweep_all, tree, keep, keep_seconds, complain)
+        await asyncio.sleep(INTERVAL)
+
+
+def _sweep_all(
+    tree: MailboxTree, keep: int | None, keep_seconds: float | None, complain: Callable[[str], None]
+) -> None:
+    found = [place.path for place in tree.find() if not place.folder]
+    for path in found if tree.many else [tree.root]:
         try:
-            await asyncio.to_thread(sweep, maildir, keep, keep_seconds)
+            sweep(open_as_owner(path), keep, keep_seconds)
         except MaildirSafeError as error:
             complain(f"retention: {error}")
-        await asyncio.sleep(INTERVAL)

@@ -26,6 +26,7 @@ _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
 _LOCAL = re.compile(r"[a-z0-9!#$%&'*+=?^_`{|}~ -]")  # allowed in a mailbox's name, besides dots
 _LABEL = re.compile(r"[a-z0-9_-]")
 _A_LABEL = "xn--"
+_LONGEST = 200  # bytes of a directory's name
 
 
 class Routing(Protocol):
@@ -78,14 +79,7 @@ class MailboxMap:
     test_mode = False
 
     def __init__(self, template: str, postmaster: str | None = None) -> None:
-        try:
-            fields = {field for _, field, _, _ in string.Formatter().parse(template) if field is not None}
-        except ValueError as error:
-            raise ValueError(f"--map {template}: {error}") from None
-        if not template.startswith("/") or "local" not in fields or not fields <= {"local", "domain"}:
-            raise ValueError(
-                f"--map {template}: must be an absolute path with {{local}} and optionally {{domain}}"
-            )
+        _check_template("--map", template, absolute=True)
         self.template = template
         self._postmaster: str | None = None
         if postmaster is not None:
@@ -94,6 +88,10 @@ class MailboxMap:
             except Refused:
                 raise ValueError(f"--postmaster {postmaster}: not an address of this server") from None
             self._postmaster = postmaster
+
+    def adopt(self, other: MailboxMap) -> None:
+        """Take over the template and the postmaster of another map, from the next address on."""
+        self.template, self._postmaster = other.template, other._postmaster
 
     def candidates(self, address: str) -> list[str]:
         """Paths for `address`, best first. Raises `Refused` (550 5.1.1) if no mailbox can have that name."""
@@ -107,6 +105,52 @@ class MailboxMap:
         if not paths:
             raise Refused(NO_MAILBOX)
         return paths
+
+
+class SplitMap:
+    """Test mode: each address has its own Maildir below one directory, made when it first gets mail.
+
+    The names are those of `MailboxMap`, except that ``bob+tag`` has its own Maildir and that a domain is
+    written in its ASCII form. An address without a domain belongs to ``localhost``.
+
+    Args:
+        root: the absolute path of the directory.
+        below: the paths of Maildirs below it, such as ``{domain}/{local}``.
+
+    Raises:
+        ValueError: the template is invalid.
+    """
+
+    test_mode = True
+
+    def __init__(self, root: str, below: str) -> None:
+        _check_template("--split", below, absolute=False)
+        self.root, self.below = root, below
+
+    def candidates(self, address: str) -> list[str]:
+        """The one path for `address`. Raises `Refused` (550 5.1.1) if no mailbox can have that name."""
+        local, _, domain = address.rpartition("@") if "@" in address else (address, "", "localhost")
+        name, forms = _mailbox_name(local), _domain_forms(domain)
+        if not name or not forms:
+            raise Refused(NO_MAILBOX)
+        ascii_form = ".".join(map(_a_label, forms[0].split(".")))
+        where = self.below.format(local=name, domain=ascii_form)
+        if any(len(part.encode()) > _LONGEST for part in where.split("/")):
+            raise Refused(NO_MAILBOX)
+        return [f"{self.root.rstrip('/')}/{where}"]
+
+
+def _check_template(option: str, template: str, absolute: bool) -> None:
+    """Raise ValueError if this is not a template of paths."""
+    try:
+        fields = {field for _, field, _, _ in string.Formatter().parse(template) if field is not None}
+    except ValueError as error:
+        raise ValueError(f"{option} {template}: {error}") from None
+    if template.startswith("/") != absolute or "local" not in fields or not fields <= {"local", "domain"}:
+        kind = "an absolute" if absolute else "a relative"
+        raise ValueError(f"{option} {template}: must be {kind} path with {{local}} and optionally {{domain}}")
+    if not absolute and any(not part or part.startswith(".") for part in template.split("/")):
+        raise ValueError(f"{option} {template}: no part of the path may be empty or begin with a dot")
 
 
 def _mailbox_name(local: str) -> str:

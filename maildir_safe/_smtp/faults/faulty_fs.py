@@ -22,14 +22,18 @@ class FaultyFileSystem(OsFileSystem):
     """The operating system's file calls, with the script's faults.
 
     Args:
-        faults: the script, consulted before each of `faults.CALLS`; None: no faults.
+        faults: the script, consulted before each of `faults.CALLS`.
     """
 
-    def __init__(self, faults: Faults | None) -> None:
+    def __init__(self, faults: Faults) -> None:
+        self._faults = faults
+
+    def follow(self, faults: Faults) -> None:
+        """Follow another script from the next call on."""
         self._faults = faults
 
     def _play(self, call: str, effect: Callable[[], T]) -> T:
-        fault = self._faults.at(call) if self._faults else None
+        fault = self._faults.at(call)
         if fault is None:
             return effect()
         time.sleep(fault.delay)

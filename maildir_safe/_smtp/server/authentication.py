@@ -54,6 +54,7 @@ async def _check(connection: Connection, name: str, password: str) -> None:
     if right:
         context.guesses.forget(connection.peer)
         return
+    context.log.wrong_password(connection, name)
     connection.wrong_passwords += 1
     await asyncio.sleep(context.guesses.wrong(connection.peer))
     if connection.wrong_passwords >= auth.MAX_FAILURES:

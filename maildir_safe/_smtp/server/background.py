@@ -11,7 +11,7 @@ from maildir_safe._smtp.server.service import Service
 if TYPE_CHECKING:
     from maildir_safe._smtp.faults.faults import Faults
     from maildir_safe._smtp.server.message_log import MessageLog
-    from maildir_safe._smtp.server.service import Page
+    from maildir_safe._smtp.server.page import Page
     from maildir_safe._smtp.server.settings import Settings
 
 

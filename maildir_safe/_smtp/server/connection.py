@@ -49,12 +49,15 @@ class Connection(asyncio.Protocol):
         wrong_passwords: number of wrong passwords on this connection.
         transaction: the mail transaction.
         gone: whether the connection is over.
-        encrypted: whether TLS is on, by STARTTLS.
+        implicit_tls: whether TLS begins at once, before the greeting (RFC 8314).
+        encrypted: whether TLS is on.
         busy: True from DATA until its reply is sent; a shutdown waits for it.
-        storing: True while a message is stored. The client waits for us then, so no time-out runs.
+        storing: True while a message is stored. The client waits for us then, so no time-out runs, and the
+            delivery continues even if the client leaves.
     """
 
     lmtp = False
+    implicit_tls = False
     protocol = "ESMTP"
 
     def __init__(self, context: ServerContext) -> None:
@@ -95,6 +98,8 @@ class Connection(asyncio.Protocol):
         if self.peer in self.context.proxies:
             self._proxy, self.peer = self.peer, ""  # the limit per address is the client's
         self._admitted = self.context.admit(self)
+        if self.implicit_tls:
+            self._transport.pause_reading()  # the handshake must get the first byte
         self.restart_timer()
         self._task = self._loop.create_task(self._run())
 
@@ -133,6 +138,8 @@ class Connection(asyncio.Protocol):
         try:
             if not self._admitted:
                 raise Refused(replies.TOO_MANY_CONNECTIONS)
+            if self.implicit_tls:
+                await self.start_tls()
             if self._proxy:
                 await self._meet_client()
             if self.context.draining:
@@ -208,7 +215,8 @@ class Connection(asyncio.Protocol):
         if hold and b"\n" in self.input.data and len(self._unsent) < _MAX_UNSENT:
             return
         self._flush()
-        await self._writable.wait()
+        if not self._writable.is_set():
+            await self._writable.wait()
         if self.input.data:
             await asyncio.sleep(0)  # a client that pipelines thousands of commands must not starve the others
 
@@ -217,8 +225,8 @@ class Connection(asyncio.Protocol):
             self._transport.write(self._unsent)
             self._unsent = b""
 
-    async def start_tls(self, ready: str) -> None:
-        """Send `ready`, then do the TLS handshake. Clear text after STARTTLS is dropped (RFC 3207 5).
+    async def start_tls(self, ready: str = "") -> None:
+        """Send `ready`, if any, then do the TLS handshake. Clear text after STARTTLS is dropped (RFC 3207 5).
 
         Raises:
             ConnectionResetError: the handshake failed, and the connection is lost.
@@ -229,8 +237,9 @@ class Connection(asyncio.Protocol):
         self.restart_timer()
         self._handshaking = True
         try:
-            self._unsent += ready.encode() + b"\r\n"
-            self._flush()
+            if ready:
+                self._unsent += ready.encode() + b"\r\n"
+                self._flush()
             self.input.clear()
             encrypted = await self._loop.start_tls(
                 transport,
@@ -252,6 +261,11 @@ class Connection(asyncio.Protocol):
         self._transport = encrypted
         self.encrypted = True
         self.client, self.extended, self.authenticated = "", False, False
+        self.new_transaction()
+
+    def new_transaction(self) -> None:
+        """The transaction is over, or given up; the next begins with MAIL."""
+        self.transaction.close()
         self.transaction = Transaction()
 
     # The end
@@ -311,9 +325,10 @@ class Connection(asyncio.Protocol):
         if self._admitted:
             self._admitted = False
             self.context.release(self)
-        if self._task is not None:
+        if self._task is not None and not self.storing:  # a delivery is finished and logged all the same
             self._task.cancel()
             self._task = None
+        self.transaction.close()
 
     # Time
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from maildir_safe._fs.posix import OsFileSystem
 from maildir_safe._smtp.faults.faulty_fs import FaultyFileSystem
 
 if TYPE_CHECKING:
@@ -11,16 +12,14 @@ if TYPE_CHECKING:
     from maildir_safe._smtp.server.counters import Counters
 
 
-class MeteredFileSystem(FaultyFileSystem):
-    """A `FaultyFileSystem` that counts fsyncs and failed renames, including those failed by the fault script.
+class MeteredFileSystem(OsFileSystem):
+    """The operating system's file calls; fsyncs and failed renames are counted.
 
     Args:
         counters: counts them.
-        faults: the fault script; None: no scripted faults.
     """
 
-    def __init__(self, counters: Counters, faults: Faults | None = None) -> None:
-        super().__init__(faults)
+    def __init__(self, counters: Counters) -> None:
         self._counters = counters
 
     def fsync(self, fd: int) -> None:
@@ -46,3 +45,21 @@ class MeteredFileSystem(FaultyFileSystem):
         except OSError:
             self._counters.ambiguous_rename()
             raise
+
+
+class _MeteredFaultyFileSystem(MeteredFileSystem, FaultyFileSystem):
+    """The same with scripted faults; what these make fail is counted too."""
+
+    def __init__(self, counters: Counters, faults: Faults) -> None:
+        MeteredFileSystem.__init__(self, counters)
+        FaultyFileSystem.__init__(self, faults)
+
+
+def server_file_system(counters: Counters, faults: Faults | None) -> MeteredFileSystem:
+    """Return the file system of a server.
+
+    Args:
+        counters: counts fsyncs and failed renames.
+        faults: the fault script; None: no scripted faults, and no call is delayed by a look at them.
+    """
+    return MeteredFileSystem(counters) if faults is None else _MeteredFaultyFileSystem(counters, faults)

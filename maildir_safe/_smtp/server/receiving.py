@@ -1,8 +1,7 @@
-"""DATA: receive a message, store it, and answer it."""
+"""DATA and the last BDAT: receive a message, store it, and answer it."""
 
 from __future__ import annotations
 
-import asyncio
 import time
 from typing import TYPE_CHECKING
 
@@ -34,16 +33,41 @@ async def receive(connection: Connection) -> list[RecipientStatus]:
     reservation = connection.context.reservation()
     try:
         body = await _read(connection, reservation)
+    except BaseException:
+        reservation.release()
+        raise
+    return await store(connection, body, reservation, start)
+
+
+async def store(
+    connection: Connection, body: list[bytes], reservation: MemoryReservation, start: float
+) -> list[RecipientStatus]:
+    """Store a message that has arrived.
+
+    Args:
+        connection: the connection, with the envelope.
+        body: the message, with LF line ends.
+        reservation: its memory, released at the end.
+        start: when it began to arrive, by the monotonic clock.
+
+    Returns:
+        The status of each recipient.
+
+    Raises:
+        ConnectionError: a scripted fault has dropped the connection.
+    """
+    try:
         mail = _mail_object(connection, body)
     except BaseException:
         reservation.release()
         raise
     connection.storing = True
+    connection.context.delivering += 1
     try:
-        storing = connection.context.spawn(_store(connection, mail, reservation, start))
-        return await asyncio.shield(storing)
+        return await _store(connection, mail, reservation, start)
     finally:
         connection.storing = False
+        connection.context.delivering -= 1
 
 
 async def _read(connection: Connection, reservation: MemoryReservation) -> list[bytes]:

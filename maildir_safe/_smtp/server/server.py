@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 from maildir_safe._smtp.protocol import replies
 from maildir_safe._smtp.server.lmtp import LmtpSession
 from maildir_safe._smtp.server.operator import tell
-from maildir_safe._smtp.server.session import SmtpSession
+from maildir_safe._smtp.server.session import SmtpSession, SmtpsSession
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Collection, Coroutine
+    from collections.abc import Callable, Collection, Coroutine, Sequence
     from typing import Any
 
     from maildir_safe._smtp.server.server_context import ServerContext
@@ -36,6 +36,7 @@ class Server:
     Args:
         context: the rules, and the state that all connections share.
         smtp: listening sockets that speak SMTP.
+        smtps: listening sockets that speak SMTP in TLS.
         lmtp: listening sockets that speak LMTP.
         grace: seconds that `stop` waits for messages that are being received or stored.
         kept: those of the sockets that a service manager keeps open.
@@ -48,9 +49,11 @@ class Server:
         lmtp: list[socket.socket],
         grace: float = 30.0,
         kept: Collection[socket.socket] = (),
+        smtps: Sequence[socket.socket] = (),
     ) -> None:
         self._context = context
-        self._sockets = [(sock, SmtpSession) for sock in smtp] + [(sock, LmtpSession) for sock in lmtp]
+        kinds = ((smtp, SmtpSession), (lmtp, LmtpSession), (smtps, SmtpsSession))
+        self._sockets = [(sock, session) for sockets, session in kinds for sock in sockets]
         self._grace = grace
         self._kept = kept
         self._servers: list[asyncio.Server] = []
@@ -107,6 +110,7 @@ async def serve(
     parent: socket.socket | None = None,
     ready: Callable[[], None] = lambda: None,
     stopping: Callable[[], None] = lambda: None,
+    reload: Callable[[], Coroutine[Any, Any, None]] | None = None,
 ) -> None:
     """Run `server` until SIGTERM or SIGINT. Exits the process if deliveries hang at that time.
 
@@ -116,6 +120,7 @@ async def serve(
         parent: a socket that becomes readable when the server must stop (see `workers`).
         ready: called once connections are accepted and signals are handled.
         stopping: called when the end begins, before the messages being received are finished.
+        reload: run at SIGHUP; None: SIGHUP is left as it is.
     """
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(_report)
@@ -124,6 +129,10 @@ async def serve(
     ordered = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ordered.set)
+    reloads: set[asyncio.Task[None]] = set()
+    if reload is not None:
+        loop.add_signal_handler(signal.SIGHUP, lambda: reloads.add(loop.create_task(reload())))
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})  # one may have come since the fork
     if parent is not None:
         loop.add_reader(parent, ordered.set)
     tasks = [loop.create_task(other) for other in background]
@@ -134,9 +143,9 @@ async def serve(
     if parent is not None:
         loop.remove_reader(parent)
     finished = await server.stop()
-    for task in tasks:
+    for task in (*tasks, *reloads):
         task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    await asyncio.gather(*tasks, *reloads, return_exceptions=True)
     if not finished:
         tell("the storage hangs; senders keep the messages that were not acknowledged")
         os._exit(1)  # a normal exit would wait for the threads that hang

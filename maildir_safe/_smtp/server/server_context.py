@@ -15,10 +15,8 @@ from maildir_safe._smtp.server.throttle import Guesses
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Coroutine, Sequence
-    from typing import Any
+    from collections.abc import Sequence
 
-    from maildir_safe._delivery.status import RecipientStatus
     from maildir_safe._smtp.backends.store import Store
     from maildir_safe._smtp.faults.faults import Faults
     from maildir_safe._smtp.protocol.auth import Passwords
@@ -61,6 +59,7 @@ class ServerContext:
 
     Attributes:
         draining: whether the server shuts down: new sessions are then answered 421.
+        delivering: number of messages that are being stored.
         hashing: held while a password is checked.
         guesses: wrong passwords by client address.
     """
@@ -96,12 +95,12 @@ class ServerContext:
         self.counters = counters or Counters()
         self.storage = storage or StorageCheck({})
         self.draining = False
+        self.delivering = 0
         self.proxies = proxies or Proxies()
         self.hashing = asyncio.Semaphore(_HASHING)
         self.guesses = Guesses()
         self._budget = budget
         self._connections: set[ConnectionHandle] = set()
-        self._deliveries: set[asyncio.Task[list[RecipientStatus]]] = set()
 
     def admit(self, connection: ConnectionHandle) -> bool:
         """Admit a new connection. Returns False if there are too many, in total or of its address."""
@@ -118,18 +117,6 @@ class ServerContext:
     def reservation(self) -> MemoryReservation:
         """A memory reservation for the message that is about to arrive."""
         return MemoryReservation(self._budget, self.max_size)
-
-    def spawn(self, mail: Coroutine[Any, Any, list[RecipientStatus]]) -> asyncio.Task[list[RecipientStatus]]:
-        """Start a delivery that continues even if its connection ends."""
-        task = asyncio.create_task(mail)
-        self._deliveries.add(task)
-        task.add_done_callback(self._delivery_ended)
-        return task
-
-    def _delivery_ended(self, task: asyncio.Task[list[RecipientStatus]]) -> None:
-        self._deliveries.discard(task)
-        if not task.cancelled():
-            task.exception()  # a session that is gone never retrieves it, and asyncio would complain
 
     def offers_auth(self, tls: bool) -> bool:
         """Whether a client may authenticate. With TLS configured, real passwords are taken over TLS only."""
@@ -166,7 +153,7 @@ class ServerContext:
             connection.shut_down()
         end = asyncio.get_running_loop().time() + grace
         while (
-            (open_before & self._connections) or self._deliveries or self.store.busy
+            (open_before & self._connections) or self.delivering or self.store.busy
         ) and asyncio.get_running_loop().time() < end:
             await asyncio.sleep(0.02)
-        return not self._deliveries and not self.store.busy
+        return not self.delivering and not self.store.busy

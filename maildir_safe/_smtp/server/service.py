@@ -7,6 +7,7 @@ import os.path
 import pathlib
 import signal
 import sys
+import threading
 from typing import TYPE_CHECKING
 
 from maildir_safe import Maildir
@@ -14,27 +15,39 @@ from maildir_safe._fs.owner import as_owner
 from maildir_safe._fs.posix import OsFileSystem
 from maildir_safe._health.http import HealthServer, local_address
 from maildir_safe._health.storage_check import StorageCheck
+from maildir_safe._mailbox_tree import MailboxTree
 from maildir_safe._mailboxes import Mailboxes, open_as_owner
 from maildir_safe._notify import Notifier
 from maildir_safe._queue.queue import Queue
 from maildir_safe._smtp.backends import retention
 from maildir_safe._smtp.backends.maildir_store import MaildirStore
 from maildir_safe._smtp.backends.queue_store import QueueStore
-from maildir_safe._smtp.backends.routing import CatchAll, MailboxMap
-from maildir_safe._smtp.faults.faults import Faults
+from maildir_safe._smtp.backends.routing import CatchAll, MailboxMap, SplitMap
+from maildir_safe._smtp.backends.split_mailboxes import SplitMailboxes
+from maildir_safe._smtp.faults.faulty_fs import FaultyFileSystem
 from maildir_safe._smtp.protocol.auth import Passwords
 from maildir_safe._smtp.server import tls, workers
 from maildir_safe._smtp.server.bind import address_of, is_local, listen
 from maildir_safe._smtp.server.counters import Counters
 from maildir_safe._smtp.server.limits import MemoryBudget
 from maildir_safe._smtp.server.message_log import MessageLog
-from maildir_safe._smtp.server.metered_fs import MeteredFileSystem
+from maildir_safe._smtp.server.metered_fs import server_file_system
 from maildir_safe._smtp.server.operator import tell
+from maildir_safe._smtp.server.page import PageSetup
 from maildir_safe._smtp.server.proxies import Proxies
+from maildir_safe._smtp.server.reload import changed, read_parts
 from maildir_safe._smtp.server.server import Server, serve, turn_away
 from maildir_safe._smtp.server.server_context import ServerContext
-from maildir_safe._smtp.server.storage import Descriptors, directory_of, prepare_storage, storage_trials
+from maildir_safe._smtp.server.storage import (
+    Descriptors,
+    LastUsed,
+    above_all,
+    directory_of,
+    prepare_storage,
+    storage_trials,
+)
 from maildir_safe._smtp.server.watchdog import keep_feeding
+from maildir_safe.errors import MaildirSafeError
 
 if TYPE_CHECKING:
     import socket
@@ -42,14 +55,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from typing import Any
 
-    from maildir_safe._fs import FileSystem
     from maildir_safe._smtp.backends.routing import Routing
     from maildir_safe._smtp.backends.store import Store
+    from maildir_safe._smtp.faults.faults import Faults
+    from maildir_safe._smtp.server.page import Page
     from maildir_safe._smtp.server.settings import Settings
 
-    Page = Callable[
-        [Maildir, socket.socket, list[str], Counters, list[str], StorageCheck], Coroutine[Any, Any, None]
-    ]
 
 _DAY = 86400.0
 
@@ -61,15 +72,15 @@ class Service:
         settings: the server's settings.
         faults: scripted faults, used if `settings.faults` names no file.
         log: where messages are logged; by default on standard error.
-        page: serves the inbox page of a Maildir on a listening socket until cancelled. It is called
-            with the Maildir, the socket, the addresses that accept mail, the counters,
-            `settings.web_hosts`, and what tells whether mail can be stored. Required if
-            `settings.web` is set.
+        page: serves the inbox page. Required if `settings.web` is set.
+        reread: returns the settings as they are now, for SIGHUP; by default the same.
 
     Attributes:
         storage: a line for the operator: the Maildir or spool, and how durable it is.
-        smtp_addresses, lmtp_addresses: the addresses that the server listens on, port 0 resolved.
+        smtp_addresses, smtps_addresses, lmtp_addresses: the addresses that the server listens on, port 0
+            resolved.
         web_address: the address of the inbox page, likewise; ``""`` without a page.
+        web_scheme, web_root: ``http`` or ``https``, and the path of the page; ``""``: the root.
         metrics_address: the address of the health checks and metrics, likewise.
         budget: the limits of all processes together.
         warnings: lines that the operator should also see.
@@ -86,31 +97,43 @@ class Service:
         faults: Faults | None = None,
         log: MessageLog | None = None,
         page: Page | None = None,
+        reread: Callable[[], Settings] | None = None,
     ) -> None:
         settings.check()
         self._settings = settings
+        self._reread = reread or (lambda: settings)
         self._log = log or MessageLog(sys.stderr, settings.log_json)
-        self._faults = Faults.read(settings.faults) if settings.faults else faults
-        self._passwords = Passwords.read(settings.auth) if settings.auth else None
+        self._given_faults = faults
+        self._parts = parts = read_parts(settings, faults=faults)
         self._proxies = Proxies(settings.proxy_from)
-        self._routing = _routing(settings)
+        self._routing: Routing = parts.map or _routing(settings)
         self.storage = prepare_storage(settings)
         self.warnings: list[str] = []
-        self._tls: ssl.SSLContext | None = None
-        self.ca: str | None = None
-        if settings.tls:
-            self._tls, self.ca = tls.server_context(settings.tls, settings.hostname)
+        self.ca = parts.ca
+        self._web_passwords = Passwords.read(settings.web_auth) if settings.web_auth else None
+        self._web_tls: ssl.SSLContext | None = None
+        if settings.web_tls and settings.web_tls == settings.tls:
+            self._web_tls = parts.tls
+        elif settings.web_tls:
+            self._web_tls, ca = tls.server_context(settings.web_tls, settings.hostname, "--web-tls")
+            self.ca = self.ca or ca
+        self.web_scheme, self.web_root = "https" if self._web_tls else "http", settings.web_root
+        self._context: ServerContext | None = None
         self._page = page
         self._notifier = Notifier()
         self._descriptors = Descriptors(settings.max_connections, bool(settings.web or settings.metrics))
         self.budget = self._budget()
         self._counters = Counters(settings.workers)
-        self._last_opened = ""
-        self._check = StorageCheck(storage_trials(settings, OsFileSystem(), lambda: self._last_opened))
-        self._fs: FileSystem = MeteredFileSystem(self._counters, self._faults)
+        self._last_used = LastUsed()
+        self._check = StorageCheck(self._trials(settings))
+        self._reloading = threading.Lock()
+        self._pid = os.getpid()
+        self._fs = server_file_system(self._counters, parts.faults)
         self._smtp = [listen(address) for address in settings.smtp]
         mode = int(settings.lmtp_mode, 8) if settings.lmtp_mode else None
         self._lmtp = [listen(address, mode, settings.lmtp_group) for address in settings.lmtp]
+        self._smtps = [listen(address) for address in settings.smtps]
+        self.smtps_addresses = [address_of(sock) for sock in self._smtps]
         self.smtp_addresses = [address_of(sock) for sock in self._smtp]
         self.lmtp_addresses = [address_of(sock) for sock in self._lmtp]
         self._web: socket.socket | None = None
@@ -120,14 +143,32 @@ class Service:
                 raise ValueError("web: no page was given to serve")
             self._web = listen(settings.web)
             self.web_address = address_of(self._web)
+            self._warn_about_page(self._web)
         self._metrics = self._listen_for_scrapes()
         self.metrics_address = address_of(self._metrics) if self._metrics else ""
         # a proxy on this machine passes on what comes from elsewhere
-        exposed = bool(settings.proxy_from) or not all(map(is_local, self._smtp + self._lmtp))
-        if settings.queue and not settings.map and exposed and not self._passwords:
+        exposed = bool(settings.proxy_from) or not all(map(is_local, self._smtp + self._smtps + self._lmtp))
+        if settings.queue and not settings.map and exposed and not parts.passwords:
             raise ValueError("an open relay: beyond this machine --queue needs --auth (and --tls), or --map")
-        if self._passwords and not self._tls and exposed:
+        if parts.passwords and not parts.tls and exposed:
             raise ValueError("passwords would cross the network in clear text: --auth needs --tls")
+
+    def _warn_about_page(self, sock: socket.socket) -> None:
+        if is_local(sock):
+            return
+        if self._web_passwords is None:
+            self.warnings.append(
+                f"{self.web_address}: whoever reaches the page can read and delete all mail; "
+                "--web-auth FILE asks for a password"
+            )
+        elif self._web_tls is None:
+            self.warnings.append(
+                f"{self.web_address}: the page's passwords cross the network in clear text; "
+                "--web-tls FILE encrypts them, or a proxy before it does"
+            )
+
+    def _trials(self, settings: Settings) -> dict[str, Callable[[], None]]:
+        return storage_trials(settings, OsFileSystem(), self._last_used)
 
     def _listen_for_scrapes(self) -> socket.socket | None:
         if not self._settings.metrics:
@@ -152,13 +193,13 @@ class Service:
     def run(self, ready: Callable[[], None]) -> int:
         """Serve until SIGTERM or SIGINT, and return the exit status.
 
-        SIGHUP, which a closing terminal sends, is ignored. The service manager is told that the
-        service is ready, that it works, and that it stops.
+        SIGHUP reloads (see `maildir_safe._smtp.server.reload`). The service manager is told that the
+        service is ready, that it works, reloads, and stops.
 
         Args:
             ready: called once signals are handled.
         """
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until it reloads
 
         def started() -> None:
             ready()
@@ -166,8 +207,10 @@ class Service:
 
         try:
             if self._settings.workers > 1:
-                status = workers.supervise(self._settings.workers, self._work, started, self._stopping)
-                for sock in {*self._smtp, *self._lmtp} - self._kept():
+                status = workers.supervise(
+                    self._settings.workers, self._work, started, self._stopping, self._reload
+                )
+                for sock in {*self._smtp, *self._smtps, *self._lmtp} - self._kept():
                     turn_away(sock)  # clients that came after the last worker had closed
                 return status
             self._work(0, None, started, self._stopping)
@@ -195,7 +238,37 @@ class Service:
         if number == 0 and self._notifier.active:
             where = directory_of(self._settings)
             background_tasks.append(keep_feeding(self._notifier, OsFileSystem(), where, self.storage))
-        asyncio.run(serve(self.server(), background_tasks, parent, ready, stopping))
+        asyncio.run(serve(self.server(), background_tasks, parent, ready, stopping, self._reload_running))
+
+    async def _reload_running(self) -> None:
+        await asyncio.to_thread(self._reload)
+
+    def _reload(self) -> None:
+        """Read again what can change; after an error everything stays. The first process tells about it."""
+        with self._reloading:
+            first = os.getpid() == self._pid
+            if first:
+                self._notifier.reloading("reads certificate, passwords, faults and map")
+            try:
+                told = self._adopt(self._reread())
+            except (MaildirSafeError, ValueError, OSError, ImportError) as error:
+                told = f"not reloaded, everything stays as it was: {error}"
+            if first:
+                tell(f"maildir-safe serve: {told}")
+                self._notifier.ready(self.storage)
+
+    def _adopt(self, settings: Settings) -> str:
+        later = changed(self._settings, settings)
+        self._parts = parts = read_parts(settings, self._parts, self._given_faults)
+        if parts.map is not None and isinstance(self._routing, MailboxMap):
+            self._routing.adopt(parts.map)
+            self._check.watch(self._trials(settings))
+        if parts.faults is not None and isinstance(self._fs, FaultyFileSystem):
+            self._fs.follow(parts.faults)
+        if self._context is not None:
+            self._context.tls, self._context.passwords = parts.tls, parts.passwords
+            self._context.faults = parts.faults
+        return "reloaded" + (f"; these count after a restart: {', '.join(later)}" if later else "")
 
     def _stopping(self) -> None:
         self._notifier.stopping("the messages being received are finished")
@@ -211,29 +284,26 @@ class Service:
             max_size=settings.max_size,
             max_recipients=settings.max_recipients,
             timeout=settings.timeout,
-            tls=self._tls,
-            passwords=self._passwords,
+            tls=self._parts.tls,
+            passwords=self._parts.passwords,
             mechanisms=settings.auth_mechanisms,
-            faults=self._faults,
+            faults=self._parts.faults,
             counters=self._counters,
             storage=self._check,
             proxies=self._proxies,
         )
-        return Server(context, self._smtp, self._lmtp, settings.grace, self._kept())
+        self._context = context
+        return Server(context, self._smtp, self._lmtp, settings.grace, self._kept(), self._smtps)
 
     def _kept(self) -> set[socket.socket]:
         """The listening sockets that a service manager keeps open."""
-        addresses = [*self._settings.smtp, *self._settings.lmtp]
-        pairs = zip(addresses, [*self._smtp, *self._lmtp], strict=True)
+        addresses = [*self._settings.smtp, *self._settings.smtps, *self._settings.lmtp]
+        pairs = zip(addresses, [*self._smtp, *self._smtps, *self._lmtp], strict=True)
         return {sock for address, sock in pairs if address.startswith("fd:")}
 
     def _store(self) -> Store:
         """The store. Each process opens its own."""
-        mailboxes = Mailboxes(
-            self._routing.candidates,
-            self._open,
-            kept_open=self._descriptors.kept,
-        )
+        mailboxes = self._mailboxes(self._descriptors.kept)
         maildirs = MaildirStore(self._routing, mailboxes, self._descriptors.deliveries)
         if self._settings.queue is None:
             return maildirs
@@ -242,8 +312,13 @@ class Service:
         )
         return QueueStore(queue, maildirs if self._settings.map else None)
 
+    def _mailboxes(self, kept_open: int) -> Mailboxes:
+        if isinstance(self._routing, SplitMap):
+            return SplitMailboxes(self._routing, self._fs, kept_open=kept_open)
+        return Mailboxes(self._routing.candidates, self._open, kept_open=kept_open)
+
     def _open(self, path: str) -> Maildir:
-        self._last_opened = path
+        self._last_used.add(path)
         return open_as_owner(path, self._fs)
 
     def background_tasks(self) -> list[Coroutine[Any, Any, None]]:
@@ -251,10 +326,7 @@ class Service:
         settings = self._settings
         work: list[Coroutine[Any, Any, None]] = []
         if self._web and self._page:
-            addresses = [*self.smtp_addresses, *self.lmtp_addresses]
-            inbox = open_as_owner(settings.maildir)
-            hosts = settings.web_hosts
-            work.append(self._page(inbox, self._web, addresses, self._counters, hosts, self._check))
+            work.append(self._page(self._page_setup(self._web)))
         if self._metrics:
             from maildir_safe._smtp.server.metrics import metrics_text
 
@@ -262,12 +334,31 @@ class Service:
             work.append(health.serve(self._metrics))
         if settings.keep is not None or settings.keep_days is not None:
             seconds = None if settings.keep_days is None else settings.keep_days * _DAY
-            maildir = open_as_owner(settings.maildir)
-            work.append(retention.keep_sweeping(maildir, settings.keep, seconds, tell))
+            tree = MailboxTree(os.path.abspath(settings.maildir), settings.split or "")
+            work.append(retention.keep_sweeping(tree, settings.keep, seconds, tell))
         return work
+
+    def _page_setup(self, sock: socket.socket) -> PageSetup:
+        settings = self._settings
+        root, template = os.path.abspath(settings.maildir), settings.split or ""
+        if settings.map is not None:
+            root = above_all(settings.map)
+            template = settings.map.removeprefix(root)
+        return PageSetup(
+            sock,
+            root,
+            template,
+            self._mailboxes(kept_open=1) if template else None,
+            [*self.smtp_addresses, *self.smtps_addresses, *self.lmtp_addresses],
+            self._counters,
+            self._check,
+            settings.web_hosts,
+            self._web_passwords,
+            self._web_tls,
+            settings.web_root,
+        )
 
 
 def _routing(settings: Settings) -> Routing:
-    if settings.map is not None:
-        return MailboxMap(settings.map, settings.postmaster)
-    return CatchAll(os.path.abspath(settings.maildir))
+    root = os.path.abspath(settings.maildir)
+    return CatchAll(root) if settings.split is None else SplitMap(root, settings.split)

@@ -10,11 +10,11 @@ from maildir_safe._smtp.protocol import replies, trace
 from maildir_safe._smtp.protocol.address import decode_xtext, parse_recipient, parse_sender
 from maildir_safe._smtp.protocol.extension import check_parameters, original_recipient
 from maildir_safe._smtp.protocol.replies import Refused
+from maildir_safe._smtp.server.chunking import Chunks, parse_bdat, skip
 from maildir_safe._smtp.server.connection import Connection
 from maildir_safe._smtp.server.extensions import MAIL_PARAMETERS, RCPT_PARAMETERS, VERBS, greeting
 from maildir_safe._smtp.server.input import EndOfInput, LineTooLong
-from maildir_safe._smtp.server.receiving import receive
-from maildir_safe._smtp.server.transaction import Transaction
+from maildir_safe._smtp.server.receiving import receive, store
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -40,7 +40,7 @@ MAX_OVERSHOOT = 1000
 # A web page can make a browser connect to any port, and chooses what follows the request line.
 _HTTP = {"GET", "POST", "HEAD", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "PRI"}
 _BEFORE_AUTH = {"AUTH", "EHLO", "HELO", "LHLO", "NOOP", "RSET", "QUIT", "STARTTLS"}  # RFC 4954 4
-_NEED_GREETING = {"MAIL", "RCPT", "DATA"}
+_NEED_GREETING = {"MAIL", "RCPT", "DATA", "BDAT"}
 _MAY_WAIT = {"MAIL", "RCPT", "RSET"}  # RFC 2920 3.2: their replies may wait for the next reply
 _JUNK = {"NOOP", "RSET", "VRFY", "HELP", "EXPN", "HELO", "EHLO", "LHLO"}
 _VERB = re.compile(r"[A-Za-z]+")
@@ -74,9 +74,11 @@ class SmtpSession(Connection):
         if run is None:
             await self._no_command(word, argument)
             return
-        self.restart_timer()
+        if verb != "BDAT":
+            self.restart_timer()
         try:
-            self._check_order(verb)
+            if verb != "BDAT":  # its bytes follow, so it checks after it has seen their number
+                self._check_order(verb)
             await run(self, argument)
         except Refused as refused:
             await self._refuse(verb, argument, refused.reply)
@@ -114,7 +116,7 @@ class SmtpSession(Connection):
         await self._error(replies.UNKNOWN_COMMANDS if self._unknown >= MAX_UNKNOWN else reply)
 
     async def _refuse(self, verb: str, argument: str, reply: str) -> None:
-        shown = verb if verb in ("AUTH", "DATA") else f"{verb} {argument}"
+        shown = verb if verb in ("AUTH", "DATA", "BDAT") else f"{verb} {argument}"
         self.context.log.refused(self, shown, reply)
         await self._error(reply, hold=verb in _MAY_WAIT)
 
@@ -141,7 +143,7 @@ class SmtpSession(Connection):
     def _greeted(self, argument: str, verb: str) -> None:
         if not argument or not argument.isprintable():
             raise Refused(f"501 5.5.4 Syntax: {verb} hostname")
-        self.transaction = Transaction()
+        self.new_transaction()
         self.client = trace.client_name(argument)
 
     async def mail(self, argument: str) -> None:
@@ -149,7 +151,8 @@ class SmtpSession(Connection):
         if self.transaction.sender is not None:
             raise Refused("503 5.5.1 Sender already given")
         path = parse_sender(argument)
-        check_parameters(MAIL_PARAMETERS, path.parameters, "MAIL", self.context.offer(self.encrypted))
+        if path.parameters:
+            check_parameters(MAIL_PARAMETERS, path.parameters, "MAIL", self.context.offer(self.encrypted))
         await self.fault("mail", path.address)
         self.transaction.sender = path.address
         self.transaction.utf8 = "SMTPUTF8" in path.parameters
@@ -163,8 +166,11 @@ class SmtpSession(Connection):
         transaction, context = self.transaction, self.context
         if transaction.sender is None:
             raise Refused("503 5.5.1 Give the sender first")
+        if transaction.chunks is not None:
+            raise Refused("503 5.5.1 BDAT has begun: the recipients are complete")
         path = parse_recipient(argument, transaction.utf8)
-        check_parameters(RCPT_PARAMETERS, path.parameters, "RCPT", context.offer(self.encrypted))
+        if path.parameters:
+            check_parameters(RCPT_PARAMETERS, path.parameters, "RCPT", context.offer(self.encrypted))
         if len(transaction.recipients) >= context.max_recipients:
             transaction.overshoot += 1
             raise Refused(replies.TOO_MANY_RECIPIENTS)
@@ -183,15 +189,15 @@ class SmtpSession(Connection):
         """DATA, the message, and the reply to it."""
         if argument:
             raise Refused("501 5.5.4 Syntax: DATA")
+        if self.transaction.chunks is not None:
+            raise Refused("503 5.5.1 BDAT has begun this message")
         if not self.transaction.recipients:
             raise Refused("503 5.5.1 No valid recipients")
         self.busy = True
         try:
             await self.fault("data", *self.transaction.addresses)
             await self.reply("354 End data with <CR><LF>.<CR><LF>")
-            results = await self._receive()
-            self.transaction = Transaction()
-            await self._answer(results)
+            await self._conclude(await receive(self))
         except (Refused, EndOfInput, ConnectionError):
             raise
         except Exception as error:  # noqa: BLE001 - a bug of ours; the end of the message is not known now
@@ -200,11 +206,65 @@ class SmtpSession(Connection):
         finally:
             self.finish()
 
-    async def _receive(self) -> list[RecipientStatus]:
-        results = await receive(self)
+    async def bdat(self, argument: str) -> None:
+        """BDAT, the chunk, and the reply to it, or to the message if the chunk is the last."""
+        chunk = parse_bdat(argument)
+        if chunk is None:
+            self.context.log.refused(self, f"BDAT {argument[:40]}", replies.MALFORMED_BDAT)
+            self.hang_up(replies.MALFORMED_BDAT)
+            return
+        size, last = chunk
+        self.busy = True
+        try:
+            try:
+                chunks = await self._begun()
+            except Refused:
+                await skip(self, size)
+                raise
+            await chunks.read(self, size)
+            if last:
+                await self._store_chunks(chunks)
+            elif chunks.reservation.refusal:
+                chunks.failed = True
+                raise Refused(chunks.reservation.refusal)
+            else:
+                await self.reply(f"250 2.0.0 {size} octets received")
+        except (Refused, EndOfInput, ConnectionError):
+            raise
+        except Exception as error:  # noqa: BLE001 - a bug of ours; where the chunk ends is not known now
+            self.context.log.failure(self, error)
+            self.hang_up(replies.INTERNAL)
+        finally:
+            self.finish()
+
+    async def _begun(self) -> Chunks:
+        """The chunks of this message, begun if this is the first. Raises `Refused`."""
+        self._check_order("BDAT")
+        transaction = self.transaction
+        if transaction.chunks is None:
+            if not transaction.recipients:
+                raise Refused("503 5.5.1 No valid recipients")
+            self.restart_timer()
+            transaction.chunks = Chunks(self.context.reservation())
+            try:
+                await self.fault("data", *transaction.addresses)
+            except Refused:
+                transaction.chunks.failed = True
+                raise
+        elif transaction.chunks.failed:
+            raise Refused("503 5.5.1 A chunk was refused: send RSET")
+        return transaction.chunks
+
+    async def _store_chunks(self, chunks: Chunks) -> None:
+        self.transaction.chunks = None  # a client that leaves now does not take the message with it
+        await self._conclude(await store(self, chunks.take(), chunks.reservation, chunks.start))
+
+    async def _conclude(self, results: list[RecipientStatus]) -> None:
+        """The message was stored or refused: answer, and begin anew."""
         if any(result.stored for result in results):
             self._errors = self._junk = 0
-        return results
+        self.new_transaction()
+        await self._answer(results)
 
     async def _answer(self, results: list[RecipientStatus]) -> None:
         """Send the one reply that SMTP has for all recipients."""
@@ -214,7 +274,7 @@ class SmtpSession(Connection):
         """RSET: forget the transaction."""
         if argument:
             raise Refused("501 5.5.4 Syntax: RSET")
-        self.transaction = Transaction()
+        self.new_transaction()
         await self.reply("250 2.0.0 OK", hold=True)
 
     async def noop(self, argument: str) -> None:  # noqa: ARG002 - RFC 5321 4.1.1.9: is ignored
@@ -242,6 +302,12 @@ class SmtpSession(Connection):
         await self.reply("214 2.0.0 https://www.rfc-editor.org/rfc/rfc5321")
 
     commands: dict[str, Callable[[SmtpSession, str], Awaitable[None]]] = {
-        "HELO": helo, "EHLO": ehlo, "MAIL": mail, "RCPT": rcpt, "DATA": data, "RSET": rset, "NOOP": noop,
-        "QUIT": quit, "VRFY": vrfy, "EXPN": expn, "HELP": help, **VERBS,
+        "HELO": helo, "EHLO": ehlo, "MAIL": mail, "RCPT": rcpt, "DATA": data, "BDAT": bdat, "RSET": rset,
+        "NOOP": noop, "QUIT": quit, "VRFY": vrfy, "EXPN": expn, "HELP": help, **VERBS,
     }  # fmt: skip
+
+
+class SmtpsSession(SmtpSession):
+    """A connection that speaks SMTP in TLS from its first byte (port 465)."""
+
+    implicit_tls = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import tomllib
 from dataclasses import dataclass, field, fields
@@ -20,6 +21,7 @@ _WORDS = {
     "bool": "true or false",
     "list[str]": "a list of strings",
 }
+_PATH = re.compile(r"(/[A-Za-z0-9._~-]+)+")
 DEFAULT_WEB = "127.0.0.1:8025"
 
 
@@ -30,13 +32,20 @@ class Settings:
     Attributes:
         maildir: the one Maildir that takes all mail in test mode; created if it does not exist.
         smtp: addresses to listen on for SMTP, each ``HOST:PORT``, or ``fd:3`` for a socket passed by systemd.
+        smtps: addresses to listen on for SMTP in TLS from the first byte (port 465), as for `smtp`; `tls` has
+            the certificate.
         lmtp: addresses to listen on for LMTP, each ``HOST:PORT`` or the path of a socket.
         lmtp_mode: permissions of LMTP's unix sockets in octal, such as ``"0660"``; empty: as the umask says.
         lmtp_group: group of LMTP's unix sockets; empty: that of the process.
         queue: a spool to put mail into, for `maildir-safe work`, instead of delivering it.
         map: template of the Maildirs of addresses, such as ``/mail/{domain}/{local}``, in place of `maildir`.
+        split: in test mode, the paths below `maildir` of each address's own Maildir, such as
+            ``{domain}/{local}``; each is made when it first gets mail.
         web: address of the inbox page; empty: no page. The command `serve` has a default for it.
         web_hosts: names under which the page is served, besides addresses and this machine's name.
+        web_auth: a file of names and password hashes; with it, the page asks for a password.
+        web_tls: a PEM file with chain and key, for the page; ``"made"``: make a certificate for this run.
+        web_root: the path under which a proxy passes the page on, such as ``/mail``; empty: ``/``.
         metrics: address of /metrics, /livez and /readyz; without a host: this machine only. Empty: none.
         postmaster: with `map`, the address that gets mail for postmaster.
         proxy_from: networks of load balancers, such as ``192.0.2.0/24``, whose connections begin with a
@@ -46,8 +55,8 @@ class Settings:
         auth_mechanisms: what AUTH offers in test mode, where any password is accepted: PLAIN, LOGIN and
             CRAM-MD5; none: AUTH is not offered.
         faults: a file of scripted faults.
-        keep: number of messages that stay in `maildir`; the oldest are removed.
-        keep_days: number of days that messages stay in `maildir`.
+        keep: number of messages that stay in each Maildir; the oldest are removed.
+        keep_days: number of days that messages stay.
         workers: number of processes that serve.
         hostname: our name in greetings and Received headers.
         max_size: most bytes of one message.
@@ -63,13 +72,18 @@ class Settings:
 
     maildir: str = "Maildir"
     smtp: list[str] = field(default_factory=list)
+    smtps: list[str] = field(default_factory=list)
     lmtp: list[str] = field(default_factory=list)
     lmtp_mode: str = ""
     lmtp_group: str = ""
     queue: str | None = None
     map: str | None = None
+    split: str | None = None
     web: str = ""
     web_hosts: list[str] = field(default_factory=list)
+    web_auth: str | None = None
+    web_tls: str | None = None
+    web_root: str = ""
     metrics: str = ""
     postmaster: str | None = None
     proxy_from: list[str] = field(default_factory=list)
@@ -91,7 +105,7 @@ class Settings:
     log_json: bool = False
 
     def __post_init__(self) -> None:
-        if not self.smtp and not self.lmtp:
+        if not self.smtp and not self.lmtp and not self.smtps:
             self.smtp = ["127.0.0.1:1025"]
 
     def check(self) -> None:
@@ -111,13 +125,26 @@ class Settings:
             raise ValueError("keep and keep_days cannot be combined with map: they would remove users' mail")
         if self.queue is not None and (self.web or self.keep is not None or self.keep_days is not None):
             raise ValueError("queue cannot be combined with web, keep or keep_days: these need a Maildir")
-        if self.map is not None and self.web:
-            raise ValueError("web cannot be combined with map: it would show users' mail")
+        if self.split is not None and (self.map is not None or self.queue is not None):
+            raise ValueError("split is for tests: it cannot be combined with map or queue")
+        if self.smtps and self.tls is None:
+            raise ValueError("smtps needs tls: the certificate")
+        if self.smtps and self.proxy_from:
+            raise ValueError("smtps cannot be combined with proxy_from: let the proxy do TLS, and use smtp")
+        self._check_web()
         self._check_auth()
         if min(self.keep or 0, self.keep_days or 0) < 0:
             raise ValueError("keep and keep_days must not be negative")
         if self.faults and self.workers > 1:
             raise ValueError("faults are counted in one process: use one worker")
+
+    def _check_web(self) -> None:
+        if self.map is not None and self.web and self.web_auth is None:
+            raise ValueError("with map, the page shows users' mail: web needs web_auth")
+        if not self.web and (self.web_auth is not None or self.web_tls is not None or self.web_root):
+            raise ValueError("web_auth, web_tls and web_root need web: there is no page")
+        if self.web_root and not _PATH.fullmatch(self.web_root):
+            raise ValueError(f"web_root is {self.web_root}, but must be a path such as /mail")
 
     def _check_auth(self) -> None:
         unknown = sorted({*self.auth_mechanisms} - {*TEST_MECHANISMS})

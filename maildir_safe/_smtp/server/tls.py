@@ -9,12 +9,15 @@ MADE = "made"
 """In place of a file: make a certificate for this host, and a CA that signs it."""
 
 
-def server_context(certificate: str, hostname: str) -> tuple[ssl.SSLContext, str | None]:
+def server_context(
+    certificate: str, hostname: str, option: str = "--tls"
+) -> tuple[ssl.SSLContext, str | None]:
     """Create the TLS context of the server.
 
     Args:
         certificate: a PEM file with the chain and the unencrypted key, or `MADE`.
         hostname: our name. A made certificate is valid for it, for localhost and the loopback addresses.
+        option: the option that names the file, for errors.
 
     Returns:
         The context; and for a made certificate the path of its CA's certificate, else None. Clients
@@ -26,7 +29,7 @@ def server_context(certificate: str, hostname: str) -> tuple[ssl.SSLContext, str
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     if certificate != MADE:
-        _load(context, certificate)
+        _load(context, certificate, option)
         return context, None
     import trustme
 
@@ -39,19 +42,19 @@ def server_context(certificate: str, hostname: str) -> tuple[ssl.SSLContext, str
     return context, file.name
 
 
-def _load(context: ssl.SSLContext, certificate: str) -> None:
+def _load(context: ssl.SSLContext, certificate: str, option: str) -> None:
     try:
         context.load_cert_chain(certificate, password=lambda: "")  # never ask at a terminal
     except ssl.SSLError:
         raise ValueError(
-            f"--tls {certificate}: not a PEM file that holds a certificate and its unencrypted key"
+            f"{option} {certificate}: not a PEM file that holds a certificate and its unencrypted key"
         ) from None
     except IsADirectoryError:
         raise ValueError(
-            f"--tls {certificate}: a directory; to have a certificate made, put --tls after the Maildir"
+            f"{option} {certificate}: a directory; to have a certificate made, put {option} after the Maildir"
         ) from None
     except OSError as error:
-        raise ValueError(f"--tls {certificate}: {error.strerror}") from None
+        raise ValueError(f"{option} {certificate}: {error.strerror}") from None
 
 
 _files: list[object] = []  # a temporary file is removed with the last reference to it

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from maildir_safe._smtp.backends.store import Recipient
+    from maildir_safe._smtp.server.chunking import Chunks
 
 
 class Transaction:
-    """A transaction. It begins with MAIL and ends with the reply to DATA.
+    """A transaction. It begins with MAIL and ends with the reply to DATA, or to the last BDAT.
 
     Attributes:
         sender: the address of MAIL; None before MAIL.
@@ -18,6 +19,7 @@ class Transaction:
         overshoot: number of recipients beyond the limit.
         utf8: whether the client asked for SMTPUTF8.
         envelope_id: ENVID (RFC 3461), decoded; None if not given.
+        chunks: what has arrived by BDAT; None before the first.
     """
 
     def __init__(self) -> None:
@@ -27,6 +29,13 @@ class Transaction:
         self.overshoot = 0
         self.utf8 = False
         self.envelope_id: str | None = None
+        self.chunks: Chunks | None = None
+
+    def close(self) -> None:
+        """The transaction is over: release the memory of chunks that were not stored."""
+        chunks, self.chunks = self.chunks, None
+        if chunks is not None:
+            chunks.close()
 
     @property
     def addresses(self) -> list[str]:

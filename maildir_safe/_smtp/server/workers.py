@@ -30,6 +30,7 @@ def supervise(
     work: Callable[[int, socket.socket], None],
     ready: Callable[[], None] = lambda: None,
     stopping: Callable[[], None] = lambda: None,
+    reload: Callable[[], None] = lambda: None,
 ) -> int:
     """Run `work` in `count` processes until SIGTERM or SIGINT.
 
@@ -41,23 +42,34 @@ def supervise(
             becomes readable.
         ready: called once the processes are started.
         stopping: called before they are told to end.
+        reload: called at SIGHUP, before the processes get that signal too.
 
     Returns:
         The exit status: 0, or 1 if a worker was killed or failed while ending.
     """
     ours, theirs = socket.socketpair()
-    ordered = False
+    ordered = hung_up = False
+
+    def hang_up(_number: int, _frame: object) -> None:
+        nonlocal hung_up
+        hung_up = True
 
     def stop(_number: int, _frame: object) -> None:
         nonlocal ordered
         ordered = True
 
     previous = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    previous[signal.SIGHUP] = signal.signal(signal.SIGHUP, hang_up)
     workers = {_start(number, work, ours, theirs): number for number in range(count)}
     try:
         ready()
         while not ordered:
             _restart_dead(workers, work, ours, theirs)
+            if hung_up:
+                hung_up = False
+                reload()
+                for pid in workers:
+                    os.kill(pid, signal.SIGHUP)
             time.sleep(0.1)
         stopping()
         ours.close()
@@ -89,8 +101,10 @@ def _start(
     for stream in (sys.stdout, sys.stderr):  # or the child would write the buffered output a second time
         with contextlib.suppress(OSError):
             stream.flush()
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})  # the child takes it once it can
     pid = os.fork()
     if pid:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
         return pid
     status = 1
     try:

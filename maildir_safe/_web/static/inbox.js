@@ -1,21 +1,32 @@
 // Keeps the list fresh and makes the keyboard work. Everything else works without it.
 "use strict";
 
+const root = document.documentElement.dataset.root;
 const list = document.getElementById("list");
 const trouble = document.getElementById("trouble");
 let source = null;
 
 const links = () => [...document.querySelectorAll(".messages a")];
+const mailboxes = () => document.querySelector(".mailboxes");
+const wide = matchMedia("(min-width: 44.01rem)");
 const chosen = () => document.activeElement?.closest(".messages a");
 
 // Fetches the rows from the server, which has escaped them.
 async function refresh() {
   const query = new URLSearchParams(location.search);
   query.set("rows", "");
-  const answer = await fetch("/?" + query);
+  const answer = await fetch(root + "?" + query);
   if (!answer.ok) return tell("The server answers: " + answer.status + " " + answer.statusText);
   const href = chosen()?.getAttribute("href");
+  const scrolled = mailboxes()?.querySelector("nav").scrollTop;
+  const open = mailboxes()?.open;
+  const box = document.activeElement?.closest(".mailboxes a")?.getAttribute("href");
   list.innerHTML = await answer.text();
+  if (mailboxes()) {
+    mailboxes().open = open ?? wide.matches;
+    mailboxes().querySelector("nav").scrollTop = scrolled ?? 0;
+    [...mailboxes().querySelectorAll("a")].find((link) => link.getAttribute("href") === box)?.focus();
+  }
   localTimes();
   links().find((link) => link.getAttribute("href") === href)?.focus();
   facts();
@@ -54,7 +65,7 @@ function listen() {
   source?.close();
   source = null;
   if (document.hidden) return;
-  source = new EventSource("/events?version=" + list.dataset.version);
+  source = new EventSource(root + "events?version=" + list.dataset.version);
   source.onmessage = (event) => {
     list.dataset.version = event.data;
     refresh();
@@ -64,8 +75,16 @@ function listen() {
   source.onopen = () => tell("");
 }
 
+// On a phone the mailboxes are folded away above the list; on a wide screen they stand beside it.
+function fold() {
+  if (mailboxes()) mailboxes().open = wide.matches;
+}
+
 localTimes();
 if (list) {
+  fold();
+  wide.addEventListener("change", fold);
+  document.querySelector(".mailboxes [aria-current]")?.scrollIntoView({ block: "nearest" });
   links().find((link) => link.pathname === sessionStorage.opened)?.focus();
   listen();
   document.addEventListener("visibilitychange", listen);

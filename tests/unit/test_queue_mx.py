@@ -1,0 +1,129 @@
+"""The relay to each domain's own servers, with a DNS server and mail servers on loopback."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+
+import dns.message
+import dns.rcode
+import dns.resolver
+import dns.rrset
+import pytest
+
+from maildir_safe._cli.work import make_courier
+from maildir_safe._queue.couriers import mx
+from maildir_safe._queue.couriers.mx import MxCourier, NoServers
+from tests.unit.test_queue_smtp import Server, request
+
+ZONE = {
+    "one.example.": ["10 127.0.0.1."],
+    "down.example.": ["20 127.0.0.1.", "10 127.0.0.9."],  # nobody listens at the better one
+    "none.example.": ["0 ."],
+    "us.example.": ["10 us.", "20 127.0.0.1."],
+    "backup.example.": ["10 127.0.0.1.", "20 us."],
+    "odd.example.": ["10 a\\032b.", "20 a/b."],
+    "many.example.": [f"{n} mx{n}.example." for n in range(40)],
+    "bare.example.": [],
+    "m\xfc.example.".encode("idna").decode(): ["10 127.0.0.1."],
+}
+
+
+@pytest.fixture(scope="module")
+def resolver() -> Iterator[dns.resolver.Resolver]:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+        udp.bind(("127.0.0.1", 0))
+        threading.Thread(target=answer, args=(udp,), daemon=True).start()
+        resolver = dns.resolver.Resolver(configure=False)
+        resolver.nameservers, resolver.port = ["127.0.0.1"], udp.getsockname()[1]
+        yield resolver
+
+
+def answer(udp: socket.socket) -> None:
+    while True:
+        try:
+            data, client = udp.recvfrom(4096)
+        except OSError:
+            return
+        question = dns.message.from_wire(data)
+        name = question.question[0].name.to_text().lower()
+        if name == "silent.example.":
+            continue
+        reply = dns.message.make_response(question)
+        if name not in ZONE:
+            reply.set_rcode(dns.rcode.SERVFAIL if name.startswith("broken") else dns.rcode.NXDOMAIN)
+        elif ZONE[name]:
+            reply.answer.append(dns.rrset.from_text(name, 60, "IN", "MX", *ZONE[name]))
+        udp.sendto(reply.to_wire(), client)
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    server = Server({"EHLO": "250-me\r\n250 SMTPUTF8"}, ["250 2.0.0 queued"])
+    yield server
+    server.close()
+
+
+def courier(resolver: dns.resolver.Resolver, server: Server | None = None) -> MxCourier:
+    return MxCourier("us", timeout=5, port=server.port if server else 25, resolver=resolver)
+
+
+@pytest.mark.parametrize(
+    "domain", ["one.example", "down.example", "backup.example", "m\xfc.example", "[127.0.0.1]"]
+)
+def test_mail_goes_to_a_server_of_the_domain(
+    resolver: dns.resolver.Resolver, server: Server, domain: str
+) -> None:
+    assert courier(resolver, server)(request(f"a@{domain}"))[f"a@{domain}"].done
+    assert f"RCPT TO:<a@{domain}>" in server.lines
+
+
+@pytest.mark.parametrize(
+    ("domain", "code", "status"),
+    [
+        ("gone.example", 550, "5.1.2"),
+        ("none.example", 556, "5.1.10"),
+        ("us.example", 554, "5.4.6"),
+        ("odd.example", 451, "4.4.4"),
+        ("broken.example", 451, "4.4.3"),
+        ("a..b", 451, "4.4.3"),
+        ("[nonsense]", 550, "5.1.2"),
+    ],
+)
+def test_why_there_is_no_server(resolver: dns.resolver.Resolver, domain: str, code: int, status: str) -> None:
+    said = courier(resolver)(request(f"a@{domain}"))[f"a@{domain}"]
+    assert (said.code, said.enhanced_code) == (code, status)
+
+
+def test_a_domain_without_mx_is_its_own_server(resolver: dns.resolver.Resolver) -> None:
+    assert courier(resolver).hosts("bare.example") == ["bare.example"]
+
+
+def test_the_order_is_that_of_preference_and_the_number_is_limited(resolver: dns.resolver.Resolver) -> None:
+    assert courier(resolver).hosts("many.example") == [f"mx{n}.example" for n in range(5)]
+
+
+def test_a_silent_dns_server_is_temporary(
+    resolver: dns.resolver.Resolver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mx, "_LOOKUP", 0.2)
+    with pytest.raises(NoServers, match=r"4\.4\.3"):
+        courier(resolver).hosts("silent.example")
+
+
+def test_each_domain_of_a_message_has_its_own_outcome(
+    resolver: dns.resolver.Resolver, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of the three hangs; the others have the message, and are reported, before it is given up."""
+    monkeypatch.setattr(mx, "_DEADLINE", 1.0)
+    monkeypatch.setattr(mx, "_LOOKUP", 20.0)
+    statuses = courier(resolver, server)(request("a@one.example", "b@gone.example", "c@silent.example"))
+    assert {who: status.code for who, status in statuses.items()} == {
+        "a@one.example": 250, "b@gone.example": 550, "c@silent.example": 451,
+    }  # fmt: skip
+    assert statuses["c@silent.example"].enhanced_code == "4.4.1"  # not 4.4.3, the end of the look-up
+
+
+def test_the_command_has_it() -> None:
+    assert isinstance(make_courier("mx:"), MxCourier)
