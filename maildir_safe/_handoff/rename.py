@@ -33,7 +33,8 @@ only if it is found where readers move it, since somebody else may have removed 
 
 A name counts as absent only if neither a fresh listing nor a look-up shows it: NFS answers look-ups from
 a negative cache for 30 s, and ext4 omits names from the listing of a directory that changes concurrently.
-ENOENT from rename is the server's own answer and outranks a cached "present".
+ENOENT from rename is the server's own answer and outranks a cached "present". A private source that has a
+second name (st_nlink, by a descriptor opened anew) was renamed, whatever a listing shows of the destination.
 
 The caller must fsync the destination directory after the rename; this module does not.
 """
@@ -76,18 +77,9 @@ WITHDRAWN = ".wd."
 
 _REPEATS = (0.01, 0.1, 1.0)
 FINAL = {
-    errno.EXDEV,
-    errno.EACCES,
-    errno.EPERM,
-    errno.EROFS,
-    errno.ENOSPC,
-    errno.EDQUOT,
-    errno.EINVAL,
-    errno.ENAMETOOLONG,
-    errno.EOPNOTSUPP,
-    errno.ENOSYS,
-    errno.EILSEQ,
-}
+    errno.EXDEV, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EINVAL,
+    errno.ENAMETOOLONG, errno.EOPNOTSUPP, errno.ENOSYS, errno.EILSEQ,
+}  # fmt: skip
 """Final errors: the server did nothing, and would answer a repeated call in the same way."""
 
 
@@ -318,12 +310,11 @@ class Handoff:
                     seen = (False, True)  # the source is a second name, a copy or a stale look-up
                 elif replaces:
                     seen = (True, False)  # the destination is the file that is to be replaced
-            source = self._status(src_dir, src) if seen and seen[0] and size else None
-            if source and source.st_size == 0 and seen:
-                # a late create made this file: the message had been renamed before
-                return Outcome(DONE if seen[1] else GONE, renames, error)
-            if source and source.st_nlink > 1 and private and seen == (True, False):
-                seen = None  # the source is a second name: the rename was executed, and a cache hides it
+            if seen and seen[0] and size and (source := self._status(src_dir, src)):
+                if source.st_size == 0:  # a late create made this file: the message had been renamed before
+                    return Outcome(DONE if seen[1] else GONE, renames, error)
+                if seen == (True, False) and private and source.st_nlink > 1:
+                    seen = None  # the source is a second name: it was renamed, and a cache hides that
             kind = _judge(seen, error, renames > len(_REPEATS), private)
             if kind == GONE and waited < gone_after:
                 kind = None
