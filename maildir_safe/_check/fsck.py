@@ -8,13 +8,14 @@ examined stays where it is, and the finding says so.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os.path
 import shlex
 import stat
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from maildir_safe._delivery.attempt import JANITOR_AGE
 from maildir_safe._fs.posix import OsFileSystem
@@ -216,14 +217,22 @@ class SpoolCheck:
         """The defect in words; empty if there is none. Raises OSError, TemporaryError: it cannot be read."""
         if listed.state == "corrupt" and not stat.S_ISREG(self._stat(listed).st_mode):
             return "is not a file"  # in pending/ it may be a seal
-        content = self._queue.contents(listed)
-        wrong = _judge(content, listed)
+        first = self._seen(listed)
+        wrong = _judge(first, listed)
         if not wrong:
             return ""
         size = self._stat(listed).st_size
-        if len(content) != size or self._queue.contents(listed) != content:
-            raise TemporaryError(f"read {len(content)} bytes of {size}, or other ones the second time")
+        if first.size != size or self._seen(listed) != first:
+            raise TemporaryError(f"read {first.size} bytes of {size}, or other ones the second time")
         return wrong
+
+    def _seen(self, listed: QueueEntry) -> _Seen:
+        size, start, digest = 0, b"", hashlib.blake2b()
+        for piece in self._queue.contents(listed):  # a damaged item may have any size
+            size += len(piece)
+            start += piece[: envelope.LONGEST_HEAD - len(start)]
+            digest.update(piece)
+        return _Seen(size, start, digest.digest())
 
     def _stat(self, listed: QueueEntry) -> os.stat_result:
         source = self._fs.open_dir(listed.within, self._layout.fd[listed.state])
@@ -314,12 +323,20 @@ class SpoolCheck:
             close_quietly(self._fs, dir_fd)
 
 
-def _judge(content: bytes, listed: QueueEntry) -> str:
+class _Seen(NamedTuple):
+    """What was read of an item's file: the bytes counted, those of the envelope, and a digest of all."""
+
+    size: int
+    start: bytes
+    digest: bytes
+
+
+def _judge(seen: _Seen, listed: QueueEntry) -> str:
     """The defect of an item's file, in words; empty if there is none."""
-    if len(content) != listed.item.size:
-        return _wrong_size(len(content), listed.item.size)
+    if seen.size != listed.item.size:
+        return _wrong_size(seen.size, listed.item.size)
     try:
-        envelope.read(io.BytesIO(content), listed.item.states)
+        envelope.read(io.BytesIO(seen.start), listed.item.states)
     except envelope.Unreadable as reason:
         return f"has no good envelope: {reason}"
     return ""
