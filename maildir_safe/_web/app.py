@@ -23,7 +23,7 @@ from maildir_safe._mailbox_tree import MailboxTree
 from maildir_safe._maildir.maildir import Maildir
 from maildir_safe._smtp.server.counters import Counters
 from maildir_safe._smtp.server.page import PageSetup
-from maildir_safe._web import api, mailpit, mailpit_message, metrics, pages
+from maildir_safe._web import api, mailhog, mailpit, mailpit_message, metrics, pages
 from maildir_safe._web.answers import ResponseBudget
 from maildir_safe._web.connections import BoundedProtocol
 from maildir_safe._web.guard import Guard
@@ -59,8 +59,9 @@ def application(
         HTTPException: _wrong,
         Exception: _broken,
     }
-    ours, mailpits = [*pages.ROUTES, *api.ROUTES, *metrics.ROUTES], [*mailpit.ROUTES, *mailpit_message.ROUTES]
-    app = Starlette(routes=[*ours, *mailpits, static], exception_handlers=handlers)
+    ours = [*pages.ROUTES, *api.ROUTES, *metrics.ROUTES]
+    others = [*mailpit.ROUTES, *mailpit_message.ROUTES, *mailhog.ROUTES]
+    app = Starlette(routes=[*ours, *others, static], exception_handlers=handlers)
     app.router.redirect_slashes = False  # DELETE /api/messages/ must not become "delete all"
     app.state.inbox = Inbox(MailboxSet.of(shown) if isinstance(shown, Maildir) else shown)
     app.state.entries = Entries(app.state.inbox)
