@@ -21,9 +21,10 @@ from starlette.types import ASGIApp
 from maildir_safe._health.storage_check import StorageCheck
 from maildir_safe._mailbox_tree import MailboxTree
 from maildir_safe._maildir.maildir import Maildir
+from maildir_safe._smtp.faults.chaos import Chaos
 from maildir_safe._smtp.server.counters import Counters
 from maildir_safe._smtp.server.page import PageSetup
-from maildir_safe._web import api, mailhog, mailpit, mailpit_message, metrics, pages
+from maildir_safe._web import api, mailhog, mailpit, mailpit_chaos, mailpit_message, metrics, pages
 from maildir_safe._web.answers import ResponseBudget
 from maildir_safe._web.connections import BoundedProtocol
 from maildir_safe._web.guard import Guard
@@ -41,6 +42,7 @@ def application(
     addresses: list[str] | None = None,
     counters: Counters | None = None,
     check: StorageCheck | None = None,
+    chaos: Chaos | None = None,
 ) -> Starlette:
     """The inbox as an ASGI application. It answers every request, so put it behind a `Guard`.
 
@@ -49,6 +51,7 @@ def application(
         addresses: the addresses that accept mail, shown on an empty page.
         counters: the counts for the metrics.
         check: tells whether mail can be stored; by default it is not asked.
+        chaos: the random refusals of the SMTP server; None: it has none.
     """
     static = Mount("/static", StaticFiles(directory=Path(__file__).parent / "static"))
     handlers = {
@@ -60,7 +63,7 @@ def application(
         Exception: _broken,
     }
     ours = [*pages.ROUTES, *api.ROUTES, *metrics.ROUTES]
-    others = [*mailpit.ROUTES, *mailpit_message.ROUTES, *mailhog.ROUTES]
+    others = [*mailpit.ROUTES, *mailpit_message.ROUTES, *mailpit_chaos.ROUTES, *mailhog.ROUTES]
     app = Starlette(routes=[*ours, *others, static], exception_handlers=handlers)
     app.router.redirect_slashes = False  # DELETE /api/messages/ must not become "delete all"
     app.state.inbox = Inbox(MailboxSet.of(shown) if isinstance(shown, Maildir) else shown)
@@ -70,6 +73,7 @@ def application(
     app.state.addresses = addresses or []
     app.state.counters = counters or Counters()
     app.state.check = check or StorageCheck({})
+    app.state.chaos = chaos
     return app
 
 
@@ -129,7 +133,7 @@ def _protocol(setup: PageSetup) -> Any:
 
 async def serve_page(setup: PageSetup) -> None:
     """Serve the inbox until cancelled."""
-    app = application(shown_mailboxes(setup), setup.addresses, setup.counters, setup.check)
+    app = application(shown_mailboxes(setup), setup.addresses, setup.counters, setup.check, setup.chaos)
     guarded: ASGIApp = PasswordDoor(app, setup.passwords) if setup.passwords else app
     config = uvicorn.Config(
         Prefix(Guard(guarded, setup.hosts), setup.prefix),

@@ -286,11 +286,6 @@ async def info(request: Request) -> Response:
     )
 
 
-async def chaos(request: Request) -> Response:  # noqa: ARG001
-    """Refuse, as Mailpit without ``--enable-chaos`` does: our faults are scripted (``--faults``)."""
-    raise bad("Chaos is not enabled")
-
-
 ROUTES = [
     Route("/api/v1/messages", list_messages),
     Route("/api/v1/messages", mark_messages, methods=["PUT"]),
@@ -303,7 +298,6 @@ ROUTES = [
     Route("/api/v1/tags/{tag}", rename_tag, methods=["PUT"]),
     Route("/api/v1/tags/{tag}", delete_tag, methods=["DELETE"]),
     Route("/api/v1/info", info),
-    Route("/api/v1/chaos", chaos, methods=["GET", "PUT"]),
     Route("/livez", metrics.health),
     Route("/readyz", metrics.ready),
 ]
