@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
 _LONGEST_LINE = 8192
+LONGEST_HEAD = (1 + MAX_RECIPIENTS) * _LONGEST_LINE
+"""Most bytes of an envelope."""
 
 
 class Unreadable(ValueError):
