@@ -25,7 +25,7 @@ from maildir_safe._maildir.maildir import Maildir
 from maildir_safe._smtp.faults.chaos import Chaos
 from maildir_safe._smtp.server.counters import Counters
 from maildir_safe._smtp.server.page import PageSetup
-from maildir_safe._web import api, mailhog, mailpit, mailpit_chaos, mailpit_message, metrics, pages
+from maildir_safe._web import api, mailhog, mailpit, mailpit_chaos, mailpit_message, metrics, openapi, pages
 from maildir_safe._web.answers import ResponseBudget
 from maildir_safe._web.connections import BoundedProtocol
 from maildir_safe._web.guard import Guard
@@ -63,7 +63,7 @@ def application(
         HTTPException: _wrong,
         Exception: _broken,
     }
-    ours = [*pages.ROUTES, *api.ROUTES, *metrics.ROUTES]
+    ours = [*pages.ROUTES, *api.ROUTES, *metrics.ROUTES, *openapi.ROUTES]
     others = [*mailpit.ROUTES, *mailpit_message.ROUTES, *mailpit_chaos.ROUTES, *mailhog.ROUTES]
     app = Starlette(routes=[*ours, *others, static], exception_handlers=handlers)
     app.router.redirect_slashes = False  # DELETE /api/messages/ must not become "delete all"
