@@ -22,9 +22,10 @@ from maildir_safe._health.storage_check import StorageCheck
 from maildir_safe._mailbox_tree import MailboxTree
 from maildir_safe._mailboxes import open_as_owner
 from maildir_safe._maildir.maildir import Maildir
+from maildir_safe._smtp.faults.chaos import Chaos
 from maildir_safe._smtp.server.counters import Counters
 from maildir_safe._smtp.server.page import PageSetup
-from maildir_safe._web import api, mailpit, mailpit_message, metrics, pages
+from maildir_safe._web import api, mailhog, mailpit, mailpit_chaos, mailpit_message, metrics, openapi, pages
 from maildir_safe._web.answers import ResponseBudget
 from maildir_safe._web.connections import BoundedProtocol
 from maildir_safe._web.guard import Guard
@@ -42,6 +43,7 @@ def application(
     addresses: list[str] | None = None,
     counters: Counters | None = None,
     check: StorageCheck | None = None,
+    chaos: Chaos | None = None,
 ) -> Starlette:
     """The inbox as an ASGI application. It answers every request, so put it behind a `Guard`.
 
@@ -50,6 +52,7 @@ def application(
         addresses: the addresses that accept mail, shown on an empty page.
         counters: the counts for the metrics.
         check: tells whether mail can be stored; by default it is not asked.
+        chaos: the random refusals of the SMTP server; None: it has none.
     """
     static = Mount("/static", StaticFiles(directory=Path(__file__).parent / "static"))
     handlers = {
@@ -60,8 +63,9 @@ def application(
         HTTPException: _wrong,
         Exception: _broken,
     }
-    ours, mailpits = [*pages.ROUTES, *api.ROUTES, *metrics.ROUTES], [*mailpit.ROUTES, *mailpit_message.ROUTES]
-    app = Starlette(routes=[*ours, *mailpits, static], exception_handlers=handlers)
+    ours = [*pages.ROUTES, *api.ROUTES, *metrics.ROUTES, *openapi.ROUTES]
+    others = [*mailpit.ROUTES, *mailpit_message.ROUTES, *mailpit_chaos.ROUTES, *mailhog.ROUTES]
+    app = Starlette(routes=[*ours, *others, static], exception_handlers=handlers)
     app.router.redirect_slashes = False  # DELETE /api/messages/ must not become "delete all"
     app.state.inbox = Inbox(MailboxSet.of(shown) if isinstance(shown, Maildir) else shown)
     app.state.entries = Entries(app.state.inbox)
@@ -70,6 +74,7 @@ def application(
     app.state.addresses = addresses or []
     app.state.counters = counters or Counters()
     app.state.check = check or StorageCheck({})
+    app.state.chaos = chaos
     return app
 
 
@@ -129,7 +134,7 @@ def _protocol(setup: PageSetup) -> Any:
 
 async def serve_page(setup: PageSetup) -> None:
     """Serve the inbox until cancelled."""
-    app = application(shown_mailboxes(setup), setup.addresses, setup.counters, setup.check)
+    app = application(shown_mailboxes(setup), setup.addresses, setup.counters, setup.check, setup.chaos)
     guarded: ASGIApp = PasswordDoor(app, setup.passwords) if setup.passwords else app
     config = uvicorn.Config(
         Prefix(Guard(guarded, setup.hosts), setup.prefix),

@@ -16,7 +16,13 @@ from maildir_safe._web.parameters import bad
 _SMALL = 4 << 20
 _SECONDS = 60.0
 _MOST_FIELDS = 200_000
-_KINDS: dict[type, str] = {bool: "true or false", str: "a text", list: "a list of texts", dict: "an object"}
+_KINDS: dict[type, str] = {
+    bool: "true or false",
+    str: "a text",
+    list: "a list of texts",
+    dict: "an object",
+    int: "a whole number",
+}
 
 
 async def copy_body(request: Request, file: IO[bytes], most: int = _SMALL) -> None:

@@ -240,7 +240,6 @@ def test_a_malformed_request_to_delete_deletes_nothing(client: TestClient, maild
         ("GET", "wait?query=a&timeout=1000", "timeout"),
         ("GET", "message/latest?dl=1", "dl"),
         ("GET", "info?x=1", "x"),
-        ("GET", "chaos", "Chaos"),
     ],
 )
 def test_unknown_and_malformed_parameters_are_named(

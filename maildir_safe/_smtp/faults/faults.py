@@ -3,6 +3,7 @@
 Faults of the dialogue happen at a `stage`:
 
 * ``connect``: before the greeting;
+* ``auth``: instead of the positive reply to a password;
 * ``mail``, ``rcpt``, ``data``: instead of the positive reply to that command;
 * ``received``: the whole message has arrived, and is not stored;
 * ``stored``: the message is stored, and the client has no reply yet.
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-STAGES = ("connect", "mail", "rcpt", "data", "received", "stored")
+STAGES = ("connect", "auth", "mail", "rcpt", "data", "received", "stored")
 CALLS = ("create", "write", "fsync", "close", "rename")
 _SECONDS = {"second": 1.0, "minute": 60.0, "hour": 3600.0}
 
@@ -47,8 +48,8 @@ class Fault:
         reply: a complete reply line, for example ``"452 4.2.2 Mailbox full"``.
         delay: seconds to wait first.
         drop: hang up instead of answering.
-        match: only for addresses that match this pattern (``*@slow.example``): the sender at mail,
-            the recipient at rcpt, any recipient at data, received and stored.
+        match: only for addresses that match this pattern (``*@slow.example``): the user at auth, the
+            sender at mail, the recipient at rcpt, any recipient at data, received and stored.
         nth: only the n-th time in a connection (the third RCPT), counted from 1.
         times: at most this many times; None: always.
         chance: only with this probability, drawn from the seed.

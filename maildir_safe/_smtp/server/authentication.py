@@ -37,6 +37,7 @@ async def authenticate(connection: Connection, argument: str) -> None:
     name, password = await auth.credentials(mechanism.upper(), initial.strip(), ask, context.mechanisms)
     if context.passwords is not None:
         await _check(connection, name, password)
+    await connection.fault("auth", name)
     connection.authenticated = True
     await connection.reply("235 2.7.0 Authentication successful")
 

@@ -184,10 +184,13 @@ class Connection(asyncio.Protocol):
 
     async def fault(self, stage: str, *addresses: str, key: tuple[str, ...] = ()) -> None:
         """Play the scripted fault for this stage, if there is one: wait, hang up, or raise `Refused`."""
-        if self.context.faults is None:
+        script, chaos = self.context.faults, self.context.chaos.faults if self.context.chaos else None
+        if script is None and chaos is None:
             return
         self._stages[stage] += 1
-        fault = self.context.faults.at(stage, self._stages[stage], addresses, key)
+        fault = script.at(stage, self._stages[stage], addresses, key) if script else None
+        if fault is None and chaos:
+            fault = chaos.at(stage)
         if fault is None:
             return
         await asyncio.sleep(fault.delay)

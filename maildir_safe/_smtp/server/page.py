@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from maildir_safe._health.storage_check import StorageCheck
     from maildir_safe._mailboxes import Mailboxes
+    from maildir_safe._smtp.faults.chaos import Chaos
     from maildir_safe._smtp.protocol.auth import Passwords
     from maildir_safe._smtp.server.counters import Counters
 
@@ -32,6 +33,7 @@ class PageSetup:
         addresses: the addresses that accept mail.
         counters: the counts for the metrics.
         check: tells whether mail can be stored.
+        chaos: the random refusals that the page's programs may set; None: they may not.
         hosts: names under which the page is served, besides addresses and this machine's own name.
         passwords: who may see the page; None: everybody who reaches it.
         tls: makes the page's connections TLS; None: clear text.
@@ -45,6 +47,7 @@ class PageSetup:
     addresses: list[str]
     counters: Counters
     check: StorageCheck
+    chaos: Chaos | None
     hosts: list[str] = field(default_factory=list)
     passwords: Passwords | None = None
     tls: ssl.SSLContext | None = None

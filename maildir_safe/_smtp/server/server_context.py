@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from maildir_safe._smtp.backends.store import Store
+    from maildir_safe._smtp.faults.chaos import Chaos
     from maildir_safe._smtp.faults.faults import Faults
     from maildir_safe._smtp.protocol.auth import Passwords
     from maildir_safe._smtp.server.message_log import MessageLog
@@ -52,6 +53,7 @@ class ServerContext:
             STARTTLS. None: in test mode any password is accepted, otherwise AUTH is not offered.
         mechanisms: what AUTH offers.
         faults: scripted faults, or None.
+        chaos: random refusals, which can be set while the server runs, or None.
         counters: counts the messages.
         storage: tells whether mail can be stored now. If not, new sessions are answered 421. By
             default it is not asked.
@@ -78,6 +80,7 @@ class ServerContext:
         passwords: Passwords | None = None,
         mechanisms: Sequence[str] = MECHANISMS,
         faults: Faults | None = None,
+        chaos: Chaos | None = None,
         counters: Counters | None = None,
         storage: StorageCheck | None = None,
         proxies: Proxies | None = None,
@@ -92,6 +95,7 @@ class ServerContext:
         self.passwords = passwords
         self.mechanisms = mechanisms
         self.faults = faults
+        self.chaos = chaos
         self.counters = counters or Counters()
         self.storage = storage or StorageCheck({})
         self.draining = False

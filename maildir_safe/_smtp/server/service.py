@@ -24,6 +24,7 @@ from maildir_safe._smtp.backends.maildir_store import MaildirStore
 from maildir_safe._smtp.backends.queue_store import QueueStore
 from maildir_safe._smtp.backends.routing import CatchAll, MailboxMap, SplitMap
 from maildir_safe._smtp.backends.split_mailboxes import SplitMailboxes
+from maildir_safe._smtp.faults.chaos import Chaos
 from maildir_safe._smtp.faults.faulty_fs import FaultyFileSystem
 from maildir_safe._smtp.protocol.auth import Passwords
 from maildir_safe._smtp.server import tls, workers
@@ -129,6 +130,9 @@ class Service:
         self._reloading = threading.Lock()
         self._pid = os.getpid()
         self._fs = server_file_system(self._counters, parts.faults)
+        # a server for users refuses nobody by chance, and other processes would not see the triggers
+        is_test = settings.map is None and settings.queue is None and settings.workers == 1
+        self._chaos = Chaos() if is_test else None
         self._smtp = [listen(address) for address in settings.smtp]
         mode = int(settings.lmtp_mode, 8) if settings.lmtp_mode else None
         self._lmtp = [listen(address, mode, settings.lmtp_group) for address in settings.lmtp]
@@ -288,6 +292,7 @@ class Service:
             passwords=self._parts.passwords,
             mechanisms=settings.auth_mechanisms,
             faults=self._parts.faults,
+            chaos=self._chaos,
             counters=self._counters,
             storage=self._check,
             proxies=self._proxies,
@@ -352,6 +357,7 @@ class Service:
             [*self.smtp_addresses, *self.smtps_addresses, *self.lmtp_addresses],
             self._counters,
             self._check,
+            self._chaos,
             settings.web_hosts,
             self._web_passwords,
             self._web_tls,
