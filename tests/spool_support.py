@@ -14,6 +14,6 @@ def queued(spool: Path) -> list[tuple[str, tuple[str, ...], bytes]]:
     for entry in queue.items():
         envelope = queue.envelope(entry)
         assert envelope is not None
-        message = queue.contents(entry).split(b"\n", 1 + len(envelope.recipients))[-1]
+        message = b"".join(queue.contents(entry)).split(b"\n", 1 + len(envelope.recipients))[-1]
         found.append((envelope.sender, envelope.recipients, message))
     return sorted(found, key=lambda item: item[1])

@@ -8,10 +8,11 @@ examined stays where it is, and the finding says so.
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from maildir_safe._delivery.attempt import JANITOR_AGE
 from maildir_safe._fs.posix import OsFileSystem
@@ -193,14 +194,22 @@ class SpoolCheck:
 
     def _what_is_wrong(self, listed: QueueEntry) -> str:
         """The defect in words; empty if there is none. Raises OSError, TemporaryError: it cannot be read."""
-        content = self._queue.contents(listed)
-        wrong = _judge(content, listed)
+        first = self._seen(listed)
+        wrong = _judge(first, listed)
         if not wrong:
             return ""
         size = self._size(listed)
-        if len(content) != size or self._queue.contents(listed) != content:
-            raise TemporaryError(f"read {len(content)} bytes of {size}, or other ones the second time")
+        if first.size != size or self._seen(listed) != first:
+            raise TemporaryError(f"read {first.size} bytes of {size}, or other ones the second time")
         return wrong
+
+    def _seen(self, listed: QueueEntry) -> _Seen:
+        size, start, digest = 0, b"", hashlib.blake2b()
+        for piece in self._queue.contents(listed):  # a damaged item may have any size
+            size += len(piece)
+            start += piece[: envelope.LONGEST_HEAD - len(start)]
+            digest.update(piece)
+        return _Seen(size, start, digest.digest())
 
     def _size(self, listed: QueueEntry) -> int:
         source = self._fs.open_dir(listed.within, self._layout.fd[listed.state])
@@ -291,12 +300,20 @@ class SpoolCheck:
             close_quietly(self._fs, dir_fd)
 
 
-def _judge(content: bytes, listed: QueueEntry) -> str:
+class _Seen(NamedTuple):
+    """What was read of an item's file: the bytes counted, those of the envelope, and a digest of all."""
+
+    size: int
+    start: bytes
+    digest: bytes
+
+
+def _judge(seen: _Seen, listed: QueueEntry) -> str:
     """The defect of an item's file, in words; empty if there is none."""
-    if len(content) != listed.item.size:
-        return f"has {len(content)} bytes, and its name says {listed.item.size}"
+    if seen.size != listed.item.size:
+        return f"has {seen.size} bytes, and its name says {listed.item.size}"
     try:
-        envelope.read(io.BytesIO(content), listed.item.states)
+        envelope.read(io.BytesIO(seen.start), listed.item.states)
     except envelope.Unreadable as reason:
         return f"has no good envelope: {reason}"
     return ""

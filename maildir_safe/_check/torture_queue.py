@@ -29,6 +29,8 @@ from maildir_safe.errors import MaildirSafeError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from maildir_safe._queue.admin import QueueEntry
+
 LEASE = 3  # seconds, if the mount allows it
 DRAIN = 60.0  # seconds that draining may take, in addition to three leases and the time of the killing
 _WORKER = "maildir_safe._check.torture_worker"
@@ -223,13 +225,17 @@ def _queue(base: str) -> Queue:
     return Queue(f"{base}/{SPOOL}", create=False, shared=False)
 
 
+def _contents(queue: Queue, entry: QueueEntry) -> bytes:
+    return b"".join(queue.contents(entry))
+
+
 def _compare(base: str, ledger: Ledger, report: QueueReport) -> None:
     found = read_patiently(f"{base}/{MAILDIR}", len(ledger.acknowledged))
     left = Found()
     try:
         queue = _queue(base)
         for entry in patiently(lambda: list(queue.items())):
-            left.read(entry.path, partial(queue.contents, entry))
+            left.read(entry.path, partial(_contents, queue, entry))
     except (MaildirSafeError, OSError) as error:
         left.unreadable = [f"{base}/{SPOOL}: {error}"] * (len(ledger.acknowledged) - len(found.messages))
     report.left = sorted(path for path, _ in left.messages)

@@ -10,6 +10,7 @@ from typing import Any
 from maildir_safe._bench.runner import bench, environment
 from maildir_safe._cli.ownership import add_as_root, check_owner
 from maildir_safe._cli.progress import progress_bar
+from maildir_safe._fs.owner import refuse_to_write_as_root
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,6 +32,9 @@ def run(args: argparse.Namespace) -> int:
         except ImportError:
             print("--html needs the bench extra: pip install 'maildir-safe[bench]'", file=sys.stderr)
             return 75
+    for path in filter(None, (args.json, args.html)):
+        if path != "-":
+            refuse_to_write_as_root(path)  # now, not after minutes of measuring
     results: dict[str, Any] = {"environment": environment(), "mounts": []}
     for mount in args.mounts:
         try:
@@ -52,6 +56,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _write(path: str, text: str) -> None:
+    refuse_to_write_as_root(path)
     with open(path, "w", encoding="utf-8") as file:
         file.write(text)
 

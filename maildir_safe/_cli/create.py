@@ -57,8 +57,9 @@ def _user(name: str) -> pwd.struct_passwd:
 
 def _make(path: str, user: pwd.struct_passwd | None) -> Maildir:
     if user is None or user.pw_uid == os.geteuid():
-        owner = owner_of(path) if os.path.lexists(path) else None
-        return Maildir(path) if owner is None else open_as_owner(path)
+        there = os.path.lexists(path)
+        owner = owner_of(path if there else os.path.dirname(path))
+        return open_as_owner(path, create=not there) if owner else Maildir(path)
     above = owner_of(os.path.dirname(path))  # refuses a path that another user could redirect
     if above is None:
         make_directory_for(path, user.pw_uid, user.pw_gid)

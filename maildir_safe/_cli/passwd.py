@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
 from maildir_safe._cli import USAGE, WRONG
 from maildir_safe._fs.administration import replace_file
-from maildir_safe._fs.owner import refuse_as_root
+from maildir_safe._fs.owner import refuse_to_write_as_root
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
         print("maildir-safe passwd: a name has no colon, no '#' or blank at an end, and is printable",
               file=sys.stderr)  # fmt: skip
         return USAGE
-    refuse_as_root(os.path.dirname(os.path.realpath(args.file)))
+    refuse_to_write_as_root(args.file)
     lines = _lines(args.file)
     first, second = _ask("Password: "), _ask("Again: ")
     if not first or first != second or "\0" in first:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import codecs
 import io
 import math
 import sys
@@ -172,12 +173,15 @@ def _next(listed: QueueEntry) -> str:
 
 
 def _show(queue: Queue, args: argparse.Namespace) -> int:
-    contents = queue.contents(queue.find(args.id))
-    if sys.stdout.isatty():  # text from a stranger must not control the terminal
-        print(visible(contents.decode("utf-8", "replace"), keep="\n\t"))
-    else:
-        sys.stdout.flush()
-        sys.stdout.buffer.write(contents)
+    to_terminal, text = sys.stdout.isatty(), codecs.getincrementaldecoder("utf-8")("replace")
+    sys.stdout.flush()
+    for piece in queue.contents(queue.find(args.id)):
+        if to_terminal:  # text from a stranger must not control the terminal
+            print(visible(text.decode(piece), keep="\n\t"), end="")
+        else:
+            sys.stdout.buffer.write(piece)
+    if to_terminal:
+        print(text.decode(b"", final=True))
     return 0
 
 

@@ -233,14 +233,14 @@ def _answer_scrapes(sock: socket.socket, queue: Queue, args: argparse.Namespace)
     from maildir_safe._fs.posix import OsFileSystem
     from maildir_safe._health.http import HealthServer
     from maildir_safe._health.storage_check import StorageCheck
-    from maildir_safe._health.trial import store_file, store_file_in_maildir
+    from maildir_safe._health.trial import store_file_in
     from maildir_safe._queue.metrics import Metrics
     from maildir_safe._smtp.server.bind import address_of
 
     fs, spool, maildir = OsFileSystem(), os.path.abspath(args.spool), args.to.removeprefix("maildir:")
-    trials = {spool: lambda: store_file(fs, f"{spool}/tmp")}
+    trials = {spool: lambda: store_file_in(fs, spool)}
     if maildir != args.to and "{" not in maildir:
-        trials[maildir] = lambda: store_file_in_maildir(fs, maildir)
+        trials[maildir] = lambda: store_file_in(fs, maildir)
     metrics = Metrics(queue)
     HealthServer(StorageCheck(trials).fresh_trouble, metrics.text).serve_in_thread(sock)
     print(f"metrics on http://{address_of(sock)}/metrics", file=sys.stderr)

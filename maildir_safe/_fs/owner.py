@@ -8,6 +8,7 @@ and delivered mail belongs to that user.
   the process is not changed: the process may serve many Maildirs, and its own code may lie where those
   users cannot read it.
 * `refuse_as_root` is for tools that need not run as root.
+* `refuse_to_write_as_root` is for files that an administrator names, outside of mail.
 """
 
 from __future__ import annotations
@@ -82,6 +83,25 @@ def refuse_as_root(path: str) -> None:
     owner = owner_of(path)
     if owner is not None:
         raise PermissionError(errno.EPERM, f"it belongs to uid {owner[0]}: run this as that user", path)
+
+
+def refuse_to_write_as_root(path: str) -> None:
+    """Raise PermissionError if this is root and another user decides where a write to a file would go.
+
+    That is a directory or a symbolic link, on the way as given or as resolved, that is not root's. The file
+    itself may belong to anybody.
+    """
+    if os.geteuid() != 0:
+        return
+    resolved = os.path.realpath(path)
+    given = os.path.abspath(path)
+    for part in (*_parts(given), *_parts(os.path.dirname(resolved))):
+        try:
+            found = os.lstat(part)
+        except FileNotFoundError:
+            continue
+        if found.st_uid != 0 and (part != given or stat.S_ISLNK(found.st_mode)):
+            raise PermissionError(errno.EPERM, f"uid {found.st_uid} can lead root elsewhere here", part)
 
 
 def as_owner(fs: FileSystem, path: str) -> FileSystem:

@@ -68,6 +68,7 @@ class _UnheldFileSystem:
             return with_directories
 
         self._fs = fs
+        self.owner = getattr(fs, "owner", None)
         self._numbers = itertools.count(_FIRST)
         self._ways: dict[int, tuple[str, ...]] = {}
         for name in _OTHERS:

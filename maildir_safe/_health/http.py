@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 CONNECTIONS = 16
-"""Connections at a time. Another one is closed at once."""
+"""Connections at a time. For another one, the one that has sent no request for longest is closed."""
 
 MAX_REQUEST = 8192
 """Bytes of a request's head."""
@@ -57,6 +57,7 @@ class HealthServer:
         self._trouble = trouble
         self._metrics = metrics
         self._connections = 0
+        self._waiting: dict[asyncio.StreamWriter, None] = {}  # for a request, the longest first
         self._scrape: asyncio.Future[bytes] | None = None
 
     async def serve(self, sock: socket.socket) -> None:
@@ -73,14 +74,19 @@ class HealthServer:
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self._connections >= CONNECTIONS:
-            writer.transport.abort()
-            return
+            silent = next(iter(self._waiting), writer)
+            self._waiting.pop(silent, None)
+            silent.transport.abort()
+            if silent is writer:
+                return
         self._connections += 1
+        self._waiting[writer] = None
         try:
             await self._one(reader, writer)
         except (OSError, EOFError, TimeoutError):  # a client that left, or was too slow
             writer.transport.abort()
         finally:
+            self._waiting.pop(writer, None)
             self._connections -= 1
 
     async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -89,6 +95,7 @@ class HealthServer:
                 head = await reader.readuntil(b"\r\n\r\n")
         except asyncio.LimitOverrunError:
             head = b""
+        self._waiting.pop(writer, None)
         method, _, rest = head.partition(b"\r\n")[0].partition(b" ")
         path, _, version = rest.partition(b" ")
         if not version.startswith(b"HTTP/1."):

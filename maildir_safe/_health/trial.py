@@ -69,13 +69,13 @@ def _sync(fs: FileSystem, directory: int) -> None:
             raise
 
 
-def store_file_in_maildir(fs: FileSystem, maildir: str) -> None:
-    """As `store_file`, in the tmp/ of a Maildir. Root acts as its owner.
+def store_file_in(fs: FileSystem, store: str) -> None:
+    """As `store_file`, in the tmp/ of a Maildir or of a spool. Root acts as its owner.
 
     Raises:
         OSError: as `store_file`.
     """
-    store_file(as_owner(fs, maildir), f"{maildir}/tmp")
+    store_file(as_owner(fs, store), f"{store}/tmp")
 
 
 def look_and_store(fs: FileSystem, above: str, maildirs: Iterable[str]) -> None:
@@ -99,7 +99,7 @@ def look_and_store(fs: FileSystem, above: str, maildirs: Iterable[str]) -> None:
         fs.close(fd)
     for maildir in maildirs:
         try:
-            store_file_in_maildir(fs, maildir)
+            store_file_in(fs, maildir)
         except OSError as error:
             if error.errno not in _OF_ONE_MAILBOX:
                 raise

@@ -82,7 +82,7 @@ def _lines(pieces: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _uuencoded(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    within = False
+    within, room = False, 0  # a line may claim more bytes than it has: encoders omit blanks at its end
     for block in _lines(pieces):
         out = []
         for line in filter(None, block.splitlines()):
@@ -91,7 +91,9 @@ def _uuencoded(pieces: Iterable[bytes]) -> Iterator[bytes]:
             elif line.strip() == b"end":
                 within = False
             else:
-                out.append(_uu_line(line))
+                room += len(line)
+                out.append(_uu_line(line)[:room])
+                room -= len(out[-1])
         yield b"".join(out)
 
 

@@ -287,10 +287,9 @@ class Maildir:
 
         return folders_in(self._fs, self._handles.get().root, self.path)
 
-    @property
-    def takes_renames(self) -> bool:
-        """Whether a file of this process may be renamed into it; if not, it must be copied."""
-        return getattr(self._fs, "owner", None) is None
+    def takes_renames_by(self, fs: FileSystem) -> bool:
+        """Whether `fs` acts as the same user: its files may be renamed into it. If not, copy them."""
+        return bool(getattr(self._fs, "owner", None) == getattr(fs, "owner", None))
 
     def check_quota(self, size: int = 0) -> None:
         """Refuse a message of `size` bytes that would exceed the Maildir++ quota (`maildirsize`).

@@ -128,10 +128,18 @@ class QueueAdmin:
         except (OSError, Damaged, envelope.Unreadable):
             return None
 
-    def contents(self, listed: QueueEntry) -> bytes:
-        """The item's file: the envelope, then the message. Raises TemporaryError."""
+    def contents(self, listed: QueueEntry) -> Iterator[bytes]:
+        """The pieces of the item's file: the envelope, then the message. Raises TemporaryError.
+
+        Of a damaged item too, which may have any size.
+        """
         try:
-            return self._at(listed, lambda dir_fd: self._read(dir_fd, listed.item.name))
+            fd = self._at(listed, lambda dir_fd: self.fs.open(listed.item.name, dir_fd))
+            try:
+                while piece := self.fs.read(fd, _CHUNK):
+                    yield piece
+            finally:
+                close_quietly(self.fs, fd)
         except OSError as error:
             raise storage_error(f"read {listed.path}", error) from error
 
@@ -278,14 +286,3 @@ class QueueAdmin:
     def _read_envelope(self, dir_fd: int, item: Item) -> Envelope:
         with open_item(self.fs, item, dir_fd) as file:
             return envelope.read(file, item.states)
-
-    def _read(self, dir_fd: int, name: str) -> bytes:
-        """Read the whole file, also that of a damaged item."""
-        fd = self.fs.open(name, dir_fd)
-        try:
-            data = bytearray()
-            while more := self.fs.read(fd, _CHUNK):
-                data += more
-            return bytes(data)
-        finally:
-            close_quietly(self.fs, fd)

@@ -137,8 +137,8 @@ class Claim:
     def ack_into(self, maildir: Maildir) -> None:
         """Deliver the item into a Maildir and end the claim: exactly one file, by one rename.
 
-        If spool and Maildir are on different file systems, or a worker that runs as root delivers to another
-        user, the message is copied, and then removed here. A crash in between can leave a second copy.
+        If spool and Maildir are on different file systems, or root works for the owners of both and they
+        differ, the message is copied, and then removed here. A crash in between can leave a second copy.
 
         Raises:
             PermanentError: the file is damaged, and has been moved to corrupt/.
@@ -257,7 +257,7 @@ class Claim:
         self._lease.fsync_removals(self.id)
 
     def _into(self, maildir: Maildir) -> bool:
-        if not maildir.takes_renames:
+        if not maildir.takes_renames_by(self._fs):
             return False
         try:
             delivered = self._spool.deliver(self._lease, self.item, maildir.directories())

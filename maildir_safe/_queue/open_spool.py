@@ -8,10 +8,13 @@ from __future__ import annotations
 import os
 from _thread import allocate_lock as Lock
 
+from maildir_safe._fs.owner import as_owner
+from maildir_safe._fs.posix import OsFileSystem
 from maildir_safe._names import host_token
 from maildir_safe._queue.store.item import ItemIds
 from maildir_safe._queue.store.layout import Layout
 from maildir_safe._queue.store.writer import SpoolWriter
+from maildir_safe.errors import TemporaryError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,6 +24,18 @@ if TYPE_CHECKING:
     from maildir_safe._queue.consumer import Consumer
     from maildir_safe._queue.store.delivery_log import DeliveryLog
     from maildir_safe._queue.store.spool import Spool
+
+
+def owners_calls(path: str) -> FileSystem:
+    """The system's file calls; root makes them with the rights of the spool's owner.
+
+    Raises:
+        TemporaryError: another user could redirect root's path.
+    """
+    try:
+        return as_owner(OsFileSystem(), path)
+    except OSError as error:
+        raise TemporaryError(f"{path}: {error}") from error
 
 
 class OpenSpool:

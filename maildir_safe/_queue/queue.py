@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 from _thread import allocate_lock as Lock
 
-from maildir_safe._fs.posix import OsFileSystem
 from maildir_safe._fs.unheld import hold_no_directories
 from maildir_safe._handoff.rename import RESOLVE_TIMEOUT
 from maildir_safe._queue.admin import QueueAdmin
-from maildir_safe._queue.open_spool import OpenSpool
+from maildir_safe._queue.open_spool import OpenSpool, owners_calls
 from maildir_safe._queue.store import envelope
 from maildir_safe._queue.store.bucket import NOW, period
 from maildir_safe._queue.store.mount_rules import MountRules
@@ -52,15 +51,15 @@ class Queue(QueueAdmin):
         require: refuse puts that would be less durable than this level; see
             `maildir_safe._delivery.receipt.DURABILITY_LEVELS`.
         resolve_timeout: seconds to wait for caches and servers before an outcome counts as unknown.
-        fs: the file system's calls; `maildir_safe.testing` has simulated ones.
+        fs: the file system's calls; by default the system's, for root with the rights of the spool's owner.
 
     Attributes:
         path: the spool's absolute path.
         fs: the file system's calls.
 
     Raises:
-        TemporaryError: the path is not a spool, or the spool cannot be created, or hosts cannot share it on
-            this mount, according to the mount's type or to a stored probe result.
+        TemporaryError: it is not a spool, or cannot be created, or a user could redirect root, or hosts
+            cannot share a spool on this mount (by its type, or by a stored probe result).
         ValueError: the lease is too short for this mount.
     """
 
@@ -77,9 +76,8 @@ class Queue(QueueAdmin):
         fs: FileSystem | None = None,
     ) -> None:
         self.path = os.path.abspath(path)  # it is opened again later, perhaps after a chdir
-        self._given_fs = self.fs = fs or OsFileSystem()
-        self._resolve_timeout = resolve_timeout
-        self._heartbeat = heartbeat
+        self._given_fs = self.fs = fs or owners_calls(self.path)
+        self._resolve_timeout, self._heartbeat = resolve_timeout, heartbeat
         self._stop: threading.Event | None = None
         self._async: AsyncCombiner | None = None
         self._require, self._shared, self._lease_asked_for = require, shared, lease

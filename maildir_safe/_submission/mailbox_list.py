@@ -110,6 +110,8 @@ class _Parser:
             else:
                 self._take(token, end)
             at = end
+        if self._in_group:  # without its end nobody knows whom it names
+            raise self._error()
         self._end()
         return self._found
 
@@ -165,6 +167,8 @@ class _Parser:
             self._end()
             self._in_group = self._in_group and token == ","
         elif token == ":" and not self._in_group and not self._angle:
+            if "@" in self._words:  # a group's name; an address here would be dropped
+                raise self._error()
             self._begin()
             self._in_group = True
         elif self._angle or token in ":<>":

@@ -103,8 +103,10 @@ def sender(text: str, domain: str) -> str:
     """The envelope sender from an argument; ``""`` and ``<>`` are the null sender.
 
     Raises:
-        Rejected: it is not exactly one address.
+        Rejected: it is not exactly one address, or has a control character.
     """
+    if not text.isprintable():  # a new line is no white space between the words of an argument
+        raise Rejected(f"the sender {text[:60]!a} has a control character", USAGE)
     if text.strip() in ("", "<>"):
         return ""
     found: Sequence[str] = recipients([text], domain)

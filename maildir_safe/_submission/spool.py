@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 
-from maildir_safe._fs.owner import as_owner
-from maildir_safe._fs.posix import OsFileSystem
 from maildir_safe._queue.queue import Queue
 from maildir_safe._queue.store.item import MAX_RECIPIENTS
 from maildir_safe._smtp.protocol.trace import client_name, date
@@ -40,13 +38,7 @@ def open_spool(path: str) -> Queue:
         Rejected: this user may not use it (exit code 77).
     """
     try:
-        fs = as_owner(OsFileSystem(), path) if os.geteuid() == 0 else None
-        return Queue(path, create=False, shared=False, fs=fs)
-    except OSError as error:
-        reason = f"{path}: {error.strerror}"
-        raise (
-            _forbidden(reason) if isinstance(error, PermissionError) else TemporaryError(reason)
-        ) from error
+        return Queue(path, create=False, shared=False)
     except TemporaryError as error:
         if isinstance(error.__cause__, PermissionError):
             raise _forbidden(str(error)) from error

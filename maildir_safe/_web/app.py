@@ -20,6 +20,7 @@ from starlette.types import ASGIApp
 
 from maildir_safe._health.storage_check import StorageCheck
 from maildir_safe._mailbox_tree import MailboxTree
+from maildir_safe._mailboxes import open_as_owner
 from maildir_safe._maildir.maildir import Maildir
 from maildir_safe._smtp.server.counters import Counters
 from maildir_safe._smtp.server.page import PageSetup
@@ -116,7 +117,7 @@ class _Server(uvicorn.Server):
 def shown_mailboxes(setup: PageSetup) -> MailboxSet:
     """The mailboxes that a page shows."""
     if not setup.template:
-        return MailboxSet.of(Maildir(setup.root, create=False))
+        return MailboxSet.of(open_as_owner(setup.root))
     return MailboxSet(MailboxTree(setup.root, setup.template), mailboxes=setup.mailboxes)
 
 

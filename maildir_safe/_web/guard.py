@@ -94,6 +94,8 @@ def _refused(path: str, text: str) -> Response:
 def _from_here(request: Request) -> bool:
     site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
     if site:  # browsers set it, and pages cannot change it; not sent over plain http to other machines
+        # another site's link opens a page, and not what costs much and is for programs
         link = request.method == "GET" and request.headers.get("sec-fetch-mode") == "navigate"
+        link = link and not request.url.path.startswith("/api/")
         return site in ("same-origin", "none") or link
     return not origin or urlsplit(origin).netloc == request.url.netloc

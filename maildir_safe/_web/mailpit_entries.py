@@ -81,7 +81,7 @@ class Entry:
         """The folded text of a field."""
         if name != "body":
             return self._read.searched[name]
-        return folded(read_everything(self._entries.inbox.read(self.message.key, MOST_READ)).body)
+        return self._entries.body(self.message.key)
 
     @property
     def _read(self) -> _Read:
@@ -116,6 +116,7 @@ class Entries:
             _REMEMBERED, _REMEMBERED_LENGTH, lambda read: read.length
         )
         inbox.when_gone.append(self._known.forget)
+        self._last_body = ("", "")
 
     def of(self, messages: list[Placed]) -> Iterator[Entry]:
         """Messages as entries."""
@@ -130,6 +131,14 @@ class Entries:
             except UNREADABLE:
                 continue
         return found
+
+    def body(self, key: str) -> str:
+        """The folded body of a message. The last one is remembered: a query may ask for it many times."""
+        last, body = self._last_body
+        if last != key:
+            body = folded(read_everything(self.inbox.read(key, MOST_READ)).body)
+            self._last_body = key, body
+        return body
 
     def read(self, message: Placed) -> _Read:
         """Read a message, or remember it. Raises KeyError, TemporaryError, OSError."""

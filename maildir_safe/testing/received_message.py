@@ -28,6 +28,9 @@ _LONGEST_PARSED = 2000
 # what makes the standard library's parser quadratic: lines times parts inside parts, long content fields
 _NESTING = re.compile(rb"multipart/|message/", re.IGNORECASE)
 _LONG_FIELD = re.compile(rb"^content-[^\n:]*:(?:[^\n]|\n[ \t]){16384}", re.MULTILINE | re.IGNORECASE)
+_SECTION = re.compile(rb"[A-Za-z]\*[0-9]{1,9}\*?=")  # of a parameter, RFC 2231
+_MOST_SECTIONS = 2000
+_MOST_LINES = 1_000_000
 _MOST_NESTING = 200
 _MOST_LINES_NESTED = 4_000_000
 
@@ -137,8 +140,13 @@ def received_message(raw: bytes) -> ReceivedMessage:
 
 def _problem(raw: bytes) -> str:
     """Return why the standard library's parser must not parse this message."""
+    lines = raw.count(b"\n")
+    if lines > _MOST_LINES:
+        return "it has too many lines"
+    if sum(1 for _ in _SECTION.finditer(raw)) > _MOST_SECTIONS:
+        return "it has too many sections of parameters"
     nesting = sum(1 for _ in _NESTING.finditer(raw))
-    if nesting > _MOST_NESTING or nesting * raw.count(b"\n") > _MOST_LINES_NESTED:
+    if nesting > _MOST_NESTING or nesting * lines > _MOST_LINES_NESTED:
         return "it has too many parts in parts"
     if _LONG_FIELD.search(raw):
         return "it has a header field that is too long"

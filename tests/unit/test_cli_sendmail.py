@@ -15,6 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from maildir_safe._submission.mailbox_list import addresses
+from maildir_safe._submission.message import sender as parsed_sender
+from maildir_safe._submission.rejected import Rejected
 from tests import spool_support
 
 SCRIPT = "import sys; sys.argv[0] = {!r}; from maildir_safe._cli import main; sys.exit(main())"
@@ -395,3 +398,11 @@ def test_who_may_send(spool: Path) -> None:
     sent(spool, "-f", "a@b", "c@d")
     (item,) = (path for path in spool.rglob("*") if path.is_file())
     assert (item.stat().st_uid, item.stat().st_mode & 0o777) == (65534, 0o600)
+
+
+@pytest.mark.parametrize(
+    "words", [["-f", "a@b\nBcc: x", "c@d"], ["-r", "a@b\tc", "c@d"], ["a@b: c@d;"], ["Friends: c@d"]]
+)
+def test_no_address_is_lost_as_the_name_of_a_group(words: list[str]) -> None:
+    with pytest.raises(Rejected):
+        _ = parsed_sender(words[1], "here.example") if words[0] in ("-f", "-r") else addresses(words[0])

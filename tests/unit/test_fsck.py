@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import gzip
+import io
 import json
 import os
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -153,3 +155,17 @@ def test_a_compressed_message_is_called_so(tmp_path: Path, name: str) -> None:
     assert [finding.what for finding in MaildirCheck(str(tmp_path / "m")).run()] == (
         ["has 17 bytes, and its name says 40"] if ",S=" in name else []
     )
+
+
+def test_an_item_of_any_size_is_read_in_pieces(spool: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sparse file costs its owner nothing."""
+    [item] = (path for path in (spool / "pending").rglob("*") if path.is_file())
+    os.truncate(item, 64 << 20)
+    tracemalloc.start()
+    findings = [finding.what for finding in SpoolCheck(str(spool)).run()]
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(io.FileIO(os.devnull, "wb")))
+    assert main(["queue", "show", str(spool), item.name.partition(",")[0]]) == 0
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert any("its name says" in what for what in findings)
+    assert most < 16 << 20

@@ -271,3 +271,12 @@ def test_a_worker_serves_health(tmp_path: Path) -> None:
     worker.send_signal(signal.SIGTERM)
     assert worker.wait(60) == 0
     worker.stderr.close()
+
+
+def test_silent_connections_do_not_keep_a_check_out(health: tuple[str, int]) -> None:
+    silent = [socket.create_connection(health, timeout=20) for _ in range(2 * health_http.CONNECTIONS)]
+    with socket.create_connection(health, timeout=20) as sock:
+        sock.sendall(b"GET /livez HTTP/1.0\r\n\r\n")
+        assert sock.recv(100).startswith(b"HTTP/1.1 200")
+    for one in silent:
+        one.close()

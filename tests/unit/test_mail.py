@@ -400,3 +400,9 @@ def test_any_bytes_are_a_message(raw: bytes) -> None:
         text.encode()
     structure = Structure(raw)
     assert all(0 <= part.body <= part.end <= len(raw) for part in structure.parts)
+
+
+def test_uuencoded_lines_do_not_yield_more_than_they_have() -> None:
+    """A line's first character says how many bytes it holds; what is missing would be zeros."""
+    raw = b"begin 644 x\n" + b"M\n" * 1000 + b"end\n"
+    assert len(b"".join(decoded([raw], "x-uuencode"))) <= len(raw)

@@ -13,6 +13,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from maildir_safe import Maildir
+from maildir_safe._web import mailpit_entries
 from maildir_safe._web.app import application
 from maildir_safe._web.guard import Guard
 
@@ -380,3 +381,19 @@ def test_a_foreign_page_may_not_delete(client: TestClient, maildir: Maildir) -> 
     maildir.deliver(mail())
     answer = client.delete("/api/v1/messages", headers={"Origin": "http://evil.example"})
     assert (answer.status_code, len(list(maildir.messages()))) == (403, 1)
+
+
+def test_a_body_is_read_once_for_all_terms_of_a_query(
+    client: TestClient, maildir: Maildir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    maildir.deliver(mail(text="a needle\n"))
+    calls = []
+    real = mailpit_entries.read_everything
+    monkeypatch.setattr(
+        mailpit_entries,
+        "read_everything",
+        lambda raw: calls.append(raw) or real(raw),  # type: ignore[func-returns-value]
+    )
+    query = " ".join(["body:needle"] * 50)
+    assert client.get("/api/v1/search", params={"query": query}).json()["messages_count"] == 1
+    assert len(calls) <= 2

@@ -282,6 +282,56 @@ def test_a_worker_delivers_as_the_owner_out_of_roots_spool(home: Path) -> None:
 
 
 @as_root
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["queue", "put", "SPOOL", "bob@x.org"],
+        ["queue", "ls", "SPOOL"],
+        ["queue", "rm", "--all", "SPOOL"],
+        ["work", "--once", "--to", "maildir:/nowhere", "SPOOL"],
+        ["serve", "--queue", "SPOOL", "--smtp", "127.0.0.1:0"],
+        ["serve", "SPOOL", "--smtp", "127.0.0.1:0", "--web", ""],
+    ],
+    ids=lambda words: " ".join(words[:2]),
+)
+def test_root_makes_and_uses_no_store_through_a_users_link(words: list[str], home: Path) -> None:
+    etc = home.parent / "etc"
+    etc.mkdir(mode=0o700)
+    (home / "s").symlink_to(etc)
+    os.chown(home / "s", ALICE, ALICE, follow_symlinks=False)
+    done = run(*(str(home / "s") if word == "SPOOL" else word for word in words))
+    assert done.returncode != 0
+    assert b"can lead root elsewhere" in done.stderr
+    assert list(etc.iterdir()) == []
+
+
+@as_root
+def test_root_works_on_a_users_spool_as_that_user(home: Path) -> None:
+    """Out of it root delivers into another user's Maildir, as that user, by a copy."""
+    spool, box = home / "spool", make_maildir(home.parent / "bob", BOB)
+    assert run("queue", "put", str(spool), "bob@x.org").returncode == 0
+    assert {path.stat().st_uid for path in (spool, *spool.rglob("*"))} == {ALICE}
+    assert run("work", "--once", "--to", f"maildir:{box}", str(spool)).returncode == 0
+    [mail] = (box / "new").iterdir()
+    assert mail.stat().st_uid == BOB
+    assert not [path for path in spool.rglob("*.vm*") if path.is_file()]
+
+
+@as_root
+def test_a_spool_and_a_maildir_of_one_user_need_one_rename(home: Path) -> None:
+    box = make_maildir(home / "m", ALICE)
+    queue = Queue(home / "spool", shared=False, heartbeat=False)
+    queue.put(MAIL, "a@x.org", ["alice@x.org"])
+    [claim] = queue.claim(1)
+    [item] = (home / "spool" / "claimed").glob("*/*")
+    inode = item.stat().st_ino
+    claim.ack_into(open_as_owner(str(box)))
+    queue.close()
+    [mail] = (box / "new").iterdir()
+    assert (mail.stat().st_uid, mail.stat().st_ino) == (ALICE, inode)
+
+
+@as_root
 @pytest.mark.parametrize("check", [refuse_as_root])
 def test_a_tool_refuses_root_on_anothers_directory(check: Callable[[str], None], home: Path) -> None:
     with pytest.raises(PermissionError, match="uid 31001"):
@@ -330,3 +380,30 @@ def test_fsck_and_clean_look_as_the_owner(home: Path) -> None:
     assert run("fsck", "--fix", str(box)).returncode == 75
     assert run("clean", str(box)).returncode == 75
     assert (home.parent / "etc" / "passwd").exists()
+
+
+@as_root
+@pytest.mark.parametrize("way", ["a link to root's file", "a link to nothing", "a link of the way"])
+@pytest.mark.parametrize("words", [["passwd", "FILE", "bob"], ["bench", "--quick", "--json", "FILE", "TOP"]])
+def test_root_writes_no_file_through_a_users_link(words: list[str], way: str, home: Path) -> None:
+    etc, file = victim(home.parent), home / "file"
+    if way == "a link of the way":
+        file.symlink_to(etc)
+        file = file / "passwd"
+    else:
+        file.symlink_to(etc / ("passwd" if "root" in way else "made"))
+    os.chown(home / "file", ALICE, ALICE, follow_symlinks=False)
+    replaced = {"FILE": str(file), "TOP": str(home.parent)}
+    done = run(*(replaced.get(word, word) for word in words), message=b"a\na\n")
+    assert done.returncode == 75
+    assert b"can lead root elsewhere" in done.stderr
+    assert [(path.name, path.read_text()) for path in etc.iterdir()] == [("passwd", "root")]
+
+
+@as_root
+def test_root_makes_no_maildir_behind_a_users_link(home: Path) -> None:
+    etc = victim(home.parent)
+    (home / "way").symlink_to(etc)
+    os.chown(home / "way", ALICE, ALICE, follow_symlinks=False)
+    assert run("create", str(home / "way" / "m")).returncode == 75
+    assert [path.name for path in etc.iterdir()] == ["passwd"]

@@ -316,3 +316,20 @@ def test_a_message_that_costs_minutes_is_not_parsed(raw: bytes) -> None:
     assert message["Subject"] == "x"
     assert message.problem
     assert message.raw.endswith(raw)
+
+
+@pytest.mark.parametrize(
+    ("raw", "problem"),
+    [
+        (b"Content-Transfer-Encoding: base64\n\n" + b"A\n" * 1_100_000, "lines"),
+        (
+            b"Content-Type: text/plain; a*0=x" + b";\n a*1=x" * 1500 + b"\n\n" + b"x; a*1=y\n" * 600,
+            "sections",
+        ),
+    ],
+    ids=["lines", "sections"],
+)
+def test_what_the_librarys_parser_would_take_long_for_is_not_parsed(raw: bytes, problem: str) -> None:
+    message = received_message(raw)
+    assert problem in message.problem
+    assert message.raw == raw

@@ -216,6 +216,19 @@ def test_addresses_beyond_ascii_need_a_server_that_takes_them(servers: list[Serv
 )  # fmt: skip
 def test_a_dot_never_ends_a_message_early(stored: bytes, sent: bytes) -> None:
     assert b"".join(dotted(io.BytesIO(stored))) == sent
+    assert b"".join(dotted(Drip(stored))) == sent
+
+
+class Drip(io.BytesIO):
+    """A file of which each read returns one byte, and that has no lines."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        assert size is not None
+        assert 0 < size <= 1 << 20
+        return super().read(1)
+
+    def __next__(self) -> bytes:
+        raise AssertionError("a line may be as long as the message")
 
 
 @pytest.mark.parametrize("url", ["http://x", "smtp:", "lmtp:", "x", "smtp://"])

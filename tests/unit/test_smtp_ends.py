@@ -266,3 +266,15 @@ def test_one_address_cannot_take_all_connections() -> None:
     assert budget.connections == 10
     budget.use_slot(0)  # a worker that died took its own with it
     assert budget.connect("192.0.2.1")
+
+
+@pytest.mark.parametrize("reach", [_in_handshake, _in_half_a_handshake])
+def test_a_client_that_leaves_in_the_handshake_frees_its_place_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reach: Callable[[Wire], None]
+) -> None:
+    monkeypatch.setattr(connection, "LINGER", 3600)
+    with serving(tmp_path, tls="made") as server:
+        wire = Wire(server.service.smtp_addresses[0])
+        reach(wire)
+        wire.close()
+        until(lambda: server.service.budget.connections == 0)

@@ -279,7 +279,7 @@ def test_addresses_and_localhost_are_served(client: TestClient, host: str) -> No
         ("DELETE", {"Origin": "http://127.0.0.1:1"}, 403),
         ("DELETE", {"Origin": "null"}, 403),
         ("GET", {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"}, 403),
-        ("GET", {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}, 200),
+        ("GET", {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}, 403),
     ],
 )
 def test_other_sites_pages_may_link_here_and_nothing_else(
@@ -288,6 +288,8 @@ def test_other_sites_pages_may_link_here_and_nothing_else(
     maildir.deliver(b"Subject: x\n\n")
     assert client.request(method, "/api/messages", headers=headers).status_code == status
     assert len(list(maildir.messages())) == int(method == "GET" or status != 200)
+    link = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
+    assert client.get("/", headers=link).status_code == 200
 
 
 def test_a_maildir_that_nobody_may_write_can_be_read(

@@ -240,19 +240,23 @@ def dotted(file: BinaryIO) -> Iterator[bytes]:
     A lone CR also ends a line here: some servers treat it so, and must not find a single dot after it. Lines
     that are too long for SMTP are folded, as Postfix does: servers may refuse or cut them.
     """
-    out = bytearray()
-    for line in file:
-        line = line.removesuffix(b"\n").removesuffix(b"\r")
-        for part in line.split(b"\r"):
-            out += (
-                b"." * part.startswith(b".")
-                + (part if len(part) <= _LONGEST_LINE else _folded(part))
-                + b"\r\n"
-            )
-        if len(out) >= _PIECE:
-            yield bytes(out)
-            out.clear()
-    yield bytes(out)
+    held = rest = b""
+    while piece := file.read(_PIECE):  # not by lines: one may be as long as the message
+        piece = held + piece
+        held = b"\r" * piece.endswith(b"\r")  # its LF may follow
+        piece = piece.removesuffix(b"\r").replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        *lines, rest = (rest + piece).split(b"\n")
+        out = b"".join(map(_wire_line, lines))
+        if len(rest) > _LONGEST_LINE:
+            begun, _, rest = _wire_line(rest)[:-2].rpartition(b"\r\n")
+            out += begun + b"\r\n"
+        yield out
+    if held or rest:
+        yield _wire_line(rest)
+
+
+def _wire_line(line: bytes) -> bytes:
+    return b"." * line.startswith(b".") + (line if len(line) <= _LONGEST_LINE else _folded(line)) + b"\r\n"
 
 
 def _folded(line: bytes) -> bytes:

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from maildir_safe._delivery.content import Chunks, Content
 
 _LONGEST_LINE = 8192
+LONGEST_HEAD = (1 + MAX_RECIPIENTS) * _LONGEST_LINE
+"""Most bytes of an envelope."""
 
 
 class Unreadable(ValueError):

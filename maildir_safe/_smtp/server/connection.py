@@ -250,6 +250,7 @@ class Connection(asyncio.Protocol):
                 ssl_shutdown_timeout=LINGER,
             )
         except (OSError, EOFError) as error:  # TimeoutError and SSLError too
+            self._abort()  # free the place at once
             raise ConnectionResetError from error
         finally:
             self._handshaking = False

@@ -11,6 +11,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from maildir_safe import Maildir
+from maildir_safe._fs.owner import as_owner
 from maildir_safe._fs.posix import OsFileSystem
 from maildir_safe._health.http import HealthServer, local_address
 from maildir_safe._health.storage_check import StorageCheck
@@ -306,7 +307,9 @@ class Service:
         maildirs = MaildirStore(self._routing, mailboxes, self._descriptors.deliveries)
         if self._settings.queue is None:
             return maildirs
-        queue = Queue(self._settings.queue, create=False, shared=False, fs=self._fs)
+        queue = Queue(
+            self._settings.queue, create=False, shared=False, fs=as_owner(self._fs, self._settings.queue)
+        )
         return QueueStore(queue, maildirs if self._settings.map else None)
 
     def _mailboxes(self, kept_open: int) -> Mailboxes:

@@ -7,15 +7,15 @@ import resource
 import threading
 from typing import TYPE_CHECKING
 
-from maildir_safe import Maildir
+from maildir_safe._fs.owner import as_owner
 from maildir_safe._fs.posix import OsFileSystem
 from maildir_safe._fs.quirks import quirks
 from maildir_safe._handoff.group_commit import DirectorySync
 from maildir_safe._handoff.rename import close_quietly
 from maildir_safe._handoff.small_files import make_directory
-from maildir_safe._health.trial import look_and_store, store_file, store_file_in_maildir
+from maildir_safe._health.trial import look_and_store, store_file, store_file_in
 from maildir_safe._mailbox_tree import MailboxTree
-from maildir_safe._mailboxes import KEPT_OPEN
+from maildir_safe._mailboxes import KEPT_OPEN, open_as_owner
 from maildir_safe._maildir.directories import OpenDirectories
 from maildir_safe._queue.queue import Queue
 from maildir_safe.errors import NotAMaildir
@@ -70,16 +70,16 @@ def prepare_storage(settings: Settings) -> str:
     if settings.queue is not None:
         path = os.path.abspath(settings.queue)
         durability = Queue(path, shared=False).durability
-        trouble = _trouble(lambda: store_file(fs, f"{path}/tmp"))
+        trouble = _trouble(lambda: store_file_in(fs, path))
         return f"Spool    {path} ({trouble or f'durability {durability}'})"
     if settings.map is not None:
         return f"Maildir  {settings.map} (where it exists)"
     path = os.path.abspath(settings.maildir)
     if settings.split is not None:
-        return f"Maildirs {path}/{settings.split} ({_prepare_root(fs, path)})"
-    Maildir(path, create=True)
-    directories = OpenDirectories(fs, path)
-    durability = _trouble(lambda: store_file_in_maildir(fs, path)) or f"durability {directories.durability}"
+        return f"Maildirs {path}/{settings.split} ({_prepare_root(as_owner(fs, path), path)})"
+    open_as_owner(path, create=True)
+    directories = OpenDirectories(as_owner(fs, path), path)
+    durability = _trouble(lambda: store_file_in(fs, path)) or f"durability {directories.durability}"
     return f"Maildir  {path} ({durability}, {directories.fstype})"
 
 
@@ -118,16 +118,16 @@ def storage_trials(settings: Settings, fs: FileSystem, last_used: LastUsed) -> d
     trials: dict[str, Callable[[], None]] = {}
     if settings.queue is not None:
         spool = os.path.abspath(settings.queue)
-        trials[spool] = lambda: store_file(fs, f"{spool}/tmp")
+        trials[spool] = lambda: store_file_in(fs, spool)
     if settings.map is not None:
         above = above_all(settings.map)
         trials[above] = lambda: look_and_store(fs, above, last_used.paths())
     elif settings.split is not None:
         root = os.path.abspath(settings.maildir)
-        trials[root] = lambda: store_file(fs, root)
+        trials[root] = lambda: store_file(as_owner(fs, root), root)
     elif settings.queue is None:
         maildir = os.path.abspath(settings.maildir)
-        trials[maildir] = lambda: store_file_in_maildir(fs, maildir)
+        trials[maildir] = lambda: store_file_in(fs, maildir)
     return trials
 
 
