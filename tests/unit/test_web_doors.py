@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import base64
 import os
-import stat
 import quopri
 import re
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote, unquote
