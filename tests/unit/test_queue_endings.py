@@ -173,8 +173,11 @@ def mount_courier(host: SimHost) -> MaildirCourier:
 
 
 @pytest.mark.parametrize("profile", ["local", "nfs4"])
-def test_an_item_whose_maildir_cannot_be_fsynced_is_delivered_once(profile: str) -> None:
+def test_an_item_whose_maildir_cannot_be_fsynced_is_delivered_once(
+    profile: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The rename was done, so that returning the item finds nothing to return; nor does a crash double it."""
+    monkeypatch.setattr(destinations, "STALLED_AFTER", 600.0)  # the simulated clock waits for caches
     server = new_server(profile)
     host = SimHost(server, "a", faults=[Fault("fsync_dir", errno.EIO, match=f"{MAIL}/new")])
     queue = Queue(SPOOL, create=False, fs=host, heartbeat=False)

@@ -19,6 +19,7 @@ from maildir_safe import Maildir, Queue
 from maildir_safe._cli import main
 from maildir_safe._delivery.job import DeliveryJob
 from maildir_safe._delivery.status import RecipientStatus
+from maildir_safe._health.trial import MARK
 from maildir_safe._queue.store.writer import SpoolWriter
 from maildir_safe._smtp.backends.queue_store import MAX_HOPS, QueueStore
 from maildir_safe._smtp.backends.store import MailObject, Recipient
@@ -131,7 +132,8 @@ def test_a_fault_of_the_storage_is_temporary_and_leaves_nothing(
         wire.ready_for_data("ann@example.com", *recipients)
         assert wire.ask(MESSAGE + b".") == reply
         assert items(spool) == {}
-        assert list((spool / "tmp").iterdir()) == []
+        left = [path.name for path in (spool / "tmp").iterdir() if not path.name.endswith(f".{MARK}")]
+        assert left == []  # but for what the storage check tries at any time
         faults.clear()
         wire.ready_for_data("ann@example.com", *recipients)
         assert wire.ask(MESSAGE + b".").startswith("250 2.0.0 Queued as ")
