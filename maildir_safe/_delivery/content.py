@@ -13,16 +13,25 @@ if TYPE_CHECKING:
     Content: TypeAlias = bytes | bytearray | memoryview | str | tuple[bytes, ...] | EmailMessage | BinaryIO
     Chunks: TypeAlias = tuple[bytes, ...] | Iterator[bytes]
 
+FIRST_LINE = 998
+"""The most bytes of a first line that are examined: the longest line that RFC 5322 allows."""
+
+EMPTY_LINE = b"\n"
+MAILBOX_LINE = b"X-Mailbox-Line: "
+"""`EMPTY_LINE` and `MAILBOX_LINE` are what `gap` puts between headers and a message."""
+
 _CHUNK = 1 << 18
 
 
-def chunks(content: Content, head: bytes = b"") -> Chunks:
+def chunks(content: Content, head: bytes = b"", head_above_gap: bytes = b"") -> Chunks:
     """Return the bytes of a message, in chunks.
 
     Args:
         content: the message. A stream must be binary. A tuple holds the pieces of a message that
             many deliveries share; they are not copied into one.
-        head: headers to put on top; `gap` may add an empty line after them.
+        head: headers to put on top; `gap` says what follows them.
+        head_above_gap: put on top in place of `head` where `gap` adds something. Who reads the file can
+            so tell the message from what was added.
 
     Returns:
         A tuple, which can be iterated repeatedly. For a stream, an iterator that can be used once and
@@ -33,18 +42,18 @@ def chunks(content: Content, head: bytes = b"") -> Chunks:
         TypeError: `content` is not a message.
     """
     if isinstance(content, bytes):
-        return _below(head, content)
+        return _below(head, content, head_above_gap)
     if isinstance(content, tuple):
-        return (head + gap(content[0]), *content) if head and content else content
+        return (_top(head, head_above_gap, content), *content) if head and content else content
     if isinstance(content, str):
         # surrogateescape restores the bytes of text that was decoded from an unknown encoding
-        return _below(head, content.encode("utf-8", "surrogateescape"))
+        return _below(head, content.encode("utf-8", "surrogateescape"), head_above_gap)
     if isinstance(content, (bytearray, memoryview)):
-        return _below(head, bytes(content))
+        return _below(head, bytes(content), head_above_gap)
     if hasattr(content, "walk"):
-        return _below(head, flatten(content))
+        return _below(head, flatten(content), head_above_gap)
     if hasattr(content, "read"):
-        return _streamed(content, head)
+        return _streamed(content, head, head_above_gap)
     raise TypeError(
         f"a message is bytes, str, an email.message.Message or a binary stream, not {type(content)!r}"
     )
@@ -57,23 +66,52 @@ def joined(chunks: Chunks) -> Chunks:
     return chunks
 
 
-def gap(start: bytes) -> bytes:
-    """Return what must separate headers from a message that begins with `start`: usually nothing.
+def gap(*pieces: bytes) -> bytes:
+    """Return what must separate headers from a message that stands below them: usually nothing.
 
-    A first line that begins with a blank would continue the last header above it. It could hide that
-    header, or be hidden in it. An empty line then ends the headers, as in Postfix.
+    A first line that is neither empty nor a header field would end the headers, and hide those below it
+    from most readers, or continue the last one. As in Postfix an empty line ends them before it, so that
+    the whole message is the body. An mbox line (``From `` or ``>From ``) becomes ``X-Mailbox-Line:``, as in
+    Postfix too: the fields below it stay fields.
+
+    Args:
+        pieces: the message, or its beginning: its first line, or `FIRST_LINE` bytes of it.
     """
-    return b"\n" if start[:1] in (b" ", b"\t") else b""
+    start = b""
+    for piece in pieces:
+        start += piece[:FIRST_LINE]
+        if len(start) >= FIRST_LINE:
+            break
+    if start.lstrip(b">").startswith(b"From "):
+        return MAILBOX_LINE
+    if not start or start.startswith((b"\n", b"\r\n")) or begins_with_field(start):
+        return b""
+    return EMPTY_LINE
 
 
-def _below(head: bytes, data: bytes) -> Chunks:
-    return (head, gap(data) + data) if head else (data,)  # a message without headers is not copied
+def begins_with_field(start: bytes) -> bool:
+    """Report whether a message begins with a header field (RFC 5322 2.2; 4.5: blanks before the colon)."""
+    name, colon, _ = start[:FIRST_LINE].partition(b":")
+    name = name.rstrip(b" \t")
+    return bool(colon and name) and all(32 < c < 127 for c in name)
 
 
-def _streamed(stream: BinaryIO, head: bytes) -> Iterator[bytes]:
+def _below(head: bytes, data: bytes, head_above_gap: bytes) -> Chunks:
+    # a message without headers is not copied
+    return (_top(head, head_above_gap, (data,)), data) if head else (data,)
+
+
+def _top(head: bytes, head_above_gap: bytes, pieces: tuple[bytes, ...]) -> bytes:
+    between = gap(*pieces)
+    return (head_above_gap or head) + between if between else head
+
+
+def _streamed(stream: BinaryIO, head: bytes, head_above_gap: bytes) -> Iterator[bytes]:
     chunk = _read(stream)
     if head:
-        yield head + gap(chunk)
+        while len(chunk) < FIRST_LINE and b"\n" not in chunk and (more := _read(stream)):
+            chunk += more
+        yield _top(head, head_above_gap, (chunk,))
     while chunk:
         yield chunk
         chunk = _read(stream)

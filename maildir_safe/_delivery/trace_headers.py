@@ -5,6 +5,7 @@ They are Return-Path, X-Original-To and Delivered-To. The SMTP server itself wri
 
 from __future__ import annotations
 
+from maildir_safe._delivery.content import gap
 from maildir_safe.errors import PermanentError
 
 TYPE_CHECKING = False
@@ -81,8 +82,8 @@ class TraceHeader:
     """
 
     def __init__(self, start: bytes) -> None:
-        # a message that begins with a blank has no header: see `content.gap`
-        header = b"" if start[:1] in (b"\n", b" ", b"\t") else start[:HEADER].partition(b"\n\n")[0]
+        # a message that begins otherwise has no header: see `content.gap`
+        header = b"" if gap(start) == b"\n" or start[:1] == b"\n" else start[:HEADER].partition(b"\n\n")[0]
         unfolded = header.replace(b"\n ", b" ").replace(b"\n\t", b" ")
         fields = [_field(line) for line in unfolded.split(b"\n")]
         names = [name for name, _ in fields]

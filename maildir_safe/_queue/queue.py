@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from _thread import allocate_lock as Lock
 
-from maildir_safe._delivery.content import chunks
 from maildir_safe._fs.unheld import hold_no_directories
 from maildir_safe._handoff.rename import RESOLVE_TIMEOUT
 from maildir_safe._queue.admin import QueueAdmin
@@ -174,8 +173,7 @@ class Queue(QueueAdmin):
         Raises:
             PartialPut: some messages were refused. Its `results` tell which; the others are in the queue.
         """
-        due = int(not_before or 0)
-        jobs = [_put_job(message, sender, recipients, due) for message, sender, recipients in messages]
+        jobs = [_put_job(*message, int(not_before or 0)) for message in messages]
         if not self._put_jobs(jobs, self._period(not_before)):
             from maildir_safe._delivery.partial import PartialPut
 
@@ -387,4 +385,4 @@ class Queue(QueueAdmin):
 
 
 def _put_job(message: Content, sender: str, recipients: Sequence[str], not_before: int) -> PutJob:
-    return PutJob(chunks(message, envelope.head(sender, recipients)), OWED * len(recipients), not_before)
+    return PutJob(envelope.below(sender, recipients, message), OWED * len(recipients), not_before)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from maildir_safe._delivery.content import gap
 from maildir_safe._smtp.protocol.trace import date
 from maildir_safe._submission.fields import Field, split
 from maildir_safe._submission.mailbox_list import MOST_RECIPIENTS, addresses, complete_address
@@ -32,7 +33,8 @@ class Submitted:
     """
 
     def __init__(self, message: bytes, domain: str) -> None:
-        self._fields, self._rest = split(message)
+        mbox_line = gap(message).strip()  # a field then; what is no field at all is the body in any case
+        self._fields, self._rest = split(mbox_line + b" " + message if mbox_line else message)
         self._domain = domain
         self._names = {field.name for field in self._fields}
         hops = sum(field.name == b"received" for field in self._fields)

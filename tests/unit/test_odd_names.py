@@ -71,7 +71,7 @@ def test_fsck_says_that_a_message_is_compressed(
 
 
 def test_a_fifo_with_the_full_shape_of_a_name_is_listed_until_it_is_opened(tmp_path: Path) -> None:
-    """To look at each such name would double the cost of a listing; opening one never waits for a writer."""
+    """docs/reference/file-systems.md says why; opening one never waits for a writer."""
     box = Maildir(tmp_path / "box")
     receipt = box.deliver(b"Subject: x\n\n")
     [path] = (tmp_path / "box/new").iterdir()

@@ -92,7 +92,7 @@ def test_bare_newlines_as_documented(tmp_path: Path) -> None:
         wire.ready_for_data()
         assert wire.ask(b"a\nb\rc\r\n.\nd\r\n.").startswith("250")
     (message,) = stored(tmp_path / "M")
-    assert body(message) == b"a\nb\rc\n\nd\n"
+    assert body(message) == b"\na\nb\rc\n\nd\n"  # it has no header
 
 
 @pytest.mark.parametrize("length", [3000, 2_000_000])

@@ -6,6 +6,7 @@ import base64
 import os
 import quopri
 import re
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote, unquote
@@ -243,6 +244,20 @@ def test_a_directory_named_like_a_message_breaks_nothing(client: TestClient, mai
     assert client.get("/api/wait?subject=x&timeout=0").json()["subject"] == "x"
     for path in ("/message/1.a", "/message/1.a/html", "/api/messages/1.a", "/api/messages/1.a/raw"):
         assert client.get(path).status_code in (404, 503), path
+    assert len(os.listdir("/proc/self/fd")) <= before + 2
+
+
+def test_a_fifo_or_socket_with_a_full_name_is_no_message(client: TestClient, maildir: Maildir) -> None:
+    os.mkfifo(Path(maildir.path, "new/1700000000.M1P1Q1.host"))
+    os.mknod(Path(maildir.path, "cur/1700000000.M1P1Q2.host:2,S"), stat.S_IFSOCK)
+    maildir.deliver(b"Subject: x\n\n")
+    before = len(os.listdir("/proc/self/fd"))
+    for path in ("/", "/api/messages", "/?search=x", "/api/messages?search=x"):
+        assert client.get(path).status_code == 200, path
+    listed = client.get("/api/messages").json()
+    assert (listed["total"], len(listed["messages"])) == (1, 1)
+    for key in ("1700000000.M1P1Q1.host", "1700000000.M1P1Q2.host"):
+        assert client.get(f"/api/messages/{key}").status_code == 404
     assert len(os.listdir("/proc/self/fd")) <= before + 2
 
 

@@ -6,10 +6,19 @@
 So the file of an item for one local recipient is already a complete file for a Maildir. The number of
 letters in the item's name tells where the envelope ends, so a message that itself begins with such lines
 is not ambiguous.
+
+A message that does not begin with a header field needs something between it and these lines once it is in
+a Maildir (`maildir_safe._delivery.content.gap`). It is written with the item, so that one rename still
+delivers it. Return-Path with two blanks says so, and whoever reads the message leaves it out:
+
+    Return-Path:  <sender>
+    Delivered-To: recipient
+                                       an empty line, or ``X-Mailbox-Line: `` before the first line
 """
 
 from __future__ import annotations
 
+from maildir_safe._delivery.content import EMPTY_LINE, MAILBOX_LINE, chunks
 from maildir_safe._delivery.trace_headers import bare, checked_address
 from maildir_safe._queue.store.item import MAX_RECIPIENTS
 from maildir_safe._queue.store.states import OWED
@@ -19,6 +28,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import BinaryIO
+
+    from maildir_safe._delivery.content import Chunks, Content
 
 _LONGEST_LINE = 8192
 LONGEST_HEAD = (1 + MAX_RECIPIENTS) * _LONGEST_LINE
@@ -75,9 +86,15 @@ def head(sender: str, recipients: Sequence[str]) -> bytes:
     if "<" in sender or "<" in all_:
         sender, all_ = bare(sender), "\nDelivered-To: ".join(map(bare, recipients))
     data = f"Return-Path: <{sender}>\nDelivered-To: {all_}\n".encode("utf-8", "surrogateescape")
-    if len(data) > _LONGEST_LINE and max(map(len, data.split(b"\n"))) >= _LONGEST_LINE:
+    if len(data) > _LONGEST_LINE and max(map(len, data.split(b"\n"))) >= _LONGEST_LINE - 1:  # the blank
         raise PermanentError(f"an address has more than {_LONGEST_LINE} bytes")
     return data
+
+
+def below(sender: str, recipients: Sequence[str], message: Content) -> Chunks:
+    """Return the content of an item: the envelope, and the message below. Raises as `head` and `chunks`."""
+    lines = head(sender, recipients)
+    return chunks(message, lines, head_above_gap=lines.replace(b" ", b"  ", 1))
 
 
 def read(file: BinaryIO, states: str) -> Envelope:
@@ -91,9 +108,14 @@ def read(file: BinaryIO, states: str) -> Envelope:
         OSError: the file cannot be read.
     """
     sender = _line(file, "Return-Path: ")
+    apart = sender.startswith(" ")
+    if apart:
+        sender = sender[1:]
     if not (sender.startswith("<") and sender.endswith(">")):
         raise Unreadable("Return-Path without angle brackets")
     recipients = tuple(_line(file, "Delivered-To: ") for _ in states)
+    if apart:
+        _skip_gap(file)
     return Envelope(sender[1:-1], recipients, states)
 
 
@@ -110,6 +132,11 @@ def groups(recipients: Sequence[str], each: bool = False) -> list[list[str]]:
         together.setdefault(key, []).append(recipient)
     step = 1 if each else MAX_RECIPIENTS
     return [all_[at : at + step] for all_ in together.values() for at in range(0, len(all_), step)]
+
+
+def _skip_gap(file: BinaryIO) -> None:
+    if (start := file.read(1)) != EMPTY_LINE and start + file.read(len(MAILBOX_LINE) - 1) != MAILBOX_LINE:
+        raise Unreadable("nothing between envelope and message where Return-Path promises it")
 
 
 def _line(file: BinaryIO, field: str) -> str:

@@ -126,7 +126,7 @@ class MaildirStore:
             await lane.run(maildir.check_quota, mail.size)
         recognised = {} if delivery_id is None else {"delivery_id": delivery_id}
         return await maildir.deliver_async(
-            (headers + gap(mail.body[0] if mail.body else b""), *mail.body),
+            (headers + gap(*mail.body), *mail.body),
             sender=mail.sender,
             recipient=first.address,
             original_recipient=first.original,

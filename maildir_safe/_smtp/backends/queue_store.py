@@ -59,8 +59,7 @@ class QueueStore:
         if hops(mail.body) >= MAX_HOPS:
             return [RecipientStatus.from_reply(replies.LOOP)] * len(addresses)
         items = groups(list(dict.fromkeys(addresses)), each=self._mailboxes is not None)
-        first = mail.body[0] if mail.body else b""
-        message = (mail.received + gap(first), *mail.body)
+        message = (mail.received + gap(*mail.body), *mail.body)
         ids = await delivery_ids(mail, map(" ".join, items))
         puts = (
             self._queue.put_async(message, mail.sender, item, delivery_id=ids[" ".join(item)])
