@@ -20,7 +20,7 @@ from maildir_safe._check.fsck import SpoolCheck
 from maildir_safe._check.fsck_maildir import MaildirCheck
 from maildir_safe._fs.posix import OsFileSystem
 from maildir_safe._fs.quirks import quirks
-from maildir_safe._maildir.side_file import read_side_file, write_side_file
+from maildir_safe._maildir.side_file import SideFiles
 from maildir_safe._queue.couriers.maildir import MaildirCourier
 from maildir_safe._queue.worker import Worker
 from maildir_safe.testing.simfs import SimHost, SimServer
@@ -44,8 +44,9 @@ class Door:
             return file.read()
 
     def limited(self, quota: bytes) -> None:
-        write_side_file(self.box, "maildirsize", quota)
-        assert read_side_file(self.box, "maildirsize", 100) == quota
+        beside = SideFiles.beside(self.box)
+        beside.write("maildirsize", quota)
+        assert beside.read("maildirsize", 100) == quota
         self.box.check_quota(1)
 
     def exceeded(self) -> None:
