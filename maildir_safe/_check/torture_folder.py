@@ -12,7 +12,7 @@ from maildir_safe._fs.posix import OsFileSystem
 from maildir_safe._handoff.removing import remove_tree
 from maildir_safe._maildir.maildir import Maildir
 from maildir_safe._probe.space import room_left
-from maildir_safe.errors import MaildirSafeError
+from maildir_safe.errors import MaildirSafeError, PermanentError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -95,6 +95,8 @@ class Found:
             self.messages.append((place, patiently(call)))
         except (KeyError, FileNotFoundError):
             pass  # it was listed but is gone: the ledger decides whether it was lost
+        except PermanentError:
+            self.messages.append((place, b""))  # it was read, and is shorter than its name says
         except (MaildirSafeError, OSError) as error:
             self.unreadable.append(f"{place}: {error}")
 

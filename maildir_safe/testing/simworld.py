@@ -13,7 +13,7 @@ from maildir_safe._delivery.attempt import JANITOR_AGE
 from maildir_safe._delivery.partial import PartialDelivery
 from maildir_safe._delivery.receipt import Receipt
 from maildir_safe._maildir.maildir import Maildir
-from maildir_safe.errors import TemporaryError, UnknownOutcome
+from maildir_safe.errors import PermanentError, TemporaryError, UnknownOutcome
 from maildir_safe.testing.invariants import Ledger, Violation
 from maildir_safe.testing.simcrash import Choice, Mode
 from maildir_safe.testing.simdisk import ROOT
@@ -262,6 +262,9 @@ class World:
                 try:
                     with box.open(message.key) as file:
                         data = file.read()
+                except PermanentError as damaged:
+                    self._found(Violation("I3", f"{host} read {message}: {damaged}"))
+                    continue
                 except (KeyError, OSError, TemporaryError):
                     continue  # another was faster, or a fault
                 count += 1

@@ -195,6 +195,9 @@ class Roles:
         try:
             with box.open(key) as file:
                 data = file.read()
+        except PermanentError as damaged:
+            self.ledger.complain(f"{box.path}: {key}: {damaged}")
+            return
         except (KeyError, TemporaryError, OSError):
             return
         if not data or not data.endswith(b"end\n"):

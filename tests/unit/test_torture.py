@@ -73,6 +73,16 @@ def test_it_notices_what_is_lost_doubled_partial_or_strange(tmp_path: Path) -> N
     assert not report.passed
 
 
+def test_a_message_cut_short_on_disk_is_partial(tmp_path: Path) -> None:
+    """Its name says how long it was, so that opening it is an error."""
+    maildir = Maildir(tmp_path / "m")
+    maildir.deliver(message("torn"))
+    (file,) = (tmp_path / "m" / "new").iterdir()
+    file.write_bytes(message("torn")[:20])
+    report = compared(tmp_path / "m", {"torn"}, {"torn"})
+    assert (report.lost, len(report.partial), report.unreadable) == (["torn"], 1, [])
+
+
 def test_what_cannot_be_read_is_not_called_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a Coda mount in conflict 142 of 142 messages were called lost, and were there."""
     monkeypatch.setattr(torture_folder, "_PAUSES", ())
