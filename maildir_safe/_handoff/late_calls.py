@@ -110,6 +110,15 @@ def _compare(fs: FileSystem, src_dir: int, src: str, dst_dir: int, dst: str) -> 
             close_quietly(fs, fd)
 
 
+def same_file(fs: FileSystem, src_dir: int, src: str, dst_dir: int, dst: str) -> bool:
+    """Report whether two names lead to one file; False if that cannot be found out."""
+    try:
+        one, other = fs.stat(src, src_dir), fs.stat(dst, dst_dir)
+    except OSError:
+        return False
+    return one.st_nlink > 1 and (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
+
+
 def remove_second_name(fs: FileSystem, src_dir: int, src: str, dst_dir: int, dst: str) -> bool:
     """After a rename that reported success: remove the source if it is still a name of the same file.
 

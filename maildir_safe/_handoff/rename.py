@@ -17,8 +17,8 @@ After an error from rename, both directories are opened again and listed. What t
      -  |  -   | and rename said ENOENT: another    | DONE if a reader has it,    | GONE
         |      | has moved the source               | else UNKNOWN                |
     yes | gone | the directory of dst was removed   | withdraw: NOT_DONE          | NOT_DONE
-    yes | yes  | rename copies, or both are names   | never repeat; DONE if the   | repeat; then UNKNOWN
-        |      | of one file, or a look-up is stale | bytes are the same or       |
+    yes | yes  | rename copies, or both are names   | never repeat; DONE if the   | repeat; then DONE if both
+        |      | of one file, or a look-up is stale | bytes are the same or       | are one file, else UNKNOWN
         |      |                                    | rename said ENOENT,         |
         |      |                                    | else UNKNOWN                |
     looking fails, or the view keeps changing       | wait until every client cache has expired; UNKNOWN
@@ -48,6 +48,7 @@ from maildir_safe._handoff.late_calls import (
     remove_quietly,
     remove_second_name,
     same_bytes,
+    same_file,
     seal,
     status_of,
 )
@@ -310,6 +311,10 @@ class Handoff:
                     seen = (False, True)  # the source is a second name, a copy or a stale look-up
                 elif replaces:
                     seen = (True, False)  # the destination is the file that is to be replaced
+            elif seen == (True, True) and renames > len(
+                _REPEATS
+            ):  # a claim: the caller removes the name
+                seen = (not same_file(self._fs, src_dir, src, dst_dir, dst), True)
             if seen and seen[0] and size and (source := self._status(src_dir, src)):
                 if source.st_size == 0:  # a late create made this file: the message had been renamed before
                     return Outcome(DONE if seen[1] else GONE, renames, error)

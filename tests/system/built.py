@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -24,7 +25,7 @@ def copied(tree: Path) -> Path:
     for name in tracked():
         target = tree / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes((ROOT / name).read_bytes())
+        shutil.copy(ROOT / name, target)  # with its mode
     return tree
 
 

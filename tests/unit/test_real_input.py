@@ -8,6 +8,7 @@ import email.policy
 import hashlib
 import io
 import os
+import re
 import sys
 from collections.abc import Callable
 from email.message import Message
@@ -104,14 +105,21 @@ def test_email_objects_as_flattened(policy: Any, data: bytes, tmp_path: Path) ->
     assert Path(receipt.path).read_bytes() == message.as_bytes(policy=unchanged)
 
 
+def between(data: bytes) -> bytes:
+    """What keeps the first line apart from the headers above it, as Postfix's smtpd and cleanup do."""
+    if re.match(rb">*From ", data):
+        return b"X-Mailbox-Line: "
+    is_header = re.match(rb"[!-9;-~]+[ \t]*:", data)
+    return b"" if is_header or re.match(rb"\r?\n|$", data) else b"\n"
+
+
 @each_message
 def test_envelope_on_top_and_the_rest_as_given(data: bytes, tmp_path: Path) -> None:
     receipt = Maildir(tmp_path / "box").deliver(
         io.BytesIO(data), sender="", recipient="jürgen@example.com", original_recipient="info@example.com"
     )
     head = "Return-Path: <>\nX-Original-To: info@example.com\nDelivered-To: jürgen@example.com\n".encode()
-    gap = b"\n" if data[:1] in (b" ", b"\t") else b""  # or it would continue the last header
-    assert Path(receipt.path).read_bytes() == head + gap + data
+    assert Path(receipt.path).read_bytes() == head + between(data) + data
 
 
 @each_message

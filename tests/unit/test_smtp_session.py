@@ -126,7 +126,7 @@ def test_the_order_of_commands(tmp_path: Path) -> None:
         assert wire.ask("VRFY root").startswith("252 2.5.2")
         assert wire.ask("HELP").startswith("214 2.0.0")
         assert wire.ask("EXPN list").startswith("502 5.5.1")
-        assert wire.ask("BDAT 10 LAST").startswith("500 5.5.2")
+        assert wire.ask("BDAT 0 LAST").startswith("503 5.5.1")
         assert wire.ask("QUIT") == "221 2.0.0 Bye"
         assert wire.reply() == ""
 

@@ -140,10 +140,10 @@ def test_a_queue_needs_the_lease_that_was_measured(fs: OneMount) -> None:
         Queue(fs.root / "spool", lease=2, fs=fs)
     write(fs, {"hidden_for": 150.2})
     with Queue(fs.root / "spool", fs=fs) as queue:
-        assert queue._lease_seconds == 451
+        assert queue._opened.lease_seconds == 451
     (fs.root / STORED).unlink()
     with Queue(fs.root / "spool", fs=fs) as queue:
-        assert queue._lease_seconds == 60
+        assert queue._opened.lease_seconds == 60
     with pytest.raises(ValueError, match="60 seconds at least"):
         Queue(fs.root / "spool", lease=59, fs=fs)
 
