@@ -311,9 +311,7 @@ class Handoff:
                     seen = (False, True)  # the source is a second name, a copy or a stale look-up
                 elif replaces:
                     seen = (True, False)  # the destination is the file that is to be replaced
-            elif seen == (True, True) and renames > len(
-                _REPEATS
-            ):  # a claim: the caller removes the name
+            elif seen == (True, True) and renames > len(_REPEATS):  # a claim: the caller removes the name
                 seen = (not same_file(self._fs, src_dir, src, dst_dir, dst), True)
             if seen and seen[0] and size and (source := self._status(src_dir, src)):
                 if source.st_size == 0:  # a late create made this file: the message had been renamed before
