@@ -334,6 +334,7 @@ def test_signal_while_the_message_comes_in(box: Path, number: signal.Signals) ->
         process.stdin.write(bytes(1 << 20))  # more than a pipe holds: when this returns, it is reading
         process.stdin.flush()
         process.send_signal(number)
+        process.stdin.close()  # a signal just before read() is seen when that returns
         process.wait(timeout=30)
         assert process.stdout is not None
         assert process.stderr is not None

@@ -145,6 +145,7 @@ def test_a_signal_before_the_put(spool: Path, number: signal.Signals, code: int)
             re.findall(r"SigCgt:\s*(\w+)", Path(f"/proc/{process.pid}/status").read_text())[0], 16
         ):
             time.sleep(0.01)  # until the process answers signals
+        time.sleep(0.2)  # and waits for the envelope
         process.send_signal(number)
         assert process.wait(60) == code
     os.close(reading)
