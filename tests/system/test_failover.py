@@ -25,14 +25,16 @@ pytestmark = [pytest.mark.mounts, pytest.mark.timeout(600)]
 
 @pytest.fixture(scope="module")
 def up() -> Iterator[Cluster]:
-    lacks = missing(KIND) or ("" if kernel_knows(KIND.fstype) else f"no {KIND.fstype}")
-    if lacks or shutil.which("haproxy") is None:
-        pytest.skip(lacks or "needs the package haproxy")
+    if not kernel_knows(KIND.fstype):
+        pytest.skip(f"no {KIND.fstype}")
+    give_up = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
+    lacks = missing(KIND) or ("" if shutil.which("haproxy") else "needs the package haproxy")
+    if lacks:
+        give_up(lacks)
     try:
         with cluster(LEASE) as made:
             yield made
     except MountError as error:
-        give_up = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
         give_up(str(error))
 
 
