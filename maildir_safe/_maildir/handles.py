@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 # errors of a directory that a Coda client cannot fetch again while it is open, or that is in conflict
 _STALE = {errno.EIO, errno.ETOOMANYREFS, errno.ELOOP, errno.ENOTDIR}
-_REOPEN = 5.0  # seconds after which the path is looked up again: it may have been moved or remounted
+REOPEN = 5.0  # seconds after which the path is looked up again: it may have been moved or remounted
 
 
 class DirectoryHandles:
@@ -64,7 +64,7 @@ class DirectoryHandles:
             TemporaryError: they are not as durable as required.
         """
         dirs = self._dirs
-        if reopen or dirs is None or self._fs.monotonic() - dirs.opened > _REOPEN:
+        if reopen or dirs is None or self._fs.monotonic() - dirs.opened > REOPEN:
             dirs = self._opened()
             if self._require is not None:
                 _check_durability(dirs, self._require, self._path)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import mailbox
 import re
+import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from mounts import on_mounts
 
 from benchmarks.mounts import Mount
 from maildir_safe import Maildir, Queue
+from maildir_safe._maildir.handles import REOPEN
 
 MESSAGES = 40
 MAIL = b"Subject: x\n\n" + b"x" * 4084
@@ -25,6 +27,7 @@ DELIVERY = {
     "nfs42": {"OPEN": 1, "SETATTR": 1, "WRITE": 1, "CLOSE": 1, "RENAME": 1},
     "cifs": {"SMB": 10},
 }
+LOOK_AT_MOST = {"nfs3": 6, "nfs42": 6, "cifs": 18}  # measured: 4, 4, 15
 STDLIB_AT_LEAST = {"nfs3": 9, "nfs42": 10, "cifs": 17}
 QUEUE_AT_MOST = {"nfs3": 11, "nfs42": 12, "cifs": 28}  # measured: 10, 11, 26
 
@@ -64,12 +67,15 @@ def told(sum_of_calls: Counter[str], messages: int = MESSAGES) -> str:
 
 @on_mounts("nfs3", "nfs42", "cifs")
 def test_calls_of_a_durable_delivery(mount: Mount, record_property: Note) -> None:
+    """Every REOPEN seconds the Maildir also looks whether its path still leads there."""
     box = Maildir(mount.folder() / "box")
     assert box.deliver(MAIL).durability == "full"
+    began = time.monotonic()
     usual, together = costs(mount, lambda: box.deliver(MAIL))
-    record_property("note", f"{mount.kind.name}: a durable delivery: {told(together)}")
+    looks = 1 + int((time.monotonic() - began) / REOPEN)
+    record_property("note", f"{mount.kind.name}: a durable delivery: {told(together)}, {looks} looks at most")
     assert usual == DELIVERY[mount.kind.name]
-    assert together.total() <= 1.1 * MESSAGES * usual.total()
+    assert together.total() <= MESSAGES * usual.total() + looks * LOOK_AT_MOST[mount.kind.name]
 
 
 @on_mounts("nfs3", "nfs42", "cifs")
