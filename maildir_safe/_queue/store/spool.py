@@ -324,10 +324,7 @@ class Spool:
         return outcome
 
     def _is_in(self, part: HashPart, after: Item) -> bool:
-        """Whether an item was shelved before its worker was fenced, but the reply was lost.
-
-        No other process creates this name: a sweeper raises `gen`, and so does the worker after it.
-        """
+        """Whether an item was shelved, with a lost reply: only its worker makes this name (a sweep raises gen)."""
         try:
             return after.name in self._fs.listdir(part.dir_fd)
         except OSError:
