@@ -188,8 +188,9 @@ class Spool:
             maildir.sync["new"].sync()
         except OSError as error:
             raise UnknownOutcome(str(storage_error(f"fsync new/ for {item.id}", error))) from error
-        if second_name:
-            remove_quietly(self._fs, lease.dir_fd, item.name)  # a rename between two links does nothing
+        if second_name:  # a rename between two links does nothing
+            remove_quietly(self._fs, lease.dir_fd, item.name)
+            lease.fsync_removals(item.id)
         lease.forget(item.name)
         return True
 
@@ -201,6 +202,9 @@ class Spool:
         except OSError as error:
             raise UnknownOutcome(str(storage_error(f"fsync new/ for {item.id}", error))) from error
         self.ack(lease, item)
+        lease.fsync_removals(
+            item.id
+        )  # a reader may remove the message: the item must not return after a crash
         return True
 
     # claimed/<W> -> pending
@@ -320,10 +324,7 @@ class Spool:
         return outcome
 
     def _is_in(self, part: HashPart, after: Item) -> bool:
-        """Whether an item was shelved before its worker was fenced, but the reply was lost.
-
-        No other process creates this name: a sweeper raises `gen`, and so does the worker after it.
-        """
+        """Whether an item was shelved, with a lost reply: only its worker makes this name (a sweep raises gen)."""
         try:
             return after.name in self._fs.listdir(part.dir_fd)
         except OSError:
