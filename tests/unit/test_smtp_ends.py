@@ -9,6 +9,7 @@ import socket
 import ssl
 import struct
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -235,6 +236,41 @@ def test_passwords_are_hashed_two_at_a_time(tmp_path: Path, monkeypatch: pytest.
         until(lambda: now == 2)
         gate.release(20)
         assert [wire.reply()[:3] for wire in wires] == ["535"] * 20
+    assert most == 2
+
+
+def test_hanging_up_during_a_check_makes_no_room_for_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hash cannot be stopped: who resets the connection each time must not have forty of them."""
+    now, most, lock, gate = 0, 0, threading.Lock(), threading.Event()
+
+    def check(self: Passwords, name: str, password: str) -> bool:  # noqa: ARG001
+        nonlocal now, most
+        with lock:
+            now += 1
+            most = max(most, now)
+        gate.wait(20)
+        with lock:
+            now -= 1
+        return False
+
+    monkeypatch.setattr(Passwords, "check", check)
+    path = tmp_path / "passwords"
+    path.write_text(f"a:{hash_password('x')}\n")
+    with serving(tmp_path, auth=str(path)) as server:
+        for n in range(10):
+            wire = Wire(_serving_at(server))
+            wire.ask("EHLO x")
+            wire.send(b"AUTH PLAIN " + base64.b64encode(b"\0a\0y") + b"\r\n")
+            if n < 2:
+                until(lambda: now == n + 1)  # noqa: B023
+            time.sleep(0.05)  # a reset that overtakes the command would drop it
+            _reset(wire)
+            until(lambda: server.service.budget.connections == 0)
+        assert (now, most) == (2, 2)
+        gate.set()
+        until(lambda: now == 0)
     assert most == 2
 
 
