@@ -37,9 +37,8 @@ MOST_OF_A_USER = 128
 that no user can delay others."""
 
 
-def _is_own_view(path: str) -> bool:
-    """Whether a path means something else in each process: /proc/self, and /dev/fd, which leads there."""
-    return path.startswith(("/proc/", "/dev/fd/"))
+_EACH_ITS_OWN = ("/proc/", "/dev/fd/")
+"""Where a path may mean something else in the process that would act: /proc/self is another there."""
 
 
 def alive(process: Process) -> bool:
@@ -160,11 +159,7 @@ class Answers:
 
     def _look(self, question: Question, call: Call) -> None:
         paths = self._paths(question, call)
-        if (
-            paths is None
-            or any(map(_is_own_view, paths))
-            or (call.kind == UNLINK and not self._ghosts.may_know(paths[0].rpartition("/")[2]))
-        ):
+        if paths is None or self._cannot_matter(call, paths):
             self._listener.pass_on(question)
             return
         bases: list[int] = []
@@ -191,6 +186,12 @@ class Answers:
         finally:
             for fd in bases:
                 os.close(fd)
+
+    def _cannot_matter(self, call: Call, paths: list[str]) -> bool:
+        """Whether the paths alone show that a call is to be left to the kernel."""
+        if call.kind == UNLINK and not self._ghosts.may_know(paths[0].rpartition("/")[2]):
+            return True
+        return any(path.startswith(_EACH_ITS_OWN) for path in paths)
 
     def _open_and_act(
         self, question: Question, call: Call, actor: Actor | Helper, wanted: list[tuple[int | None, str]],

@@ -132,9 +132,7 @@ class Launcher:
     def _detach(self, keep: set[int]) -> None:
         """Release the program's descriptors and directory: its pipes must close, its mounts be free."""
         keep_only(keep | ({self._helpers.fileno()} if self._helpers else set()))
-        most = resource.getrlimit(resource.RLIMIT_NOFILE)[
-            1
-        ]  # many calls may hang, with four descriptors each
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)  # each call that hangs may hold four
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
         os.chdir("/")
 
