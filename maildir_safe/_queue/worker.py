@@ -16,11 +16,13 @@ from collections import OrderedDict
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from maildir_safe._delivery.dsn import SUCCESS
 from maildir_safe._delivery.status import RecipientStatus
 from maildir_safe._queue import bounce
 from maildir_safe._queue.couriers.courier import (
     DeliveryRequest,
     HasDestinations,
+    Relays,
     answer_of,
     close_connections,
     domain_of,
@@ -28,7 +30,15 @@ from maildir_safe._queue.couriers.courier import (
 )
 from maildir_safe._queue.destinations import MOST_SLOW, Destinations, InHand
 from maildir_safe._queue.schedule import Schedule
-from maildir_safe._queue.store.states import BOUNCE_DUE, BOUNCED, DELIVERED, OWED
+from maildir_safe._queue.store.envelope import states_after
+from maildir_safe._queue.store.states import (
+    BOUNCE_DUE,
+    BOUNCED,
+    DELIVERED,
+    OWED,
+    REPORT_DUE,
+    has_report_due,
+)
 from maildir_safe.errors import LeaseLost, PermanentError, TemporaryError
 
 if TYPE_CHECKING:
@@ -234,7 +244,7 @@ class Worker:
         item = claim.item
         due = OWED in item.states and item.not_before <= self._now()
         try:
-            if due and not (BOUNCE_DUE in item.states and item.tries % 2):  # both due: take turns
+            if due and not (has_report_due(item.states) and item.tries % 2):  # both due: take turns
                 self._deliver(claim)
             else:
                 self._send_bounce(claim)
@@ -279,8 +289,13 @@ class Worker:
         left = tuple(recipient for recipient in owed if recipient not in before)
         statuses = {recipient: _SENT_BEFORE for recipient in owed if recipient in before}
         if left:
-            request = DeliveryRequest(claim.id, claim.envelope.sender, left, claim.open, claim.confirm)
-            new = answer_of(self._courier, request, claim.ack_into if len(claim.item.states) == 1 else None)
+            envelope = claim.envelope
+            request = DeliveryRequest(
+                claim.id, envelope.sender, left, claim.open, claim.confirm, envelope.dsn
+            )
+            # a report of success is made from the item, which must then stay
+            alone = len(envelope.states) == 1 and not envelope.wants(left[0], SUCCESS)
+            new = answer_of(self._courier, request, claim.ack_into if alone else None)
             if not claim.ended:  # before anything else can go wrong
                 self._remember(claim.id, {who for who, status in new.items() if status.done})
             self._note(self._courier, claim.id, new)
@@ -310,25 +325,20 @@ class Worker:
 
     def _write_down(self, claim: Claim, statuses: Mapping[str, RecipientStatus]) -> None:
         last = self._schedule.is_over(claim.attempt, claim.item.arrived, self._now())
-        letters = []
-        for recipient, state in zip(claim.envelope.recipients, claim.item.states, strict=True):
-            status = statuses.get(recipient) if state == OWED else None
-            if status is not None:
-                state = DELIVERED if status.done else BOUNCE_DUE if status.permanent or last else OWED
-            letters.append(state)
+        states = states_after(claim.envelope, statuses, last)
         note = {"recipients": {who: status[:3] for who, status in statuses.items()}}
-        states = "".join(letters)
-        trouble = not all(status.done for status in statuses.values())
+        worth_a_note = REPORT_DUE in states or not all(status.done for status in statuses.values())
         self._record_with_retry(
-            claim, states, self._delay(claim) if OWED in states else 0.0, note if trouble else None
+            claim, states, self._delay(claim) if OWED in states else 0.0, note if worth_a_note else None
         )
 
     def _send_bounce(self, claim: Claim) -> None:
-        """Send the bounce. A bounce is never bounced itself: BOUNCE_DUE becomes BOUNCED at once."""
+        """Send the report that is due. It is never bounced itself: BOUNCE_DUE becomes BOUNCED at once."""
         envelope, key = claim.envelope, f"{claim.id} bounce"
-        told = claim.item.states.replace(BOUNCE_DUE, BOUNCED)
-        if envelope.sender and key not in self._sent:
-            request = bounce.request(claim, self._host, self._now())
+        told = claim.item.states.replace(BOUNCE_DUE, BOUNCED).replace(REPORT_DUE, DELIVERED)
+        if bounce.told_now(envelope) and key not in self._sent:
+            relayed = isinstance(self._courier, Relays)
+            request = bounce.request(claim, self._host, self._now(), relayed)
             statuses = answer_of(self._bounces, request)
             status = statuses[envelope.sender]
             if status.done:
@@ -373,7 +383,7 @@ class Worker:
             else:
                 with self._lock:
                     self._sent.pop(claim.id, None)
-                    if BOUNCE_DUE not in states:
+                    if not has_report_due(states):
                         self._sent.pop(f"{claim.id} bounce", None)
                 return
 
