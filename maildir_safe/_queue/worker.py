@@ -25,20 +25,13 @@ from maildir_safe._queue.couriers.courier import (
     Relays,
     answer_of,
     close_connections,
-    domain_of,
-    status_of_failure,
+    destination_of,
 )
 from maildir_safe._queue.destinations import MOST_SLOW, Destinations, InHand
 from maildir_safe._queue.schedule import Schedule
 from maildir_safe._queue.store.envelope import states_after
-from maildir_safe._queue.store.states import (
-    BOUNCE_DUE,
-    BOUNCED,
-    DELIVERED,
-    OWED,
-    REPORT_DUE,
-    has_report_due,
-)
+from maildir_safe._queue.store.states import BOUNCE_DUE, BOUNCED, DELIVERED, OWED, REPORT_DUE, has_report_due
+from maildir_safe._queue.suspensions import Suspensions
 from maildir_safe.errors import LeaseLost, PermanentError, TemporaryError
 
 if TYPE_CHECKING:
@@ -56,6 +49,7 @@ _POLL = 1.0
 _BUSY_DELAY = 10.0  # seconds that an item waits while its destination is at its limit
 _STALLED_DELAY = 60.0  # seconds that an item waits while its destination is stalled
 _SENT_BEFORE = RecipientStatus(250, "2.0.0 it was sent before, but that could not be recorded")
+_LATE = RecipientStatus(451, "4.4.7 the courier did not answer")
 _MOST_REMEMBERED = 10_000
 
 
@@ -102,6 +96,7 @@ class Worker:
         self._destinations = Destinations(per_destination or concurrency, self._fs.monotonic)
         self._timeout = timeout
         self._host = host or os.uname().nodename
+        self._suspensions = Suspensions(self._fs, queue.path, os.uname().nodename, self._schedule.first)
         self._metrics = metrics
         self._stopping = threading.Event()
         self._lock = threading.Lock()
@@ -125,7 +120,7 @@ class Worker:
             if on_turn is not None and self._trouble is None:
                 on_turn()
         self._drain(grace)
-        close_connections(self._courier, self._bounces)
+        self._close()
 
     def run_once(self) -> int:
         """Hand over all due items, wait for their statuses, and return the number of items.
@@ -138,7 +133,7 @@ class Worker:
             count += started
             self._wait(self._timeout, lambda entry: entry.has_slot)  # and not for what may hang
         self._drain(self._timeout)
-        close_connections(self._courier, self._bounces)
+        self._close()
         if self._trouble is not None:
             raise self._trouble
         return count
@@ -199,7 +194,7 @@ class Worker:
         """Take items from couriers that exceed the timeout, and free the slots of stalled ones."""
         now = self._fs.monotonic()
         with self._lock:
-            overdue = [claim for claim, entry in self._in_hand.items() if now - entry.since > self._timeout]
+            overdue = [pair for pair in self._in_hand.items() if now - pair[1].since > self._timeout]
             for entry in self._in_hand.values():
                 if entry.has_slot and entry.visit is not None and entry.visit.is_slow(now):
                     if sum(not other.has_slot for other in self._in_hand.values()) >= MOST_SLOW:
@@ -207,10 +202,12 @@ class Worker:
                     entry.has_slot = False
                     self._slots.release()
                     log.warning("%s is slow: others do not wait for it", entry.visit.destination)
-        for claim in overdue:
+        for claim, entry in overdue:
             self._finish(claim)
-            late = {"text": "4.4.7 the courier did not answer"}
-            self._record_with_retry(claim, claim.item.states, self._delay(claim), late, pauses=())
+            if entry.visit is not None and not entry.visit.may_stall:
+                self._suspensions.record(entry.visit.destination, [_LATE])
+            note, delay = {"text": _LATE.text}, self._delay(claim)
+            self._record_with_retry(claim, claim.item.states, delay, note, pauses=())
 
     def _wait(self, grace: float, wanted: Callable[[InHand], bool]) -> None:
         """Wait until no item in hand is one of those wanted."""
@@ -221,6 +218,10 @@ class Worker:
                     return
             self._end_overdue()
             self._fs.sleep(0.01)
+
+    def _close(self) -> None:
+        close_connections(self._courier, self._bounces)
+        self._suspensions.save()
 
     def _drain(self, grace: float) -> None:
         self._wait(grace, lambda _: True)
@@ -259,17 +260,15 @@ class Worker:
 
     def _deliver(self, claim: Claim) -> None:
         owed = claim.envelope.owed
-        own = self._courier if isinstance(self._courier, HasDestinations) else None
-        try:
-            destination = own.destination(owed[0]) if own else domain_of(owed[0])
-            if not isinstance(destination, str):
-                raise TypeError(f"destination returned {type(destination).__name__}")
-        except Exception as error:  # noqa: BLE001 - a courier may be anybody's code
-            statuses = dict.fromkeys(owed, status_of_failure(claim.id, error))
+        own = isinstance(self._courier, HasDestinations)  # a mount: it stalls, and is never out of reach
+        destination, trouble = destination_of(self._courier, claim.id, owed[0])
+        trouble = trouble or (None if own else self._suspensions.status(destination))
+        if trouble is not None:
+            statuses = dict.fromkeys(owed, trouble)
             self._note(self._courier, claim.id, statuses)
             self._write_down(claim, statuses)
             return
-        visit = self._destinations.enter(destination, may_stall=own is not None)
+        visit = self._destinations.enter(destination, may_stall=own)
         if visit is None:
             claim.release(_STALLED_DELAY if own else _BUSY_DELAY)
             return
@@ -278,6 +277,8 @@ class Worker:
                 if claim in self._in_hand:
                     self._in_hand[claim].visit = visit
             statuses = self._statuses(claim, owed)
+            if not own:
+                self._suspensions.record(destination, statuses.values())
         finally:
             self._destinations.leave(visit)
         if not claim.ended:
@@ -290,9 +291,8 @@ class Worker:
         statuses = {recipient: _SENT_BEFORE for recipient in owed if recipient in before}
         if left:
             envelope = claim.envelope
-            request = DeliveryRequest(
-                claim.id, envelope.sender, left, claim.open, claim.confirm, envelope.dsn
-            )
+            sender, dsn = envelope.sender, envelope.dsn
+            request = DeliveryRequest(claim.id, sender, left, claim.open, claim.confirm, dsn)
             # a report of success is made from the item, which must then stay
             alone = len(envelope.states) == 1 and not envelope.wants(left[0], SUCCESS)
             new = answer_of(self._courier, request, claim.ack_into if alone else None)

@@ -124,6 +124,18 @@ def domain_of(recipient: str) -> str:
     return recipient.rpartition("@")[2].lower()
 
 
+def destination_of(courier: Courier, ident: str, recipient: str) -> tuple[str, RecipientStatus | None]:
+    """The destination of a recipient of the item `ident`; with a status if the courier cannot tell."""
+    try:
+        own = isinstance(courier, HasDestinations)
+        destination = courier.destination(recipient) if own else domain_of(recipient)  # type: ignore[attr-defined]
+        if not isinstance(destination, str):
+            raise TypeError(f"destination returned {type(destination).__name__}")
+    except Exception as error:  # noqa: BLE001 - a courier may be anybody's code
+        return "", status_of_failure(ident, error)
+    return destination, None
+
+
 def close_connections(*couriers: object) -> None:
     """End the idle connections of those that have any."""
     for courier in couriers:
