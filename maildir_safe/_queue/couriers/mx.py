@@ -10,14 +10,17 @@ import random
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from maildir_safe._delivery.status import RecipientStatus, one_line
-from maildir_safe._queue.couriers.courier import DeliveryRequest, domain_of
+from maildir_safe._queue.couriers.courier import domain_of
 from maildir_safe._queue.couriers.smtp import TIMEOUT, UNREACHABLE, SmtpCourier
 
 if TYPE_CHECKING:
     from typing import Any
+
+    from maildir_safe._queue.couriers.courier import DeliveryRequest
 
 _MOST_HOSTS = 5
 _MOST_COURIERS = 200
@@ -60,6 +63,8 @@ class MxCourier:
         ImportError: dnspython is missing.
         OSError: this host has no configuration for DNS.
     """
+
+    relays = True
 
     def __init__(
         self, helo: str | None = None, timeout: float = TIMEOUT, port: int = 25, resolver: Any = None
@@ -111,7 +116,7 @@ class MxCourier:
             hosts = self.hosts(domain)
         except NoServers as error:
             return dict.fromkeys(recipients, error.status)
-        part = DeliveryRequest(request.id, request.sender, (*recipients,), request.open, request.confirm)
+        part = replace(request, recipients=(*recipients,))
         for host in hosts:
             statuses = self._courier(host)(part)
             if any(status.text != UNREACHABLE for status in statuses.values()) or time.monotonic() > until:

@@ -42,7 +42,7 @@ from maildir_safe._queue.store.bucket import NOW, period
 from maildir_safe._queue.store.item import Item
 from maildir_safe._queue.store.item_name import parse
 from maildir_safe._queue.store.second_names import has_second_name, is_delivered, keep_one_name
-from maildir_safe._queue.store.states import BOUNCE_DUE
+from maildir_safe._queue.store.states import has_report_due
 from maildir_safe.errors import LeaseLost, TemporaryError, UnknownOutcome, storage_error
 
 if TYPE_CHECKING:
@@ -385,9 +385,9 @@ class Spool:
 
 
 def _is_urgent(item: Item, after: Item) -> bool:
-    """Whether a bounce is due, and this move does not postpone a bounce that was just attempted."""
+    """Whether a report is due, and this move does not postpone a report that was just attempted."""
     put_off = after.tries > item.tries and after.states == item.states
-    return BOUNCE_DUE in after.states and not put_off
+    return has_report_due(after.states) and not put_off
 
 
 def _has_vanished(outcome: Outcome) -> bool:
