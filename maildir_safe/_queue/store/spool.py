@@ -238,7 +238,9 @@ class Spool:
         try:
             outcome = self._move_out_of_claimed(lease, item, part.dir_fd, after.name)
         except LeaseLost:
-            if not self._is_in(part, after):
+            if not part.lists(
+                after.name
+            ):  # the reply was lost: no sweep makes this name, since it raises gen
                 raise
         else:
             if outcome.kind != DONE:
@@ -322,13 +324,6 @@ class Spool:
         if outcome.kind == UNKNOWN:
             lease.renew()  # GlusterFS reports ESTALE if claimed/<W> was swept
         return outcome
-
-    def _is_in(self, part: HashPart, after: Item) -> bool:
-        """Whether an item was shelved, with a lost reply: only its worker makes this name (a sweep raises gen)."""
-        try:
-            return after.name in self._fs.listdir(part.dir_fd)
-        except OSError:
-            return False
 
     def _was_mine(self, lease: Lease, item: Item) -> bool:
         """Whether this worker's own call moved an item that is reported gone.
