@@ -188,8 +188,8 @@ class Spool:
             maildir.sync["new"].sync()
         except OSError as error:
             raise UnknownOutcome(str(storage_error(f"fsync new/ for {item.id}", error))) from error
-        if second_name:  # a rename between two links does nothing
-            remove_quietly(self._fs, lease.dir_fd, item.name)
+        if second_name:
+            remove_quietly(self._fs, lease.dir_fd, item.name)  # a rename between two links does nothing
             lease.fsync_removals(item.id)
         lease.forget(item.name)
         return True
@@ -324,7 +324,7 @@ class Spool:
         return outcome
 
     def _is_in(self, part: HashPart, after: Item) -> bool:
-        """Whether an item was shelved, with a lost reply: only its worker makes this name (a sweep raises gen)."""
+        """Whether an item was shelved and the reply lost: no other makes this name (a sweep raises gen)."""
         try:
             return after.name in self._fs.listdir(part.dir_fd)
         except OSError:
@@ -386,8 +386,7 @@ class Spool:
 
 def _is_urgent(item: Item, after: Item) -> bool:
     """Whether a bounce is due, and this move does not postpone a bounce that was just attempted."""
-    put_off = after.tries > item.tries and after.states == item.states
-    return BOUNCE_DUE in after.states and not put_off
+    return BOUNCE_DUE in after.states and (after.tries <= item.tries or after.states != item.states)
 
 
 def _has_vanished(outcome: Outcome) -> bool:
