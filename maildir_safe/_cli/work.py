@@ -112,6 +112,7 @@ def _couriers(args: argparse.Namespace) -> tuple[Courier, Courier | None]:
 def _at_the_end(stop: Callable[[], None]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: stop())
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})  # it was blocked while this started
 
 
 def _run_as_service(worker: Worker, spool: str) -> None:

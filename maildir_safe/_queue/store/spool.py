@@ -188,8 +188,8 @@ class Spool:
             maildir.sync["new"].sync()
         except OSError as error:
             raise UnknownOutcome(str(storage_error(f"fsync new/ for {item.id}", error))) from error
-        if second_name:  # a rename between two links does nothing
-            remove_quietly(self._fs, lease.dir_fd, item.name)
+        if second_name:
+            remove_quietly(self._fs, lease.dir_fd, item.name)  # a rename between two links does nothing
             lease.fsync_removals(item.id)
         lease.forget(item.name)
         return True
