@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import pytest
 
-from maildir_safe import Maildir
+from maildir_safe import Maildir, Queue
+from maildir_safe._maildir.named_store import NamedStore
 from maildir_safe.testing.explore import Explorer
 from maildir_safe.testing.invariants import Violation
 from maildir_safe.testing.simworld import World
@@ -61,6 +62,24 @@ def test_nothing_is_held_between_two_operations() -> None:
     world.deliver("one")
     world.read("a")
     assert world.host("a").open_descriptors == []
+
+
+def test_nothing_at_all_is_held_by_the_doors_together() -> None:
+    """Folders, a second object of the same Maildir, the drop-in's store and a queue, all of one process."""
+    host = World("coda").host("a")
+    boxes = [Maildir("/mail", fs=host) for _ in range(2)]
+    folder = boxes[0].folder("Sub")
+    store = NamedStore("/mail", fs=host)
+    queue = Queue("/spool", shared=False, heartbeat=False, fs=host)
+    for _ in range(2):
+        folder.deliver(b"Subject: x\n\n")
+        for box in (*boxes, store):
+            box.deliver(b"Subject: x\n\n")
+            assert list(box.messages())
+        queue.put(b"Subject: x\n\n", "s@example.org", ["r@example.org"])
+        [claim] = queue.claim()
+        claim.ack_into(boxes[1])
+        assert host.open_descriptors == []
 
 
 def test_two_clients_with_every_single_fault() -> None:

@@ -8,6 +8,7 @@ file, which a late rename would put in the place of the published message.
 from __future__ import annotations
 
 import errno
+from dataclasses import replace
 
 import pytest
 
@@ -15,6 +16,7 @@ from maildir_safe.testing import simhistories as histories
 from maildir_safe.testing.explore import Explorer, History
 from maildir_safe.testing.simfs import Fault
 from maildir_safe.testing.simworld import World
+from tests.model.queue_world import Actor, Ledger, delivered, new_server, reckon
 
 NETWORK = ["nfs3", "nfs4", "gluster", "smb"]
 
@@ -36,6 +38,38 @@ def test_a_late_create_and_a_late_rename_leave_the_published_message(
     world = Explorer(history, profile, crash=False).run(created_late(error, 3.0), renamed_late(4.0))
     assert world.ledger.entries["one"].acked
     assert len(world.host("a").plan.hits) >= 2
+
+
+@pytest.mark.parametrize("profile", ["local", *NETWORK])
+@pytest.mark.parametrize("error", [errno.ESTALE, errno.EINTR])
+@pytest.mark.parametrize("nth", [1, 2])
+def test_nor_is_a_message_of_a_group_emptied(nth: int, error: int, profile: str) -> None:
+    late = replace(created_late(error, 3.0), nth=nth), replace(renamed_late(4.0), nth=nth)
+    world = Explorer(histories.deliver_batch, profile, crash=False).run(*late)
+    assert {entry.acked for entry in world.ledger.entries.values()} == {True}
+    assert len(world.host("a").plan.hits) >= 2
+
+
+@pytest.mark.parametrize("profile", ["local", *NETWORK])
+@pytest.mark.parametrize("error", [errno.ESTALE, errno.EINTR])
+@pytest.mark.parametrize("nth", [1, 2])
+def test_nor_is_an_item_of_the_queue(nth: int, error: int, profile: str) -> None:
+    """Put one by one, then as a group; a worker delivers all that was accepted, whole and once."""
+    server, ledger = new_server(profile), Ledger()
+    sick = Actor(server, ledger, "a", [replace(created_late(error, 3.0), match="/spool/tmp/", nth=nth),
+                                       replace(renamed_late(4.0), match="/spool/tmp/", nth=nth)])  # fmt: skip
+    sick.put("one")
+    sick.put("two")
+    sick.put("three", "four")
+    assert len(sick.host.plan.hits) >= 2
+    server.advance(60.0)
+    well = Actor(server, ledger, "b")
+    for claim in well.claim(10):
+        well.end(claim, "deliver")
+    accepted = [token for token, entry in ledger.entries.items() if entry.put == "accepted"]
+    assert accepted
+    reckon(server, ledger)
+    assert {delivered(server)[token] for token in accepted} == {1}
 
 
 @pytest.mark.parametrize("times", [1, 2, 5])

@@ -73,8 +73,9 @@ def test_fsck_still_moves_what_was_read_whole_and_is_wrong() -> None:
     assert path not in server.files()
 
 
-def test_a_good_item_in_corrupt_can_be_put_back() -> None:
-    """`retry` checks it anew; who was owed it is owed it again."""
+@pytest.mark.parametrize("verb", ["retry", "unhold"])
+def test_a_good_item_in_corrupt_can_be_put_back(verb: str) -> None:
+    """It is checked anew; who was owed it is owed it again."""
     server, ledger = filled()
     actor = Actor(server, ledger, "operator")
     for listed in list(actor.queue.items("hold")):
@@ -82,7 +83,7 @@ def test_a_good_item_in_corrupt_can_be_put_back() -> None:
     [claim] = actor.claim()
     claim._end(actor.queue._opened.spool.shelve, claim._lease, claim.item, claim.item.returned(), "corrupt")
     assert len(corrupt(server)) == 1
-    actor.queue.retry(claim.id)
+    getattr(actor.queue, verb)(claim.id)
     assert not corrupt(server)
     actor.queue.close()
     reckon(server, ledger)

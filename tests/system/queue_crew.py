@@ -10,6 +10,8 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+from queue_hosts import DELIVERED
+
 from maildir_safe import Maildir, Queue
 
 HOSTS = Path(__file__).with_name("queue_hosts.py")
@@ -75,6 +77,11 @@ class Crew:
     def delivered(self) -> Counter[str]:
         """How often each id is in the Maildir."""
         return Counter(name.partition(",")[0] for name in os.listdir(self.maildir / "new"))
+
+    def said_delivered(self) -> Counter[tuple[str, str]]:
+        """How often each worker (its log) has said of each id that it delivered it."""
+        lines = [(log.name, line) for log in self.logs.glob("log.*") for line in log.read_text().splitlines()]
+        return Counter((log, line[len(DELIVERED) :]) for log, line in lines if line.startswith(DELIVERED))
 
     def reckon(self, seconds: float = 120.0) -> str:
         """Wait until the queue is empty: every accepted message is in the Maildir exactly once."""

@@ -4,8 +4,8 @@
     python queue_hosts.py work SPOOL MAILDIR LEASE [MARKER]
 
 A putter writes each id that was accepted into its ledger, a line each, after `put` has returned. A
-worker delivers until it is killed; with MARKER it makes that file at its first claim and then waits
-for it to be removed, so that it can be stopped between claim and delivery.
+worker delivers until it is killed, and prints a line for each item; with MARKER it makes that file at its
+first claim and then waits for it to be removed, so that it can be stopped between claim and delivery.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from pathlib import Path
 
 from maildir_safe import LeaseLost, Maildir, Queue
 from maildir_safe.errors import TemporaryError
+
+DELIVERED = "delivered "
 
 
 def body_of(number: int) -> bytes:
@@ -56,6 +58,7 @@ def work(spool: str, maildir_path: str, lease: int, marker: str = "") -> None:
             for _ in range(100):
                 try:
                     claim.ack_into(maildir)
+                    print(f"{DELIVERED}{claim.id}", flush=True)
                     break
                 except LeaseLost:
                     break  # it is logged

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import subprocess
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 from smtp_support import Serve, Wire, until
 
+from maildir_safe import Maildir, Queue
 from maildir_safe.testing.faultmount import FaultMount
 
 pytestmark = pytest.mark.mounts
@@ -98,3 +100,34 @@ def test_a_mount_that_hangs_or_fails(tmp_path: Path) -> None:
         code, log = serve.end()
         assert code == 0, log
     assert list((tmp_path / "backing" / "M" / "tmp").iterdir()) == []
+
+
+@pytest.mark.parametrize("turned", ["read-only", "full"])
+def test_working_once_a_spool_that_takes_nothing_is_75(tmp_path: Path, small: Path, turned: str) -> None:
+    """On a read-only mount nothing can be claimed. On a full one a rename suffices, and the item is moved."""
+    with Queue(small / "spool") as queue:
+        queue.put(b"Subject: x\n\n", "a@b", ["c@d"])
+    Maildir(small / "m")
+    if turned == "full":
+        with pytest.raises(OSError, match="No space left"):
+            (small / "filler").write_bytes(b"x" * (1 << 20))
+    else:
+        subprocess.run(["mount", "-o", "remount,ro", small], check=True)
+    words = ["work", str(small / "spool"), "--to", f"maildir:{small}/m", "--once"]
+    done = subprocess.run(
+        [sys.executable, "-m", "maildir_safe", *words],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    there = len(list((small / "m" / "new").iterdir()))
+    if turned == "read-only":
+        assert (done.returncode, there) == (75, 0)
+        assert "Read-only file system" in done.stderr
+        subprocess.run(["mount", "-o", "remount,rw", small], check=True)
+        with Queue(small / "spool", shared=False) as queue:
+            assert queue.stats()["pending"] == 1
+    else:
+        assert (done.returncode == 0) == (there == 1), done.stderr
+        assert done.returncode in (0, 75)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import SMTP
 
 from maildir_safe import Maildir, TemporaryError
 from maildir_safe.contrib.aiosmtpd import MaildirHandler
@@ -53,3 +54,18 @@ def test_a_storage_fault_is_temporary_and_names_no_path(
             smtp.sendmail("a@x.org", ["b@x.org"], b"Subject: x\r\n\r\n")
         assert refused.value.smtp_code == 451
         assert str(tmp_path) not in str(refused.value)
+
+
+def test_any_other_exception_is_451_without_its_words(
+    server: Controller, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """aiosmtpd itself would answer 500 with the exception's class and words: the sender would give up."""
+
+    async def fails(*_: object) -> None:
+        raise LookupError(str(tmp_path))
+
+    monkeypatch.setattr(SMTP, "smtp_RCPT", fails)
+    with client(server) as smtp:
+        smtp.ehlo()
+        smtp.mail("a@x.org")
+        assert smtp.rcpt("b@x.org") == (451, b"4.3.0 Internal error, try again later")

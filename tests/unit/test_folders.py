@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -42,6 +44,15 @@ def test_inbox_is_the_maildir_itself(name: str, box: Maildir, tmp_path: Path) ->
     box.move(receipt.key, name)
     assert directories(box) == []
     assert [message.subdir for message in box.messages()] == ["cur"]
+
+
+@pytest.mark.parametrize("name", ["INBOX", "inbox"])
+def test_inbox_at_the_command_line(name: str, box: Maildir, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "maildir_safe"]
+    subprocess.run([*command, "create", box.path, "--folder", name], check=True)
+    subprocess.run([*command, "deliver", "-m", name, box.path], input=MAIL, check=True)
+    assert [file.read_bytes() for file in (tmp_path / "box" / "new").iterdir()] == [MAIL]
+    assert directories(box) == []
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from maildir_safe import Maildir, QuotaExceeded, TemporaryError
+from maildir_safe import Maildir, Queue, QuotaExceeded, TemporaryError
 from maildir_safe._delivery.incoming import IN_MEMORY
+from maildir_safe._queue.couriers.maildir import MaildirCourier
+from maildir_safe._queue.worker import Worker
 
 MAIL = b"Subject: hello\n\n" + b"x" * 984
 
@@ -83,6 +85,18 @@ def test_what_is_no_file_is_said_and_not_waited_for(kind: str, box: Maildir) -> 
         os.mknod(path, 0o140600)
     with pytest.raises(TemporaryError, match="maildirsize is not a file"):
         box.check_quota(1)
+
+
+@pytest.mark.parametrize("recipients", [["a@b"], ["a@b", "c@d"]])
+def test_the_worker_asks_no_quota(box: Maildir, tmp_path: Path, recipients: list[str]) -> None:
+    """The mail was accepted: to refuse it now would bounce it to a sender who was told that it is here."""
+    quota(box, "10S,1C", "99 9")
+    with Queue(tmp_path / "spool") as queue:
+        queue.put(MAIL, "s@example.com", recipients)
+        worker = Worker(queue, MaildirCourier(lambda _: [box.path]))
+        worker.run_once()
+    assert worker.delivered == len(recipients)
+    assert len(list(box.messages())) == len(recipients)
 
 
 def deliver(box: Maildir, data: bytes) -> subprocess.CompletedProcess[bytes]:

@@ -276,25 +276,65 @@ def test_a_spool_whose_bucket_was_removed_gets_another(tmp_path: Path, spool: Pa
 
 
 @pytest.mark.parametrize(("parameters", "count"), [(" ENVID=stable", 2), ("", 4)])
+@pytest.mark.parametrize("lmtp", [False, True], ids=["SMTP", "LMTP"])
+@pytest.mark.parametrize("mapped", [False, True], ids=["", "map"])
 def test_a_second_try_with_an_envid_is_recognised(
-    tmp_path: Path, spool: Path, parameters: str, count: int
+    tmp_path: Path, spool: Path, parameters: str, count: int, lmtp: bool, mapped: bool
 ) -> None:
     """Also when the first one's items were delivered meanwhile; it caught 1,918 doubles in one run."""
-    with serving(tmp_path, queue=str(spool)) as server:
-        wire = Wire(server.service.smtp_addresses[0])
-        wire.ask("EHLO x")
+    where: dict[str, Any] = {"lmtp": [str(tmp_path / "l.sock")]} if lmtp else {}
+    if mapped:
+        where["map"] = f"{tmp_path}/boxes/{{local}}"
+        (tmp_path / "boxes").mkdir()
+        for name in ("ann", "bob"):
+            Maildir(tmp_path / "boxes" / name)
+    with serving(tmp_path, queue=str(spool), **where) as server:
+        wire = Wire(where["lmtp"][0] if lmtp else server.service.smtp_addresses[0])
+        wire.ask("LHLO x" if lmtp else "EHLO x")
 
-        def put() -> str:
+        def put() -> None:
             assert wire.ask(f"MAIL FROM:<a@b>{parameters}").startswith("250")
             for address in ("ann@example.com", "bob@example.org"):
                 assert wire.ask(f"RCPT TO:<{address}>").startswith("250")
             assert wire.ask("DATA").startswith("354")
-            return wire.ask(MESSAGE + b".")
+            replies = [wire.ask(MESSAGE + b"."), *([wire.reply()] if lmtp else [])]
+            assert [reply[:3] for reply in replies] == ["250"] * len(replies)
 
-        assert put().startswith("250")
+        put()
         taken = claimed(spool)
-        assert put().startswith("250")
+        put()
     assert len(taken + claimed(spool)) == count
+
+
+@pytest.mark.parametrize("name", ["store", "_result"])
+def test_an_unforeseen_exception_is_451_without_its_words(
+    tmp_path: Path, spool: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise LookupError("/secret/path")
+
+    with serving(tmp_path, queue=str(spool)) as server:
+        wire = Wire(server.service.smtp_addresses[0])
+        monkeypatch.setattr(QueueStore, name, fail)
+        wire.ready_for_data()
+        assert wire.ask(MESSAGE + b".") == "451 4.3.0 Internal error, try again later"
+        monkeypatch.undo()
+        assert "/secret/path" in server.text.getvalue()  # type: ignore[attr-defined]
+
+
+def test_an_unforeseen_exception_of_a_put_is_451_without_its_words(
+    tmp_path: Path, spool: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object, **__: object) -> None:
+        raise LookupError("/secret/path")
+
+    with serving(tmp_path, queue=str(spool)) as server:
+        monkeypatch.setattr(Queue, "put_async", fail)
+        wire = Wire(server.service.smtp_addresses[0])
+        wire.ready_for_data("a@b", "c@one", "d@two")
+        assert wire.ask(MESSAGE + b".") == "451 4.3.0 Internal error, try again later"
+        assert "/secret/path" in server.text.getvalue()  # type: ignore[attr-defined]
+    assert items(spool) == {}
 
 
 @pytest.mark.parametrize("envid", ["", " ENVID=one"])

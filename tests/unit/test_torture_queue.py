@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 
 from maildir_safe import Maildir, Queue
-from maildir_safe._check import torture_queue
+from maildir_safe._check import torture_folder, torture_queue
 from maildir_safe._check.torture_ledger import Ledger, message
 from maildir_safe._check.torture_process import life
 from maildir_safe._check.torture_queue import QueueReport, _compare
 from maildir_safe._check.torture_worker import MAILDIR, RECIPIENT, SENDER, SPOOL
 from maildir_safe._cli import main
 from maildir_safe._cli.torture import in_words
+from maildir_safe.errors import TemporaryError
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +80,31 @@ def test_it_notices_what_is_lost_doubled_partial_strange_or_left(tmp_path: Path)
     assert len(report.unknown) == 2
     assert len(report.left) == 2
     assert not report.passed
+
+
+@pytest.mark.parametrize("where", ["the item", "the spool"])
+def test_what_cannot_be_read_is_not_called_lost(
+    tmp_path: Path, where: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The exit code is that of a temporary failure, and the words say where the messages are."""
+
+    def fail(*_: object) -> None:
+        raise TemporaryError("read: Input/output error [EIO]")
+
+    monkeypatch.setattr(torture_folder, "_PAUSES", ())
+    Maildir(tmp_path / MAILDIR)
+    Queue(tmp_path / SPOOL).put(message("left"), SENDER, [RECIPIENT])
+    monkeypatch.setattr(Queue, "contents" if where == "the item" else "items", fail)
+    report = QueueReport()
+    report.acknowledged = 1
+    _compare(str(tmp_path), Ledger(["left"], ["left"]), report)
+    assert (report.lost, report.left) == ([], [])
+    assert ["Input/output error" in case for case in report.unreadable] == [True]
+    assert not report.passed
+    report.kept = "/mnt/kept"
+    monkeypatch.setattr("maildir_safe._cli.torture.torture_queue", lambda *_: report)
+    assert main(["torture", "--queue", str(tmp_path)]) == 75
+    assert "are not lost: repair the mount, then look in /mnt/kept" in capsys.readouterr().out
 
 
 def test_a_queue_that_did_not_drain_has_not_passed(tmp_path: Path) -> None:
