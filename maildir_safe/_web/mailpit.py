@@ -27,7 +27,7 @@ from maildir_safe._web.inbox import UNREADABLE, Closed, Inbox, is_unread, printa
 from maildir_safe._web.mailbox_set import Placed
 from maildir_safe._web.mailpit_body import read_fields
 from maildir_safe._web.mailpit_entries import Entries, Entry
-from maildir_safe._web.mailpit_query import SearchQuery, moment
+from maildir_safe._web.mailpit_query import SearchQuery, TooSlow, moment
 from maildir_safe._web.parameters import Query, bad
 from maildir_safe.errors import MaildirSafeError
 
@@ -66,18 +66,20 @@ async def search(request: Request, text: str, zone: str = "") -> list[Placed]:
 def _matching(entries: Entries, query: SearchQuery, messages: list[Placed]) -> list[Placed]:
     until = time.monotonic() + _SECONDS
     found = []
-    for entry in entries.of(messages):
-        if time.monotonic() > until:
-            raise HTTPException(503, f"the search takes longer than {_SECONDS:g} s; try again")
-        if matches(entry, query):
-            found.append(entry.message)
+    try:
+        for entry in entries.of(messages):
+            if matches(entry, query, until):
+                found.append(entry.message)
+    except TooSlow:
+        text = f"the search takes longer than {_SECONDS:g} s; try again"
+        raise HTTPException(503, text) from None
     return found
 
 
-def matches(entry: Entry, query: SearchQuery) -> bool:
-    """Whether a message matches a query; False if it is gone or cannot be read now."""
+def matches(entry: Entry, query: SearchQuery, until: float) -> bool:
+    """Whether a message matches a query; False if it is gone or cannot be read now. Raises TooSlow."""
     try:
-        return query.matches(entry)
+        return query.matches(entry, until)
     except UNREADABLE:
         return False
 

@@ -7,6 +7,7 @@ does not exist is searched as a word, as in Mailpit; a malformed value of one th
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
@@ -22,6 +23,10 @@ _SIZE = re.compile(r"(\d{1,15}(?:\.\d{1,9})?)\s?([km]?)b?", re.IGNORECASE | re.A
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20}
 _NUMBER = re.compile(r"\d{9,10}(?:\.\d{1,6})?", re.ASCII)
 _FORMATS = ("%Y/%m/%d", "%Y/%m/%d %H:%M", "%Y/%m/%d %H:%M:%S", "%d %b %Y", "%b %d, %Y")
+
+
+class TooSlow(Exception):
+    """The time for a search is over."""
 
 
 class Searched(Protocol):
@@ -101,9 +106,22 @@ class SearchQuery:
             raise bad(f"query: more than {_MOST_TERMS} terms")
         self._terms = sorted(terms, key=lambda term: term.cost)
 
-    def matches(self, mail: Searched) -> bool:
-        """Whether a message matches every term."""
-        return all(term.matches(mail) != term.negated for term in self._terms)
+    def matches(self, mail: Searched, until: float = float("inf")) -> bool:
+        """Whether a message matches every term.
+
+        Args:
+            mail: the message.
+            until: when the search must end, by the monotonic clock.
+
+        Raises:
+            TooSlow: it has not ended by then.
+        """
+        for term in self._terms:
+            if time.monotonic() > until:
+                raise TooSlow
+            if term.matches(mail) == term.negated:
+                return False
+        return True
 
 
 def words(text: str) -> Iterator[str]:
