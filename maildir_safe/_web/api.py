@@ -161,10 +161,9 @@ async def delete_messages(request: Request) -> Response:
     inbox: Inbox = request.app.state.inbox
     query = Query(request, "search", "upto", "mailbox")
     box = await inbox.box(query.text("mailbox"))
-    removed, failed = await inbox.discard(box, query.text("search"), known_key(inbox, query, "upto"))
-    if failed:
-        text = f"{failed} messages could not be removed"
-        return JSONResponse({"error": text, "removed": removed}, 503)
+    removed, trouble = await inbox.discard(box, query.text("search"), known_key(inbox, query, "upto"))
+    if trouble:
+        return JSONResponse({"error": trouble, "removed": removed}, 503)
     return JSONResponse({"removed": removed})
 
 

@@ -32,6 +32,8 @@ _REMEMBERED = 20_000
 _REMEMBERED_LENGTH = 16 << 20
 _REMEMBERED_GONE = 10_000
 _SEARCH_SECONDS = 5.0
+DISCARD_SECONDS = 60.0
+"""Seconds for which a search looks for the messages that are to be removed."""
 MOST_READ = 64 << 20
 """Most bytes of a message, from its beginning, that are read to show it or to search it."""
 
@@ -281,21 +283,21 @@ class Inbox:
         return known
 
     def search(
-        self, messages: list[Placed], words: str, seconds: float | None = _SEARCH_SECONDS
+        self, messages: list[Placed], words: str, seconds: float = _SEARCH_SECONDS
     ) -> tuple[list[Placed], bool]:
         """Find the messages that contain all of the words.
 
         Args:
             messages: the messages to search.
             words: words, separated by white space.
-            seconds: time after which the search stops; None: no limit.
+            seconds: time after which the search stops, also within a message.
 
         Returns:
             The messages found, newest first; and whether all messages were searched.
         """
-        wanted = folded(words).split()
+        wanted = [*dict.fromkeys(folded(words).split())]
         complete, found = True, list[Placed]()
-        until = time.monotonic() + (float("inf") if seconds is None else seconds)
+        until = time.monotonic() + seconds
         answer = self.ask([Needle("text", word) for word in wanted])
         for message in answer.candidates(messages) if answer else messages:
             if answer and answer.row(message.key):
@@ -307,7 +309,15 @@ class Inbox:
                     break
                 continue
             text = self.text(message)
-            if text is not None and all(word in text for word in wanted):
+            if text is None:
+                continue
+            for word in wanted:
+                if time.monotonic() > until:
+                    complete = False
+                    break
+                if word not in text:
+                    break
+            else:
                 found.append(message)
         return found, complete
 
@@ -327,7 +337,7 @@ class Inbox:
         self._texts.put(message.key, text)
         return text
 
-    async def discard(self, box: Box, search: str, upto: str) -> tuple[int, int]:
+    async def discard(self, box: Box, search: str, upto: str) -> tuple[int, str]:
         """Remove the messages of a mailbox that a search finds, or all its messages.
 
         Args:
@@ -336,12 +346,14 @@ class Inbox:
             upto: the key of the newest message that was shown; later messages stay. ``""``: no limit.
 
         Returns:
-            The number of messages removed, and the number that could not be removed.
+            The number of messages removed, and why that may not be all; ``""``: it is all.
         """
         messages = await self.messages(box=box)
 
-        def remove() -> tuple[int, int]:
-            found = self.search(messages, search, None)[0] if search.strip() else messages
+        def remove() -> tuple[int, str]:
+            found, complete = messages, True
+            if search.strip():
+                found, complete = self.search(messages, search, DISCARD_SECONDS)
             removed = failed = 0
             for message in found:
                 if upto and self.is_newer(printable(message.key), upto):
@@ -350,7 +362,9 @@ class Inbox:
                     removed += self.maildir.discard(message.key)
                 except (MaildirSafeError, OSError):
                     failed += 1
-            return removed, failed
+            if failed:
+                return removed, f"{failed} messages could not be removed"
+            return removed, "" if complete else f"the search was cut after {DISCARD_SECONDS:g} s; try again"
 
         try:
             return await self.run_heavy(remove)

@@ -27,7 +27,7 @@ from maildir_safe._web.inbox import UNREADABLE, Closed, Inbox, is_unread, printa
 from maildir_safe._web.mailbox_set import Placed
 from maildir_safe._web.mailpit_body import read_fields
 from maildir_safe._web.mailpit_entries import Entries, Entry
-from maildir_safe._web.mailpit_query import SearchQuery, moment
+from maildir_safe._web.mailpit_query import SearchQuery, TooSlow, moment
 from maildir_safe._web.parameters import Query, bad
 from maildir_safe.errors import MaildirSafeError
 
@@ -65,27 +65,28 @@ async def search(request: Request, text: str, zone: str = "") -> list[Placed]:
 
 def _matching(entries: Entries, query: SearchQuery, messages: list[Placed]) -> list[Placed]:
     until = time.monotonic() + _SECONDS
-    answer = entries.inbox.ask(query.needles)
+    answer, rest = entries.inbox.ask(query.needles), query.without_needles()
     found = []
-    for message in messages:
-        row = answer.row(message.key) if answer else None
-        if answer and row is not None:
-            matched = query.passes(row, answer.hits) and (
-                query.only_needles or query.matches_the_rest(Entry(entries, message))
-            )
-        elif time.monotonic() > until:
-            raise HTTPException(503, f"the search takes longer than {_SECONDS:g} s; try again")
-        else:
-            matched = matches(Entry(entries, message), query)
-        if matched:
-            found.append(message)
+    try:
+        for message in messages:
+            row = answer.row(message.key) if answer else None
+            entry = Entry(entries, message)
+            if answer is None or row is None:
+                matched = matches(entry, query, until)
+            else:
+                matched = query.passes(row, answer.hits) and matches(entry, rest, until)
+            if matched:
+                found.append(message)
+    except TooSlow:
+        text = f"the search takes longer than {_SECONDS:g} s; try again"
+        raise HTTPException(503, text) from None
     return found
 
 
-def matches(entry: Entry, query: SearchQuery) -> bool:
-    """Whether a message matches a query; False if it is gone or cannot be read now."""
+def matches(entry: Entry, query: SearchQuery, until: float) -> bool:
+    """Whether a message matches a query; False if it is gone or cannot be read now. Raises TooSlow."""
     try:
-        return query.matches(entry)
+        return query.matches(entry, until)
     except UNREADABLE:
         return False
 

@@ -7,7 +7,9 @@ does not exist is searched as a word, as in Mailpit; a malformed value of one th
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterator
+from copy import copy
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from typing import Protocol
@@ -23,6 +25,10 @@ _SIZE = re.compile(r"(\d{1,15}(?:\.\d{1,9})?)\s?([km]?)b?", re.IGNORECASE | re.A
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20}
 _NUMBER = re.compile(r"\d{9,10}(?:\.\d{1,6})?", re.ASCII)
 _FORMATS = ("%Y/%m/%d", "%Y/%m/%d %H:%M", "%Y/%m/%d %H:%M:%S", "%d %b %Y", "%b %d, %Y")
+
+
+class TooSlow(Exception):
+    """The time for a search is over."""
 
 
 class Searched(Protocol):
@@ -111,22 +117,32 @@ class SearchQuery:
         """What an index must look for."""
         return [term.needle for term in self._terms if term.needle]
 
-    @property
-    def only_needles(self) -> bool:
-        """Whether an index alone decides it."""
-        return all(term.needle for term in self._terms)
+    def matches(self, mail: Searched, until: float = float("inf")) -> bool:
+        """Whether a message matches every term.
 
-    def matches(self, mail: Searched) -> bool:
-        """Whether a message matches every term."""
-        return all(term.matches(mail) != term.negated for term in self._terms)
+        Args:
+            mail: the message.
+            until: when the search must end, by the monotonic clock.
+
+        Raises:
+            TooSlow: it has not ended by then.
+        """
+        for term in self._terms:
+            if time.monotonic() > until:
+                raise TooSlow
+            if term.matches(mail) == term.negated:
+                return False
+        return True
 
     def passes(self, row: int, hits: dict[Needle, set[int]]) -> bool:
         """Whether a row of an index matches every term with a needle."""
         return all((row in hits[term.needle]) != term.negated for term in self._terms if term.needle)
 
-    def matches_the_rest(self, mail: Searched) -> bool:
-        """Whether a message matches every term without a needle."""
-        return all(term.matches(mail) != term.negated for term in self._terms if not term.needle)
+    def without_needles(self) -> SearchQuery:
+        """The terms that an index cannot decide, as a query."""
+        rest = copy(self)
+        rest._terms = [term for term in self._terms if not term.needle]
+        return rest
 
 
 def words(text: str) -> Iterator[str]:

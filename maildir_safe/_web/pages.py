@@ -235,9 +235,9 @@ async def delete_found(request: Request) -> Response:
     inbox: Inbox = request.app.state.inbox
     query = Query(request, "search", "upto", "mailbox")
     box = await inbox.box(query.text("mailbox"))
-    _, failed = await inbox.discard(box, query.text("search"), known_key(inbox, query, "upto"))
-    if failed:
-        return error_page(request, 503, f"{failed} messages could not be removed.")
+    _, trouble = await inbox.discard(box, query.text("search"), known_key(inbox, query, "upto"))
+    if trouble:
+        return error_page(request, 503, f"{trouble[0].upper()}{trouble[1:]}.")
     return RedirectResponse(link(request, "/", mailbox=query.text("mailbox")), 303)
 
 

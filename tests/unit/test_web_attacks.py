@@ -7,6 +7,7 @@ import base64
 import threading
 from collections.abc import MutableMapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from starlette.testclient import TestClient
 from maildir_safe import Maildir
 from maildir_safe._smtp.protocol.auth import Passwords
 from maildir_safe._smtp.server import throttle
+from maildir_safe._web import inbox, mailpit_query
 from maildir_safe._web.app import application
 from maildir_safe._web.guard import Guard
 from maildir_safe._web.password import PasswordDoor
@@ -128,3 +130,59 @@ def test_who_hangs_up_while_a_wrong_password_is_delayed_leaves_nothing(
         assert await asyncio.wait_for(task, 20) == 401
 
     asyncio.run(run())
+
+
+# Searches
+
+
+class Slow:
+    """A clock on which each look takes a second."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        self.now += 1.0
+        return self.now
+
+
+@pytest.fixture
+def full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Maildir:
+    """Three messages that hold a hundred words each; one of them takes longer than a search may."""
+    maildir = Maildir(tmp_path / "m")
+    words = " ".join(f"w{n}" for n in range(100))
+    for _ in range(3):
+        maildir.deliver(f"Subject: x\n\n{words}\n".encode())
+    monkeypatch.setattr(inbox, "time", SimpleNamespace(monotonic=Slow().monotonic, time_ns=lambda: 0))
+    monkeypatch.setattr(mailpit_query, "time", Slow())
+    return maildir
+
+
+WORDS = {"search": " ".join(f"w{n}" for n in range(100))}
+
+
+def test_a_search_is_cut_within_a_message_and_says_so(client: TestClient, full: Maildir) -> None:
+    answer = client.get("/api/messages", params=WORDS).json()
+    assert (answer["total"], answer["search_complete"]) == (0, False)
+    assert len([*full.messages()]) == 3
+
+
+@pytest.mark.parametrize("path", ["/api/messages", "/delete"])
+def test_a_deletion_by_a_search_is_cut_and_says_so(client: TestClient, full: Maildir, path: str) -> None:
+    method = "POST" if path == "/delete" else "DELETE"
+    answer = client.request(method, path, params=WORDS)
+    assert (answer.status_code, "cut after 60 s" in answer.text) == (503, True)
+    assert len([*full.messages()]) == 3
+    few = client.request(method, path, params={"search": "w1 w2"}, follow_redirects=False)
+    assert few.status_code in (200, 303)
+    assert [*full.messages()] == []
+
+
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
+def test_mailpits_search_is_cut_and_says_so(client: TestClient, full: Maildir, method: str) -> None:
+    query = {"query": " ".join(f"w{n}" for n in range(100))}
+    monotonic = mailpit_query.time.monotonic
+    monotonic.__self__.now = 10.0**9  # type: ignore[attr-defined] # the minute is over
+    answer = client.request(method, "/api/v1/search", params=query)
+    assert (answer.status_code, "the search takes longer than 60 s" in answer.text) == (503, True)
+    assert len([*full.messages()]) == 3
