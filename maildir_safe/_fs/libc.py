@@ -72,6 +72,17 @@ def set_file_system_ids(uid: int, gid: int, groups: Sequence[int] | None = None)
         raise PermissionError(errno.EPERM, f"cannot use files as uid {uid}, gid {gid}")
 
 
+def set_file_system_group(gid: int) -> None:
+    """Set the group with which the calling thread, and no other, accesses files; see setfsgid(2).
+
+    Raises:
+        PermissionError: the kernel did not change it.
+    """
+    _libc.setfsgid(gid)
+    if _libc.setfsgid(-1) != gid:
+        raise PermissionError(errno.EPERM, f"cannot use files as gid {gid}")
+
+
 def _set_groups(groups: Sequence[int]) -> None:
     number = _SYS_SETGROUPS.get((os.uname().machine, ctypes.sizeof(ctypes.c_void_p)))
     if number is None:

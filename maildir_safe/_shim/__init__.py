@@ -13,7 +13,8 @@ unlink() and asks this process, the supervisor, for the answer. The parts:
 * `actor`      carries out calls, in this process or in one with the caller's credentials (`helpers`)
 * `answers`    decodes a caught call, and answers it according to `decisions`
 * `decisions`  decides what is done, and what the program is told
-* `supervisor` the threads that answer
+* `supervisor` chooses the actor for a caller
+* `threads`    receive calls, and let none hold up the others
 * `launch`     starts the program, passes signals on, and waits for the last process of its tree
 
 Two rules govern all of it. **A lock must never become a rename**: only a link between two different

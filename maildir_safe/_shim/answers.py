@@ -164,7 +164,7 @@ class Answers:
             return
         bases: list[int] = []
         try:
-            caller = callers.Caller(question.tid)
+            caller = callers.Caller(question.tid, self._actors.labels)
             wanted: list[tuple[int | None, str]] = []
             for (dir_fd, _), path in zip(call.paths, paths, strict=True):
                 if not path.startswith("/"):
@@ -209,8 +209,6 @@ class Answers:
     def _paths(self, question: Question, call: Call) -> list[str] | None:
         try:
             with callers.Memory(question.tid) as memory:
-                if not self._listener.valid(question):  # the memory may be another thread's
-                    return None
                 return [memory.path(address) for _, address in call.paths]
         except (OSError, ValueError):
             return None
@@ -231,12 +229,12 @@ class Answers:
 
         try:
             if call.kind == UNLINK:
-                answer, taken = self._decisions.unlink(actor, places[0], who, caller.tgid)
+                answer, taken = self._decisions.unlink(actor, places[0], who, caller)
             elif call.kind == LINK:
-                answer = self._decisions.link(actor, places[0], places[1], who, caller.tgid)
+                answer = self._decisions.link(actor, places[0], places[1], who, caller)
             else:
                 noreplace = bool(call.flags & RENAME_NOREPLACE)
-                answer = self._decisions.rename(actor, places[0], places[1], noreplace, who, caller.tgid)
+                answer = self._decisions.rename(actor, places[0], places[1], noreplace, who, caller)
         except (OSError, ValueError):
             answer = errno.EIO
         finally:

@@ -37,6 +37,10 @@ class Credentials:
         """A key that is equal for equal credentials."""
         return self.uids, self.gids, self.groups, self.capabilities
 
+    def rights(self) -> tuple[tuple[int, ...], int]:
+        """What is equal for credentials that differ in groups alone."""
+        return self.uids, self.capabilities
+
 
 class Caller:
     """A stopped thread.
@@ -48,15 +52,23 @@ class Caller:
         confined: whether it has ``no_new_privs``, which sandboxes need.
         filters: the number of its seccomp filters.
         namespaces: its user and mount namespaces.
-        label: its label from a security module (AppArmor, SELinux).
+        command: the name of its program, for people.
+        label: its label from a security module (AppArmor, SELinux); nothing on systems without one.
         root: device, inode and path of its root directory. If a file system is mounted twice, device and
             inode do not tell which of the mounts it is.
     """
 
-    __slots__ = ("confined", "credentials", "filters", "label", "namespaces", "parent", "root", "tgid", "tid")
+    __slots__ = (
+        "command", "confined", "credentials", "filters", "label", "namespaces",
+        "parent", "root", "tgid", "tid",
+    )  # fmt: skip
 
-    def __init__(self, tid: int) -> None:
+    def __init__(self, tid: int, labels: bool = True) -> None:
         """Read the thread's data.
+
+        Args:
+            tid: its number.
+            labels: whether the system has labels; each file of /proc is made when it is first read, slowly.
 
         Raises:
             OSError: the thread is gone, or may not be inspected.
@@ -64,6 +76,7 @@ class Caller:
         """
         self.tid = tid
         status = _status(tid)
+        self.command = os.fsdecode(status[6 : status.index(b"\n")])  # "Name:" comes first
         self.tgid = int(_field(status, b"Tgid"))
         self.parent = int(_field(status, b"PPid"))
         self.credentials = Credentials(
@@ -74,8 +87,8 @@ class Caller:
         )
         self.confined = int(_field(status, b"NoNewPrivs"))
         self.filters = int(_field(status, b"Seccomp_filters"))
-        self.namespaces = tuple(os.stat(f"/proc/{tid}/ns/{kind}").st_ino for kind in ("user", "mnt"))
-        self.label = _label(tid)
+        self.namespaces = tuple(os.readlink(f"/proc/{tid}/ns/{kind}") for kind in ("user", "mnt"))
+        self.label = _label(tid) if labels else b""
         found = os.stat(f"/proc/{tid}/root")
         self.root = (found.st_dev, found.st_ino, os.readlink(f"/proc/{tid}/root"))
 
@@ -135,17 +148,8 @@ def has_rights(caller: Caller) -> bool:
     return 0 in caller.credentials.uids or int(_field(_status(caller.tid), b"CapPrm"), 16) != 0
 
 
-def command(pid: int) -> str:
-    """The name of a process's program, for people."""
-    try:
-        with open(f"/proc/{pid}/comm", "rb", buffering=0) as file:
-            return os.fsdecode(file.read(64).rstrip(b"\n"))
-    except OSError:
-        return "?"
-
-
 class Memory:
-    """The memory of a thread, opened before `Listener.valid` confirms that it is the caller's."""
+    """The memory of a thread."""
 
     def __init__(self, tid: int) -> None:
         self._fd = os.open(f"/proc/{tid}/mem", os.O_RDONLY | os.O_CLOEXEC)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from maildir_safe._shim.actor import Actor, Place
+    from maildir_safe._shim.caller import Caller
     from maildir_safe._shim.ghosts import Owner
     from maildir_safe._shim.helpers import Helper
     from maildir_safe._shim.report import Report
@@ -49,20 +50,20 @@ class Decisions:
         self._check = check
 
     def link(
-        self, actor: Actor | Helper, src: Place, dst: Place, who: Callable[[], Owner], pid: int
+        self, actor: Actor | Helper, src: Place, dst: Place, who: Callable[[], Owner], caller: Caller
     ) -> int | None:
         """Answer a link: an errno, 0, or `PASS_ON`."""
         pair = None if src.identity == dst.identity else self._pairs.match(src.path, dst.path)
         if pair is None:
             if self._check:
-                self._report.tell(Event(pid, src, dst, "left alone", None))
+                self._report.tell(Event(caller, src, dst, "left alone", None))
             return PASS_ON
         if self._check:
             error = actor.link(src, dst)
-            self._report.tell(Event(pid, src, dst, "checked", error, pair))
+            self._report.tell(Event(caller, src, dst, "checked", error, pair))
             return error
-        if self._report.command(pid) in STAT_AFTERWARDS:
-            return self._translate(actor, src, dst, pid, pair)
+        if caller.command in STAT_AFTERWARDS:
+            return self._translate(actor, src, dst, caller, pair)
         result = actor.handoff(src, dst, private(pair), self._durable)
         if result.error == errno.ENOENT:
             ghost = self._ghosts.find(src.identity, src.name, who())
@@ -72,18 +73,18 @@ class Decisions:
             target = (dst.identity, dst.name)
             self._ghosts.add(Ghost(src.identity, src.name, who(), target, result.error, result.aside))
         if result.refusal:
-            self._report.tell(Event(pid, src, dst, result.how, result.refusal, pair, result.error))
+            self._report.tell(Event(caller, src, dst, result.how, result.refusal, pair, result.error))
         return result.error
 
-    def _translate(self, actor: Actor | Helper, src: Place, dst: Place, pid: int, pair: str) -> int:
+    def _translate(self, actor: Actor | Helper, src: Place, dst: Place, caller: Caller, pair: str) -> int:
         error = actor.link(src, dst)
         if error not in _OTHER_REFUSALS:
             return error
-        self._report.tell(Event(pid, src, dst, "told EXDEV", error, pair, errno.EXDEV))
+        self._report.tell(Event(caller, src, dst, "told EXDEV", error, pair, errno.EXDEV))
         return errno.EXDEV
 
     def unlink(
-        self, actor: Actor | Helper, place: Place, who: Callable[[], Owner], pid: int
+        self, actor: Actor | Helper, place: Place, who: Callable[[], Owner], caller: Caller
     ) -> tuple[int | None, Ghost | None]:
         """Answer an unlink: an errno, 0 or `PASS_ON`; and the ghost that was taken for it, to be settled.
 
@@ -97,7 +98,7 @@ class Decisions:
             return error, None
         if error == errno.ENOENT and not ghost.renamed:
             error = self._lay(ghost, actor, place)
-            self._report.tell(Event(pid, place, None, "ghost", errno.ENOENT, answer=error))
+            self._report.tell(Event(caller, place, None, "ghost", errno.ENOENT, answer=error))
         return error, ghost
 
     def _lay(self, ghost: Ghost, actor: Actor | Helper, place: Place) -> int:
@@ -119,7 +120,7 @@ class Decisions:
         dst: Place,
         noreplace: bool,
         who: Callable[[], Owner],
-        pid: int,
+        caller: Caller,
     ) -> int | None:
         """Answer the program's own rename, if handoffs must be durable: an errno, 0 or `PASS_ON`."""
         pair = None if src.identity == dst.identity else self._pairs.match(src.path, dst.path)
@@ -133,5 +134,5 @@ class Decisions:
                 return ghost.error
         if error in (0, errno.EIO):
             self._ghosts.add(Ghost(src.identity, src.name, who(), target, error, renamed=True))
-        self._report.tell(Event(pid, src, dst, "made durable", None, pair, error))
+        self._report.tell(Event(caller, src, dst, "made durable", None, pair, error))
         return error

@@ -16,7 +16,8 @@ from maildir_safe._shim.descriptors import keep_only
 from maildir_safe._shim.listener import Listener
 from maildir_safe._shim.pairs import Pairs
 from maildir_safe._shim.report import Report
-from maildir_safe._shim.supervisor import Actors, Threads
+from maildir_safe._shim.supervisor import Actors
+from maildir_safe._shim.threads import Threads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -6,20 +6,19 @@ import errno
 import os
 from threading import Lock
 
-from maildir_safe._shim import caller as callers
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import TextIO
 
     from maildir_safe._shim.actor import Place
+    from maildir_safe._shim.caller import Caller
 
 
 class Event:
     """A caught call that was changed, or would be changed without ``--check``.
 
     Attributes:
-        pid: the process that made the call.
+        pid, program: the process that made the call, and the name of its program.
         src, dst: its names; `dst` is None for an unlink.
         what: ``renamed``, ``reply lost``, ``refused``, ``unknown``, ``ghost``, ``made durable``,
             ``told EXDEV``, ``checked``, ``left alone``.
@@ -28,13 +27,14 @@ class Event:
         answer: the errno returned to the program.
     """
 
-    __slots__ = ("answer", "dst", "pair", "pid", "refusal", "src", "what")
+    __slots__ = ("answer", "dst", "pair", "pid", "program", "refusal", "src", "what")
 
     def __init__(
-        self, pid: int, src: Place, dst: Place | None, what: str, refusal: int | None,
+        self, caller: Caller, src: Place, dst: Place | None, what: str, refusal: int | None,
         pair: str | None = None, answer: int = 0,
     ) -> None:  # fmt: skip
-        self.pid = pid
+        self.pid = caller.tgid
+        self.program = caller.command
         self.src = src
         self.dst = dst
         self.what = what
@@ -59,10 +59,6 @@ class Report:
         self._lock = Lock()
         self._counts: dict[tuple[str, ...], int] = {}
 
-    def command(self, pid: int) -> str:
-        """The name of a process's program."""
-        return callers.command(pid)
-
     def note(self, text: str) -> None:
         """Report something about the whole run."""
         if self.out is not None:
@@ -72,7 +68,7 @@ class Report:
         """Report an event."""
         if self.out is None:
             return
-        program = self.command(event.pid)
+        program = event.program
         if self._check:
             row = (program, _end(event.src), _end(event.dst), _word(event.refusal), _advice(event))
             with self._lock:

@@ -1,33 +1,51 @@
-"""The threads that answer calls, and the choice of the actor for a caller."""
+"""The choice of the actor for a caller."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import threading
 
+from maildir_safe._fs import libc
 from maildir_safe._shim import caller as callers
 from maildir_safe._shim.actor import Actor
 from maildir_safe._shim.helpers import owner_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
-    from maildir_safe._shim.caller import Caller
+    from maildir_safe._shim.caller import Caller, Credentials
     from maildir_safe._shim.helpers import Helper, Helpers
-    from maildir_safe._shim.listener import Listener, Question
 
-MOST_THREADS = 1024
-"""Calls that may hang at the same time without delaying others."""
+_CAP_SETGID = 6
 
 
-MOST_WAITING = 2
-"""Most threads that wait for a call. The number is small because each call wakes all of them."""
+@contextlib.contextmanager
+def _groups_of(caller: Credentials, me: Credentials) -> Iterator[None]:
+    """Let this thread, and no other, access files with a caller's groups. All else of theirs is the same.
+
+    Raises:
+        OSError: that is not possible; nothing was changed.
+    """
+    _set_groups(caller, me)
+    try:
+        yield
+    finally:
+        _set_groups(me, caller)
+
+
+def _set_groups(wanted: Credentials, now: Credentials) -> None:
+    if wanted.groups == now.groups:
+        libc.set_file_system_group(wanted.gids[3])
+    else:
+        libc.set_file_system_ids(wanted.uids[3], wanted.gids[3], wanted.groups)
 
 
 class Actors:
     """Chooses the actor for a caller: this process, a helper, or none.
+
+    Attributes:
+        labels: whether this system has labels of a security module.
 
     Args:
         helpers: None if this process cannot take on other credentials.
@@ -37,8 +55,11 @@ class Actors:
     def __init__(self, helpers: Helpers | None, confined: bool) -> None:
         self._helpers = helpers
         self._me = callers.Caller(os.getpid())
+        self.labels = bool(self._me.label)
         self._confined = confined or bool(self._me.confined)
         self._key = self._me.credentials.key()
+        self._rights = self._me.credentials.rights()
+        self._changes_groups = bool(self._rights[1] >> _CAP_SETGID & 1)
         self._actor = Actor(owns=owner_of(self._me.credentials))
 
     def hides_rights(self, caller: Caller) -> bool:
@@ -62,6 +83,10 @@ class Actors:
             yield None
         elif at_home and caller.credentials.key() == self._key:
             yield self._actor
+        elif at_home and self._changes_groups and caller.credentials.rights() == self._rights:
+            # a set-group-ID program that root runs, such as procmail: far cheaper than a helper
+            with _groups_of(caller.credentials, self._me.credentials):
+                yield self._actor
         elif self._helpers is None:
             yield None
         else:
@@ -76,64 +101,3 @@ class Actors:
             finally:
                 if helper is not None:
                     self._helpers.give_back(helper)
-
-
-class Threads:
-    """One thread per call in progress, and at least one that waits for the next call.
-
-    Args:
-        listener: the source of calls.
-        handle: answers one call; `failed` receives its exceptions.
-        failed: called with the question and the exception.
-    """
-
-    def __init__(
-        self,
-        listener: Listener,
-        handle: Callable[[Question], None],
-        failed: Callable[[Question, Exception], None],
-    ) -> None:
-        self._listener = listener
-        self._handle = handle
-        self._failed = failed
-        self._lock = threading.Lock()
-        self._waiting = 0
-        self._running = 0
-
-    def start(self) -> None:
-        """Start a thread.
-
-        Raises:
-            RuntimeError: there can be no more threads.
-        """
-        with self._lock:
-            self._waiting += 1
-            self._running += 1
-        try:
-            threading.Thread(target=self._run, daemon=True).start()
-        except RuntimeError:
-            with self._lock:
-                self._waiting -= 1
-                self._running -= 1
-            raise
-
-    def _run(self) -> None:
-        while True:
-            question = self._listener.receive()
-            if question is None:
-                return
-            with self._lock:
-                self._waiting -= 1
-                alone = not self._waiting and self._running < MOST_THREADS
-            if alone:
-                with contextlib.suppress(RuntimeError):  # a limit of tasks: we wait again after this call
-                    self.start()
-            try:
-                self._handle(question)
-            except Exception as error:  # noqa: BLE001 - the caller must be answered
-                self._failed(question, error)
-            with self._lock:
-                if self._waiting >= MOST_WAITING:
-                    self._running -= 1
-                    return
-                self._waiting += 1

@@ -59,9 +59,6 @@ class Recorder(Report):
     def tell(self, event: Event) -> None:
         self.last = event
 
-    def command(self, pid: int) -> str:  # noqa: ARG002
-        return "program"
-
 
 class Shimmed:
     """A process under the shim of its host: link and unlink as it sees them.
@@ -78,7 +75,7 @@ class Shimmed:
         self.decisions = Decisions(Pairs(), self.ghosts, self.report, durable=durable)
         self.actor = SimActor(host)
         self.owner = Owner((pid, 1), None, 0)
-        self.pid = pid
+        self.caller: Any = SimpleNamespace(tgid=pid, command="program")
 
     def link(self, src: str, dst: str) -> int:
         """The errno that the program is told, or 0."""
@@ -88,7 +85,7 @@ class Shimmed:
         except OSError as error:
             return error.errno or errno.EIO
         try:
-            answer = self.decisions.link(self.actor, *places, lambda: self.owner, self.pid)
+            answer = self.decisions.link(self.actor, *places, lambda: self.owner, self.caller)
             if answer is PASS_ON:
                 answer = self.actor.link(*places)
         except OSError:
@@ -104,7 +101,7 @@ class Shimmed:
         except OSError as error:
             return error.errno or errno.EIO
         try:
-            answer, ghost = self.decisions.unlink(self.actor, places[0], lambda: self.owner, self.pid)
+            answer, ghost = self.decisions.unlink(self.actor, places[0], lambda: self.owner, self.caller)
             if answer is PASS_ON:
                 answer = self.actor.unlink(places[0])
             if ghost is not None:

@@ -150,3 +150,28 @@ def _is_anns_helper(pid: int) -> bool:
         return b"maildir_safe" in command and callers.user(pid) == ANN
     except OSError:
         return False
+
+
+GROUP = 77
+
+
+@pytest.mark.parametrize("how", [f"--regid={GROUP} --clear-groups", f"--regid=0 --groups={GROUP}"])
+def test_groups_are_the_callers_own(how: str, programs: str, tmp_path: Path) -> None:
+    """Where only they differ the supervisor acts itself, with the caller's, and has its own again afterwards.
+
+    It has no capability that would make groups meaningless.
+    """
+    box = maildir(tmp_path / "box", BOB, 0o770)
+    for part in (box, *box.iterdir()):
+        os.chown(part, BOB, GROUP)
+    for name in "abc":
+        (box / "tmp" / name).write_text(name)
+        os.chown(box / "tmp" / name, 0, 0)
+    one = f"{programs} names {box}/tmp/%s {box}/new/%s"
+    script = "; ".join((one % ("a", "a"), f"setpriv {how} {one}" % ("b", "b"), one % ("c", "c")))
+    weak = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", "--"]
+    words = [*REFUSE, str(NO), *weak, *RUN, "--trace", "--", "sh", "-c", script]
+    done = subprocess.run(words, capture_output=True, timeout=60, check=False)
+    assert done.stdout == b"13 13\n0 0\n13 13\n", done.stderr
+    assert done.stderr.count(b"renamed") == 1
+    assert listing(box / "new") == ["b"]
