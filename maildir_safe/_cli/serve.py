@@ -94,6 +94,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     flag("--tls", nargs="?", const="made", metavar="PEM", help="STARTTLS; without a file, make a certificate")
     flag("--auth", metavar="FILE", help="require AUTH with the names and passwords in this file")
     flag("--faults", metavar="FILE", help="scripted faults (TOML), to test how a sender reacts")
+    flag(
+        "--recognise-repeats",
+        action="store_true",
+        help="store a message once that is sent again with the same sender, recipients and bytes",
+    )
     flag("--keep", type=int, metavar="N", help="remove all but the newest N messages of each Maildir")
     flag("--keep-days", type=float, metavar="D", help="remove messages older than D days")
     flag("--workers", type=int, metavar="N", help="number of processes (default: 1)")

@@ -1,4 +1,8 @@
-"""Delivery ids, derived from ENVID (RFC 3461), envelope and body, by which a retry is recognised."""
+"""Delivery ids, derived from ENVID (RFC 3461), envelope and body, by which a retry is recognised.
+
+Where the administrator wants it, a message without ENVID has one too if it has a Message-ID: a sender that
+repeats a message sends the same bytes. Without a Message-ID the same bytes may be two messages.
+"""
 
 from __future__ import annotations
 
@@ -12,19 +16,33 @@ if TYPE_CHECKING:
     from maildir_safe._smtp.backends.store import MailObject
 
 
-async def delivery_ids(mail: MailObject, targets: Iterable[str]) -> dict[str, str | None]:
+_REPEATED = "\0"  # no ENVID has this character
+
+
+async def delivery_ids(mail: MailObject, targets: Iterable[str], repeats: bool) -> dict[str, str | None]:
     """Make ids that only retries of the same deliveries share; ENVID alone is not trusted to be unique.
 
     Args:
         mail: the message; its body, sender and ENVID enter the ids.
         targets: the destinations; each enters its id.
+        repeats: make ids of messages with a Message-ID too, if the client gave no ENVID.
 
     Returns:
-        The id of each target; None for all targets if the client gave no ENVID.
+        The id of each target; None for all targets if the message has neither.
     """
-    if mail.envelope_id is None:
+    envelope_id = mail.envelope_id
+    if envelope_id is None and repeats and _has_message_id(mail):
+        envelope_id = _REPEATED
+    if envelope_id is None:
         return dict.fromkeys(targets)
-    return await asyncio.to_thread(_ids, mail, mail.envelope_id, list(targets))
+    return await asyncio.to_thread(_ids, mail, envelope_id, list(targets))
+
+
+def _has_message_id(mail: MailObject) -> bool:
+    """Whether the first piece (64 KiB) has the field, in its header and not empty."""
+    header = b"\n" + (mail.body[0] if mail.body else b"").partition(b"\n\n")[0].lower()
+    _, found, value = header.partition(b"\nmessage-id:")
+    return bool(found and value.partition(b"\n")[0].strip())
 
 
 def _ids(mail: MailObject, envelope_id: str, targets: list[str]) -> dict[str, str | None]:

@@ -35,15 +35,19 @@ class MaildirStore:
         routing: maps an address to Maildirs.
         mailboxes: finds and opens Maildirs, by the same routing.
         deliveries: most deliveries at a time; each needs file descriptors.
+        repeats: recognise a message that is sent again without ENVID, see `delivery_ids`.
     """
 
     sends_reports = False
 
-    def __init__(self, routing: Routing, mailboxes: Mailboxes, deliveries: int = 100) -> None:
+    def __init__(
+        self, routing: Routing, mailboxes: Mailboxes, deliveries: int = 100, *, repeats: bool = False
+    ) -> None:
         self.test_mode = routing.test_mode
         self._routing = routing
         self._mailboxes = mailboxes
         self._lanes = Lanes(mount_points, max(1, deliveries // 2))  # half stays free if one lane hangs
+        self._repeats = repeats
         self._places = asyncio.Semaphore(deliveries)
 
     @property
@@ -77,7 +81,7 @@ class MaildirStore:
         groups: dict[str, list[Recipient]] = {}
         for recipient in mail.recipients:
             groups.setdefault(recipient.mailbox, []).append(recipient)
-        ids = await delivery_ids(mail, groups)
+        ids = await delivery_ids(mail, groups, self._repeats)
         deliveries = [self._deliver(path, group, mail, ids[path]) for path, group in groups.items()]
         if len(deliveries) == 1:  # nearly always; a task of its own costs as much as writing the file
             return [await deliveries[0]] * len(mail.recipients)

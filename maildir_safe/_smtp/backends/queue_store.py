@@ -32,13 +32,15 @@ class QueueStore:
     Args:
         queue: the spool.
         mailboxes: knows which addresses are mailboxes here; None: every address is accepted.
+        repeats: recognise a message that is sent again without ENVID, see `delivery_ids`.
     """
 
     test_mode = False
     sends_reports = True
 
-    def __init__(self, queue: Queue, mailboxes: Store | None) -> None:
+    def __init__(self, queue: Queue, mailboxes: Store | None, *, repeats: bool = False) -> None:
         self._queue = queue
+        self._repeats = repeats
         self._mailboxes = mailboxes
 
     @property
@@ -61,7 +63,7 @@ class QueueStore:
             return [RecipientStatus.from_reply(replies.LOOP)] * len(addresses)
         items = groups(list(dict.fromkeys(addresses)), each=self._mailboxes is not None)
         message = (mail.received + gap(*mail.body), *mail.body)
-        ids = await delivery_ids(mail, map(" ".join, items))
+        ids = await delivery_ids(mail, map(" ".join, items), self._repeats)
         puts = (
             self._queue.put_async(message, mail.sender, item, delivery_id=ids[" ".join(item)], dsn=mail.dsn)
             for item in items

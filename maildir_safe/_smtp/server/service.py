@@ -309,13 +309,14 @@ class Service:
     def _store(self) -> Store:
         """The store. Each process opens its own."""
         mailboxes = self._mailboxes(self._descriptors.kept)
-        maildirs = MaildirStore(self._routing, mailboxes, self._descriptors.deliveries)
+        repeats = self._settings.recognise_repeats
+        maildirs = MaildirStore(self._routing, mailboxes, self._descriptors.deliveries, repeats=repeats)
         if self._settings.queue is None:
             return maildirs
         queue = Queue(
             self._settings.queue, create=False, shared=False, fs=as_owner(self._fs, self._settings.queue)
         )
-        return QueueStore(queue, maildirs if self._settings.map else None)
+        return QueueStore(queue, maildirs if self._settings.map else None, repeats=repeats)
 
     def _mailboxes(self, kept_open: int) -> Mailboxes:
         if isinstance(self._routing, SplitMap):

@@ -57,6 +57,8 @@ class Settings:
         auth_mechanisms: what AUTH offers in test mode, where any password is accepted: PLAIN, LOGIN and
             CRAM-MD5; none: AUTH is not offered.
         faults: a file of scripted faults.
+        recognise_repeats: store a message that is sent again without ENVID once, if sender, recipients and
+            all bytes are the same and it has a Message-ID.
         keep: number of messages that stay in each Maildir; the oldest are removed.
         keep_days: number of days that messages stay.
         workers: number of processes that serve.
@@ -94,6 +96,7 @@ class Settings:
     auth: str | None = None
     auth_mechanisms: list[str] = field(default_factory=lambda: [*MECHANISMS])
     faults: str | None = None
+    recognise_repeats: bool = False
     keep: int | None = None
     keep_days: float | None = None
     workers: int = 1
