@@ -50,6 +50,8 @@ The program also does this under the names sendmail, mailq (-bp) and newaliases 
 Configuration: /etc/maildir-safe/sendmail.toml, or the file that the environment variable
 MAILDIR_SAFE_SENDMAIL_CONFIG names. Keys:
   spool          the spool, as an absolute path. It must exist
+  submit         instead of it the LMTP socket of a 'maildir-safe serve --queue', for users who
+                 may not write into the spool
   domain         completes addresses without a domain (default: the name of this host)
   size_limit     most bytes of a message (default: 50000000)
   masquerade     the domain that replaces this host's name in the addresses of senders, in
@@ -177,9 +179,15 @@ def _send(options: dict[str, str], words: list[str]) -> int:
     now = time.time()
     unique = f"{time.time_ns()}.{os.urandom(8).hex()}"
     whole = given.completed(sender or user, options.get("F", ""), now, unique)
+    complete = (spool.received(settings.host, "sendmail", now), *whole)
+    if settings.submit:
+        from maildir_safe._submission import local_socket
+
+        local_socket.put(settings.submit, complete, [(sender, recipients)], dsn, hold_signals)
+        return 0
     queue = spool.open_spool(settings.spool)
     hold_signals()  # from here on the outcome is reported, whatever it is
-    spool.put(queue, (spool.received(settings.host, "sendmail", now), *whole), [(sender, recipients)], dsn)
+    spool.put(queue, complete, [(sender, recipients)], dsn)
     return 0
 
 
@@ -230,7 +238,7 @@ def _check_aliases() -> int:
 def _list_queue() -> int:
     from maildir_safe._submission.settings import load
 
-    spool = load().spool
+    spool = load().own_spool
     from maildir_safe._cli import main as maildir_safe
 
     return maildir_safe(["queue", "ls", spool])

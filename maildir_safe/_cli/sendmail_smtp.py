@@ -131,7 +131,7 @@ def converse(settings: Settings, user: str) -> int:
     Raises:
         TemporaryError, Rejected: the spool cannot be used; nothing was said then.
     """
-    queue = spool.open_spool(settings.spool)
+    queue = spool.open_spool(settings.own_spool)
     return asyncio.run(_converse(SubmissionStore(queue, settings, user), settings))
 
 

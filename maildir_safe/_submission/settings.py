@@ -26,7 +26,8 @@ class Settings:
     """The settings.
 
     Attributes:
-        spool: the spool's absolute path. It must exist.
+        spool: the spool's absolute path. It must exist. ``""`` only if `submit` is given.
+        submit: the absolute path of a server's socket, which then takes the messages; ``""``: the spool does.
         domain: what addresses without a domain are completed with.
         host: the name of this host, for Received.
         size_limit: most bytes of a message.
@@ -36,9 +37,16 @@ class Settings:
     """
 
     def __init__(
-        self, spool: str, domain: str, size_limit: int, masquerade: str = "", aliases: str = ""
+        self,
+        spool: str,
+        domain: str,
+        size_limit: int,
+        masquerade: str = "",
+        aliases: str = "",
+        submit: str = "",
     ) -> None:
         self.spool = spool
+        self.submit = submit
         self.host = os.uname().nodename
         self.domain = domain or self.host
         self.size_limit = size_limit
@@ -46,6 +54,17 @@ class Settings:
         self.aliases = aliases
         names = self.domain, self.host, self.host.partition(".")[0], "localhost", "localhost.localdomain"
         self.local = frozenset(name.lower() for name in names)
+
+    @property
+    def own_spool(self) -> str:
+        """The spool, for what a server's socket cannot do.
+
+        Raises:
+            Rejected: only the socket is configured (exit code 78).
+        """
+        if not self.spool:
+            raise Rejected("this needs a spool, and the configuration names only a socket", CONFIGURATION)
+        return self.spool
 
     def masked(self, address: str) -> str:
         """The address of a sender, with `masquerade` in place of a domain of this host."""
@@ -67,7 +86,7 @@ class Settings:
         return read(self.aliases, self.domain, self.local).expand(recipients)
 
 
-_KEYS = {"spool": str, "domain": str, "size_limit": int, "masquerade": str, "aliases": str}
+_KEYS = {"spool": str, "domain": str, "size_limit": int, "masquerade": str, "aliases": str, "submit": str}
 
 
 def load() -> Settings:
@@ -138,7 +157,8 @@ def _checked(found: dict[str, Any]) -> Settings:
             raise ValueError(f"{key} must be {'a string' if kind is str else 'an integer'}")
     spool, domain = found.get("spool", ""), found.get("domain", "")
     size_limit = found.get("size_limit", _SIZE_LIMIT)
-    if not spool.startswith("/") or "\0" in spool:
+    submit = found.get("submit", "")
+    if not (spool or submit).startswith("/") or "\0" in spool:
         raise ValueError("spool must be given, as an absolute path")
     if size_limit <= 0:
         raise ValueError("size_limit must be more than 0")
@@ -148,6 +168,7 @@ def _checked(found: dict[str, Any]) -> Settings:
             complete_address("postmaster", name or "localhost")
         except Rejected as error:
             raise ValueError(f"{key}: {name!r} is not a domain") from error
-    if aliases and (not aliases.startswith("/") or "\0" in aliases):
-        raise ValueError("aliases must be an absolute path")
-    return Settings(spool, domain, size_limit, masquerade, aliases)
+    for key, value in (("spool", spool), ("submit", submit), ("aliases", aliases)):
+        if value and (not value.startswith("/") or "\0" in value):
+            raise ValueError(f"{key} must be an absolute path")
+    return Settings(spool, domain, size_limit, masquerade, aliases, submit)
