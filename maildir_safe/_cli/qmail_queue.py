@@ -11,6 +11,10 @@ from maildir_safe._cli import hold_signals, print_reason
 from maildir_safe._cli.sendmail import Stopped, stop_on_signals
 from maildir_safe.errors import MaildirSafeError, PermanentError, TemporaryError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from maildir_safe._submission.settings import Settings
+
 HELP = """\
 usage: maildir-safe qmail-queue 0< message 1< envelope
 
@@ -94,29 +98,40 @@ def _run() -> None:
         raise Failed(str(error), _REFUSED) from error
     except TemporaryError as error:
         raise Failed(str(error), _READ) from error
-    _put(settings.spool, settings.host, message, envelopes)
+    _put(settings, message, envelopes)
 
 
-def _put(path: str, host: str, message: bytes, envelopes: list[tuple[str, list[str]]]) -> None:
+def _put(settings: Settings, message: bytes, envelopes: list[tuple[str, list[str]]]) -> None:
     from maildir_safe._delivery.content import gap
     from maildir_safe._submission import spool
 
+    received = spool.received(settings.host, "qmail-queue", time.time())
+    complete = (received + gap(message), message)
     try:
-        queue = spool.open_spool(path)
+        queue = None if settings.submit else spool.open_spool(settings.spool)
     except MaildirSafeError as error:
         raise Failed(str(error), _SPOOL) from error
-    hold_signals()  # from here on the outcome is reported, whatever it is
-    import _signal
-
-    _signal.alarm(0)
-    received = spool.received(host, "qmail-queue", time.time())
     try:
-        spool.put(queue, (received + gap(message), message), envelopes)
+        if queue is None:
+            from maildir_safe._submission import local_socket
+
+            local_socket.put(settings.submit, complete, envelopes, before_the_end=_hold)
+        else:
+            _hold()
+            spool.put(queue, complete, envelopes)
     except PermanentError as error:
         permitted = getattr(error, "exit_code", 0) != 77
         raise Failed(str(error), _REFUSED if permitted else _SPOOL) from error
     except TemporaryError as error:
         raise Failed(str(error), _WRITE) from error
+
+
+def _hold() -> None:
+    """From here on the outcome is reported, whatever it is."""
+    import _signal
+
+    hold_signals()
+    _signal.alarm(0)
 
 
 def _explain(reason: str, code: int) -> int:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 HELP = """\
 usage: maildir-safe sendmail [OPTION ...] [--] [RECIPIENT ...] < message
-       maildir-safe sendmail -bp
+       maildir-safe sendmail -bs | -bp | -bi
 
 Put the message on standard input into the queue, as the programs that call sendmail expect it.
 Exits with 0 only after the message is durable in the spool; a worker ('maildir-safe work')
@@ -33,7 +33,9 @@ have no domain, and removes Bcc and Return-Path.
   -i, -oi        do not end the message at a line that is a lone dot
   -bp            list the queue, as 'maildir-safe queue ls' does
   -bm            send a message (the default)
-  -bi, -q        nothing to do: there is no alias database, and workers run the queue
+  -bs            speak SMTP on standard input and output
+  -bi            check the aliases file; there is no database to build
+  -q             nothing to do: workers run the queue
 
 Reports of delivery (RFC 3461), which the worker sends, or the next server if it offers DSN:
 
@@ -48,8 +50,14 @@ The program also does this under the names sendmail, mailq (-bp) and newaliases 
 Configuration: /etc/maildir-safe/sendmail.toml, or the file that the environment variable
 MAILDIR_SAFE_SENDMAIL_CONFIG names. Keys:
   spool          the spool, as an absolute path. It must exist
+  submit         instead of it the LMTP socket of a 'maildir-safe serve --queue', for users who
+                 may not write into the spool
   domain         completes addresses without a domain (default: the name of this host)
   size_limit     most bytes of a message (default: 50000000)
+  masquerade     the domain that replaces this host's name in the addresses of senders, in
+                 the envelope and in From, Sender and Reply-To
+  aliases        a file such as /etc/aliases, whose names lead to addresses. A recipient that
+                 leads to a program, a file or an include is refused
 
 Exit codes: 0 queued; 75 not queued, try again later; 64 wrong usage; 65 the message or an
 address is refused; 77 this user may not write into the spool; 78 wrong configuration;
@@ -132,12 +140,16 @@ def _take(rest: list[str], options: dict[str, str]) -> None:
 def _run(words: list[str]) -> int:
     options, words = parse(words)
     modes = set(options.get("b", "m").split())
-    if modes & {"i"} or ("q" in options and not words and "t" not in options):
+    if modes == {"i"}:
+        return _check_aliases()
+    if "q" in options and not words and "t" not in options:
         return 0
     if modes == {"p"}:
         return _list_queue()
+    if modes == {"s"}:
+        return _speak_smtp()
     if modes != {"m"}:
-        raise WrongUsage(f"the mode -b{' -b'.join(sorted(modes))} is not supported; 'serve' speaks SMTP")
+        raise WrongUsage(f"the mode -b{' -b'.join(sorted(modes))} is not supported")
     if "t" in options and words:
         raise WrongUsage("recipients are given both as arguments and by -t; give one of the two")
     if "t" not in options and not words:
@@ -152,23 +164,30 @@ def _send(options: dict[str, str], words: list[str]) -> int:
     from maildir_safe._submission.stdin import read_message
 
     settings = load()
-    user = _user(settings)
-    sender = message.sender(options.get("f", options.get("r", user)), settings.domain)
+    user = settings.masked(_user(settings))
+    sender = settings.masked(message.sender(options.get("f", options.get("r", user)), settings.domain))
     recipients = message.recipients(words, settings.domain)
     if sys.stdin is None:
         raise WrongUsage("standard input is closed, but the message is read from it")
     until_dot = "i" not in options and "i" not in options.get("o", "").split()
     raw = sys.stdin.buffer.raw  # type: ignore[union-attr]
-    given = message.Submitted(read_message(raw, settings.size_limit, until_dot=until_dot), settings.domain)
-    if "t" in options:
-        recipients = given.recipients()
+    whole_message = read_message(raw, settings.size_limit, until_dot=until_dot)
+    masked = settings.masked if settings.masquerade else None
+    given = message.Submitted(whole_message, settings.domain, masked)
+    recipients = settings.expanded(given.recipients() if "t" in options else recipients)
     dsn = _dsn(options, recipients) if options.keys() & {"N", "R", "V"} else None
     now = time.time()
     unique = f"{time.time_ns()}.{os.urandom(8).hex()}"
     whole = given.completed(sender or user, options.get("F", ""), now, unique)
+    complete = (spool.received(settings.host, "sendmail", now), *whole)
+    if settings.submit:
+        from maildir_safe._submission import local_socket
+
+        local_socket.put(settings.submit, complete, [(sender, recipients)], dsn, hold_signals)
+        return 0
     queue = spool.open_spool(settings.spool)
     hold_signals()  # from here on the outcome is reported, whatever it is
-    spool.put(queue, (spool.received(settings.host, "sendmail", now), *whole), [(sender, recipients)], dsn)
+    spool.put(queue, complete, [(sender, recipients)], dsn)
     return 0
 
 
@@ -195,10 +214,31 @@ def _user(settings: Settings) -> str:
     return complete_address(name, settings.domain)
 
 
+def _speak_smtp() -> int:
+    from maildir_safe._submission.settings import load
+
+    settings = load()
+    user = settings.masked(_user(settings))
+    if sys.stdin is None or sys.stdout is None:
+        raise WrongUsage("standard input or output is closed, but SMTP is spoken on both")
+    from maildir_safe._cli.sendmail_smtp import converse
+
+    return converse(settings, user)
+
+
+def _check_aliases() -> int:
+    """What `newaliases` is for; packages run it before anything is configured."""
+    from maildir_safe._submission import settings
+
+    if os.path.exists(settings.path()):
+        settings.load().expanded([])
+    return 0
+
+
 def _list_queue() -> int:
     from maildir_safe._submission.settings import load
 
-    spool = load().spool
+    spool = load().own_spool
     from maildir_safe._cli import main as maildir_safe
 
     return maildir_safe(["queue", "ls", spool])

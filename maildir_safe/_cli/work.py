@@ -53,6 +53,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--per-destination", type=_positive, metavar="N", help="items per domain (no limit)")
     parser.add_argument("--timeout", type=float, default=1800, metavar="SECONDS", help="per item (1800)")
     parser.add_argument(
+        "--warn-after", type=float, default=0, metavar="HOURS",
+        help="tell the sender once that a message is still on its way (never; 4 is usual)",
+    )  # fmt: skip
+    parser.add_argument(
         "--lease", type=int, metavar="SECONDS",
         help=f"others take over from a worker that stalls for so long ({LEASE}, or as the mount needs; "
         f"{LEASE_IF_UNKNOWN} on an unknown type of mount)",
@@ -89,6 +93,7 @@ def run(args: argparse.Namespace) -> int:
             per_destination=args.per_destination,
             timeout=args.timeout,
             host=args.hostname,
+            warn_after=args.warn_after * 3600,
             metrics=_answer_scrapes(scrapes, queue, args) if scrapes else None,
         )
         if args.once:

@@ -18,13 +18,15 @@ from email.mime.text import MIMEText
 from email.utils import formatdate
 from typing import TYPE_CHECKING
 
-from maildir_safe._delivery.dsn import FAILURE, SUCCESS, Dsn, from_xtext, in_ascii
+from maildir_safe._delivery.dsn import DELAY, FAILURE, SUCCESS, Dsn, from_xtext, in_ascii
 from maildir_safe._delivery.status import RecipientStatus, one_line
 from maildir_safe._queue.couriers.courier import DeliveryRequest
 from maildir_safe._queue.store.delivery_log import statuses as noted_statuses
 from maildir_safe._queue.store.states import BOUNCE_DUE, REPORT_DUE
+from maildir_safe.errors import MaildirSafeError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import BinaryIO
 
     from maildir_safe._queue.claim import Claim
@@ -34,9 +36,14 @@ _MOST_HEADERS = 64 * 1024
 _MOST_RETURNED = 50_000  # bytes of a message that is returned in full, as in Postfix
 _FAILED = RecipientStatus(550, "5.0.0 given up; no answer was kept")
 _DELIVERED = RecipientStatus(250, "2.0.0 delivered")
-_SUBJECTS = {True: "Undelivered Mail Returned to Sender", False: "Successful Mail Delivery Report"}
+_SUBJECTS = {
+    "failed": "Undelivered Mail Returned to Sender",
+    "delayed": "Delayed Mail (still being retried)",
+}
+_SUCCESS = "Successful Mail Delivery Report"
 _SAID = {
     "failed": "could not be delivered to the recipients below, and no further attempt will be made.",
+    "delayed": "could not be delivered yet to the recipients below. You need not send it again.",
     "delivered": "was delivered to the recipients below.",
     "relayed": "was handed to the next mail server for the recipients below. It may send no further reports.",
 }
@@ -63,10 +70,9 @@ class Report:
     now: float
     dsn: Dsn
 
-    @property
-    def failed(self) -> bool:
-        """Whether a recipient was given up."""
-        return any(action == "failed" for action, _ in self.statuses.values())
+    def has(self, action: str) -> bool:
+        """Whether it reports this action."""
+        return any(other == action for other, _ in self.statuses.values())
 
 
 def told_now(envelope: Envelope) -> list[str]:
@@ -105,6 +111,39 @@ def request(claim: Claim, host: str, now: float, relayed: bool = False) -> Deliv
     return DeliveryRequest(claim.id, "", (envelope.sender,), lambda: io.BytesIO(message), claim.confirm)
 
 
+def warning(
+    claim: Claim, statuses: Mapping[str, RecipientStatus], host: str, now: float, after: float
+) -> DeliveryRequest | None:
+    """Build the warning that a message is delayed, if it is due: it is sent once.
+
+    It is due if this attempt is the first one after that time. The last note tells when the one before was.
+
+    Args:
+        statuses: of this attempt.
+        after: seconds after the arrival.
+
+    Returns:
+        The request; None if no warning is due, or the item cannot be read.
+    """
+    item, envelope = claim.item, claim.envelope
+    late = [who for who, status in statuses.items() if not (status.done or status.permanent)]
+    who_asks = {who: ("delayed", statuses[who]) for who in late if envelope.wants(who, DELAY)}
+    if not who_asks or now - item.arrived < after:
+        return None
+    notes = claim.notes()
+    if item.tries and not (notes and notes[-1].get("at", now) - item.arrived < after):
+        return None
+    report = Report(claim.id, envelope.sender, who_asks, host, item.arrived, now, envelope.dsn or Dsn())
+    try:
+        with claim.open() as original:
+            message = build(report, f"{claim.id}.delayed", original, item.size)
+    except (MaildirSafeError, OSError):
+        return None  # the outcome of the attempt matters more
+    return DeliveryRequest(
+        f"{claim.id} delay", "", (envelope.sender,), lambda: io.BytesIO(message), claim.confirm
+    )
+
+
 def build(report: Report, unique: str, original: BinaryIO, size: int) -> bytes:
     """The report as a message: a part for people, a part for programs, and the original or its headers.
 
@@ -116,13 +155,13 @@ def build(report: Report, unique: str, original: BinaryIO, size: int) -> bytes:
     whole = MIMEMultipart("report")
     whole.set_param("report-type", "delivery-status")
     whole["From"] = f"Mail Delivery System <MAILER-DAEMON@{report.host}>"
-    whole["Subject"] = _SUBJECTS[report.failed]
+    whole["Subject"] = next((_SUBJECTS[action] for action in _SUBJECTS if report.has(action)), _SUCCESS)
     whole["Date"] = formatdate(report.now)
     whole["Message-ID"] = f"<bounce.{unique}@{report.host}>"
     whole["Auto-Submitted"] = "auto-replied"
     whole.attach(_text(_for_people(report), "plain"))
     whole.attach(_for_programs(report))
-    full = report.failed and report.dsn.returns == "FULL" and size <= _MOST_RETURNED
+    full = report.has("failed") and report.dsn.returns == "FULL" and size <= _MOST_RETURNED
     # Not everything by `email`. It would encode an address that is not ASCII, which a courier sends as UTF-8
     # (RFC 6532); and it would change the message, which may not be encoded (RFC 2046 section 5.2.1).
     to = f"To: <{report.sender}>\n".encode("utf-8", "surrogateescape")

@@ -12,7 +12,6 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections import OrderedDict
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -29,6 +28,7 @@ from maildir_safe._queue.couriers.courier import (
 )
 from maildir_safe._queue.destinations import MOST_SLOW, Destinations, InHand
 from maildir_safe._queue.schedule import Schedule
+from maildir_safe._queue.sent import Sent
 from maildir_safe._queue.store.envelope import states_after
 from maildir_safe._queue.store.states import BOUNCE_DUE, BOUNCED, DELIVERED, OWED, REPORT_DUE, has_report_due
 from maildir_safe._queue.suspensions import Suspensions
@@ -50,7 +50,6 @@ _BUSY_DELAY = 10.0  # seconds that an item waits while its destination is at its
 _STALLED_DELAY = 60.0  # seconds that an item waits while its destination is stalled
 _SENT_BEFORE = RecipientStatus(250, "2.0.0 it was sent before, but that could not be recorded")
 _LATE = RecipientStatus(451, "4.4.7 the courier did not answer")
-_MOST_REMEMBERED = 10_000
 
 
 class Worker:
@@ -66,6 +65,7 @@ class Worker:
         timeout: seconds after which a courier that has not returned loses its item, which is then
             retried. Its thread cannot be stopped, and its late result is ignored.
         host: our name in bounces.
+        warn_after: seconds after which a sender is told that a message is still on its way; 0: never.
         metrics: counts events.
 
     Attributes:
@@ -84,6 +84,7 @@ class Worker:
         per_destination: int | None = None,
         timeout: float = 1800.0,
         host: str | None = None,
+        warn_after: float = 0.0,
         metrics: Metrics | None = None,
     ) -> None:
         self._queue = queue
@@ -101,7 +102,8 @@ class Worker:
         self._stopping = threading.Event()
         self._lock = threading.Lock()
         self._in_hand: dict[Claim, InHand] = {}
-        self._sent: OrderedDict[str, frozenset[str]] = OrderedDict()
+        self._sent = Sent()
+        self._warn_after = warn_after
         self._trouble: TemporaryError | None = None
         self.delivered = self.deferred = self.failed = 0
 
@@ -286,7 +288,7 @@ class Worker:
 
     def _statuses(self, claim: Claim, owed: tuple[str, ...]) -> dict[str, RecipientStatus]:
         """The status of each recipient that is owed the message, which is sent to none of them twice."""
-        before = self._sent.get(claim.id, frozenset())
+        before = self._sent.to(claim.id)
         left = tuple(recipient for recipient in owed if recipient not in before)
         statuses = {recipient: _SENT_BEFORE for recipient in owed if recipient in before}
         if left:
@@ -297,7 +299,7 @@ class Worker:
             alone = len(envelope.states) == 1 and not envelope.wants(left[0], SUCCESS)
             new = answer_of(self._courier, request, claim.ack_into if alone else None)
             if not claim.ended:  # before anything else can go wrong
-                self._remember(claim.id, {who for who, status in new.items() if status.done})
+                self._sent.remember(claim.id, {who for who, status in new.items() if status.done})
             self._note(self._courier, claim.id, new)
             statuses |= new
         return statuses
@@ -314,35 +316,34 @@ class Worker:
                 log.info("%s: to=<%s> %d %s%s", ident, recipient, status.code, status.text, detail)
             self._count("deliveries", courier, status)
 
-    def _remember(self, key: str, recipients: set[str]) -> None:
-        """Remember who was sent a message until that is recorded, so that it is not sent again."""
-        if not recipients:
-            return
-        with self._lock:
-            self._sent[key] = self._sent.pop(key, frozenset()) | recipients
-            while len(self._sent) > _MOST_REMEMBERED:
-                self._sent.popitem(last=False)
-
     def _write_down(self, claim: Claim, statuses: Mapping[str, RecipientStatus]) -> None:
         last = self._schedule.is_over(claim.attempt, claim.item.arrived, self._now())
         states = states_after(claim.envelope, statuses, last)
+        if self._warn_after and OWED in states:
+            self._warn(claim, statuses)
         note = {"recipients": {who: status[:3] for who, status in statuses.items()}}
         worth_a_note = REPORT_DUE in states or not all(status.done for status in statuses.values())
         self._record_with_retry(
             claim, states, self._delay(claim) if OWED in states else 0.0, note if worth_a_note else None
         )
 
+    def _warn(self, claim: Claim, statuses: Mapping[str, RecipientStatus]) -> None:
+        """Warn the sender of a delay: best effort, since the item says nothing about it."""
+        request = bounce.warning(claim, statuses, self._host, self._now(), self._warn_after)
+        if request is not None:
+            self._note(self._bounces, request.id, answer_of(self._bounces, request))
+
     def _send_bounce(self, claim: Claim) -> None:
         """Send the report that is due. It is never bounced itself: BOUNCE_DUE becomes BOUNCED at once."""
         envelope, key = claim.envelope, f"{claim.id} bounce"
         told = claim.item.states.replace(BOUNCE_DUE, BOUNCED).replace(REPORT_DUE, DELIVERED)
-        if bounce.told_now(envelope) and key not in self._sent:
+        if bounce.told_now(envelope) and not self._sent.to(key):
             relayed = isinstance(self._courier, Relays)
             request = bounce.request(claim, self._host, self._now(), relayed)
             statuses = answer_of(self._bounces, request)
             status = statuses[envelope.sender]
             if status.done:
-                self._remember(key, {envelope.sender})
+                self._sent.remember(key, {envelope.sender})
             self._note(self._bounces, request.id, statuses)
             over = self._schedule.is_over(claim.attempt, claim.item.arrived, self._now(), times=2)
             if not (status.done or status.permanent or over):
@@ -351,7 +352,7 @@ class Worker:
                 }
                 self._record_with_retry(claim, claim.item.states, self._delay(claim), note)
                 return
-            self._remember(key, {envelope.sender})
+            self._sent.remember(key, {envelope.sender})
         self._record_with_retry(claim, told, None, None)
 
     # Inside
@@ -381,10 +382,9 @@ class Worker:
                     return
                 self._fs.sleep(pause)
             else:
-                with self._lock:
-                    self._sent.pop(claim.id, None)
-                    if not has_report_due(states):
-                        self._sent.pop(f"{claim.id} bounce", None)
+                self._sent.forget(claim.id)
+                if not has_report_due(states):
+                    self._sent.forget(f"{claim.id} bounce")
                 return
 
     def _delay(self, claim: Claim) -> float:

@@ -5,7 +5,12 @@ from __future__ import annotations
 from maildir_safe._submission.mailbox_list import addresses
 from maildir_safe._submission.rejected import Rejected
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 _IN_NAMES = bytes(range(ord("!"), ord("~") + 1))  # except for the colon, which ends a name
+_SENDERS = {b"from", b"sender", b"reply-to"}
 _WITH_ADDRESSES = {
     prefix + name
     for prefix in (b"", b"resent-")
@@ -32,19 +37,28 @@ class Field:
         """The text after the colon, folded as written. Bytes that are not UTF-8 become surrogates."""
         return self.raw.partition(b":")[2].decode("utf-8", "surrogateescape")
 
-    def completed(self, domain: str) -> bytes:
-        """The field, with `domain` added to addresses without one. A malformed field stays as it is."""
+    def completed(self, domain: str, masked: Callable[[str], str] | None = None) -> bytes:
+        """The field, with `domain` added to addresses without one. A malformed field stays as it is.
+
+        Args:
+            masked: changes an address of a sender (`Settings.masked`); None: they stay as they are.
+        """
         if self.name not in _WITH_ADDRESSES:
             return self.raw
         text = self.value
         try:
-            ends = [address.end for address in addresses(text) if address.end is not None]
+            found = addresses(text)
         except Rejected:
             return self.raw
+        mask = masked if masked and self.name.removeprefix(b"resent-") in _SENDERS else None
         pieces, done = [], 0
-        for end in ends:
-            pieces += [text[done:end], "@", domain]
-            done = end
+        for address in found:
+            start, end = address.domain or (address.end or 0,) * 2
+            old = address.text if address.domain else f"{address.text}@{domain}"
+            new = mask(old) if mask else old
+            if address.domain is None or new != old:
+                pieces += [text[done:start], "@" * (address.domain is None), new.rpartition("@")[2]]
+                done = end
         value = "".join([*pieces, text[done:]]).encode("utf-8", "surrogateescape")
         return self.raw.partition(b":")[0] + b":" + value
 

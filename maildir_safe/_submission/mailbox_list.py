@@ -25,13 +25,15 @@ class Address:
     Attributes:
         text: the address as written, without white space, comments and route.
         end: where in the list a missing domain belongs; None if the address has one.
+        domain: where in the list the domain begins and ends; None if the address has none.
     """
 
-    __slots__ = ("end", "text")
+    __slots__ = ("domain", "end", "text")
 
-    def __init__(self, text: str, end: int | None) -> None:
+    def __init__(self, text: str, end: int | None, domain: tuple[int, int] | None = None) -> None:
         self.text = text
         self.end = end
+        self.domain = domain
 
 
 def addresses(text: str) -> list[Address]:
@@ -91,7 +93,7 @@ class _Parser:
 
     def _begin(self) -> None:
         self._words: list[str] = []
-        self._end_at = 0
+        self._end_at = self._domain_at = 0
         self._gap = False  # white space since the last word
         self._is_phrase = False  # two words stand side by side: a display name
         self._angle = ""  # "<" inside angle brackets, ">" after them
@@ -181,6 +183,8 @@ class _Parser:
             self._is_phrase = True
         self._words.append(token)
         self._end_at, self._gap = end, False
+        if token == "@":
+            self._domain_at = end
 
     def _end(self) -> None:
         if self._words or self._angle:
@@ -195,7 +199,9 @@ class _Parser:
             words = words[len(words) - words[::-1].index(":") :]
         if self._angle == "<" or self._is_phrase or not words or {":", ","} & set(words):
             raise self._error()
-        return Address("".join(words), None if "@" in words else self._end_at)
+        if "@" in words:
+            return Address("".join(words), None, (self._domain_at, self._end_at))
+        return Address("".join(words), self._end_at)
 
     def _error(self) -> Rejected:
         shown = " ".join(self._text[:_SHOWN].split())

@@ -11,7 +11,7 @@ from maildir_safe._submission.spool import MAX_HOPS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 _DROPPED = {b"bcc", b"resent-bcc", b"return-path"}
 _RECIPIENTS = (b"to", b"cc", b"bcc")
@@ -27,12 +27,14 @@ class Submitted:
     Args:
         message: the message.
         domain: completes addresses without a domain.
+        masked: changes addresses of senders in the header (`Settings.masked`); None: they stay.
 
     Raises:
         Rejected: it has gone through too many mail servers.
     """
 
-    def __init__(self, message: bytes, domain: str) -> None:
+    def __init__(self, message: bytes, domain: str, masked: Callable[[str], str] | None = None) -> None:
+        self._masked = masked
         mbox_line = gap(message).strip()  # a field then; what is no field at all is the body in any case
         self._fields, self._rest = split(mbox_line + b" " + message if mbox_line else message)
         self._domain = domain
@@ -81,7 +83,7 @@ class Submitted:
         return b"".join([*top, *kept, *([] if self._prefix else lines)]), self._rest
 
     def _kept(self, field: Field) -> bytes:
-        return field.completed(self._domain)
+        return field.completed(self._domain, self._masked)
 
 
 def recipients(lists: Iterable[str], domain: str) -> list[str]:

@@ -26,20 +26,67 @@ class Settings:
     """The settings.
 
     Attributes:
-        spool: the spool's absolute path. It must exist.
+        spool: the spool's absolute path. It must exist. ``""`` only if `submit` is given.
+        submit: the absolute path of a server's socket, which then takes the messages; ``""``: the spool does.
         domain: what addresses without a domain are completed with.
         host: the name of this host, for Received.
         size_limit: most bytes of a message.
+        masquerade: the domain that replaces this host's name in addresses of senders; ``""``: none does.
+        aliases: the path of the aliases file; ``""``: there is none.
+        local: the domains of this host, in lower case.
     """
 
-    def __init__(self, spool: str, domain: str, size_limit: int) -> None:
+    def __init__(
+        self,
+        spool: str,
+        domain: str,
+        size_limit: int,
+        masquerade: str = "",
+        aliases: str = "",
+        submit: str = "",
+    ) -> None:
         self.spool = spool
+        self.submit = submit
         self.host = os.uname().nodename
         self.domain = domain or self.host
         self.size_limit = size_limit
+        self.masquerade = masquerade
+        self.aliases = aliases
+        names = self.domain, self.host, self.host.partition(".")[0], "localhost", "localhost.localdomain"
+        self.local = frozenset(name.lower() for name in names)
+
+    @property
+    def own_spool(self) -> str:
+        """The spool, for what a server's socket cannot do.
+
+        Raises:
+            Rejected: only the socket is configured (exit code 78).
+        """
+        if not self.spool:
+            raise Rejected("this needs a spool, and the configuration names only a socket", CONFIGURATION)
+        return self.spool
+
+    def masked(self, address: str) -> str:
+        """The address of a sender, with `masquerade` in place of a domain of this host."""
+        name, at, domain = address.rpartition("@")
+        hidden = self.masquerade and at and domain.lower() in self.local
+        return f"{name}@{self.masquerade}" if hidden else address
+
+    def expanded(self, recipients: list[str]) -> list[str]:
+        """The addresses that recipients lead to by the aliases file, if there is one.
+
+        Raises:
+            Rejected: an alias leads to what is no address (exit code 65), or the file is malformed (78).
+            TemporaryError: the file cannot be read now.
+        """
+        if not self.aliases:
+            return recipients
+        from maildir_safe._submission.aliases import read
+
+        return read(self.aliases, self.domain, self.local).expand(recipients)
 
 
-_KEYS = {"spool": str, "domain": str, "size_limit": int}
+_KEYS = {"spool": str, "domain": str, "size_limit": int, "masquerade": str, "aliases": str, "submit": str}
 
 
 def load() -> Settings:
@@ -49,21 +96,21 @@ def load() -> Settings:
         Rejected: it is missing, not valid TOML, or has an unknown key or a wrong value (exit code 78).
         TemporaryError: the storage failed while it was read.
     """
-    path = _path()
+    where = path()
     try:
-        with open(path, "rb") as file:
+        with open(where, "rb") as file:
             text = file.read(_LARGEST_FILE + 1)
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError) as error:
-        raise Rejected(f"{path}: {error.strerror}; this file names the spool", CONFIGURATION) from error
+        raise Rejected(f"{where}: {error.strerror}; this file names the spool", CONFIGURATION) from error
     except OSError as error:
-        raise TemporaryError(f"{path}: {error.strerror}") from error
+        raise TemporaryError(f"{where}: {error.strerror}") from error
     if len(text) > _LARGEST_FILE:
-        raise Rejected(f"{path}: has more than {_LARGEST_FILE} bytes", CONFIGURATION)
+        raise Rejected(f"{where}: has more than {_LARGEST_FILE} bytes", CONFIGURATION)
     try:
         plain = _plain(text.decode())
         return _checked(_by_toml(text.decode()) if plain is None else plain)
     except (ValueError, RecursionError) as error:
-        raise Rejected(f"{path}: {error}", CONFIGURATION) from error
+        raise Rejected(f"{where}: {error}", CONFIGURATION) from error
 
 
 def _plain(text: str) -> dict[str, Any] | None:
@@ -95,7 +142,8 @@ def _by_toml(text: str) -> dict[str, Any]:
     return tomllib.loads(text)
 
 
-def _path() -> str:
+def path() -> str:
+    """The path of the configuration file."""
     set_id = os.getuid() != os.geteuid() or os.getgid() != os.getegid()
     return PATH if set_id else os.environ.get(VARIABLE) or PATH
 
@@ -109,13 +157,18 @@ def _checked(found: dict[str, Any]) -> Settings:
             raise ValueError(f"{key} must be {'a string' if kind is str else 'an integer'}")
     spool, domain = found.get("spool", ""), found.get("domain", "")
     size_limit = found.get("size_limit", _SIZE_LIMIT)
-    if not spool.startswith("/") or "\0" in spool:
+    submit = found.get("submit", "")
+    if not (spool or submit).startswith("/") or "\0" in spool:
         raise ValueError("spool must be given, as an absolute path")
     if size_limit <= 0:
         raise ValueError("size_limit must be more than 0")
-    if domain:
+    masquerade, aliases = found.get("masquerade", ""), found.get("aliases", "")
+    for key, name in (("domain", domain), ("masquerade", masquerade)):
         try:
-            complete_address("postmaster", domain)
+            complete_address("postmaster", name or "localhost")
         except Rejected as error:
-            raise ValueError(f"domain: {domain!r} is not a domain") from error
-    return Settings(spool, domain, size_limit)
+            raise ValueError(f"{key}: {name!r} is not a domain") from error
+    for key, value in (("spool", spool), ("submit", submit), ("aliases", aliases)):
+        if value and (not value.startswith("/") or "\0" in value):
+            raise ValueError(f"{key} must be an absolute path")
+    return Settings(spool, domain, size_limit, masquerade, aliases, submit)

@@ -19,10 +19,10 @@ from maildir_safe._handoff.rename import Handoff
 from maildir_safe._mailboxes import Mailboxes
 from maildir_safe._queue.claim import Claim
 from maildir_safe._queue.schedule import Schedule
+from maildir_safe._queue.sent import Sent
 from maildir_safe._queue.store.item_file import ItemFile
 from maildir_safe._queue.store.layout import Layout
 from maildir_safe._queue.store.scanner import Scanner
-from maildir_safe._queue.worker import Worker
 from maildir_safe.errors import TemporaryError
 from maildir_safe.testing import simclient, simhistories as histories
 from maildir_safe.testing.explore import Explorer
@@ -142,7 +142,7 @@ def claims_not_let_go(patch: Patch) -> None:
 
 def forgotten_that_it_was_sent(patch: Patch) -> None:
     patch.setattr(Claim, "record_later", lambda self, *_: self.let_go())
-    patch.setattr(Worker, "_remember", lambda *_: None)
+    patch.setattr(Sent, "remember", lambda *_: None)
 
 
 def one_bucket_ends_the_pass(patch: Patch) -> None:

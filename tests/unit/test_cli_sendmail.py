@@ -255,7 +255,7 @@ def test_more_than_fifty_recipients_are_several_items(spool: Path) -> None:
         (64, ["-Z", "c@d"], "'-Z'"),
         (64, ["c@d", "-t"], "'-t'"),
         (64, ["-f"], "-f needs"),
-        (64, ["-bs"], "-bs"),
+        (64, ["-bd"], "-bd"),
         (64, ["-f", "a@b, c@d", "x@y"], "sender"),
         (65, ["a b@c"], "'a b@c'"),
         (65, ["a@b>\r\nRCPT TO:<x@y"], "addresses"),

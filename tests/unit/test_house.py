@@ -180,6 +180,10 @@ def loaded_by_submission(spool: Path) -> set[str]:
         "print(*[name for name in sys.modules if name.startswith('maildir_safe')], file=sys.stderr)"
     )
     loaded: set[str] = set()
+    aliases = spool.parent / "aliases"
+    aliases.write_text("c: d\n")
+    with (spool.parent / "sendmail.toml").open("a") as config:
+        config.write(f'aliases = "{aliases}"\n')
     envelope = spool.parent / "envelope"
     envelope.write_bytes(b"Fa@b\0Tc@d\0\0")
     for words in (["sendmail", "-ti"], ["qmail-queue"]):

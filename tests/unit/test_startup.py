@@ -42,6 +42,9 @@ def test_sendmail_starts_without_what_is_slow(
     spool: Path, monkeypatch: pytest.MonkeyPatch, words: list[str]
 ) -> None:
     monkeypatch.chdir(spool.parent)
+    Path("aliases").write_text("root: ann\n")
+    with Path("sendmail.toml").open("a") as config:
+        config.write(f'aliases = "{spool.parent}/aliases"\nmasquerade = "example.org"\n')
     modules = loaded(COMMAND, "sendmail", *words)
     assert not modules & SLOW
     assert "maildir_safe._queue.store.writer" in modules
