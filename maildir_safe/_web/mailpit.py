@@ -23,11 +23,12 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from maildir_safe._web import metrics
-from maildir_safe._web.inbox import UNREADABLE, Closed, Inbox, is_unread, printable
+from maildir_safe._web.inbox import UNREADABLE, Closed, Inbox
 from maildir_safe._web.mailbox_set import Placed
 from maildir_safe._web.mailpit_body import read_fields
 from maildir_safe._web.mailpit_entries import Entries, Entry
 from maildir_safe._web.mailpit_query import SearchQuery, moment
+from maildir_safe._web.ordering import is_unread, printable
 from maildir_safe._web.parameters import Query, bad
 from maildir_safe.errors import MaildirSafeError
 

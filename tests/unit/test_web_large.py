@@ -14,8 +14,9 @@ from maildir_safe import Maildir
 from maildir_safe._fs.posix import OsFileSystem
 from maildir_safe._maildir import message_store
 from maildir_safe._web.app import application
-from maildir_safe._web.inbox import Inbox, order
+from maildir_safe._web.inbox import Inbox
 from maildir_safe._web.mailbox_set import MailboxSet
+from maildir_safe._web.ordering import order
 
 
 class Counting(OsFileSystem):
