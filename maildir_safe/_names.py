@@ -180,9 +180,9 @@ def arrival_time(name: str) -> tuple[int, int] | None:
     seconds, dot, rest = name.partition(".")
     if not (dot and seconds.isdecimal() and seconds.isascii()):
         return None
-    end = 1
-    while rest[:1] == "M" and "0" <= rest[end : end + 1] <= "9":
-        end += 1
+    if rest[:1] != "M":
+        return int(seconds), 0
+    end = len(rest) - len(rest[1:].lstrip("0123456789"))
     return int(seconds), int(rest[1:end] or 0)
 
 

@@ -19,7 +19,7 @@ from maildir_safe.errors import NotAMaildir
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Container, Iterable, Iterator
     from typing import Any, BinaryIO
 
     from maildir_safe._delivery.content import Content
@@ -172,15 +172,18 @@ class Maildir:
 
     # Reading
 
-    def messages(self) -> Iterator[Message]:
+    def messages(self, unchanged: Container[str] = ()) -> Iterator[Message]:
         """Return all messages, those in new/ first, from the listings alone: no message is opened.
 
         A message that moves during the listing is returned once or not at all; a new listing shows it.
 
+        Args:
+            unchanged: ``new`` or ``cur``, if their `stamp` tells the caller that they need no new listing.
+
         Raises:
             TemporaryError: a directory cannot be listed.
         """
-        return self._reading.messages()
+        return self._reading.messages(unchanged)
 
     def stamp(self) -> tuple[int, int]:
         """Return the modification times of new/ and cur/, in nanoseconds since 1970 on the server's clock.
@@ -247,11 +250,7 @@ class Maildir:
         return self._reading.stamp_of(message)[0] if size is None else size
 
     def stamp_of(self, message: Message) -> tuple[int, int]:
-        """Return size (bytes) and modification time (ns) of a message's file; zeros if it has moved.
-
-        A program that remembers what it read compares them: no program may change a stored message, but
-        some do.
-        """
+        """Return size (bytes) and modification time (ns) of a message's file; zeros if it has moved."""
         return self._reading.stamp_of(message)
 
     # Folders and upkeep

@@ -20,7 +20,7 @@ from maildir_safe._names import flags_of, is_unique, may_be_message, size_of, sp
 from maildir_safe.errors import TemporaryError, UnknownOutcome, storage_error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Container, Iterator
     from typing import BinaryIO, TypeVar
 
     from maildir_safe._fs import FileSystem
@@ -111,17 +111,15 @@ class MessageStore:
         self._known: dict[str, Message] = {}
         self._listed = {subdir: _Listed([], set(), {}, {}) for subdir in ("new", "cur")}
 
-    def messages(self) -> Iterator[Message]:
+    def messages(self, unchanged: Container[str] = ()) -> Iterator[Message]:
         """Return all messages, those in new/ first, each key once.
 
         A message that appears or moves during the listing is returned once or not at all; a new listing
-        shows it. A message that was listed before under the same name is the same object.
-
-        Raises:
-            TemporaryError: a directory cannot be listed.
+        shows it. A message that was listed before under the same name is the same object. See
+        `Maildir.messages`.
         """
-        self._known = self._listing(self._directories(False))
-        yield from list(self._known.values())  # the caller may rename messages between two items
+        self._known = self._listing(self._directories(False), unchanged)
+        return iter(list(self._known.values()))  # the caller may rename messages between two items
 
     def stamp(self) -> tuple[int, int]:
         """Return the modification times of new/ and cur/ in nanoseconds; see `Maildir.stamp`."""
@@ -313,19 +311,22 @@ class MessageStore:
                 fresh = True
         raise TemporaryError(f"{self._path}: the message {key} keeps moving; try again")
 
-    def _listing(self, dirs: OpenDirectories) -> dict[str, Message]:
+    def _listing(self, dirs: OpenDirectories, unchanged: Container[str] = ()) -> dict[str, Message]:
         """Return all messages by key. One that moves during it may appear twice: the first counts."""
         try:
             self._fs.stat("tmp", dirs.root)  # before new/: see `OpenDirectories`
-            new, cur = self._list("new", dirs.new), self._list("cur", dirs.cur)
+            new, cur = self._list("new", dirs.new, unchanged), self._list("cur", dirs.cur, unchanged)
         except OSError as error:
             raise storage_error(f"list {self._path}", error) from error
         both = new.by_key | cur.by_key
         return both if len(both) == len(new.by_key) + len(cur.by_key) else both | new.by_key
 
-    def _list(self, subdir: str, fd: int) -> _Listed:
+    def _list(self, subdir: str, fd: int, unchanged: Container[str]) -> _Listed:
         """List one directory. Only names that appeared or disappeared are processed, since most stay."""
-        before, names = self._listed[subdir], self._fs.listdir(fd)
+        before = self._listed[subdir]
+        if subdir in unchanged and not before.strays:
+            return before
+        names = self._fs.listdir(fd)
         if names == before.names and not before.strays:
             return before
         names = stable_listing(self._fs, fd, names)

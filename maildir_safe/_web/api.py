@@ -23,8 +23,9 @@ from maildir_safe._mail.structure import Part
 from maildir_safe._mail.summary import Summary
 from maildir_safe._mail.transfer import decoded
 from maildir_safe._web.answers import begun, download, pieces
-from maildir_safe._web.inbox import Box, Closed, Inbox, NoSuchBox, is_unread, printable, received
+from maildir_safe._web.inbox import Box, Closed, Inbox, NoSuchBox
 from maildir_safe._web.mailbox_set import Placed
+from maildir_safe._web.ordering import is_unread, printable, received
 from maildir_safe._web.parameters import Query, bad
 from maildir_safe._web.search import folded
 

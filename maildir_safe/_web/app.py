@@ -25,17 +25,31 @@ from maildir_safe._maildir.maildir import Maildir
 from maildir_safe._smtp.faults.chaos import Chaos
 from maildir_safe._smtp.server.counters import Counters
 from maildir_safe._smtp.server.page import PageSetup
-from maildir_safe._web import api, mailhog, mailpit, mailpit_chaos, mailpit_message, metrics, openapi, pages
+from maildir_safe._smtp.server.transcripts import Transcripts
+from maildir_safe._web import (
+    api,
+    mailhog,
+    mailpit,
+    mailpit_chaos,
+    mailpit_message,
+    metrics,
+    openapi,
+    page_changes,
+    pages,
+    sessions,
+)
 from maildir_safe._web.answers import ResponseBudget
 from maildir_safe._web.connections import BoundedProtocol
 from maildir_safe._web.guard import Guard
-from maildir_safe._web.inbox import Inbox, NoSuchBox, printable
+from maildir_safe._web.inbox import Inbox, NoSuchBox
 from maildir_safe._web.index_filling import keep_filling
 from maildir_safe._web.mailbox_set import MailboxSet
 from maildir_safe._web.mailpit_entries import Entries
+from maildir_safe._web.ordering import printable
 from maildir_safe._web.password import PasswordDoor
 from maildir_safe._web.prefix import Prefix
 from maildir_safe._web.tls_door import TlsDoor
+from maildir_safe._web.trash import Trash, keep_emptying
 from maildir_safe.errors import MaildirSafeError
 
 
@@ -45,6 +59,7 @@ def application(
     counters: Counters | None = None,
     check: StorageCheck | None = None,
     chaos: Chaos | None = None,
+    transcripts: Transcripts | None = None,
 ) -> Starlette:
     """The inbox as an ASGI application. It answers every request, so put it behind a `Guard`.
 
@@ -54,6 +69,7 @@ def application(
         counters: the counts for the metrics.
         check: tells whether mail can be stored; by default it is not asked.
         chaos: the random refusals of the SMTP server; None: it has none.
+        transcripts: what was said on its last connections; None: nobody remembers.
     """
     static = Mount("/static", StaticFiles(directory=Path(__file__).parent / "static"))
     handlers = {
@@ -64,18 +80,27 @@ def application(
         HTTPException: _wrong,
         Exception: _broken,
     }
-    ours = [*pages.ROUTES, *api.ROUTES, *metrics.ROUTES, *openapi.ROUTES]
+    ours = [
+        *pages.ROUTES,
+        *page_changes.ROUTES,
+        *sessions.ROUTES,
+        *api.ROUTES,
+        *metrics.ROUTES,
+        *openapi.ROUTES,
+    ]
     others = [*mailpit.ROUTES, *mailpit_message.ROUTES, *mailpit_chaos.ROUTES, *mailhog.ROUTES]
     app = Starlette(routes=[*ours, *others, static], exception_handlers=handlers)
     app.router.redirect_slashes = False  # DELETE /api/messages/ must not become "delete all"
     app.state.inbox = Inbox(MailboxSet.of(shown) if isinstance(shown, Maildir) else shown)
     app.state.entries = Entries(app.state.inbox)
+    app.state.trash = Trash(app.state.inbox)
     app.state.sending = asyncio.Semaphore(2)  # a request may be 36 MiB long
     app.state.response_budget = ResponseBudget()
     app.state.addresses = addresses or []
     app.state.counters = counters or Counters()
     app.state.check = check or StorageCheck({})
     app.state.chaos = chaos
+    app.state.transcripts = transcripts
     return app
 
 
@@ -135,7 +160,9 @@ def _protocol(setup: PageSetup) -> Any:
 
 async def serve_page(setup: PageSetup) -> None:
     """Serve the inbox until cancelled."""
-    app = application(shown_mailboxes(setup), setup.addresses, setup.counters, setup.check, setup.chaos)
+    app = application(
+        shown_mailboxes(setup), setup.addresses, setup.counters, setup.check, setup.chaos, setup.transcripts
+    )
     guarded: ASGIApp = PasswordDoor(app, setup.passwords) if setup.passwords else app
     config = uvicorn.Config(
         Prefix(Guard(guarded, setup.hosts), setup.prefix),
@@ -152,6 +179,7 @@ async def serve_page(setup: PageSetup) -> None:
     serving = asyncio.create_task(server.serve([setup.sock]))
     counted = setup.counters
     filling = asyncio.create_task(keep_filling(app.state.inbox, lambda: sum(counted.messages.values())))
+    emptying = asyncio.create_task(keep_emptying(app.state.trash, app.state.inbox))
     try:
         await asyncio.shield(serving)
     finally:
@@ -159,3 +187,4 @@ async def serve_page(setup: PageSetup) -> None:
         server.should_exit = True
         await serving
         await filling
+        await emptying

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import time
 from collections import Counter
 from collections.abc import Callable, Collection as Keys
-from operator import itemgetter
 from typing import TypeVar
 
 from maildir_safe._mail.summary import Summary, read_head, summarize
 from maildir_safe._maildir.message_store import Message
-from maildir_safe._names import arrival_time
 from maildir_safe._web.index import Answer, Needle, SearchIndex
-from maildir_safe._web.mailbox_set import MailboxSet, Placed
+from maildir_safe._web.mailbox_set import Changes, MailboxSet, Placed
+from maildir_safe._web.ordering import arranged, is_unread, order, printable, received
 from maildir_safe._web.search import BoundedCache, folded, haystack, texts
 from maildir_safe.errors import MaildirSafeError
 
@@ -96,7 +96,6 @@ class Inbox:
         self.when_gone: list[Callable[[str], None]] = []
         self.index: SearchIndex | None = None
         self._boxes: dict[str, Box] = {}
-        self._sorted: list[tuple[tuple[float, str], Placed]] = []
         self._by_key: dict[str, Placed] = {}
         self._came: dict[str, int] = {}
         self._forced = False
@@ -171,21 +170,26 @@ class Inbox:
     def refresh(self) -> None:
         """List what may have changed, and apply what has. Raises TemporaryError: it cannot be listed."""
         forced, self._forced = self._forced, False
+        collects = gc.isenabled() and not self.everything.messages
+        if collects:
+            gc.disable()  # of a first listing's 400,000 objects none is garbage, and each is looked at often
         try:
-            listed = self.maildir.refresh(forced)
+            if self.maildir.refresh(forced):
+                self._apply()
         except MaildirSafeError:
             self._forced = forced
             raise
-        if listed:
-            self._apply()
+        finally:
+            if collects:
+                gc.enable()
 
     def _apply(self) -> None:
         """Apply what has changed since the last listing."""
         names = self.maildir.names
         new = [name for name in names if name not in self._boxes]
         gone_boxes = self._boxes.keys() - {*names}
-        found, known = set(self.maildir.messages()), set(self.everything.messages)
-        come, gone = found - known, known - found
+        changes = self.maildir.take_changes()
+        come, gone = changes.come, changes.gone
         if not (come or gone or new or gone_boxes):
             return
         for message in gone:
@@ -198,10 +202,6 @@ class Inbox:
                 self._texts.forget(message.key)
                 for forget in self.when_gone:
                     forget(message.key)
-        if gone:
-            self._sorted = [entry for entry in self._sorted if entry[1] not in gone]
-        self._sorted += [(order(message.key), message) for message in come]
-        self._sorted.sort(key=itemgetter(0), reverse=True)
         self._version += 1
         fresh = dict.fromkeys(arrived.keys() - self._came.keys(), self._version)
         self._came |= fresh
@@ -211,21 +211,24 @@ class Inbox:
         unread = Counter(message.mailbox for message in come if is_unread(message))
         unread.subtract(message.mailbox for message in gone if is_unread(message))
         touched = {message.mailbox for message in come | gone} | {*new}
-        self._share(touched, fresh, unread)
+        self._share(touched, changes, fresh, unread)
         if len(self._came) > 2 * len(self._by_key) + _REMEMBERED_GONE:
             for key in [key for key in self._came if key not in self._by_key][:-_REMEMBERED_GONE]:
                 del self._came[key]
 
-    def _share(self, touched: set[str], fresh: dict[str, int], unread: Counter[str]) -> None:
+    def _share(
+        self, touched: set[str], changes: Changes, fresh: dict[str, int], unread: Counter[str]
+    ) -> None:
         """Give each mailbox that has changed its messages, and all of them to `everything`."""
-        newest = [message for _, message in self._sorted]
+        newest = arranged(self.everything.messages, changes.come, changes.gone)
         self.everything.show(newest, self._version, fresh, unread.total())
-        parts: dict[str, list[Placed]] = {name: [] for name in self._boxes if name in touched}
-        for message in newest:
-            if message.mailbox in parts:
-                parts[message.mailbox].append(message)
-        for name, part in parts.items():
-            self._boxes[name].show(part, self._version, fresh, unread[name])
+        come: dict[str, set[Placed]] = {name: set() for name in touched}
+        for message in changes.come:
+            come[message.mailbox].add(message)
+        for name in touched & self._boxes.keys():
+            box = self._boxes[name]
+            part = newest if len(self._boxes) == 1 else arranged(box.messages, come[name], changes.gone)
+            box.show(part, self._version, fresh, unread[name])
 
     def forget(self) -> None:
         """List again on the next request: this page has changed something."""
@@ -337,6 +340,17 @@ class Inbox:
         self._texts.put(message.key, text)
         return text
 
+    def chosen(self, messages: list[Placed], search: str, upto: str) -> tuple[list[Placed], str]:
+        """The messages that a search finds, or all (``""``), without those that arrived after `upto`.
+
+        Also why these may not be all; ``""``: they are all.
+        """
+        found, complete = messages, True
+        if search.strip():
+            found, complete = self.search(messages, search, DISCARD_SECONDS)
+        chosen = [one for one in found if not (upto and self.is_newer(printable(one.key), upto))]
+        return chosen, "" if complete else f"the search was cut after {DISCARD_SECONDS:g} s; try again"
+
     async def discard(self, box: Box, search: str, upto: str) -> tuple[int, str]:
         """Remove the messages of a mailbox that a search finds, or all its messages.
 
@@ -351,48 +365,16 @@ class Inbox:
         messages = await self.messages(box=box)
 
         def remove() -> tuple[int, str]:
-            found, complete = messages, True
-            if search.strip():
-                found, complete = self.search(messages, search, DISCARD_SECONDS)
+            found, trouble = self.chosen(messages, search, upto)
             removed = failed = 0
             for message in found:
-                if upto and self.is_newer(printable(message.key), upto):
-                    continue
                 try:
                     removed += self.maildir.discard(message.key)
                 except (MaildirSafeError, OSError):
                     failed += 1
-            if failed:
-                return removed, f"{failed} messages could not be removed"
-            return removed, "" if complete else f"the search was cut after {DISCARD_SECONDS:g} s; try again"
+            return removed, f"{failed} messages could not be removed" if failed else trouble
 
         try:
             return await self.run_heavy(remove)
         finally:
             self.forget()
-
-
-def is_unread(message: Message) -> bool:
-    """Whether the message is unread: it is in new/, or lacks the flag "seen"."""
-    return message.subdir == "new" or "S" not in message.flags
-
-
-def order(key: str) -> tuple[float, str]:
-    """A sort key: the order of delivery, according to the times in the names."""
-    return received(key), key
-
-
-def received(key: str) -> float:
-    """The time of delivery in the message's name, in seconds since 1970; 0 if the name has none.
-
-    Times have at most ten digits, that is up to the year 2286, so every one is a valid date.
-    """
-    seconds, micros = arrival_time(key) or (0, 0)
-    if seconds >= 10**10:
-        return 0.0
-    return seconds + (micros / 1e6 if micros < 10**6 else 0.0)
-
-
-def printable(name: str) -> str:
-    """Make a file name or path printable: bytes that are not UTF-8 become escapes."""
-    return name.encode("utf-8", "backslashreplace").decode()

@@ -6,6 +6,7 @@ digits that stand for the mailbox, since two mailboxes may hold copies of one fi
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import time
 from collections.abc import Callable
@@ -22,6 +23,8 @@ from maildir_safe.errors import MaildirSafeError
 
 _COARSEST = 2.5  # seconds; vfat keeps times in steps of 2
 _KEPT_OPEN = 4
+TRASH = "Trash"
+"""The folder of messages that the page has deleted. It is not shown."""
 
 
 class Placed(Message):
@@ -51,26 +54,56 @@ class _Held:
     def __init__(self, place: Place, maildir: Maildir) -> None:
         self.place, self.maildir, self.mark = place, maildir, mark(place.name)
         self.messages: dict[Message, Placed] = {}
-        self._stamp, self._stamped, self._stable = (-1, -1), 0.0, False
+        self._stamps: dict[str, int] = {}
+        self._since: dict[str, float] = {}
+        self._stable: set[str] = set()
 
-    def refresh(self, force: bool) -> bool:
-        """List the Maildir if it may have changed; return whether it was listed. Raises TemporaryError.
+    def refresh(self, force: bool, changes: Changes) -> bool:
+        """List what may have changed; return whether anything was listed. Raises TemporaryError.
 
-        Unchanged times of its directories show that it has not, once they have been unchanged for longer
+        Unchanged times of a directory show that it has not, once they have been unchanged for longer
         than the coarsest timestamp resolution of any file system.
         """
-        now, stamp = time.monotonic(), self.maildir.stamp()
-        if stamp != self._stamp:
-            self._stamp, self._stamped, self._stable = stamp, now, False
-        if self._stable and not force:
+        now = time.monotonic()
+        for name, stamp in zip(("new", "cur"), self.maildir.stamp(), strict=True):
+            if stamp != self._stamps.get(name):
+                self._stamps[name], self._since[name] = stamp, now
+                self._stable.discard(name)
+        if len(self._stable) == 2 and not force:
             return False
-        known, name = self.messages, self.place.name
-        self.messages = {
-            message: known.get(message) or Placed(message, name, self.mark)
-            for message in self.maildir.messages()
-        }
-        self._stable = now - self._stamped > _COARSEST
+        listed, known = list(self.maildir.messages(() if force else self._stable)), self.messages
+        come = [message for message in listed if message not in known]
+        if len(listed) != len(known) + len(come):
+            for message in known.keys() - set(listed):
+                changes.lose(known.pop(message))
+        for message in come:
+            changes.gain(known.setdefault(message, Placed(message, self.place.name, self.mark)))
+        self._stable = {name for name, since in self._since.items() if now - since > _COARSEST}
         return True
+
+
+class Changes:
+    """What listings found.
+
+    Attributes:
+        come: messages that appeared, or have another name now.
+        gone: messages that disappeared, or had another name.
+    """
+
+    def __init__(self) -> None:
+        self.come: set[Placed] = set()
+        self.gone: set[Placed] = set()
+
+    def gain(self, message: Placed) -> None:
+        """A message was listed for the first time."""
+        self.come.add(message)
+
+    def lose(self, message: Placed) -> None:
+        """A message was no longer listed."""
+        if message in self.come:
+            self.come.discard(message)
+        else:
+            self.gone.add(message)
 
 
 class MailboxSet:
@@ -101,6 +134,8 @@ class MailboxSet:
         self._held: dict[str, _Held] = {}
         self.files = files or SideFiles(OsFileSystem(), tree.root)
         self._marks: dict[str, str] = {}
+        self._changes = Changes()
+        self._trash_of: dict[str, str] = {}
 
     @classmethod
     def of(cls, maildir: Maildir) -> MailboxSet:
@@ -142,14 +177,19 @@ class MailboxSet:
             TemporaryError: the one Maildir cannot be listed. In a set of many, the messages of a
                 mailbox that cannot be listed stay as they were.
         """
-        found, listed = {place.name: place for place in self._tree.find()} or self._lone(), False
+        places, listed = self._tree.find(), False
+        self._trash_of = {place.name: place.path for place in places if place.folder == TRASH}
+        found = {place.name: place for place in places if place.folder != TRASH} or self._lone()
         for name in self._held.keys() - found.keys():
-            self._held.pop(name).maildir.close()
+            held = self._held.pop(name)
+            held.maildir.close()
+            for message in held.messages.values():
+                self._changes.lose(message)
             listed = True
         self.troubles = {}
         for name, place in found.items():
             try:
-                listed |= self._hold(place).refresh(force)
+                listed |= self._hold(place).refresh(force, self._changes)
             except MaildirSafeError as error:
                 if name == INBOX:
                     raise
@@ -175,9 +215,10 @@ class MailboxSet:
                 self._marks[held.mark] = place.name
         return held
 
-    def messages(self) -> list[Placed]:
-        """The messages of all mailboxes, as listed last."""
-        return [message for held in self._held.values() for message in held.messages.values()]
+    def take_changes(self) -> Changes:
+        """What has changed since the last call."""
+        taken, self._changes = self._changes, Changes()
+        return taken
 
     def open(self, key: str) -> BinaryIO:
         """See `Maildir.open`; the key is a message's id here, as in the methods below."""
@@ -193,6 +234,40 @@ class MailboxSet:
         """See `Maildir.discard`."""
         maildir, own = self._place(key)
         return maildir.discard(own)
+
+    def trash(self, message: Placed) -> None:
+        """Move a message into the folder Trash of its Maildir, with the flag T.
+
+        Raises:
+            KeyError: it is gone. TemporaryError, UnknownOutcome: as `Maildir.move`.
+        """
+        held = self._held[message.mailbox]
+        trash = self._main(held.place.path).folder(TRASH)
+        held.maildir.move(message.own, trash)
+        with contextlib.suppress(MaildirSafeError):  # without it, the message stays there longer
+            trash.set_flags(message.own, message.flags + "T")
+
+    def restore(self, message: Placed) -> None:
+        """Undo `trash`. Raises the same."""
+        held = self._held[message.mailbox]
+        trash = self._main(held.place.path).folder(TRASH)
+        trash.set_flags(message.own, message.flags)
+        trash.move(message.own, held.maildir)
+
+    def trashes(self) -> list[Maildir]:
+        """The folders Trash that were found last."""
+        found = []
+        for path in {*self._trash_of.values()}:
+            with contextlib.suppress(KeyError, MaildirSafeError):
+                found.append(self._main(path).folder(TRASH, create=False))
+        return found
+
+    def _main(self, path: str) -> Maildir:
+        """The Maildir at a path that was found. Raises KeyError: it has gone."""
+        for held in list(self._held.values()):
+            if held.place.path == path and not held.place.folder:
+                return held.maildir
+        raise KeyError(path)
 
     def size_of(self, message: Placed) -> int:
         """See `Maildir.size_of`; 0 if its mailbox has gone."""

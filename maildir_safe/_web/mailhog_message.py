@@ -10,7 +10,7 @@ from maildir_safe._mail.addresses import mailboxes
 from maildir_safe._mail.structure import Part, Structure
 from maildir_safe._mail.summary import Summary, summary_of
 from maildir_safe._mail.words import raw_text
-from maildir_safe._web.inbox import printable, received
+from maildir_safe._web.ordering import printable, received
 
 _MOST = 16 << 20
 _HELO = re.compile(r"from (\S{1,255})")

@@ -23,11 +23,12 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from maildir_safe._web import metrics
-from maildir_safe._web.inbox import UNREADABLE, Closed, Inbox, is_unread, printable
+from maildir_safe._web.inbox import UNREADABLE, Closed, Inbox
 from maildir_safe._web.mailbox_set import Placed
 from maildir_safe._web.mailpit_body import read_fields
 from maildir_safe._web.mailpit_entries import Entries, Entry
 from maildir_safe._web.mailpit_query import SearchQuery, TooSlow, moment
+from maildir_safe._web.ordering import is_unread, printable
 from maildir_safe._web.parameters import Query, bad
 from maildir_safe.errors import MaildirSafeError
 
@@ -60,10 +61,11 @@ async def search(request: Request, text: str, zone: str = "") -> list[Placed]:
     query = SearchQuery(text, zone)
     entries = entries_of(request)
     messages = await entries.inbox.messages()
-    return await entries.inbox.run_heavy(lambda: _matching(entries, query, messages))
+    return await entries.inbox.run_heavy(lambda: matching(entries, query, messages))
 
 
-def _matching(entries: Entries, query: SearchQuery, messages: list[Placed]) -> list[Placed]:
+def matching(entries: Entries, query: SearchQuery, messages: list[Placed]) -> list[Placed]:
+    """The messages that match a query, by the index where it knows them. Raises HTTPException: too slow."""
     until = time.monotonic() + _SECONDS
     answer, rest = entries.inbox.ask(query.needles), query.without_needles()
     found = []

@@ -16,9 +16,10 @@ from maildir_safe._mail.addresses import Mailbox
 from maildir_safe._mail.everything import Everything, is_inline, read_everything
 from maildir_safe._mail.message import Mail, describe, read_mail
 from maildir_safe._mail.structure import Part
-from maildir_safe._web.inbox import MOST_READ, UNREADABLE, Inbox, is_unread, printable, received
+from maildir_safe._web.inbox import MOST_READ, UNREADABLE, Inbox
 from maildir_safe._web.mailbox_set import Placed
 from maildir_safe._web.mailpit_tags import Tags
+from maildir_safe._web.ordering import is_unread, printable, received
 from maildir_safe._web.search import BoundedCache, folded
 
 _REMEMBERED = 100_000

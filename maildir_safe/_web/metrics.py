@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from maildir_safe._web.inbox import printable
+from maildir_safe._web.ordering import printable
 from maildir_safe.errors import MaildirSafeError
 
 

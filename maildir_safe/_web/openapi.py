@@ -36,6 +36,7 @@ _QUERIES: dict[tuple[str, str], tuple[str, ...]] = {
     ("GET", "/api/messages"): ("limit", "offset", "search", "mailbox"),
     ("DELETE", "/api/messages"): ("search", "upto", "mailbox"),
     ("GET", "/api/wait"): ("to", "subject", "after", "timeout", "mailbox"),
+    ("GET", "/api/sessions"): ("limit",),
     ("GET", "/api/v1/messages"): ("start", "limit", "before"),
     ("PUT", "/api/v1/messages"): ("tz",),
     ("GET", "/api/v1/search"): ("query", "start", "limit", "before", "tz"),

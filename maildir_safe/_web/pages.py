@@ -8,21 +8,23 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 from jinja2 import pass_context
 from jinja2.runtime import Context
 from markupsafe import Markup
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response, StreamingResponse
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 from starlette.templating import Jinja2Templates
 
 from maildir_safe._mail.html import loads_anything, without_connections
 from maildir_safe._mail.message import Mail, read_mail
-from maildir_safe._web.api import find_messages, known_key, list_entries, list_entry
-from maildir_safe._web.inbox import Box, Closed, Inbox, is_unread, printable
+from maildir_safe._web.api import find_messages, list_entries, list_entry
+from maildir_safe._web.inbox import Box, Closed, Inbox
+from maildir_safe._web.ordering import is_unread, printable
 from maildir_safe._web.parameters import Query, bad
+from maildir_safe._web.trash import MOST, Trash
 from maildir_safe.errors import MaildirSafeError
 
 _PAGE = 50
@@ -70,6 +72,11 @@ _templates.env.filters.update(when=when, size=size)
 _templates.env.globals.update(address=address)
 
 
+def page_of(request: Request, template: str, context: dict[str, Any]) -> Response:
+    """A page."""
+    return _templates.TemplateResponse(request, template, context)
+
+
 def error_page(request: Request, status: int, text: str, headers: dict[str, str] | None = None) -> Response:
     """A page with an error, and a link back to the list."""
     return _templates.TemplateResponse(
@@ -100,13 +107,16 @@ def mailbox_lines(inbox: Inbox, shown: Box) -> list[dict[str, Any]]:
 async def show_list(request: Request) -> Response:
     """Show the list; with `rows` in the query only its rows, for the script that keeps it fresh."""
     inbox: Inbox = request.app.state.inbox
-    query = Query(request, "search", "offset", "rows", "mailbox")
+    query = Query(request, "search", "offset", "rows", "mailbox", "undo")
     search, offset = query.text("search").strip(), query.integer("offset", 0, _FURTHEST)
     box = await inbox.box(query.text("mailbox"))
     found, complete = await find_messages(inbox, box, search)
     if offset >= len(found):
         offset = 0
+    trash: Trash = request.app.state.trash
     context: dict[str, Any] = {
+        "deletion": trash.find(query.text("undo")),
+        "most_undone": MOST,
         "lines": await list_entries(inbox, found[offset : offset + _PAGE]),
         "total": len(found),
         "unread": box.unread,
@@ -123,6 +133,7 @@ async def show_list(request: Request) -> Response:
         "path": printable(inbox.maildir.path),
         "version": inbox.everything.version,
         "addresses": request.app.state.addresses,
+        "sessions": request.app.state.transcripts is not None,
     }
     return _templates.TemplateResponse(request, "rows.html" if "rows" in query else "list.html", context)
 
@@ -198,49 +209,6 @@ def _framed(html: str, remote: bool) -> str:
     return f'<!doctype html><base target="_blank">{html if remote else without_connections(html)}'
 
 
-async def toggle(request: Request) -> Response:
-    """Toggle a flag of a message: read or unread (S), starred or not (F)."""
-    inbox: Inbox = request.app.state.inbox
-    query = Query(request, "search", "mailbox")
-    key, flag = request.path_params["key"], request.path_params["flag"]
-    message = await inbox.find(key)
-    flags = message.flags
-    if flag not in ("S", "F"):
-        return error_page(request, 404, "The flags are S and F.")
-    changed = flags.replace(flag, "") if flag in flags else flags + flag
-    await asyncio.to_thread(inbox.maildir.set_flags, message.key, changed)
-    inbox.forget()
-    back = "/" if flag == "S" else f"/message/{quote(key, safe='')}"
-    return _back(request, back, query)
-
-
-async def delete(request: Request) -> Response:
-    """Remove a message: the page's button "Delete"."""
-    inbox: Inbox = request.app.state.inbox
-    query = Query(request, "search", "mailbox")
-    message = await inbox.find(request.path_params["key"])
-    await asyncio.to_thread(inbox.maildir.discard, message.key)
-    inbox.forget()
-    return _back(request, "/", query)
-
-
-def _back(request: Request, path: str, query: Query) -> Response:
-    """Lead back to a page, with the same search in the same mailbox."""
-    same = {"search": query.text("search"), "mailbox": query.text("mailbox")}
-    return RedirectResponse(link(request, path, **same), 303)
-
-
-async def delete_found(request: Request) -> Response:
-    """Remove the messages that the list shows: all that match its search, except later arrivals."""
-    inbox: Inbox = request.app.state.inbox
-    query = Query(request, "search", "upto", "mailbox")
-    box = await inbox.box(query.text("mailbox"))
-    _, trouble = await inbox.discard(box, query.text("search"), known_key(inbox, query, "upto"))
-    if trouble:
-        return error_page(request, 503, f"{trouble[0].upper()}{trouble[1:]}.")
-    return RedirectResponse(link(request, "/", mailbox=query.text("mailbox")), 303)
-
-
 async def events(request: Request) -> Response:
     """Send an event whenever the Maildir has changed (server-sent events)."""
     inbox: Inbox = request.app.state.inbox
@@ -266,9 +234,6 @@ async def events(request: Request) -> Response:
 ROUTES = [
     Route("/", show_list),
     Route("/events", events),
-    Route("/delete", delete_found, methods=["POST"]),
     Route("/message/{key}", show_message),
     Route("/message/{key}/html", show_html),
-    Route("/message/{key}/toggle/{flag}", toggle, methods=["POST"]),
-    Route("/message/{key}/delete", delete, methods=["POST"]),
 ]

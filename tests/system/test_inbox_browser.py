@@ -218,7 +218,7 @@ def test_delete_one_and_all(page: Page, maildir: Maildir) -> None:
     page.get_by_role("button", name="Delete all").click()
     expect(page.get_by_text("No mail yet")).to_be_visible()
     expect(page.get_by_role("button", name="Delete all")).to_be_disabled()
-    assert sorted(path.name for path in Path(maildir.path).iterdir()) == ["cur", "new", "tmp"]
+    assert sorted(path.name for path in Path(maildir.path).iterdir()) == [".Trash", "cur", "new", "tmp"]
 
 
 def test_delete_with_a_search_asks_for_what_is_found_and_deletes_that(page: Page, maildir: Maildir) -> None:

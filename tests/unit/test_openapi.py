@@ -14,12 +14,14 @@ from starlette.testclient import TestClient
 
 from maildir_safe import Maildir
 from maildir_safe._smtp.faults.chaos import Chaos
+from maildir_safe._smtp.server.transcripts import Transcripts
+from maildir_safe._web import page_changes
 from maildir_safe._web.app import application
 from maildir_safe._web.openapi import document, is_for_programs
 from maildir_safe._web.pages import ROUTES as PAGES
 
 with tempfile.TemporaryDirectory() as directory:
-    ROUTES = application(Maildir(directory), chaos=Chaos()).routes
+    ROUTES = application(Maildir(directory), chaos=Chaos(), transcripts=Transcripts()).routes
 DOCUMENT = document(ROUTES)
 OPERATIONS = [
     (method.upper(), path, operation)
@@ -53,7 +55,9 @@ VALUES = {
 def client(tmp_path: Path) -> Iterator[TestClient]:
     maildir = Maildir(tmp_path / "m")
     maildir.deliver(HTML)
-    with TestClient(application(maildir, chaos=Chaos()), base_url="http://127.0.0.1") as client:
+    with TestClient(
+        application(maildir, chaos=Chaos(), transcripts=Transcripts()), base_url="http://127.0.0.1"
+    ) as client:
         yield client
 
 
@@ -70,7 +74,7 @@ def place(client: TestClient, path: str) -> str:
 
 
 def test_every_route_is_in_it_and_nothing_else() -> None:
-    people = {route.path for route in PAGES}
+    people = {route.path for route in [*PAGES, *page_changes.ROUTES]} | {"/sessions"}
     real = {
         (method, route.path)
         for route in ROUTES

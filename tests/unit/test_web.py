@@ -113,7 +113,7 @@ def test_deleting_one_and_all_leaves_the_maildir(client: TestClient, maildir: Ma
     assert client.post(f"/message/{keys[1]}/delete", follow_redirects=False).status_code == 303
     assert client.get("/api/messages").json()["total"] == 2
     assert client.delete("/api/messages").json() == {"removed": 2}
-    assert sorted(path.name for path in Path(maildir.path).iterdir()) == ["cur", "new", "tmp"]
+    assert sorted(path.name for path in Path(maildir.path).iterdir()) == [".Trash", "cur", "new", "tmp"]
     maildir.deliver(mail())
 
 

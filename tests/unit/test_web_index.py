@@ -19,8 +19,8 @@ from maildir_safe._web.inbox import Inbox
 from maildir_safe._web.index import Needle, SearchIndex, cache_directory, index_path
 from maildir_safe._web.index_filling import Filler, keep_filling
 from maildir_safe._web.mailbox_set import MailboxSet
-from maildir_safe._web.mailpit import matches
-from maildir_safe._web.mailpit_entries import Entries, Entry
+from maildir_safe._web.mailpit import matching
+from maildir_safe._web.mailpit_entries import Entries
 from maildir_safe._web.mailpit_query import SearchQuery
 
 PIECES = [
@@ -125,17 +125,8 @@ def test_the_index_finds_what_a_plain_search_finds(maildir: Maildir, tmp_path: P
             for piece in dice.choices([p for p in PIECES if '"' not in p], k=dice.randrange(1, 4))
         ]
         query = SearchQuery(" ".join([*terms, "a" * (len(terms) % 2), "-zzz"]))
-        answer = inbox.ask(query.needles)
-        found = []
-        for message in ours:
-            row = answer.row(message.key) if answer else None
-            entry = Entry(entries, message)
-            if answer and row is not None:
-                if query.passes(row, answer.hits) and query.matches_the_rest(entry):
-                    found.append(message.key)
-            elif matches(entry, query):
-                found.append(message.key)
-        direct = [one.key for one in theirs if matches(Entry(plain_entries, one), query)]
+        found = [message.key for message in matching(entries, query, ours)]
+        direct = [message.key for message in matching(plain_entries, query, theirs)]
         assert found == direct, terms
 
 

@@ -14,8 +14,9 @@ from maildir_safe import Maildir
 from maildir_safe._fs.posix import OsFileSystem
 from maildir_safe._maildir import message_store
 from maildir_safe._web.app import application
-from maildir_safe._web.inbox import Inbox, order
+from maildir_safe._web.inbox import Inbox
 from maildir_safe._web.mailbox_set import MailboxSet
+from maildir_safe._web.ordering import order
 
 
 class Counting(OsFileSystem):
@@ -55,7 +56,7 @@ def test_a_page_opens_what_it_shows_and_nothing_else(tmp_path: Path, monkeypatch
         assert fs.calls == {"open": 50, "stat": 0}
         newest = Maildir(tmp_path / "m").deliver(b"Subject: one more\n\n")
         monkeypatch.setattr(message_store, "split", remember)
-        assert client.get("/").text.count("one more") == 1
+        assert client.get("/").text.count("one more</span>") == 1
         assert fs.calls == {"open": 51, "stat": 0}
         keys = {split(name)[0] for name in taken_apart}
         assert newest.key in keys

@@ -96,6 +96,13 @@ class Fault:
             raise ValueError(f"reply={self.reply!r}: must be three digits, a space and a text")
         self._limit, self._window = _rate(self.rate) if self.rate else (0, 0.0)
 
+    @property
+    def told(self) -> str:
+        """What it does, for people."""
+        wait = [f"wait {self.delay:g} s"] if self.delay else []
+        end = ["hang up"] if self.drop else [f"answer {self.reply}"] if self.reply else []
+        return ", ".join(wait + end) or "nothing"
+
     def holds_back(self, key: tuple[str, ...], now: float) -> bool:
         """Whether greylist and rate, where set, refuse `key` at `now` (seconds)."""
         if self.greylist is not None:

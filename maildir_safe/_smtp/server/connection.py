@@ -21,6 +21,7 @@ from maildir_safe._smtp.server.transaction import Transaction
 
 if TYPE_CHECKING:
     from maildir_safe._smtp.server.server_context import ServerContext
+    from maildir_safe._smtp.server.transcripts import Transcript
 
 BEFORE_MAIL = 60.0
 """Seconds that a client may be silent before its first MAIL: it takes a connection and has sent no mail."""
@@ -48,6 +49,7 @@ class Connection(asyncio.Protocol):
         authenticated: whether AUTH succeeded.
         wrong_passwords: number of wrong passwords on this connection.
         transaction: the mail transaction.
+        transcript: remembers what is said; None: nobody does.
         gone: whether the connection is over.
         implicit_tls: whether TLS begins at once, before the greeting (RFC 8314).
         encrypted: whether TLS is on.
@@ -68,6 +70,7 @@ class Connection(asyncio.Protocol):
         self.extended = False
         self.authenticated = False
         self.transaction = Transaction()
+        self.transcript: Transcript | None = None
         self.wrong_passwords = 0
         self.gone = False
         self.encrypted = False
@@ -98,6 +101,8 @@ class Connection(asyncio.Protocol):
         if self.peer in self.context.proxies:
             self._proxy, self.peer = self.peer, ""  # the limit per address is the client's
         self._admitted = self.context.admit(self)
+        if self.context.transcripts:
+            self.transcript = self.context.transcripts.begin(self.peer, "LMTP" if self.lmtp else "SMTP")
         if self.implicit_tls:
             self._transport.pause_reading()  # the handshake must get the first byte
         self.restart_timer()
@@ -175,6 +180,8 @@ class Connection(asyncio.Protocol):
         if self._admitted:
             self.context.release(self)
         self.peer = peer
+        if self.transcript:
+            self.transcript.peer = peer
         self._admitted = self.context.admit(self)
         return self._admitted
 
@@ -193,6 +200,8 @@ class Connection(asyncio.Protocol):
             fault = chaos.at(stage)
         if fault is None:
             return
+        if self.transcript:
+            self.transcript.note(f"a fault at {stage}: {fault.told}")
         await asyncio.sleep(fault.delay)
         if fault.drop:
             if stage != "stored":  # there, the message's own log line records the drop
@@ -214,7 +223,7 @@ class Connection(asyncio.Protocol):
             self.hang_up(text)
         if self.gone:
             return
-        self._unsent += text.encode() + b"\r\n"
+        self._say(text)
         if hold and b"\n" in self.input.data and len(self._unsent) < _MAX_UNSENT:
             return
         self._flush()
@@ -222,6 +231,11 @@ class Connection(asyncio.Protocol):
             await self._writable.wait()
         if self.input.data:
             await asyncio.sleep(0)  # a client that pipelines thousands of commands must not starve the others
+
+    def _say(self, text: str) -> None:
+        if self.transcript:
+            self.transcript.server(text)
+        self._unsent += text.encode() + b"\r\n"
 
     def _flush(self) -> None:
         if self._transport is not None and self._unsent:
@@ -241,7 +255,7 @@ class Connection(asyncio.Protocol):
         self._handshaking = True
         try:
             if ready:
-                self._unsent += ready.encode() + b"\r\n"
+                self._say(ready)
                 self._flush()
             self.input.clear()
             encrypted = await self._loop.start_tls(
@@ -263,6 +277,8 @@ class Connection(asyncio.Protocol):
             raise ConnectionResetError
         self._transport = encrypted
         self.encrypted = True
+        if self.transcript:
+            self.transcript.note("TLS begins")
         self.client, self.extended, self.authenticated = "", False, False
         self.new_transaction()
 
@@ -292,7 +308,7 @@ class Connection(asyncio.Protocol):
         if self._handshaking or (self.implicit_tls and not self.encrypted):
             self._abort()
             return
-        self._unsent += final_reply.encode() + b"\r\n"
+        self._say(final_reply)
         self._flush()
         self._close()
 
@@ -319,6 +335,8 @@ class Connection(asyncio.Protocol):
     def _lost(self) -> None:
         """The transport is closed: release the connection. May be called more than once."""
         self.gone = True
+        if self.transcript:
+            self.transcript.open = False
         self._transport = None
         self._writable.set()
         self._unsent = b""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from maildir_safe._smtp.faults.chaos import Chaos
     from maildir_safe._smtp.protocol.auth import Passwords
     from maildir_safe._smtp.server.counters import Counters
+    from maildir_safe._smtp.server.transcripts import Transcripts
 
     Page = Callable[["PageSetup"], Coroutine[Any, Any, None]]
     """Serves the inbox page until cancelled."""
@@ -38,6 +39,7 @@ class PageSetup:
         passwords: who may see the page; None: everybody who reaches it.
         tls: makes the page's connections TLS; None: clear text.
         prefix: the path under which the page is, such as ``/mail``; ``""``: the root of the host.
+        transcripts: what was said on the last connections; None: nobody remembers.
     """
 
     sock: socket.socket
@@ -52,3 +54,4 @@ class PageSetup:
     passwords: Passwords | None = None
     tls: ssl.SSLContext | None = None
     prefix: str = ""
+    transcripts: Transcripts | None = None

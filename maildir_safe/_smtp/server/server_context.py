@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from maildir_safe._smtp.faults.faults import Faults
     from maildir_safe._smtp.protocol.auth import Passwords
     from maildir_safe._smtp.server.message_log import MessageLog
+    from maildir_safe._smtp.server.transcripts import Transcripts
 
 
 class ConnectionHandle(Protocol):
@@ -52,6 +53,7 @@ class ServerContext:
         mechanisms: what AUTH offers.
         faults: scripted faults, or None.
         chaos: random refusals, which can be set while the server runs, or None.
+        transcripts: remember what is said, or None.
         counters: counts the messages.
         storage: tells whether mail can be stored now. If not, new sessions are answered 421. By
             default it is not asked.
@@ -79,6 +81,7 @@ class ServerContext:
         mechanisms: Sequence[str] = MECHANISMS,
         faults: Faults | None = None,
         chaos: Chaos | None = None,
+        transcripts: Transcripts | None = None,
         counters: Counters | None = None,
         storage: StorageCheck | None = None,
         proxies: Proxies | None = None,
@@ -94,6 +97,7 @@ class ServerContext:
         self.mechanisms = mechanisms
         self.faults = faults
         self.chaos = chaos
+        self.transcripts = transcripts
         self.counters = counters or Counters()
         self.storage = storage or StorageCheck({})
         self.draining = False

@@ -47,6 +47,7 @@ from maildir_safe._smtp.server.storage import (
     prepare_storage,
     storage_trials,
 )
+from maildir_safe._smtp.server.transcripts import Transcripts
 from maildir_safe._smtp.server.watchdog import keep_feeding
 from maildir_safe.errors import MaildirSafeError
 
@@ -133,6 +134,7 @@ class Service:
         # a server for users refuses nobody by chance, and other processes would not see the triggers
         is_test = settings.map is None and settings.queue is None and settings.workers == 1
         self._chaos = Chaos() if is_test else None
+        self._transcripts = Transcripts() if is_test and settings.web else None
         self._smtp = [listen(address) for address in settings.smtp]
         mode = int(settings.lmtp_mode, 8) if settings.lmtp_mode else None
         self._lmtp = [listen(address, mode, settings.lmtp_group) for address in settings.lmtp]
@@ -293,6 +295,7 @@ class Service:
             mechanisms=settings.auth_mechanisms,
             faults=self._parts.faults,
             chaos=self._chaos,
+            transcripts=self._transcripts,
             counters=self._counters,
             storage=self._check,
             proxies=self._proxies,
@@ -365,6 +368,7 @@ class Service:
             self._web_passwords,
             self._web_tls,
             settings.web_root,
+            self._transcripts,
         )
 
 

@@ -71,7 +71,10 @@ class SmtpSession(Connection):
                 self.hang_up(replies.LINE_TOO_LONG)
                 return
             # surrogateescape: bytes that are not UTF-8 are refused later, as not printable
-            verb, _, argument = line.decode("utf-8", "surrogateescape").partition(" ")
+            command = line.decode("utf-8", "surrogateescape")
+            if self.transcript:
+                self.transcript.client(command)
+            verb, _, argument = command.partition(" ")
             await self._obey(verb, argument.strip())
 
     async def _obey(self, word: str, argument: str) -> None:

@@ -7,6 +7,7 @@ const trouble = document.getElementById("trouble");
 let source = null;
 
 const links = () => [...document.querySelectorAll(".messages a")];
+const boxes = () => [...document.querySelectorAll(".messages input")];
 const mailboxes = () => document.querySelector(".mailboxes");
 const wide = matchMedia("(min-width: 44.01rem)");
 const chosen = () => document.activeElement?.closest(".messages a");
@@ -20,6 +21,7 @@ async function refresh() {
   const href = chosen()?.getAttribute("href");
   const scrolled = mailboxes()?.querySelector("nav").scrollTop;
   const open = mailboxes()?.open;
+  const selected = new Set(boxes().filter((box) => box.checked).map((box) => box.value));
   const box = document.activeElement?.closest(".mailboxes a")?.getAttribute("href");
   list.innerHTML = await answer.text();
   if (mailboxes()) {
@@ -28,8 +30,10 @@ async function refresh() {
     [...mailboxes().querySelectorAll("a")].find((link) => link.getAttribute("href") === box)?.focus();
   }
   localTimes();
+  for (const box of boxes()) box.checked = selected.has(box.value);
   links().find((link) => link.getAttribute("href") === href)?.focus();
   facts();
+  offerUndo();
   tell("");
 }
 
@@ -53,6 +57,23 @@ function localTimes() {
     time.title = text;
     time.textContent = time.closest(".messages") ? short : text.slice(0, 16);
   }
+}
+
+// A deletion can be undone for ten seconds after the page shows it first.
+let offered = "";
+function offerUndo() {
+  const token = document.querySelector(".undo")?.dataset.token;
+  if (!token || token === offered) return;
+  offered = token;
+  setTimeout(() => {
+    const url = new URL(location);
+    if (url.searchParams.get("undo") === token) {
+      url.searchParams.delete("undo");
+      history.replaceState(null, "", url);
+    }
+    const bar = document.querySelector(".undo");
+    if (bar?.dataset.token === token) bar.remove();
+  }, 10_000);
 }
 
 function tell(text) {
@@ -86,6 +107,7 @@ if (list) {
   wide.addEventListener("change", fold);
   document.querySelector(".mailboxes [aria-current]")?.scrollIntoView({ block: "nearest" });
   links().find((link) => link.pathname === sessionStorage.opened)?.focus();
+  offerUndo();
   listen();
   document.addEventListener("visibilitychange", listen);
 } else {
@@ -96,6 +118,13 @@ document.addEventListener("submit", (event) => {
   if (event.target.id !== "delete-found") return;
   if (!confirm(document.getElementById("facts").dataset.question)) event.preventDefault();
 });
+
+// The address of the page that is shown, with what can be undone now.
+function keep(address) {
+  const url = new URL(location);
+  url.searchParams.set("undo", new URL(address).searchParams.get("undo"));
+  return url;
+}
 
 function step(by) {
   const all = links();
@@ -113,13 +142,17 @@ async function act(id, path) {
     step(1);
     if (chosen() === link) step(-1);
   }
-  await fetch(link.pathname + path, { method: "POST", redirect: "manual" });
+  const answer = await fetch(link.pathname + path + link.search, {
+    method: "POST",
+    redirect: id === "delete" ? "follow" : "manual",  // to open a message is to read it
+  });
+  if (new URL(answer.url).searchParams.has("undo")) history.replaceState(null, "", keep(answer.url));
   await refresh();
 }
 
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.altKey || event.metaKey) return;
-  if (event.target.matches("input")) {
+  if (event.target.matches("input:not([type=checkbox])")) {
     if (event.key === "Escape") event.target.blur();
     return;
   }
@@ -131,6 +164,7 @@ document.addEventListener("keydown", (event) => {
     m: () => act("unread", "/toggle/S"),
     s: () => act("star", "/toggle/F"),
     u: () => go("back"),
+    x: () => chosen()?.parentElement.querySelector("input")?.click(),
     "/": () => document.getElementById("search")?.focus(),
   };
   if (!(event.key in keys)) return;
