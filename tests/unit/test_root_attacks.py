@@ -146,8 +146,8 @@ def send(server: BackgroundServer, *recipients: str) -> str:
 @pytest.mark.parametrize("mischief", MISCHIEF, ids=lambda one: one.__name__)
 def test_a_users_mischief_hurts_only_her_own_mail(world: World, mischief: Callable[[World], None]) -> None:
     with serving(world.top, map=f"{world.top}/{{local}}/Maildir") as server:
-        # once before the server has opened her Maildir, once after; a directory that may not be listed once it
-        # is open is looked at for 35 seconds, which holds up her mail alone
+        # once before the server has opened her Maildir, once after; a directory that may not be listed when
+        # it is open is looked at for 35 seconds, which holds up her mail alone
         for known in (False,) if mischief is no_rights else (False, True):
             if known:
                 shutil.rmtree(world.top / "alice", ignore_errors=True)
