@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import os
 import signal
@@ -17,6 +18,7 @@ from smtp_support import Serve, Wire, stored, until, workers_of
 
 from maildir_safe import Maildir
 from maildir_safe._smtp.protocol.auth import hash_password
+from maildir_safe._smtp.server.server import begin_reload
 
 
 def certificate(path: Path) -> trustme.CA:
@@ -156,3 +158,29 @@ def test_systemd_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, worker
     assert first["RELOADING"] == "1"
     assert before <= int(first["MONOTONIC_USEC"]) <= time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
     assert len(told) == 2
+
+
+def test_a_hundred_signals_at_once_are_two_reloads() -> None:
+    began = 0
+
+    async def run() -> None:
+        go_on = asyncio.Event()
+        running: set[asyncio.Task[None]] = set()
+
+        async def reload() -> None:
+            nonlocal began
+            began += 1
+            await go_on.wait()
+
+        for _ in range(100):
+            begin_reload(reload, running)
+        await asyncio.sleep(0)
+        assert began == 2
+        go_on.set()
+        await asyncio.gather(*running)
+        await asyncio.sleep(0)
+        begin_reload(reload, running)
+        await asyncio.gather(*running)
+        assert began == 3
+
+    asyncio.run(run())

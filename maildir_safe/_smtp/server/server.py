@@ -145,7 +145,7 @@ async def serve(
         loop.add_signal_handler(number, ordered.set)
     reloads: set[asyncio.Task[None]] = set()
     if reload is not None:
-        loop.add_signal_handler(signal.SIGHUP, lambda: reloads.add(loop.create_task(reload())))
+        loop.add_signal_handler(signal.SIGHUP, begin_reload, reload, reloads)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})  # one may have come since the fork
     if parent is not None:
         loop.add_reader(parent, ordered.set)
@@ -163,6 +163,14 @@ async def serve(
     if not finished:
         tell("the storage hangs; senders keep the messages that were not acknowledged")
         os._exit(1)  # a normal exit would wait for the threads that hang
+
+
+def begin_reload(reload: Callable[[], Coroutine[Any, Any, None]], running: set[asyncio.Task[None]]) -> None:
+    """Begin a reload, unless one runs, which may have read some already, and another waits for it."""
+    if len(running) < 2:  # each holds a thread
+        task = asyncio.get_running_loop().create_task(reload())
+        running.add(task)
+        task.add_done_callback(running.discard)
 
 
 def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
