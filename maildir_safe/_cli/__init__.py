@@ -61,6 +61,7 @@ WRONG = 1
 """A check found something wrong (`fsck`, `probe` and the like), or something is missing."""
 
 _HANGUP = (1,)  # SIGHUP; `signal` costs a tenth of the start-up
+_OF_QMAIL = (15, 1, 2, 14)  # SIGALRM too: an alarm that the caller has set outlives exec
 
 INTERRUPTED = 130
 """Ctrl-C, as shells report it: 128 plus the number of the signal."""
@@ -79,7 +80,7 @@ def main(words: list[str] | None = None) -> int:
         return _run(words)
     words = _words_of(sys.argv)
     if words[:1] in (["deliver"], ["sendmail"], ["qmail-queue"]):
-        hold_signals()
+        hold_signals(_OF_QMAIL if words[0] == "qmail-queue" else ())
         gc.disable()  # one message makes no cycles worth a collection, which would cost a twentieth
         code = _run(words)
         _close_stdout()

@@ -59,6 +59,14 @@ class Stopped(KeyboardInterrupt):
     """A signal asked this process to end before the message was put into the queue."""
 
 
+def stopped_by(error: BaseException) -> Stopped | None:
+    """The signal behind an error: Python 3.11 wraps what is raised while a class is made in RuntimeError."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, Stopped):
+        cause = cause.__cause__ or cause.__context__
+    return cause
+
+
 class WrongUsage(ValueError):
     """The command was called wrongly."""
 
@@ -73,12 +81,15 @@ def main(words: list[str]) -> int:
     except WrongUsage as error:
         return _failed(str(error), USAGE)
     except Stopped as stop:
-        code = 130 if stop.args[0] == "SIGINT" else TEMPORARY
-        return _failed(f"stopped by {stop.args[0]}; nothing is queued", code)
+        return _stopped(stop)
     except KeyboardInterrupt:
         return _failed("stopped by SIGINT; nothing is queued", 130)
     except MaildirSafeError as error:
         return _failed(str(error), getattr(error, "exit_code", TEMPORARY if error.status[0] == "4" else 65))
+    except RuntimeError as error:
+        if found := stopped_by(error):
+            return _stopped(found)
+        raise
 
 
 def parse(words: list[str]) -> tuple[dict[str, str], list[str]]:
@@ -190,15 +201,21 @@ def stop_on_signals(*others: int) -> None:
     """Let SIGTERM, SIGHUP, SIGINT and `others` raise `Stopped`; `hold_signals` blocks the first three."""
     import _signal  # type: ignore[import-not-found]  # `signal` costs a tenth of the start-up
 
-    def stop(number: int, _: object) -> None:
-        import signal
+    # `signal` may be half imported when one comes
+    names = {getattr(_signal, name): name for name in ("SIGTERM", "SIGHUP", "SIGINT", "SIGALRM")}
 
-        raise Stopped(signal.Signals(number).name)
+    def stop(number: int, _: object) -> None:
+        raise Stopped(names[number])
 
     numbers = _signal.SIGTERM, _signal.SIGHUP, _signal.SIGINT, *others
     for number in numbers:
         _signal.signal(number, stop)
     _signal.pthread_sigmask(_signal.SIG_UNBLOCK, numbers)
+
+
+def _stopped(stop: Stopped) -> int:
+    code = 130 if stop.args[0] == "SIGINT" else TEMPORARY
+    return _failed(f"stopped by {stop.args[0]}; nothing is queued", code)
 
 
 def _failed(reason: str, code: int) -> int:
