@@ -9,7 +9,7 @@ import os
 import sys
 import time
 
-from maildir_safe._cli import TEMPORARY, USAGE, hold_signals, print_reason
+from maildir_safe._cli import TEMPORARY, USAGE, Interruptible, hold_signals, print_reason
 from maildir_safe.errors import MaildirSafeError
 
 TYPE_CHECKING = False
@@ -162,7 +162,7 @@ def _send(options: dict[str, str], words: list[str]) -> int:
     if sys.stdin is None:
         raise WrongUsage("standard input is closed, but the message is read from it")
     until_dot = "i" not in options and "i" not in options.get("o", "").split()
-    raw = sys.stdin.buffer.raw  # type: ignore[union-attr]
+    raw = Interruptible(sys.stdin.buffer.raw)  # type: ignore[union-attr]
     given = message.Submitted(read_message(raw, settings.size_limit, until_dot=until_dot), settings.domain)
     if "t" in options:
         recipients = given.recipients()
