@@ -42,7 +42,7 @@ from maildir_safe._queue.store.bucket import NOW, period
 from maildir_safe._queue.store.item import Item
 from maildir_safe._queue.store.item_name import parse
 from maildir_safe._queue.store.second_names import has_second_name, is_delivered, keep_one_name
-from maildir_safe._queue.store.states import BOUNCE_DUE
+from maildir_safe._queue.store.states import has_report_due
 from maildir_safe.errors import LeaseLost, TemporaryError, UnknownOutcome, storage_error
 
 if TYPE_CHECKING:
@@ -238,7 +238,9 @@ class Spool:
         try:
             outcome = self._move_out_of_claimed(lease, item, part.dir_fd, after.name)
         except LeaseLost:
-            if not self._is_in(part, after):
+            if not part.lists(
+                after.name
+            ):  # the reply was lost: no sweep makes this name, since it raises gen
                 raise
         else:
             if outcome.kind != DONE:
@@ -323,13 +325,6 @@ class Spool:
             lease.renew()  # GlusterFS reports ESTALE if claimed/<W> was swept
         return outcome
 
-    def _is_in(self, part: HashPart, after: Item) -> bool:
-        """Whether an item was shelved and the reply lost: no other makes this name (a sweep raises gen)."""
-        try:
-            return after.name in self._fs.listdir(part.dir_fd)
-        except OSError:
-            return False
-
     def _was_mine(self, lease: Lease, item: Item) -> bool:
         """Whether this worker's own call moved an item that is reported gone.
 
@@ -385,8 +380,9 @@ class Spool:
 
 
 def _is_urgent(item: Item, after: Item) -> bool:
-    """Whether a bounce is due, and this move does not postpone a bounce that was just attempted."""
-    return BOUNCE_DUE in after.states and (after.tries <= item.tries or after.states != item.states)
+    """Whether a report is due, and this move does not postpone a report that was just attempted."""
+    put_off = after.tries > item.tries and after.states == item.states
+    return has_report_due(after.states) and not put_off
 
 
 def _has_vanished(outcome: Outcome) -> bool:

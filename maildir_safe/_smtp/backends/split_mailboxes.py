@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 _COUNT_AGAIN = 50  # Maildirs made, after which those of other processes are counted too
 
+FULL_FOR = 1.0
+"""Seconds for which a count that found no room is believed: counting a thousand takes a tenth of a second."""
+
 
 class SplitMailboxes(Mailboxes):
     """The Maildirs below one directory. Thread-safe.
@@ -48,6 +51,7 @@ class SplitMailboxes(Mailboxes):
         self._making = threading.Lock()
         self._durable: set[str] = set()
         self._count, self._left = 0, 0
+        self._full_until = float("-inf")
 
     def find(self, address: str) -> str:
         """The path of the address's Maildir, which need not exist yet.
@@ -90,12 +94,16 @@ class SplitMailboxes(Mailboxes):
             return maildir
 
     def _check_number(self) -> None:
-        if self._left <= 0 or self._count >= self._most_made:
+        full = self._count >= self._most_made
+        if full and self._calls.monotonic() < self._full_until:
+            raise Refused(TOO_MANY_MAILBOXES)
+        if full or self._left <= 0:
             tree = MailboxTree(self._routing.root, self._routing.below, self._most_made, self._calls)
             self._count, self._left = len([p for p in tree.find() if not p.folder]), _COUNT_AGAIN
             if not tree.complete:
                 self._count = self._most_made
         if self._count >= self._most_made:
+            self._full_until = self._calls.monotonic() + FULL_FOR
             raise Refused(TOO_MANY_MAILBOXES)
 
     def _make_above(self, path: str) -> None:

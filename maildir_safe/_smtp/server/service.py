@@ -215,7 +215,7 @@ class Service:
                     self._settings.workers, self._work, started, self._stopping, self._reload
                 )
                 for sock in {*self._smtp, *self._smtps, *self._lmtp} - self._kept():
-                    turn_away(sock)  # clients that came after the last worker had closed
+                    turn_away(sock, sock in self._smtps)  # clients that came after the last worker had closed
                 return status
             self._work(0, None, started, self._stopping)
             return 0
