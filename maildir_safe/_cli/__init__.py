@@ -15,6 +15,7 @@ import sys
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import ModuleType
+    from typing import Any
 
 VERBS = {
     "deliver": "put the message on standard input into a Maildir; for mail servers",
@@ -60,7 +61,9 @@ USAGE = 64
 WRONG = 1
 """A check found something wrong (`fsck`, `probe` and the like), or something is missing."""
 
+_TICK = 1.0  # seconds
 _HANGUP = (1,)  # SIGHUP; `signal` costs a tenth of the start-up
+_OF_QMAIL = (15, 1, 2, 14)  # SIGALRM too: an alarm that the caller has set outlives exec
 
 INTERRUPTED = 130
 """Ctrl-C, as shells report it: 128 plus the number of the signal."""
@@ -79,7 +82,7 @@ def main(words: list[str] | None = None) -> int:
         return _run(words)
     words = _words_of(sys.argv)
     if words[:1] in (["deliver"], ["sendmail"], ["qmail-queue"]):
-        hold_signals()
+        hold_signals(_OF_QMAIL if words[0] == "qmail-queue" else ())
         gc.disable()  # one message makes no cycles worth a collection, which would cost a twentieth
         code = _run(words)
         _close_stdout()
@@ -117,6 +120,37 @@ def hold_signals(numbers: tuple[int, ...] = ()) -> None:
             return
         except KeyboardInterrupt:  # the last one before they were blocked
             continue
+
+
+class Interruptible:
+    """An unbuffered stream whose `read` notices, within a second, a signal that came just before it.
+
+    Python runs a handler between two of its instructions, or when a signal interrupts a call. A signal that
+    comes between the last such look and the call itself is noticed when the call ends: when the mail server,
+    which may wait for this process, closes the pipe. A timer that ticks during the call closes that window;
+    `select` would cost more to load than the rest of the reading.
+
+    Args:
+        raw: the stream. The process has no handler for SIGALRM of its own.
+    """
+
+    def __init__(self, raw: Any) -> None:
+        import _signal
+
+        self._raw, self._set = raw, _signal.setitimer
+        self._real = _signal.ITIMER_REAL
+        if _signal.getitimer(self._real)[0]:  # the caller's, which outlives exec: it is left alone
+            self._set = lambda *_: None
+        else:
+            _signal.signal(_signal.SIGALRM, lambda *_: None)
+
+    def read(self, size: int) -> Any:
+        """As of the stream."""
+        self._set(self._real, _TICK, _TICK)
+        try:
+            return self._raw.read(size)
+        finally:
+            self._set(self._real, 0.0)
 
 
 def _run(words: list[str]) -> int:

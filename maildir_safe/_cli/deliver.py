@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 
-from maildir_safe._cli import hold_signals
+from maildir_safe._cli import Interruptible, hold_signals
 from maildir_safe._delivery.incoming import Incoming
 from maildir_safe._delivery.trace_headers import TraceHeader
 from maildir_safe._maildir.maildir import Maildir
@@ -79,7 +79,7 @@ def main(words: list[str]) -> int:
         for number in signals:
             _signal.signal(number, _signal.default_int_handler)
         _signal.pthread_sigmask(_signal.SIG_UNBLOCK, signals)
-        receipt = deliver(path, options, Incoming(sys.stdin.buffer.raw))  # type: ignore[union-attr]
+        receipt = deliver(path, options, Incoming(Interruptible(sys.stdin.buffer.raw)))  # type: ignore[union-attr]
     finally:
         hold_signals()
     if json:

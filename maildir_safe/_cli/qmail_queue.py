@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 
 from maildir_safe._cli import hold_signals, print_reason
-from maildir_safe._cli.sendmail import Stopped, stop_on_signals
+from maildir_safe._cli.sendmail import Stopped, stop_on_signals, stopped_by
 from maildir_safe.errors import MaildirSafeError, PermanentError, TemporaryError
 
 TYPE_CHECKING = False
@@ -62,15 +62,14 @@ def main(words: list[str]) -> int:
     except Failed as error:
         return _explain(str(error), error.code)
     except Stopped as stop:
-        timed_out = stop.args[0] == "SIGALRM"
-        return _explain(
-            f"stopped by {stop.args[0]}; nothing is queued", _TIMED_OUT if timed_out else _STOPPED
-        )
+        return _stopped(stop)
     except KeyboardInterrupt:
         return _explain("stopped; nothing is queued", _STOPPED)
     except MemoryError:
         return _explain("out of memory", _NO_MEMORY)
     except Exception as error:  # noqa: BLE001 - the caller knows exit codes, not tracebacks
+        if found := stopped_by(error):
+            return _stopped(found)
         return _explain(f"unexpected {type(error).__name__}: {error}; please report this", _BUG)
 
 
@@ -132,6 +131,11 @@ def _hold() -> None:
 
     hold_signals()
     _signal.alarm(0)
+
+
+def _stopped(stop: Stopped) -> int:
+    timed_out = stop.args[0] == "SIGALRM"
+    return _explain(f"stopped by {stop.args[0]}; nothing is queued", _TIMED_OUT if timed_out else _STOPPED)
 
 
 def _explain(reason: str, code: int) -> int:

@@ -11,7 +11,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from maildir_safe._cli import USAGE, queue_changes, queue_fence
+from maildir_safe._cli import USAGE, Interruptible, queue_changes, queue_fence
 from maildir_safe._cli.output import bytes_text, print_json, visible
 from maildir_safe._delivery.incoming import Incoming
 from maildir_safe._delivery.partial import PartialPut
@@ -108,7 +108,7 @@ def _put(args: argparse.Namespace) -> int:
 
 def _message() -> bytes:
     """Read standard input as `deliver` does: without an envelope line ``From ``, with LF line ends."""
-    incoming = Incoming(getattr(sys.stdin.buffer, "raw", sys.stdin.buffer))
+    incoming = Incoming(Interruptible(getattr(sys.stdin.buffer, "raw", sys.stdin.buffer)))
     return incoming.start if incoming.whole else b"".join(iter(incoming.read, b""))
 
 

@@ -9,7 +9,7 @@ import os
 import sys
 import time
 
-from maildir_safe._cli import TEMPORARY, USAGE, hold_signals, print_reason
+from maildir_safe._cli import TEMPORARY, USAGE, Interruptible, hold_signals, print_reason
 from maildir_safe.errors import MaildirSafeError
 
 TYPE_CHECKING = False
@@ -74,6 +74,14 @@ class Stopped(KeyboardInterrupt):
     """A signal asked this process to end before the message was put into the queue."""
 
 
+def stopped_by(error: BaseException) -> Stopped | None:
+    """The signal behind an error: Python 3.11 wraps what is raised while a class is made in RuntimeError."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, Stopped):
+        cause = cause.__cause__ or cause.__context__
+    return cause
+
+
 class WrongUsage(ValueError):
     """The command was called wrongly."""
 
@@ -88,12 +96,15 @@ def main(words: list[str]) -> int:
     except WrongUsage as error:
         return _failed(str(error), USAGE)
     except Stopped as stop:
-        code = 130 if stop.args[0] == "SIGINT" else TEMPORARY
-        return _failed(f"stopped by {stop.args[0]}; nothing is queued", code)
+        return _stopped(stop)
     except KeyboardInterrupt:
         return _failed("stopped by SIGINT; nothing is queued", 130)
     except MaildirSafeError as error:
         return _failed(str(error), getattr(error, "exit_code", TEMPORARY if error.status[0] == "4" else 65))
+    except RuntimeError as error:
+        if found := stopped_by(error):
+            return _stopped(found)
+        raise
 
 
 def parse(words: list[str]) -> tuple[dict[str, str], list[str]]:
@@ -170,7 +181,7 @@ def _send(options: dict[str, str], words: list[str]) -> int:
     if sys.stdin is None:
         raise WrongUsage("standard input is closed, but the message is read from it")
     until_dot = "i" not in options and "i" not in options.get("o", "").split()
-    raw = sys.stdin.buffer.raw  # type: ignore[union-attr]
+    raw = Interruptible(sys.stdin.buffer.raw)  # type: ignore[union-attr]
     whole_message = read_message(raw, settings.size_limit, until_dot=until_dot)
     masked = settings.masked if settings.masquerade else None
     given = message.Submitted(whole_message, settings.domain, masked)
@@ -248,15 +259,21 @@ def stop_on_signals(*others: int) -> None:
     """Let SIGTERM, SIGHUP, SIGINT and `others` raise `Stopped`; `hold_signals` blocks the first three."""
     import _signal  # type: ignore[import-not-found]  # `signal` costs a tenth of the start-up
 
-    def stop(number: int, _: object) -> None:
-        import signal
+    # `signal` may be half imported when one comes
+    names = {getattr(_signal, name): name for name in ("SIGTERM", "SIGHUP", "SIGINT", "SIGALRM")}
 
-        raise Stopped(signal.Signals(number).name)
+    def stop(number: int, _: object) -> None:
+        raise Stopped(names[number])
 
     numbers = _signal.SIGTERM, _signal.SIGHUP, _signal.SIGINT, *others
     for number in numbers:
         _signal.signal(number, stop)
     _signal.pthread_sigmask(_signal.SIG_UNBLOCK, numbers)
+
+
+def _stopped(stop: Stopped) -> int:
+    code = 130 if stop.args[0] == "SIGINT" else TEMPORARY
+    return _failed(f"stopped by {stop.args[0]}; nothing is queued", code)
 
 
 def _failed(reason: str, code: int) -> int:

@@ -60,19 +60,21 @@ class Soak:
         """Do it all."""
         with contextlib.ExitStack() as stack:
             stack.callback(self.fuse.close)
-            roles, mount = Roles(self.fuse.path, self.ledger, self.stopping, self._seed), self.fuse.path
+            mount, config = self.fuse.path, self.folder / "sendmail.toml"
+            roles = Roles(mount, self.ledger, self.stopping, self._seed, config)
             (mount / "users").mkdir()
             for user in ("alice", "bob"):
                 Maildir(mount / "users" / user)
             served = stack.enter_context(self._serve("--map", f"{mount}/users/{{local}}"))
             queued = stack.enter_context(self._serve("--queue", f"{mount}/spool"))
             doers = [roles.api, roles.api, roles.plain, roles.batch, roles.drop, roles.command, roles.command]
-            doers += [roles.put, roles.put, roles.read, roles.work, roles.work]
-            doers += [
-                functools.partial(roles.client, served, "smtp", f"{user}@example.org")
-                for user in ("alice", "bob")
-            ]
-            doers += [functools.partial(roles.client, queued, "smtpqueue", "r@example.org")]
+            doers += [roles.put, roles.put, roles.read, roles.work, roles.work, roles.sendmail, roles.worker]
+            for server, door, user in ((served, "", "alice"), (served, "", "bob"), (queued, "queue", "r")):
+                address = f"{user}@example.org"
+                doers += [
+                    functools.partial(roles.client, server.told("SMTP"), f"smtp{door}", address),
+                    functools.partial(roles.client, server.told("LMTP"), f"lmtp{door}", address, lmtp=True),
+                ]
             self.fuse.level(self.level)
             threads = [roles.loop(doer) for doer in doers]
             time.sleep(self.seconds)
@@ -89,11 +91,11 @@ class Soak:
             return compare(self.ledger, self._found(), self._kept())
 
     @contextlib.contextmanager
-    def _serve(self, *flags: str) -> Iterator[str]:
+    def _serve(self, *flags: str) -> Iterator[Serve]:
         folder = Path(tempfile.mkdtemp(dir=self.folder))
-        server = Serve(folder, *flags)
+        server = Serve(folder, "--lmtp", "127.0.0.1:0", *flags)
         try:
-            yield server.address
+            yield server
         finally:
             server.process.terminate()
             try:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import mailbox
+import os
 import random
+import signal
 import smtplib
 import subprocess
 import sys
@@ -27,6 +29,8 @@ from maildir_safe.mailbox import Maildir as DropIn
 PER_MAILDIR = 150  # a delivery with an id lists new/ and cur/
 TRIES = 40
 Role = Callable[[], None]
+_COMPLETE = b"From: s@example.org\nDate: Mon, 30 Nov 2026 12:00:00 +0000\nMessage-ID: <m@example.org>\n"
+"""What sendmail would add after the other headers; a message that has it is stored as it is."""
 
 
 class Roles:
@@ -35,11 +39,13 @@ class Roles:
     Args:
         mount: the mount point.
         ledger: what was promised.
-        relay: the address of an SMTP server off the mount, for the queue's relay.
         stopping: set when the faults have ended: what was begun is finished, nothing new begun.
+        config: the file that tells sendmail of the spool.
     """
 
-    def __init__(self, mount: Path, ledger: SoakLedger, stopping: threading.Event, seed: int) -> None:
+    def __init__(
+        self, mount: Path, ledger: SoakLedger, stopping: threading.Event, seed: int, config: Path
+    ) -> None:
         self.mount = mount
         self.ledger = ledger
         self.stopping = stopping
@@ -48,6 +54,8 @@ class Roles:
         self.target = Maildir(mount / "queued")
         self._boxes: dict[str, tuple[int, Maildir]] = {}
         self.drop_in = DropIn(mount / "dropin")
+        config.write_text(f'spool = "{mount}/spool"\n')
+        self._environment = {**os.environ, "MAILDIR_SAFE_SENDMAIL_CONFIG": str(config)}
 
     def _until_taken(self, token: str, one_try: Callable[[], str | None]) -> None:
         """Try until it is taken; None from a try: acknowledged, else why not."""
@@ -127,14 +135,49 @@ class Roles:
             if done.returncode != 75:
                 return
 
-    def client(self, address: str, door: str, recipient: str) -> None:
-        """A message by SMTP; only 250 and 4xx may come of it."""
-        token = self.ledger.token(door)
+    def sendmail(self) -> None:
+        """``maildir-safe sendmail``, a process a message; only 0 and 75 may come of it."""
+        token = self.ledger.token("sendmail")
+        words = [sys.executable, "-m", "maildir_safe", "sendmail", "-f", "s@example.org", "r@example.org"]
+        data = _COMPLETE + message(token)
+        for _ in range(TRIES):
+            done = subprocess.run(words, input=data, env=self._environment, capture_output=True, check=False)
+            if done.returncode == 0:
+                self.ledger.answer(token, ACK)
+                return
+            text = done.stderr.decode(errors="replace")[-300:]
+            self.ledger.answer(token, UNKNOWN if done.returncode == 75 else PERMANENT, text)
+            if done.returncode != 75:
+                return
+
+    def worker(self) -> None:
+        """``maildir-safe work`` for some seconds; then it is told to stop, or killed."""
+        words = ["work", str(self.mount / "spool"), "--to", f"maildir:{self.mount}/queued", "--lease", "30"]
+        process = subprocess.Popen(
+            [sys.executable, "-m", "maildir_safe", *words], stderr=subprocess.PIPE, text=True
+        )
+        killer = threading.Timer(
+            10.0 + 20.0 * self.chance.random(),
+            process.kill if self.chance.random() < 0.3 else process.terminate,
+        )
+        killer.start()
+        try:
+            _, said = process.communicate()
+        finally:
+            killer.cancel()
+        if process.returncode not in (0, 75, -signal.SIGKILL, -signal.SIGTERM) or "Traceback" in said:
+            self.ledger.complain(f"work ended with {process.returncode}: {said[-400:]}")
+
+    def client(self, address: str, door: str, recipient: str, lmtp: bool = False) -> None:
+        """A message by SMTP, or by LMTP with an ENVID; only 250 and 4xx may come of it."""
+        token = self.ledger.token(door, with_id=lmtp)
         host, _, port = address.rpartition(":")
+        kind, options = (smtplib.LMTP, [f"ENVID={token}"]) if lmtp else (smtplib.SMTP, [])
+        data = message(token).replace(b"\n", b"\r\n")
         for _ in range(TRIES):
             try:
-                with smtplib.SMTP(host, int(port), timeout=120) as smtp:
-                    smtp.sendmail("s@example.org", [recipient], message(token).replace(b"\n", b"\r\n"))
+                with kind(host, int(port), timeout=120) as smtp:
+                    smtp.sendmail("s@example.org", [recipient], data, mail_options=options)
                 self.ledger.answer(token, ACK)
                 return
             except smtplib.SMTPResponseException as error:

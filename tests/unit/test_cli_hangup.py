@@ -143,3 +143,33 @@ sys.exit(main())
     assert (done.returncode, done.stderr) == (0, b"")
     with Queue(tmp_path / "spool") as queue:
         assert [listed.item.id for listed in queue.items()] == [done.stdout.decode().strip()]
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize("verb", ["deliver", "put"])
+@pytest.mark.skipif(not Path("/proc/self/syscall").exists(), reason="cannot see what a process waits for")
+def test_just_before_the_read(tmp_path: Path, number: signal.Signals, verb: str) -> None:
+    """Its handler ran only when the input ended: when whoever waits for this process closed it.
+
+    A signal that another thread takes leaves the process in the same state: the call is not interrupted.
+    """
+    script = f"""
+import os, signal, sys, threading
+def kill():
+    reading = ""
+    while not reading.startswith("0 0x0 "):
+        reading = open(f"/proc/self/task/{{os.getpid()}}/syscall").read()
+    signal.pthread_kill(threading.get_ident(), {int(number)})
+threading.Thread(target=kill).start()
+from maildir_safe._cli import main; sys.exit(main())
+"""
+    place = str(tmp_path / "place")
+    words = ["deliver", place] if verb == "deliver" else ["queue", "put", place, "c@d"]
+    pipe = subprocess.PIPE
+    with unignored():
+        process = subprocess.Popen([sys.executable, "-c", script, *words], stdin=pipe, stderr=pipe)
+    with process:
+        assert process.wait(timeout=60) == 75  # its input stays open
+        assert process.stderr is not None
+        assert process.stderr.read().startswith(b"4.3.0 interrupted")
+    assert not (tmp_path / "place").exists()

@@ -151,3 +151,41 @@ def test_a_signal_before_the_put(spool: Path, number: signal.Signals, code: int)
     os.close(reading)
     os.close(writing)
     assert queued(spool) == []
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 71), (signal.SIGHUP, 71), (signal.SIGINT, 71), (signal.SIGALRM, 52)]
+)
+@pytest.mark.parametrize(
+    "loaded",
+    ["maildir_safe._cli.qmail_queue", "maildir_safe._submission.qmail", "maildir_safe._submission.settings"],
+)
+@pytest.mark.parametrize("how", ["import", "class"])
+def test_a_signal_while_it_starts(spool: Path, number: int, code: int, loaded: str, how: str) -> None:
+    """SIGALRM killed it, or was 81, a bug: while a class is made, Python 3.11 wraps what is raised."""
+    script = f"""
+import os, sys
+class Killed:
+    def __set_name__(self, owner, name):
+        os.kill(os.getpid(), {int(number)})
+class Killer:
+    def find_spec(self, name, *_):
+        if name == {loaded!r}:
+            if {how == "class"}:
+                type("Made", (), {{"killed": Killed()}})
+            else:
+                os.kill(os.getpid(), {int(number)})
+sys.meta_path.insert(0, Killer())
+sys.argv[0] = "qmail-queue"
+from maildir_safe._cli import main; sys.exit(main())
+"""
+    reading, writing = os.pipe()
+    os.write(writing, b"Fa@b\0Tc@d\0\0")
+    os.close(writing)
+    done = subprocess.run(
+        [sys.executable, "-c", script], input=MESSAGE, stdout=reading, stderr=subprocess.PIPE, check=False
+    )
+    os.close(reading)
+    assert done.returncode == code, done.stderr
+    assert done.stderr.endswith(b"; nothing is queued\n")
+    assert queued(spool) == []

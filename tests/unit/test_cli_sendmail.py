@@ -352,6 +352,29 @@ def test_a_signal_before_the_put(spool: Path, number: signal.Signals, code: int)
     assert queued(spool) == []
 
 
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 75), (signal.SIGHUP, 75), (signal.SIGINT, 130)]
+)
+def test_a_signal_while_a_class_is_made(spool: Path, number: int, code: int) -> None:
+    """Python 3.11 wraps what is raised there in a RuntimeError."""
+    script = f"""
+import os, sys
+class Killed:
+    def __set_name__(self, owner, name):
+        os.kill(os.getpid(), {int(number)})
+class Killer:
+    def find_spec(self, name, *_):
+        if name == "maildir_safe._submission.message":
+            type("Made", (), {{"killed": Killed()}})
+sys.meta_path.insert(0, Killer())
+"""
+    words = [sys.executable, "-c", script + SCRIPT.format("sendmail"), "-t"]
+    done = subprocess.run(words, input=MESSAGE, capture_output=True, check=False)
+    assert done.returncode == code, done
+    assert b"; nothing is queued" in done.stderr
+    assert queued(spool) == []
+
+
 @pytest.mark.skipif(not shutil.which("strace"), reason="needs strace, which kills at a chosen system call")
 def test_kill_at_each_call_that_changes_the_spool(spool: Path) -> None:
     """Exit code 0 means that the message is queued once. When killed, it is there once as a whole, or not."""
