@@ -65,18 +65,26 @@ async def search(request: Request, text: str, zone: str = "") -> list[Placed]:
 
 def _matching(entries: Entries, query: SearchQuery, messages: list[Placed]) -> list[Placed]:
     until = time.monotonic() + _SECONDS
+    answer = entries.inbox.ask(query.needles)
     found = []
     try:
-        for entry in entries.of(messages):
-            if matches(entry, query, until):
-                found.append(entry.message)
+        for message in messages:
+            row = answer.row(message.key) if answer else None
+            if answer and row is not None:
+                matched = query.passes(row, answer.hits) and (
+                    query.only_needles or query.matches_the_rest(Entry(entries, message))
+                )
+            else:
+                matched = matches(Entry(entries, message), query, until)
+            if matched:
+                found.append(message)
     except TooSlow:
         text = f"the search takes longer than {_SECONDS:g} s; try again"
         raise HTTPException(503, text) from None
     return found
 
 
-def matches(entry: Entry, query: SearchQuery, until: float) -> bool:
+def matches(entry: Entry, query: SearchQuery, until: float = float("inf")) -> bool:
     """Whether a message matches a query; False if it is gone or cannot be read now. Raises TooSlow."""
     try:
         return query.matches(entry, until)

@@ -13,15 +13,18 @@ import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from maildir_safe._delivery.status import RecipientStatus, one_line
-from maildir_safe._queue.couriers.courier import DeliveryRequest, domain_of
+from maildir_safe._queue.couriers.courier import domain_of
 from maildir_safe._queue.couriers.dialogue import Smtp
 from maildir_safe._queue.couriers.smtp import TIMEOUT, UNREACHABLE, SmtpCourier
 
 if TYPE_CHECKING:
     from typing import Any
+
+    from maildir_safe._queue.couriers.courier import DeliveryRequest
 
 _MOST_HOSTS = 5
 _MOST_ADDRESSES = 5  # of a host
@@ -70,6 +73,8 @@ class MxCourier:
         ImportError: dnspython is missing.
         OSError: this host has no configuration for DNS.
     """
+
+    relays = True
 
     def __init__(
         self, helo: str | None = None, timeout: float = TIMEOUT, port: int = 25, resolver: Any = None
@@ -121,7 +126,7 @@ class MxCourier:
             hosts = self.hosts(domain)
         except NoServers as error:
             return dict.fromkeys(recipients, error.status)
-        part = DeliveryRequest(request.id, request.sender, (*recipients,), request.open, request.confirm)
+        part = replace(request, recipients=(*recipients,))
         statuses = dict.fromkeys(recipients, _OURSELVES)
         for host in hosts:
             try:

@@ -33,13 +33,21 @@ class SplitMailboxes(Mailboxes):
         fs: the file system's calls.
         kept_open: most Maildirs that are kept open.
         most: most Maildirs that are made.
+        staging: where messages are written first, as for `Maildir`.
     """
 
     def __init__(
-        self, routing: SplitMap, fs: FileSystem | None = None, *, kept_open: int, most: int = MOST
+        self,
+        routing: SplitMap,
+        fs: FileSystem | None = None,
+        *,
+        kept_open: int,
+        most: int = MOST,
+        staging: str | None = None,
     ) -> None:
         super().__init__(routing.candidates, self._made, fs=fs, kept_open=kept_open)
         self._routing, self._calls, self._most_made = routing, fs or OsFileSystem(), most
+        self._staging = staging
         self._making = threading.Lock()
         self._durable: set[str] = set()
         self._count, self._left = 0, 0
@@ -73,13 +81,13 @@ class SplitMailboxes(Mailboxes):
         """Open a Maildir, or make it. Raises NotAMaildir; Refused: no more may be made."""
         exists = self._exists(path)
         if exists and path in self._durable:
-            return open_as_owner(path, self._calls)
+            return open_as_owner(path, self._calls, staging=self._staging)
         with self._making:
             if not exists:
                 self._check_number()
                 self._count, self._left = self._count + 1, self._left - 1
             self._make_above(path)  # again if it exists: another process may not have synced it yet
-            maildir = open_as_owner(path, self._calls, create=True)
+            maildir = open_as_owner(path, self._calls, create=True, staging=self._staging)
             if len(self._durable) > 2 * self._most_made:
                 self._durable.clear()
             self._durable.add(path)

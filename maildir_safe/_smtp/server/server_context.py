@@ -136,7 +136,7 @@ class ServerContext:
             self.max_size,
             starttls=self.tls is not None and not tls,
             auth=self.mechanisms if self.offers_auth(tls) else (),
-            test_mode=self.store.test_mode,
+            dsn=self.store.test_mode or self.store.sends_reports,
         )
 
     async def close(self, grace: float) -> bool:
