@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 import unicodedata
 from collections.abc import Callable
 from typing import Generic, TypeVar
@@ -39,6 +40,16 @@ def haystack_of(mail: Everything) -> str:
     """`haystack` of a message that was read."""
     values = [value for _, value in shown_headers(mail.structure.parts[0])]
     return folded("\n".join([*values, *mail.summary.envelope, mail.body, *mail.names]))
+
+
+def has_all(text: str, words: list[str], until: float) -> bool | None:
+    """Whether a text has all words; None: the time is over, by the monotonic clock."""
+    for word in words:
+        if time.monotonic() > until:
+            return None
+        if word not in text:
+            return False
+    return True
 
 
 class BoundedCache(Generic[T]):

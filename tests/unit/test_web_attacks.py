@@ -16,7 +16,7 @@ from starlette.testclient import TestClient
 from maildir_safe import Maildir
 from maildir_safe._smtp.protocol.auth import Passwords
 from maildir_safe._smtp.server import throttle
-from maildir_safe._web import inbox, mailpit_query
+from maildir_safe._web import inbox, mailpit_query, search
 from maildir_safe._web.app import application
 from maildir_safe._web.guard import Guard
 from maildir_safe._web.password import PasswordDoor
@@ -153,7 +153,9 @@ def full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Maildir:
     words = " ".join(f"w{n}" for n in range(100))
     for _ in range(3):
         maildir.deliver(f"Subject: x\n\n{words}\n".encode())
-    monkeypatch.setattr(inbox, "time", SimpleNamespace(monotonic=Slow().monotonic, time_ns=lambda: 0))
+    slow = Slow()
+    monkeypatch.setattr(inbox, "time", SimpleNamespace(monotonic=slow.monotonic, time_ns=lambda: 0))
+    monkeypatch.setattr(search, "time", slow)
     monkeypatch.setattr(mailpit_query, "time", Slow())
     return maildir
 
