@@ -25,13 +25,17 @@ def _groups_of(caller: Credentials, me: Credentials) -> Iterator[None]:
     """Let this thread, and no other, access files with a caller's groups. All else of theirs is the same.
 
     Raises:
-        OSError: that is not possible; nothing was changed.
+        OSError: that is not possible.
+        RuntimeError: this thread has not got its own groups back: the supervisor must end.
     """
-    _set_groups(caller, me)
     try:
+        _set_groups(caller, me)
         yield
     finally:
-        _set_groups(me, caller)
+        try:
+            _set_groups(me, caller)
+        except OSError as error:
+            raise RuntimeError("the supervisor has lost its groups") from error
 
 
 def _set_groups(wanted: Credentials, now: Credentials) -> None:

@@ -2,7 +2,8 @@
 
 Only one thread of Python runs at a time, so several that have much to do only hinder each other: one is the
 fastest. But a call on a mount may hang, and must not hold up others. So a watcher looks often whether there
-was progress, and starts more threads if not.
+was progress, and starts more threads if not; and also, one by one, if all are busy for long with little work
+of the processor's: calls that are slow, though none hangs.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ MOST = 1024
 _MOST_SPARE = 16
 _TICK = 0.005  # seconds that a call may hold up others
 _IDLE = 200  # ticks without a call, after which the watcher sleeps; without a hang, after which a spare ends
+_SLOW = 20  # ticks of slow calls, after which there is one thread more
 
 
 class Threads:
@@ -94,6 +96,7 @@ class Threads:
 
     def _watch(self) -> None:
         begun = quiet = calm = 0
+        slow = _Slowness()
         while True:
             time.sleep(_TICK)
             with self._lock:
@@ -101,10 +104,12 @@ class Threads:
                 begun = self._begun
                 stuck = not self._waiting and not progress
                 more = min(self._running, MOST - self._running) if stuck else 0
+                if slow.seen(not self._waiting) and self._running < _MOST_SPARE:
+                    more = max(more, 1)
                 quiet = 0 if progress or stuck else quiet + 1
-                calm = 0 if stuck else calm + 1
-                if stuck:
-                    self._spare = min(_MOST_SPARE, 2 * self._spare)
+                calm = 0 if more else calm + 1
+                if more:
+                    self._spare = min(_MOST_SPARE, max(self._spare, self._running + more))
                 elif calm % _IDLE == 0:
                     self._spare = max(1, self._spare // 2)
                 self._asleep = quiet > _IDLE
@@ -117,3 +122,24 @@ class Threads:
                 self._wake.wait()
                 self._wake.clear()
                 quiet = 0
+
+
+class _Slowness:
+    """Whether all threads were busy for some time, and the processor was not."""
+
+    def __init__(self) -> None:
+        self._ticks = 0
+        self._began = self._worked = 0.0
+
+    def seen(self, busy: bool) -> bool:
+        """Note one more tick; whether it is the last of a slow time."""
+        if not busy:
+            self._ticks = 0
+            return False
+        if not self._ticks:
+            self._began, self._worked = time.monotonic(), time.process_time()
+        self._ticks += 1
+        if self._ticks < _SLOW:
+            return False
+        self._ticks = 0
+        return time.process_time() - self._worked < (time.monotonic() - self._began) / 4

@@ -29,7 +29,8 @@ def started(source: Source, handle: Any) -> Threads:
     return threads
 
 
-def test_quick_calls_have_one_thread() -> None:
+def test_quick_calls_have_one_thread(monkeypatch: Any) -> None:
+    monkeypatch.setattr("maildir_safe._shim.threads._TICK", 60)  # also where this process has to wait
     source, who, done = Source(), set(), threading.Event()
 
     def handle(call: int) -> None:
@@ -91,3 +92,21 @@ def test_a_call_after_a_long_rest_is_watched(monkeypatch: Any) -> None:
     source.calls.put(2)
     assert second.wait(20)
     go.set()
+
+
+def test_slow_calls_get_more_threads() -> None:
+    """None hangs for as long as a tick, so there is always progress; others must not wait for them all."""
+    source, who, several = Source(), set(), threading.Event()
+
+    def handle(call: float) -> None:
+        who.add(threading.get_ident())
+        if len(who) > 3:
+            several.set()
+        threading.Event().wait(call)
+
+    started(source, handle)
+    for _ in range(20_000):
+        source.calls.put(0.002)
+    assert several.wait(30)
+    while not source.calls.empty():
+        source.calls.get()
