@@ -36,9 +36,11 @@ class MailObject:
         received: our Received header.
         body: the message, with LF line ends, in pieces that all copies share.
         envelope_id: ENVID (RFC 3461); None if not given.
+        message_id: the Message-ID as the sender wrote it, cut to 255 characters; ``""`` if the first piece
+            has none. It stays when the body is given up.
     """
 
-    __slots__ = ("body", "envelope_id", "received", "recipients", "sender")
+    __slots__ = ("body", "envelope_id", "message_id", "received", "recipients", "sender")
 
     def __init__(
         self,
@@ -53,11 +55,25 @@ class MailObject:
         self.received = received
         self.body = body
         self.envelope_id = envelope_id
+        self.message_id = _message_id(body)
 
     @property
     def size(self) -> int:
         """Bytes of the body."""
         return sum(map(len, self.body))
+
+
+def _message_id(body: Sequence[bytes]) -> str:
+    first = body[0] if body else b""
+    end = first.find(b"\n\n")
+    header = first[:end] if end >= 0 else first
+    start = (b"\n" + header.lower()).find(b"\nmessage-id:")
+    if start < 0:
+        return ""
+    line, _, folded = header[start + len("message-id:") :].partition(b"\n")
+    if not line.strip() and folded[:1] in (b" ", b"\t"):
+        line = folded.partition(b"\n")[0]
+    return line.strip()[:255].decode("ascii", "backslashreplace")[:255]
 
 
 class Store(Protocol):
