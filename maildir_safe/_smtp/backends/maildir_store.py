@@ -38,6 +38,8 @@ class MaildirStore:
         repeats: recognise a message that is sent again without ENVID, see `delivery_ids`.
     """
 
+    sends_reports = False
+
     def __init__(
         self, routing: Routing, mailboxes: Mailboxes, deliveries: int = 100, *, repeats: bool = False
     ) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from maildir_safe._delivery.dsn import Dsn
     from maildir_safe._delivery.status import RecipientStatus
 
 
@@ -38,9 +39,10 @@ class MailObject:
         envelope_id: ENVID (RFC 3461); None if not given.
         message_id: the Message-ID as the sender wrote it, cut to 255 characters; ``""`` if the first piece
             has none. It stays when the body is given up.
+        dsn: the reports that the sender asks for; None if it did not say.
     """
 
-    __slots__ = ("body", "envelope_id", "message_id", "received", "recipients", "sender")
+    __slots__ = ("body", "dsn", "envelope_id", "message_id", "received", "recipients", "sender")
 
     def __init__(
         self,
@@ -49,6 +51,7 @@ class MailObject:
         received: bytes,
         body: Sequence[bytes],
         envelope_id: str | None = None,
+        dsn: Dsn | None = None,
     ) -> None:
         self.sender = sender
         self.recipients = recipients
@@ -56,6 +59,7 @@ class MailObject:
         self.body = body
         self.envelope_id = envelope_id
         self.message_id = _message_id(body)
+        self.dsn = dsn
 
     @property
     def size(self) -> int:
@@ -81,10 +85,12 @@ class Store(Protocol):
 
     Attributes:
         test_mode: see `routing.Routing`.
+        sends_reports: whether the reports that a sender asks for (`MailObject.dsn`) are sent.
         busy: whether file calls are running, for which a normal exit of the process would wait.
     """
 
     test_mode: bool
+    sends_reports: bool
 
     @property
     def busy(self) -> bool: ...
