@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 MAILDIR ?= Maildir
 SERVE ?=
 
-.PHONY: help serve test test-mounts lint docs bench compare prove lab release clean
+.PHONY: help serve test test-mounts lint docs bench compare prove lab release deb clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,6 +54,9 @@ prove: $(VENV)/.dev  ## the long run of the explorer, the state machines and the
 
 release: $(VENV)/.dev  ## sdist and wheel of the last commit in dist/, the same bytes whoever builds them
 	$(BIN)/python -m tools.release
+
+deb: $(VENV)/.dev  ## Debian package of the last commit in dist/ (Debian 12, with the packages of Build-Depends)
+	$(BIN)/python -m tools.deb
 
 clean:  ## remove what the targets above made, but no mail
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

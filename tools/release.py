@@ -28,10 +28,15 @@ def release(directory: Path) -> list[Path]:
     Raises:
         subprocess.CalledProcessError: git, the build or the check of its result failed.
     """
-    epoch = _git("log", "-1", "--format=%ct").decode().strip()
     with tempfile.TemporaryDirectory() as made:
-        subprocess.run(["tar", "-x", "-C", made], input=_git("archive", "HEAD"), check=True)
-        return build(Path(made), directory, epoch)
+        return build(Path(made), directory, committed(Path(made)))
+
+
+def committed(tree: Path) -> str:
+    """Copy the last commit into the directory `tree`. Returns its time, in seconds since 1970."""
+    tree.mkdir(exist_ok=True)
+    subprocess.run(["tar", "-x", "-C", tree], input=_git("archive", "HEAD"), check=True)
+    return _git("log", "-1", "--format=%ct").decode().strip()
 
 
 def build(tree: Path, directory: Path, epoch: str) -> list[Path]:

@@ -52,6 +52,9 @@ from maildir_safe._web.tls_door import TlsDoor
 from maildir_safe._web.trash import Trash, keep_emptying
 from maildir_safe.errors import MaildirSafeError
 
+if not hasattr(uvicorn.Server, "capture_signals"):  # its server would never answer: Debian 12 has 0.17
+    raise ImportError("the inbox page needs uvicorn 0.30 or later")
+
 
 def application(
     shown: Maildir | MailboxSet,

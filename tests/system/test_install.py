@@ -48,7 +48,7 @@ class Machine:
         """A text with the paths of this machine, and the user that there is."""
         text = re.sub(r"(?<![\w/.])/(opt|usr/local|etc|var/lib)/", rf"{self.root}/\1/", text)
         text = text.replace("-o maildir-safe -g maildir-safe", f"-o {MAIL_USER} -g {MAIL_USER}")
-        return text.replace("-u maildir-safe", f"-u {MAIL_USER}").replace("NEW", NEXT)
+        return text.replace("--owner maildir-safe", f"--owner {MAIL_USER}").replace("NEW", NEXT)
 
     def run(self, command: str) -> str:
         env = {"PATH": f"{self.root}/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": str(self.root)}

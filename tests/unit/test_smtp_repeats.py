@@ -54,6 +54,26 @@ def test_the_other_host_recognises_it(
     assert count(path) == wanted
 
 
+@pytest.mark.parametrize(
+    ("header", "logged"),
+    [
+        (b"Subject: s\r\nMESSAGE-Id: <1@example.org>\r\n", 'message_id="<1@example.org>" sender='),
+        (b"Message-ID:\r\n <long@example.org>\r\n", 'message_id="<long@example.org>" sender='),
+        (
+            b"Message-ID: \x1b[1m\xff" + b"x" * 900 + b"\r\n",
+            'message_id="\\u001b[1m\\\\xff' + "x" * 247 + '" sender=',
+        ),
+        (b"X-Message-ID: <1@example.org>\r\nMessage-ID:\r\n", 'stored peer="127.0.0.1" sender='),
+    ],
+)
+def test_the_log_has_the_message_id(tmp_path: Path, header: bytes, logged: str) -> None:
+    with serving(tmp_path) as server:
+        wire = Wire(server.service.smtp_addresses[0])
+        wire.ready_for_data()
+        assert wire.ask(header + b"\r\nMessage-ID: <body@example.org>\r\n.").startswith("250")
+    assert logged in server.text.getvalue()  # type: ignore[attr-defined]
+
+
 def test_another_sender_or_another_byte_is_another_message(
     tmp_path: Path, place: tuple[Path, dict[str, str]]
 ) -> None:

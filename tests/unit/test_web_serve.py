@@ -107,6 +107,9 @@ def test_what_keeps_the_page_from_being_served_is_said(tmp_path: Path) -> None:
     assert "web needs web_auth" in fails("--web", "127.0.0.1:0", "--map", "/m/{local}")
     (tmp_path / "starlette.py").write_text("raise ImportError('no starlette here')")
     assert "pip install 'maildir-safe[server]'" in fails("--web", "127.0.0.1:0", PYTHONPATH=str(tmp_path))
+    (tmp_path / "starlette.py").unlink()
+    (tmp_path / "sitecustomize.py").write_text("import uvicorn\ndel uvicorn.Server.capture_signals\n")
+    assert "uvicorn 0.30 or later" in fails("--web", "127.0.0.1:0", PYTHONPATH=str(tmp_path))
 
 
 def idle(serve: Serve, count: int) -> list[socket.socket]:

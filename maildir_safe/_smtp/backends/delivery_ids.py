@@ -31,18 +31,11 @@ async def delivery_ids(mail: MailObject, targets: Iterable[str], repeats: bool) 
         The id of each target; None for all targets if the message has neither.
     """
     envelope_id = mail.envelope_id
-    if envelope_id is None and repeats and _has_message_id(mail):
+    if envelope_id is None and repeats and mail.message_id:
         envelope_id = _REPEATED
     if envelope_id is None:
         return dict.fromkeys(targets)
     return await asyncio.to_thread(_ids, mail, envelope_id, list(targets))
-
-
-def _has_message_id(mail: MailObject) -> bool:
-    """Whether the first piece (64 KiB) has the field, in its header and not empty."""
-    header = b"\n" + (mail.body[0] if mail.body else b"").partition(b"\n\n")[0].lower()
-    _, found, value = header.partition(b"\nmessage-id:")
-    return bool(found and value.partition(b"\n")[0].strip())
 
 
 def _ids(mail: MailObject, envelope_id: str, targets: list[str]) -> dict[str, str | None]:

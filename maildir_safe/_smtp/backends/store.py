@@ -37,10 +37,12 @@ class MailObject:
         received: our Received header.
         body: the message, with LF line ends, in pieces that all copies share.
         envelope_id: ENVID (RFC 3461); None if not given.
+        message_id: the Message-ID as the sender wrote it, cut to 255 characters; ``""`` if the first piece
+            has none. It stays when the body is given up.
         dsn: the reports that the sender asks for; None if it did not say.
     """
 
-    __slots__ = ("body", "dsn", "envelope_id", "received", "recipients", "sender")
+    __slots__ = ("body", "dsn", "envelope_id", "message_id", "received", "recipients", "sender")
 
     def __init__(
         self,
@@ -56,12 +58,26 @@ class MailObject:
         self.received = received
         self.body = body
         self.envelope_id = envelope_id
+        self.message_id = _message_id(body)
         self.dsn = dsn
 
     @property
     def size(self) -> int:
         """Bytes of the body."""
         return sum(map(len, self.body))
+
+
+def _message_id(body: Sequence[bytes]) -> str:
+    first = body[0] if body else b""
+    end = first.find(b"\n\n")
+    header = first[:end] if end >= 0 else first
+    start = (b"\n" + header.lower()).find(b"\nmessage-id:")
+    if start < 0:
+        return ""
+    line, _, folded = header[start + len("message-id:") :].partition(b"\n")
+    if not line.strip() and folded[:1] in (b" ", b"\t"):
+        line = folded.partition(b"\n")[0]
+    return line.strip()[:255].decode("ascii", "backslashreplace")[:255]
 
 
 class Store(Protocol):

@@ -81,6 +81,7 @@ class MessageLog:
         self._write(
             "stored" if all(result.stored for result in results) else "refused",
             client,
+            message_id=mail.message_id or [],
             sender=mail.sender,
             recipients=[recipient.address for recipient in mail.recipients],
             refused_recipients=refused,
