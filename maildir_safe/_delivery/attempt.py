@@ -101,7 +101,9 @@ class Attempt:
         self._timed = len(jobs) == 1 and jobs[0].timed
         self._complete = names.complete
         self._start_writeback_early = (
-            quirks(self._dirs.fstype).early_writeout and len(jobs) <= _EARLY_WRITEBACK_LIMIT
+            self._use_syncfs
+            and len(jobs) <= _EARLY_WRITEBACK_LIMIT
+            and quirks(self._dirs.fstype).early_writeout
         )
         syncfs_fd = -1
         try:

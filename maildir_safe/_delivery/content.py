@@ -20,6 +20,8 @@ EMPTY_LINE = b"\n"
 MAILBOX_LINE = b"X-Mailbox-Line: "
 """`EMPTY_LINE` and `MAILBOX_LINE` are what `gap` puts between headers and a message."""
 
+_IN_FIELD_NAMES = bytes(range(33, 127))  # RFC 5322 2.2; a translation, since every message is asked
+_MAY_BE_MBOX = (b"From ", b">")
 _CHUNK = 1 << 18
 
 
@@ -77,6 +79,8 @@ def gap(*pieces: bytes) -> bytes:
     Args:
         pieces: the message, or its beginning: its first line, or `FIRST_LINE` bytes of it.
     """
+    if pieces and begins_with_field(pieces[0]) and not pieces[0].startswith(_MAY_BE_MBOX):
+        return b""  # almost every message
     start = b""
     for piece in pieces:
         start += piece[:FIRST_LINE]
@@ -93,7 +97,7 @@ def begins_with_field(start: bytes) -> bool:
     """Report whether a message begins with a header field (RFC 5322 2.2; 4.5: blanks before the colon)."""
     name, colon, _ = start[:FIRST_LINE].partition(b":")
     name = name.rstrip(b" \t")
-    return bool(colon and name) and all(32 < c < 127 for c in name)
+    return bool(colon and name) and not name.translate(None, _IN_FIELD_NAMES)
 
 
 def _below(head: bytes, data: bytes, head_above_gap: bytes) -> Chunks:

@@ -345,7 +345,8 @@ class Queue(QueueAdmin):
         return self._opened.writer
 
     def _consumer_now(self) -> Consumer:
-        self._reopen_if_remounted()
+        if self.fs.monotonic() >= self._check_at:
+            self._reopen_if_remounted()
         return self._opened.consumer
 
     def _put_jobs(self, jobs: Sequence[PutJob], period: str = NOW) -> bool:
