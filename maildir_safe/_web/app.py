@@ -28,6 +28,7 @@ from maildir_safe._smtp.server.page import PageSetup
 from maildir_safe._smtp.server.transcripts import Transcripts
 from maildir_safe._web import (
     api,
+    faults,
     mailhog,
     mailpit,
     mailpit_chaos,
@@ -87,6 +88,7 @@ def application(
         *pages.ROUTES,
         *page_changes.ROUTES,
         *sessions.ROUTES,
+        *faults.ROUTES,
         *api.ROUTES,
         *metrics.ROUTES,
         *openapi.ROUTES,
@@ -104,6 +106,7 @@ def application(
     app.state.check = check or StorageCheck({})
     app.state.chaos = chaos
     app.state.transcripts = transcripts
+    app.state.script = lambda: None
     return app
 
 
@@ -166,6 +169,7 @@ async def serve_page(setup: PageSetup) -> None:
     app = application(
         shown_mailboxes(setup), setup.addresses, setup.counters, setup.check, setup.chaos, setup.transcripts
     )
+    app.state.script = setup.script
     guarded: ASGIApp = PasswordDoor(app, setup.passwords) if setup.passwords else app
     config = uvicorn.Config(
         Prefix(Guard(guarded, setup.hosts), setup.prefix),

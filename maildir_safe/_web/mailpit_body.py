@@ -22,6 +22,7 @@ _KINDS: dict[type, str] = {
     list: "a list of texts",
     dict: "an object",
     int: "a whole number",
+    float: "a number",
 }
 
 
@@ -70,6 +71,23 @@ async def read_fields(request: Request, **kinds: type) -> dict[str, Any]:
     return checked(json_object(raw), kinds)
 
 
+async def read_json(request: Request) -> dict[str, Any]:
+    """The JSON object that a request holds; an empty body is an empty one. Raises HTTPException."""
+    body = io.BytesIO()
+    await copy_body(request, body)
+    return json_object(body.getvalue()) if body.getvalue().strip() else {}
+
+
+async def read_form(request: Request, most: int) -> list[tuple[str, str]]:
+    """The fields of a page's form, in order. Raises HTTPException: 400, more than `most`; 413."""
+    body = io.BytesIO()
+    await copy_body(request, body)
+    try:
+        return parse_qsl(body.getvalue().decode("ascii"), max_num_fields=most)
+    except ValueError:
+        raise bad(f"the form is malformed, or has more than {most} fields") from None
+
+
 def json_object(raw: bytes) -> dict[str, Any]:
     """Parse a JSON object. Raises HTTPException: 400."""
     try:
@@ -111,6 +129,8 @@ def checked(found: dict[str, Any], kinds: dict[str, type], where: str = "") -> d
 def _is(value: object, kind: type) -> bool:
     if kind is list:
         return isinstance(value, list) and all(isinstance(one, str) for one in value)
+    if kind is float:
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
     return isinstance(value, kind)
 
 

@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from maildir_safe._web.faults import FIELDS
 from maildir_safe._web.parameters import Query
 
 PATH = "/api/openapi.json"
@@ -65,7 +66,9 @@ _TRIGGER = {
     },
     "additionalProperties": False,
 }
+_JSON_TYPES = {str: "string", int: "integer", float: "number", bool: "boolean"}
 _BODIES: dict[tuple[str, str], dict[str, Any]] = {
+    ("POST", "/api/faults"): {name: {"type": _JSON_TYPES[kind]} for name, kind in FIELDS.items()},
     ("PUT", "/api/v1/messages"): {"IDs": _TEXTS, "Read": _TRUTH, "Search": _TEXT},
     ("DELETE", "/api/v1/messages"): {"IDs": _TEXTS},
     ("PUT", "/api/v1/tags"): {"IDs": _TEXTS, "Tags": _TEXTS},

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import io
 from collections.abc import Callable
-from urllib.parse import parse_qsl, quote
+from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -15,13 +14,11 @@ from maildir_safe._web.api import known_key
 from maildir_safe._web.inbox import Inbox
 from maildir_safe._web.mailbox_set import Placed
 from maildir_safe._web.mailpit import mark
-from maildir_safe._web.mailpit_body import copy_body
+from maildir_safe._web.mailpit_body import read_form
 from maildir_safe._web.ordering import printable
 from maildir_safe._web.pages import error_page, link
-from maildir_safe._web.parameters import Query, bad
+from maildir_safe._web.parameters import Query
 from maildir_safe._web.trash import MOST, Trash
-
-_LONGEST_FORM = 1 << 20
 
 
 async def toggle(request: Request) -> Response:
@@ -77,12 +74,7 @@ async def change_selected(request: Request) -> Response:
 
 async def _selected(request: Request) -> set[str]:
     """The keys in the form of a request."""
-    body = io.BytesIO()
-    await copy_body(request, body, _LONGEST_FORM)
-    try:
-        fields = parse_qsl(body.getvalue().decode("ascii"), max_num_fields=MOST)
-    except ValueError:
-        raise bad(f"the form is malformed, or has more than {MOST} messages") from None
+    fields = await read_form(request, MOST)
     return {value for name, value in fields if name == "key"}
 
 

@@ -133,6 +133,7 @@ async def show_list(request: Request) -> Response:
         "path": printable(inbox.maildir.path),
         "version": inbox.everything.version,
         "addresses": request.app.state.addresses,
+        "faults": request.app.state.chaos is not None,
         "sessions": request.app.state.transcripts is not None,
     }
     return _templates.TemplateResponse(request, "rows.html" if "rows" in query else "list.html", context)

@@ -42,6 +42,7 @@ HTML = (
     b"--b\nContent-Disposition: attachment; filename=a.txt\n\ndata\n--b--\n"
 )
 BODIES: dict[str, Any] = {
+    "POST /api/faults": {"stage": "rcpt", "reply": "451 4.0.0 Later"},
     "POST /api/v1/send": {"From": {"Email": "ada@example.com"}},
     "PUT /api/v1/tags/{tag}": {"Name": "blue"},
 }
@@ -67,6 +68,9 @@ def place(client: TestClient, path: str) -> str:
     key = message["key"]
     if "{tag}" in path:
         assert client.put("/api/v1/tags", json={"IDs": [key], "Tags": ["red"]}).text == "ok"
+    if path.startswith("/api/faults/"):
+        number = client.post("/api/faults", json={"stage": "rcpt", "drop": True}).json()["number"]
+        return path.format(number=number)
     number = str(client.get(f"/api/messages/{key}").json()["attachments"][0]["number"])
     latest = path.startswith(("/api/v1/message/", "/view/"))
     values = {"key": key, "id": "latest" if latest else key, "number": number, "part": number, "tag": "red"}
@@ -74,7 +78,11 @@ def place(client: TestClient, path: str) -> str:
 
 
 def test_every_route_is_in_it_and_nothing_else() -> None:
-    people = {route.path for route in [*PAGES, *page_changes.ROUTES]} | {"/sessions"}
+    people = {route.path for route in [*PAGES, *page_changes.ROUTES]} | {
+        "/sessions",
+        "/faults",
+        "/faults/{number}/remove",
+    }
     real = {
         (method, route.path)
         for route in ROUTES

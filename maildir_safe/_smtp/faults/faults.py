@@ -160,6 +160,12 @@ class Faults:
             raise ValueError(f"{path}: no such setting: {', '.join(unknown)}")
         return cls([_fault(path, table) for table in script.get("fault", [])], script.get("seed", 0))
 
+    @property
+    def listed(self) -> list[Fault]:
+        """The faults, in order."""
+        with self._lock:
+            return list(self._faults)
+
     def add(self, **fault: Any) -> None:
         """Add a fault, with the fields of `Fault`. Raises ValueError."""
         with self._lock:

@@ -191,13 +191,13 @@ class Connection(asyncio.Protocol):
 
     async def fault(self, stage: str, *addresses: str, key: tuple[str, ...] = ()) -> None:
         """Play the scripted fault for this stage, if there is one: wait, hang up, or raise `Refused`."""
-        script, chaos = self.context.faults, self.context.chaos.faults if self.context.chaos else None
+        script, chaos = self.context.faults, self.context.chaos
         if script is None and chaos is None:
             return
         self._stages[stage] += 1
         fault = script.at(stage, self._stages[stage], addresses, key) if script else None
         if fault is None and chaos:
-            fault = chaos.at(stage)
+            fault = chaos.at(stage, self._stages[stage], addresses, key)
         if fault is None:
             return
         if self.transcript:

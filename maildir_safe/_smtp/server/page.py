@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from maildir_safe._health.storage_check import StorageCheck
     from maildir_safe._mailboxes import Mailboxes
     from maildir_safe._smtp.faults.chaos import Chaos
+    from maildir_safe._smtp.faults.faults import Faults
     from maildir_safe._smtp.protocol.auth import Passwords
     from maildir_safe._smtp.server.counters import Counters
     from maildir_safe._smtp.server.transcripts import Transcripts
@@ -40,6 +41,7 @@ class PageSetup:
         tls: makes the page's connections TLS; None: clear text.
         prefix: the path under which the page is, such as ``/mail``; ``""``: the root of the host.
         transcripts: what was said on the last connections; None: nobody remembers.
+        script: returns the scripted faults as they are now, or None.
     """
 
     sock: socket.socket
@@ -55,3 +57,4 @@ class PageSetup:
     tls: ssl.SSLContext | None = None
     prefix: str = ""
     transcripts: Transcripts | None = None
+    script: Callable[[], Faults | None] = lambda: None

@@ -369,6 +369,7 @@ class Service:
             self._web_tls,
             settings.web_root,
             self._transcripts,
+            lambda: self._parts.faults,
         )
 
 
