@@ -19,7 +19,7 @@ from maildir_safe._maildir.message_store import Message
 from maildir_safe._web.index import Answer, Needle, SearchIndex
 from maildir_safe._web.mailbox_set import Changes, MailboxSet, Placed
 from maildir_safe._web.ordering import arranged, is_unread, order, printable, received
-from maildir_safe._web.search import BoundedCache, folded, haystack, texts
+from maildir_safe._web.search import BoundedCache, folded, has_all, haystack, texts
 from maildir_safe.errors import MaildirSafeError
 
 T = TypeVar("T")
@@ -312,15 +312,10 @@ class Inbox:
                     break
                 continue
             text = self.text(message)
-            if text is None:
-                continue
-            for word in wanted:
-                if time.monotonic() > until:
-                    complete = False
-                    break
-                if word not in text:
-                    break
-            else:
+            has = text is not None and has_all(text, wanted, until)
+            if has is None:
+                complete = False
+            elif has:
                 found.append(message)
         return found, complete
 
