@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from disk_mounts import SIZES, isolated, memory, mounted
+from disk_mounts import REPLAYED, SIZES, isolated, memory, mounted
 from disk_queue import complaints
 from disk_states import crash_states, save_image
 from test_disk_replay import SEED, record
@@ -35,7 +35,7 @@ def _replay(kind: str, workload: str, directory: Path) -> tuple[int, list[tuple[
 
 
 @pytest.mark.parametrize("workload", ["queue_ack", "queue_ack_into", "queue_release"])
-@pytest.mark.parametrize("kind", SIZES)
+@pytest.mark.parametrize("kind", REPLAYED)
 def test_no_crash_loses_doubles_or_brings_back(
     kind: str, workload: str, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
