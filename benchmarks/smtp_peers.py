@@ -37,6 +37,7 @@ class Nowhere:
     """A store of ours that keeps nothing."""
 
     test_mode = True
+    sends_reports = False
     busy = False
 
     async def locate(self, address: str) -> str:

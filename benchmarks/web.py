@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
 import re
 import statistics
@@ -49,13 +50,13 @@ class Client:
     pid: int
 
     def ask(self, path: str, rounds: int = 1, between: Callable[[], object] = lambda: None) -> list[float]:
-        """Seconds of each request, the whole answer read."""
+        """Seconds of each request, the whole answer read. A `{}` in the path is the request's number."""
         took = []
         self.connection.close()  # the server closes one that was idle for 5 s; the next request opens it anew
-        for _ in range(rounds):
+        for number in range(rounds):
             between()
             start = time.perf_counter()
-            self.connection.request("GET", path)
+            self.connection.request("GET", path.format(number))
             answer = self.connection.getresponse()
             content = answer.read()
             took.append(time.perf_counter() - start)
@@ -71,7 +72,18 @@ class Client:
         took = self.ask(path, rounds, between)
         cpu = (self._cpu() - before) / rounds
         times = f"{statistics.median(took) * 1000:8.1f}  ({max(took) * 1000:.1f})"
-        print(f"{what:28} {times:22} {cpu * 1000:8.1f}", flush=True)
+        print(f"{what:30} {times:22} {cpu * 1000:8.1f}", flush=True)
+
+    def wait_until_indexed(self, messages: int) -> float:
+        """Wait until the search's index has so many messages; return the seconds."""
+        start = time.monotonic()
+        while time.monotonic() - start < 600:
+            self.connection.close()
+            self.connection.request("GET", "/api/mailboxes")
+            if json.loads(self.connection.getresponse().read())["indexed"] >= messages:
+                return time.monotonic() - start
+            time.sleep(1)
+        raise RuntimeError("the index was not filled within ten minutes")
 
     def _cpu(self) -> float:
         """Seconds of CPU that the server has used."""
@@ -94,6 +106,15 @@ def serving(path: Path) -> Iterator[Client]:
         finally:
             client.connection.close()
             process.terminate()
+
+
+def report_searches(client: Client, how: str, rounds: int) -> None:
+    """Search for what no message has, one has, some have, and all have; each time for another word."""
+    client.report(f"search, none, {how}", "/?search=nowhere{}", rounds)
+    client.report(f"search, one, {how}", "/?search=99{}01", rounds)
+    client.report(f"search, a hundredth, {how}", "/?search=ada4{}%40", rounds)
+    client.report(f"search, all, {how}", "/?search=example.com+{}", rounds)
+    client.report(f"search, two letters, {how}", "/?search=q{}", rounds)
 
 
 def main() -> None:
@@ -120,7 +141,10 @@ def main() -> None:
             client.report("a message, warm", f"/message/{message}")
             deliver = lambda: maildir.deliver(b"Subject: one more\n\n")  # noqa: E731
             client.report("first page after a delivery", "/", between=deliver)
-            client.report("search, nothing found", "/?search=nowhere", 1)
+            report_searches(client, "direct", 1)
+            filled = client.wait_until_indexed(args.messages)
+            print(f"index filled after {filled:.0f} s", flush=True)
+            report_searches(client, "indexed", _ROUNDS)
 
 
 if __name__ == "__main__":

@@ -47,12 +47,15 @@ class NoSuchMailbox(NotAMaildir):
     """
 
 
-def open_as_owner(path: str, fs: FileSystem | None = None, create: bool = False) -> Maildir:
+def open_as_owner(
+    path: str, fs: FileSystem | None = None, create: bool = False, staging: str | None = None
+) -> Maildir:
     """Open the Maildir at `path`. Root acts as its owner, so that the mail belongs to the owner.
 
     Args:
         fs: the file system's calls.
         create: make the Maildir in an existing, empty directory.
+        staging: where messages are written first, as for `Maildir`.
 
     Raises:
         NotAMaildir: it cannot be opened, or users other than its owner could redirect root elsewhere.
@@ -61,7 +64,7 @@ def open_as_owner(path: str, fs: FileSystem | None = None, create: bool = False)
         calls = as_owner(fs or OsFileSystem(), path)
     except OSError as error:
         raise NotAMaildir(f"{path}: {error}") from error
-    return Maildir(path, create=create, fs=calls)
+    return Maildir(path, create=create, staging=staging, fs=calls)
 
 
 class _Listing:

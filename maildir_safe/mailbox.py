@@ -84,6 +84,8 @@ class Maildir(mailbox.Maildir):
         dirname: the Maildir; ``~`` is the home directory.
         factory: makes the result of ``box[key]`` from a binary file; None: `mailbox.MaildirMessage`.
         create: make it if nothing exists there; the directory above it must exist.
+        staging: where messages are written first, ``"tmp"`` or ``"new"``, as for `maildir_safe.Maildir`. The
+            original has no such argument; folders have the same.
 
     Raises:
         mailbox.NoSuchMailboxError: nothing exists at `dirname`, and `create` is False.
@@ -95,6 +97,8 @@ class Maildir(mailbox.Maildir):
         dirname: str | os.PathLike[str],
         factory: Callable[[Any], Any] | None = None,
         create: bool = True,
+        *,
+        staging: str | None = None,
     ) -> None:
         path = os.path.abspath(os.path.expanduser(dirname))
         self._fs: FileSystem = OsFileSystem()
@@ -103,6 +107,7 @@ class Maildir(mailbox.Maildir):
         super().__init__(path, factory, create=False)
         self._toc_mtimes = {"new": 0.0, "cur": 0.0}
         self._skewfactor = 0.1
+        self._staging = staging
         self._opened: NamedStore | None = None
         self._names = UniqueNames(self._fs, os.getpid(), host_token(os.uname().nodename))
 
@@ -110,7 +115,7 @@ class Maildir(mailbox.Maildir):
     def _store(self) -> NamedStore:
         """The store, opened on first use: a directory of folders need not be a Maildir itself."""
         if self._opened is None:
-            self._opened = NamedStore(self._path, create=False, fs=self._fs)
+            self._opened = NamedStore(self._path, create=False, staging=self._staging, fs=self._fs)
         return self._opened
 
     # Changing
@@ -234,12 +239,14 @@ class Maildir(mailbox.Maildir):
 
     def get_folder(self, folder: str) -> Maildir:
         """Return a folder; `mailbox.NoSuchMailboxError` if it does not exist."""
-        return Maildir(os.path.join(self._path, "." + folder), self._factory, create=False)
+        return Maildir(
+            os.path.join(self._path, "." + folder), self._factory, create=False, staging=self._staging
+        )
 
     def add_folder(self, folder: str) -> Maildir:
         """Return a folder; it is made if it is missing."""
         path = os.path.join(self._path, "." + folder)
-        result = Maildir(path, self._factory)
+        result = Maildir(path, self._factory, staging=self._staging)
         root = self._fs.open_dir(path)
         try:
             if FOLDER_MARK not in self._fs.listdir(root):

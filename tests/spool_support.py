@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 from maildir_safe import Queue
+from maildir_safe._queue.store import envelope
 
 
 def queued(spool: Path) -> list[tuple[str, tuple[str, ...], bytes]]:
@@ -12,8 +14,7 @@ def queued(spool: Path) -> list[tuple[str, tuple[str, ...], bytes]]:
     queue = Queue(spool, create=False)
     found = []
     for entry in queue.items():
-        envelope = queue.envelope(entry)
-        assert envelope is not None
-        message = b"".join(queue.contents(entry)).split(b"\n", 1 + len(envelope.recipients))[-1]
-        found.append((envelope.sender, envelope.recipients, message))
+        file = io.BytesIO(b"".join(queue.contents(entry)))
+        found_in = envelope.read(file, entry.item.states)
+        found.append((found_in.sender, found_in.recipients, file.read()))
     return sorted(found, key=lambda item: item[1])

@@ -28,15 +28,15 @@ class Case:
     Attributes:
         name: for tables.
         safe: whether acknowledged mail survives a crash on a mount whose fsync tells the truth.
-        open: makes a Maildir at a path and gives a function that delivers messages into it; the
-            receipts give the time of each step. Or a spool, with a `Cycle`.
+        open: makes a Maildir at a path, with this staging, and gives a function that delivers messages into
+            it; the receipts give the time of each step. Or a spool, with a `Cycle`.
         chunk: messages a call of that function.
         size: bytes of a message; 0 is a mail-like mix.
     """
 
     name: str
     safe: bool
-    open: Callable[[Path], Deliver]
+    open: Callable[[Path, str | None], Deliver]
     chunk: int = 10
     size: int = 4096
 
@@ -49,33 +49,33 @@ def message(number: int, size: int) -> bytes:
     return b"%d\n" % number + b"x" * max(0, size - 12) + b"\n"
 
 
-def one_by_one(path: Path) -> Deliver:
+def one_by_one(path: Path, staging: str | None = None) -> Deliver:
     """Call `Maildir.deliver` for one message after the other."""
-    maildir = Maildir(path)
+    maildir = Maildir(path, staging=staging)
     return lambda mails: [maildir.deliver(mail) for mail in mails]
 
 
-def in_groups(path: Path) -> Deliver:
+def in_groups(path: Path, staging: str | None = None) -> Deliver:
     """Call `Maildir.deliver_many`: a group shares its fsyncs."""
-    return Maildir(path).deliver_many
+    return Maildir(path, staging=staging).deliver_many
 
 
-def in_threads(count: int) -> Callable[[Path], Deliver]:
+def in_threads(count: int) -> Callable[[Path, str | None], Deliver]:
     """Call `Maildir.deliver` from several threads."""
 
-    def opened(path: Path) -> Deliver:
-        maildir = Maildir(path)
+    def opened(path: Path, staging: str | None = None) -> Deliver:
+        maildir = Maildir(path, staging=staging)
         pool = ThreadPoolExecutor(count)
         return lambda mails: list(pool.map(maildir.deliver, mails))
 
     return opened
 
 
-def in_directories(count: int) -> Callable[[Path], Deliver]:
+def in_directories(count: int) -> Callable[[Path, str | None], Deliver]:
     """Deliver from several threads, each with a Maildir of its own."""
 
-    def opened(path: Path) -> Deliver:
-        maildir = Maildir(path)
+    def opened(path: Path, staging: str | None = None) -> Deliver:
+        maildir = Maildir(path, staging=staging)
         boxes = [maildir.folder(f"w{number}") for number in range(count)]
         pool = ThreadPoolExecutor(count)
 
@@ -88,9 +88,9 @@ def in_directories(count: int) -> Callable[[Path], Deliver]:
     return opened
 
 
-def by_asyncio(path: Path) -> Deliver:
+def by_asyncio(path: Path, staging: str | None = None) -> Deliver:
     """Call `Maildir.deliver_async` for all messages at once."""
-    maildir = Maildir(path)
+    maildir = Maildir(path, staging=staging)
 
     async def together(mails: list[bytes]) -> list[Receipt]:
         return list(await asyncio.gather(*map(maildir.deliver_async, mails)))
@@ -110,20 +110,20 @@ class _WithoutFsync(OsFileSystem):
             super().fsync(fd)
 
 
-def without_directory_fsync(path: Path) -> Deliver:
+def without_directory_fsync(path: Path, staging: str | None = None) -> Deliver:
     """As `one_by_one`, but a crash may take acknowledged mail back."""
-    maildir = Maildir(path, fs=_WithoutFsync(but_files=True))
+    maildir = Maildir(path, staging=staging, fs=_WithoutFsync(but_files=True))
     return lambda mails: [maildir.deliver(mail) for mail in mails]
 
 
-def in_groups_without(path: Path) -> Deliver:
+def in_groups_without(path: Path, staging: str | None = None) -> Deliver:
     """As `in_groups`, but a crash may take acknowledged mail back."""
-    return Maildir(path, fs=_WithoutFsync(but_files=True)).deliver_many
+    return Maildir(path, staging=staging, fs=_WithoutFsync(but_files=True)).deliver_many
 
 
-def without_fsync(path: Path) -> Deliver:
+def without_fsync(path: Path, staging: str | None = None) -> Deliver:
     """As `one_by_one`, but nothing is made durable."""
-    maildir = Maildir(path, fs=_WithoutFsync(but_files=False))
+    maildir = Maildir(path, staging=staging, fs=_WithoutFsync(but_files=False))
     return lambda mails: [maildir.deliver(mail) for mail in mails]
 
 
@@ -140,19 +140,19 @@ class _LinkingWithoutFsync(_Linking, _WithoutFsync):
     """Both."""
 
 
-def link_and_unlink(path: Path) -> Deliver:
+def link_and_unlink(path: Path, staging: str | None = None) -> Deliver:
     """As `one_by_one`, by link and unlink. Fails if the mount refuses links."""
-    return _linking(path, _Linking())
+    return _linking(path, staging, _Linking())
 
 
-def link_and_unlink_without(path: Path) -> Deliver:
+def link_and_unlink_without(path: Path, staging: str | None = None) -> Deliver:
     """As `link_and_unlink`, but a crash may take acknowledged mail back."""
-    return _linking(path, _LinkingWithoutFsync(but_files=True))
+    return _linking(path, staging, _LinkingWithoutFsync(but_files=True))
 
 
-def _linking(path: Path, fs: OsFileSystem) -> Deliver:
-    maildir = Maildir(path)
-    linking = Maildir(path, create=False, fs=fs, resolve_timeout=0.1)
+def _linking(path: Path, staging: str | None, fs: OsFileSystem) -> Deliver:
+    maildir = Maildir(path, staging=staging)
+    linking = Maildir(path, create=False, staging=staging, fs=fs, resolve_timeout=0.1)
     linking.deliver(b"0\n")  # a mount without links fails before anything is measured
     maildir.discard(next(maildir.messages()).key)
     return lambda mails: [linking.deliver(mail) for mail in mails]

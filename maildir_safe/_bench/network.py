@@ -12,11 +12,11 @@ from maildir_safe._maildir.maildir import Maildir
 _MESSAGES = 50
 
 
-def calls_per_message(base: Path, mount: Mount) -> float | None:
+def calls_per_message(base: Path, mount: Mount, staging: str | None = None) -> float | None:
     """Over deliveries after a first one, which opens the directories; None where nobody counts."""
     if network_calls(mount) is None:
         return None
-    maildir = Maildir(base / "calls")
+    maildir = Maildir(base / "calls", staging=staging)
     maildir.deliver(b"x\n")
     before = network_calls(mount) or 0
     for _ in range(_MESSAGES):

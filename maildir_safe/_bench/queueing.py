@@ -43,11 +43,11 @@ def _number(claim: Claim) -> int:
         return int(file.readline())
 
 
-def one_by_one(path: Path) -> Cycle:
+def one_by_one(path: Path, _staging: str | None = None) -> Cycle:
     """Return a spool for `Case.open` that handles each message by itself."""
     return Cycle(path, 1)
 
 
-def in_groups(path: Path) -> Cycle:
+def in_groups(path: Path, _staging: str | None = None) -> Cycle:
     """Return a spool for `Case.open` in which 32 messages share their fsyncs."""
     return Cycle(path, 32)

@@ -84,13 +84,16 @@ class Measured:
         }
 
 
-def bench(mount: str, quick: bool, progress: Callable[[float, str], None]) -> dict[str, Any]:
+def bench(
+    mount: str, quick: bool, progress: Callable[[float, str], None], staging: str | None = None
+) -> dict[str, Any]:
     """Measure a mount.
 
     Args:
         mount: a directory on it; a folder is made there and removed.
         quick: fewer cases and shorter rounds, under 30 seconds.
         progress: called with the share done and a few words.
+        staging: where messages are written first, as for `Maildir`.
 
     Raises:
         OSError: the directory cannot be used.
@@ -102,12 +105,12 @@ def bench(mount: str, quick: bool, progress: Callable[[float, str], None]) -> di
     base = Path(tempfile.mkdtemp(prefix="maildir-safe-bench.", dir=mount))
     measured = [Measured(case) for case in (QUICK if quick else CASES)]
     try:
-        Rounds(base, measured, quick, progress).run()
+        Rounds(base, measured, quick, progress, staging).run()
         progress(_SHARE, "network calls")
-        calls = _tried(lambda: calls_per_message(base, kind))
-        filled = {} if quick else _tried(lambda: _all_filled(base, progress)) or {}
+        calls = _tried(lambda: calls_per_message(base, kind, staging))
+        filled = {} if quick else _tried(lambda: _all_filled(base, progress, staging)) or {}
         progress(0.98, "reading")
-        reading = _tried(lambda: _reading(base, 100 if quick else 500)) or {}
+        reading = _tried(lambda: _reading(base, 100 if quick else 500, staging)) or {}
     finally:
         shutil.rmtree(base, ignore_errors=True)
     return {
@@ -137,11 +140,16 @@ class Rounds:
         base: where Maildirs are made and removed.
         measured: the measurements to fill in.
         quick: few and short rounds.
-        progress: as for `bench`.
+        progress, staging: as for `bench`.
     """
 
     def __init__(
-        self, base: Path, measured: list[Measured], quick: bool, progress: Callable[[float, str], None]
+        self,
+        base: Path,
+        measured: list[Measured],
+        quick: bool,
+        progress: Callable[[float, str], None],
+        staging: str | None = None,
     ) -> None:
         self._base = base
         self._measured = measured
@@ -149,6 +157,7 @@ class Rounds:
         self._least, self._most = QUICK_ROUNDS if quick else ROUNDS
         self._longest = QUICK_LONGEST if quick else LONGEST
         self._progress = progress
+        self._staging = staging
         self._started = time.perf_counter()
 
     def run(self) -> None:
@@ -174,7 +183,7 @@ class Rounds:
         path = self._base / f"r{turn}.{self._measured.index(one)}"
         start = time.perf_counter()
         try:
-            _round(path, one, self._seconds)
+            _round(path, one, self._seconds, self._staging)
         except (OSError, MaildirSafeError) as error:
             one.error = str(error)
         # otherwise a removed file may still be open, which breaks davfs2 (docs/reference/file-systems.md)
@@ -190,9 +199,9 @@ class Rounds:
         return max(self._seconds, one.case.chunk / first.per_second[0])
 
 
-def _round(path: Path, one: Measured, least: float) -> None:
+def _round(path: Path, one: Measured, least: float, staging: str | None = None) -> None:
     case, count, spent = one.case, 0, 0.0
-    deliver = case.open(path)
+    deliver = case.open(path, staging)
     while spent < least:
         mails = [message(count + number, case.size) for number in range(case.chunk)]
         start = time.perf_counter()
@@ -218,7 +227,9 @@ def _numbers(path: Path) -> list[int]:
     return numbers
 
 
-def _all_filled(base: Path, progress: Callable[[float, str], None]) -> dict[str, Any]:
+def _all_filled(
+    base: Path, progress: Callable[[float, str], None], staging: str | None = None
+) -> dict[str, Any]:
     """Measure by the number of messages that a Maildir already holds; the largest only on a fast mount."""
     found: dict[str, Any] = {}
     pace = FAST
@@ -226,7 +237,7 @@ def _all_filled(base: Path, progress: Callable[[float, str], None]) -> dict[str,
         if count == FILLED[-1] and pace < FAST:
             break
         progress(_SHARE + 0.06 * number, f"a directory of {count:,}")
-        maildir = Maildir(base / f"filled{count}")
+        maildir = Maildir(base / f"filled{count}", staging=staging)
         start = time.perf_counter()
         for _ in range(0, count, 100):
             maildir.deliver_many([b"x\n"] * min(100, count))
@@ -256,9 +267,9 @@ def _into(maildir: Maildir) -> dict[str, Any]:
     }
 
 
-def _reading(base: Path, count: int) -> dict[str, float]:
+def _reading(base: Path, count: int, staging: str | None) -> dict[str, float]:
     """Measure names listed and messages read per second."""
-    maildir = Maildir(base / "reading")
+    maildir = Maildir(base / "reading", staging=staging)
     maildir.deliver_many([message(number, 4096) for number in range(count)])
     start = time.perf_counter()
     entries = list(maildir.messages())

@@ -32,6 +32,7 @@ from maildir_safe._queue.store.hashed_directory import PARTS
 from maildir_safe._queue.store.item import Item
 from maildir_safe._queue.store.item_name import parse
 from maildir_safe._queue.store.layout import DIRECTORIES, Layout, may_hold_items
+from maildir_safe._queue.suspensions import PREFIX as SUSPENSIONS
 from maildir_safe.errors import MaildirSafeError, TemporaryError
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ class SpoolCheck:
 
     def _strays(self) -> Iterator[Finding]:
         for name in sorted(self._fs.listdir(self._layout.root)):
-            if name not in (*DIRECTORIES, "lost+found"):
+            if name not in (*DIRECTORIES, "lost+found") and not name.startswith(SUSPENSIONS):
                 yield Finding(f"{self._path}/{name}", "does not belong into a spool")
         for where in self._layout.hashed:
             for part in sorted(set(self._fs.listdir(self._layout.fd[where])) - set(PARTS)):

@@ -35,7 +35,12 @@ class MaildirReport(TortureReport):
 
 
 def torture(
-    path: str, seconds: float, writers: int, seed: int, progress: Callable[[float, str], None]
+    path: str,
+    seconds: float,
+    writers: int,
+    seed: int,
+    progress: Callable[[float, str], None],
+    staging: str | None = None,
 ) -> MaildirReport:
     """Torture a directory on the mount in question.
 
@@ -45,6 +50,7 @@ def torture(
         writers: the number of concurrent writers.
         seed: for the random moments.
         progress: called with the share done (0 to 1) and a line of text.
+        staging: where messages are written first, as for `Maildir`.
 
     Raises:
         OSError: the directory cannot be used.
@@ -52,7 +58,9 @@ def torture(
     report = MaildirReport()
     begin = time.monotonic()
     with own_folder(path, report) as base:
-        ledgers = _run(base, begin, begin + seconds, writers, random.Random(seed), report, progress)
+        ledgers = _run(
+            base, begin, begin + seconds, writers, random.Random(seed), report, progress, staging or ""
+        )
         progress(1.0, "comparing")
         for box, ledger in ledgers.items():
             _compare(box, ledger, report)
@@ -68,6 +76,7 @@ def _run(
     chance: random.Random,
     report: MaildirReport,
     progress: Callable[[float, str], None],
+    staging: str,
 ) -> dict[str, Ledger]:
     """Start and kill writers, and return the ledger of each Maildir."""
     lives = life(_WRITER, writers)
@@ -76,7 +85,7 @@ def _run(
     ledgers = {box: Ledger() for box in boxes}
     serial = writers
     room = TortureDirectory(base)
-    running = [Victim(_WRITER, box, number) for number, box in enumerate(boxes)]
+    running = [Victim(_WRITER, box, number, staging) for number, box in enumerate(boxes)]
     try:
         while (now := time.monotonic()) < until and not report.filled:
             progress(
@@ -92,7 +101,7 @@ def _run(
                 boxes[slot] = f"{base}/m{serial}"
                 ledgers[boxes[slot]] = Ledger()
             serial += 1
-            running[slot] = Victim(_WRITER, boxes[slot], serial, leftover=leftover)
+            running[slot] = Victim(_WRITER, boxes[slot], serial, staging, leftover=leftover)
             report.filled = not room
     finally:
         for box, writer in zip(boxes, running, strict=True):

@@ -69,7 +69,12 @@ class QueueReport(TortureReport):
 
 
 def torture_queue(
-    path: str, seconds: float, writers: int, seed: int, progress: Callable[[float, str], None]
+    path: str,
+    seconds: float,
+    writers: int,
+    seed: int,
+    progress: Callable[[float, str], None],
+    staging: str | None = None,
 ) -> QueueReport:
     """Torture a queue in a directory on the mount in question.
 
@@ -79,6 +84,7 @@ def torture_queue(
         writers: the number of concurrent putters, and of workers, of which there are at least three.
         seed: for the random moments.
         progress: called with the share done (0 to 1) and a line of text.
+        staging: where messages are written first, as for `Maildir`.
 
     Raises:
         OSError, TemporaryError: the directory cannot be used.
@@ -90,7 +96,7 @@ def torture_queue(
         Maildir(f"{base}/{MAILDIR}")
         report.lease, report.shared = max(LEASE, layout.rules.shortest_lease), layout.rules.shareable
         room = TortureDirectory(base)
-        crew = _Crew(base, writers, random.Random(seed), report)
+        crew = _Crew(base, writers, random.Random(seed), report, staging or "")
         try:
             until = crew.wait_until_quiet() + seconds
             while (left := until - time.monotonic()) > 0 and not report.filled:
@@ -109,10 +115,13 @@ def torture_queue(
 class _Crew:
     """The putters and workers, and the ledger of their acknowledgements."""
 
-    def __init__(self, base: str, writers: int, chance: random.Random, report: QueueReport) -> None:
+    def __init__(
+        self, base: str, writers: int, chance: random.Random, report: QueueReport, staging: str
+    ) -> None:
         self._base = base
         self._chance = chance
         self._report = report
+        self._staging = staging
         self._serial = 0
         self._fenced: set[str] = set()
         self.ledger = Ledger()
@@ -176,7 +185,7 @@ class _Crew:
         if how == "put":
             return Victim(_WORKER, "put", self._base, self._serial)
         shared = "shared" if self._report.shared else "alone"
-        return Victim(_WORKER, "work", self._base, self._serial, self._report.lease, shared)
+        return Victim(_WORKER, "work", self._base, self._serial, self._report.lease, shared, self._staging)
 
     def _bury(self, slot: int) -> None:
         said = self._running[slot].kill()

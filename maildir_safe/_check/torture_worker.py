@@ -1,7 +1,7 @@
 """A putter or a worker that runs until it is killed; see `torture_queue`.
 
     python -m maildir_safe._check.torture_worker put FOLDER NUMBER
-    python -m maildir_safe._check.torture_worker work FOLDER NUMBER LEASE shared|alone
+    python -m maildir_safe._check.torture_worker work FOLDER NUMBER LEASE shared|alone [STAGING]
 
 Standard output is the pipe to the ledger.
 """
@@ -47,10 +47,10 @@ def put(folder: str, number: str) -> None:
             time.sleep(_PAUSE)
 
 
-def work(folder: str, number: str, lease: str, how: str) -> None:
+def work(folder: str, number: str, lease: str, how: str, staging: str = "") -> None:
     """Claim items, and deliver or release them, while the parent lives."""
     queue = Queue(f"{folder}/{SPOOL}", create=False, lease=int(lease), shared=how == "shared")
-    maildir = Maildir(f"{folder}/{MAILDIR}", create=False)
+    maildir = Maildir(f"{folder}/{MAILDIR}", create=False, staging=staging or None)
     logging.getLogger("maildir_safe").addHandler(_Fenced())
     chance = random.Random(number)
     parent = os.getppid()

@@ -26,9 +26,9 @@ def deliver(maildir: Maildir, key: str) -> None:
             return
 
 
-def main(path: str, number: str) -> None:
+def main(path: str, number: str, staging: str = "") -> None:
     """Retry the messages that a predecessor had begun, then deliver, read and flag until killed."""
-    maildir = Maildir(path)
+    maildir = Maildir(path, staging=staging or None)
     for line in iter(sys.stdin.readline, "\n"):
         deliver(maildir, line.strip())
     chance = random.Random(number)

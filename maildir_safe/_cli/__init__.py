@@ -60,6 +60,8 @@ USAGE = 64
 WRONG = 1
 """A check found something wrong (`fsck`, `probe` and the like), or something is missing."""
 
+_HANGUP = (1,)  # SIGHUP; `signal` costs a tenth of the start-up
+
 INTERRUPTED = 130
 """Ctrl-C, as shells report it: 128 plus the number of the signal."""
 
@@ -82,6 +84,10 @@ def main(words: list[str] | None = None) -> int:
         code = _run(words)
         _close_stdout()
         os._exit(code)  # an orderly exit of the interpreter would take a tenth of a delivery's time
+    if words[:1] in (["serve"], ["work"]):
+        hold_signals(_HANGUP)  # until they have their handlers: SIGHUP reloads, or ends in order
+    elif words[:2] == ["queue", "put"]:
+        hold_signals()  # except while the message is read
     code = _run(words)
     _close_stdout()
     return code
@@ -93,16 +99,21 @@ def _words_of(argv: list[str]) -> list[str]:
     return [*_PROGRAM_NAMES[name], *argv[1:]] if name in _PROGRAM_NAMES else argv[1:]
 
 
-def hold_signals() -> None:
-    """Block the signals that would kill this process: a mail server would then bounce the mail.
+def hold_signals(numbers: tuple[int, ...] = ()) -> None:
+    """Block signals that would kill this process: a mail server would then bounce the mail.
 
     `deliver` unblocks them while it can still exit with 75. After that the outcome must be reported.
+
+    Args:
+        numbers: the signals; by default SIGTERM, SIGHUP and SIGINT.
     """
     import _signal  # type: ignore[import-not-found]  # `signal` costs a tenth of the start-up
 
     while True:
         try:
-            _signal.pthread_sigmask(_signal.SIG_BLOCK, (_signal.SIGTERM, _signal.SIGHUP, _signal.SIGINT))
+            _signal.pthread_sigmask(
+                _signal.SIG_BLOCK, numbers or (_signal.SIGTERM, _signal.SIGHUP, _signal.SIGINT)
+            )
             return
         except KeyboardInterrupt:  # the last one before they were blocked
             continue

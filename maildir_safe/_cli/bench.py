@@ -8,6 +8,7 @@ import sys
 from typing import Any
 
 from maildir_safe._bench.runner import bench, environment
+from maildir_safe._cli.arguments import add_staging
 from maildir_safe._cli.ownership import add_as_root, check_owner
 from maildir_safe._cli.progress import progress_bar
 from maildir_safe._fs.owner import refuse_to_write_as_root
@@ -19,6 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quick", action="store_true", help="under 30 seconds per mount")
     parser.add_argument("--json", metavar="FILE", help="write all measurements; '-' is standard output")
     parser.add_argument("--html", metavar="FILE", help="write a report with plots (extra 'bench')")
+    add_staging(parser)
     add_as_root(parser)
 
 
@@ -40,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
         try:
             check_owner([mount], args)
             with progress_bar(f"bench {mount}") as progress:
-                results["mounts"].append(bench(mount, args.quick, progress))
+                results["mounts"].append(bench(mount, args.quick, progress, args.staging))
         except OSError as error:
             print(f"maildir-safe bench: {mount}: {error.strerror}", file=sys.stderr)
             return 75

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 USAGE = "usage: maildir-safe deliver [-f SENDER] [-d RECIPIENT] [-a ORIGINAL] [-m FOLDER]"
 HELP = f"""\
 {USAGE}
-                            [--delivery-id ID] [--json] MAILDIR < message
+                            [--delivery-id ID] [--staging {{tmp,new}}] [--json] MAILDIR < message
 
 Deliver the message on standard input into MAILDIR, which is created if its parent
 directory exists. Prints nothing and exits with 0 once the message is as durable as
@@ -36,6 +36,8 @@ the mount can make it.
   -m FOLDER          deliver into this folder, such as 'Archive.2026'; '' is no folder
   --delivery-id ID   deliver once, even if called again with the same ID. Never use an ID
                      for another message
+  --staging WHERE    where the message is written first: tmp, or new for its target directory,
+                     under a dot name (default: as the mount needs)
   --json             print a receipt
 
 Exit codes: 0 delivered; 75 not delivered, try again later (any error of the storage, the
@@ -50,6 +52,7 @@ _OPTIONS = {
     "-a": "original_recipient",
     "-m": "folder",
     "--delivery-id": "delivery_id",
+    "--staging": "staging",
 }
 _ENVIRONMENT = {"sender": "SENDER", "recipient": "RECIPIENT", "original_recipient": "ORIGINAL_RECIPIENT"}
 
@@ -115,6 +118,8 @@ def parse(words: list[str]) -> tuple[dict[str, str], bool, str]:
             places.append(word)
     if options.get("delivery_id") == "":  # from a variable that is not set: all mail would have the same id
         raise Misconfigured("--delivery-id is empty; is the variable for it set?")
+    if options.get("staging", "tmp") not in ("tmp", "new"):
+        raise Misconfigured(f"--staging is {options['staging']!r}, but must be tmp or new")
     if len(places) != 1 or not places[0]:
         raise Misconfigured(f"exactly one Maildir is needed, not {places}; {USAGE} ... MAILDIR")
     return options, json, places[0].rstrip("/") or "/"
@@ -132,7 +137,7 @@ def deliver(path: str, options: dict[str, str], message: Incoming) -> Receipt:
         loop = PermanentError(f"mail loop: the message was delivered to {recipient} before (Delivered-To)")
         loop.status = "5.4.6"
         raise loop
-    maildir = _open(path)
+    maildir = _open(path, options.get("staging"))
     size = len(message.start)
     if message.whole:
         maildir.check_quota(size)
@@ -152,10 +157,10 @@ def deliver(path: str, options: dict[str, str], message: Incoming) -> Receipt:
         raise Misconfigured(str(error)) from error
 
 
-def _open(path: str) -> Maildir:
+def _open(path: str, staging: str | None) -> Maildir:
     """Open the Maildir. Root acts as its owner: with the owner's rights, and the owner gets the mail."""
     if os.geteuid() != 0:
-        return Maildir(path)
+        return Maildir(path, staging=staging)
     from maildir_safe._fs.owner import as_owner
     from maildir_safe._fs.posix import OsFileSystem
 
@@ -163,7 +168,7 @@ def _open(path: str) -> Maildir:
         fs = as_owner(OsFileSystem(), path)
     except OSError as error:
         raise Misconfigured(f"{path}: {error}") from error
-    return Maildir(path, fs=fs)
+    return Maildir(path, staging=staging, fs=fs)
 
 
 def _print(receipt: Receipt) -> None:

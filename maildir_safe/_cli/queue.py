@@ -6,6 +6,7 @@ import argparse
 import codecs
 import io
 import math
+import signal
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,8 @@ from maildir_safe._queue.store.states import ITEM_STATES, RECIPIENT_STATES
 from maildir_safe.errors import PermanentError, TemporaryError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from maildir_safe._queue.admin import QueueEntry
 
 _CHANGES = {
@@ -87,7 +90,7 @@ def _put(args: argparse.Namespace) -> int:
     not_before = None if args.delay is None else time.time() + args.delay
     together = groups(args.recipients, args.each)
     try:
-        message = _message()
+        message = _interruptible(_message)
         queue = Queue(args.spool, shared=False)
         items = [(message, args.sender, group) for group in together]
         _print_ids(queue.put_many(items, not_before=not_before))
@@ -107,6 +110,26 @@ def _message() -> bytes:
     """Read standard input as `deliver` does: without an envelope line ``From ``, with LF line ends."""
     incoming = Incoming(getattr(sys.stdin.buffer, "raw", sys.stdin.buffer))
     return incoming.start if incoming.whole else b"".join(iter(incoming.read, b""))
+
+
+def _interruptible(read: Callable[[], bytes]) -> bytes:
+    """Call `read`, in which SIGTERM, SIGHUP and SIGINT mean that nothing is put. Before and after they wait.
+
+    Raises:
+        TemporaryError: one of them came.
+    """
+    numbers = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+    held = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+    before = [signal.signal(number, signal.default_int_handler) for number in numbers]
+    try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
+        return read()
+    except KeyboardInterrupt:
+        raise TemporaryError("interrupted; nothing was put") from None
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, held)
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
 
 
 def _print_ids(ids: list[str]) -> None:

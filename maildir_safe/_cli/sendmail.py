@@ -14,6 +14,7 @@ from maildir_safe.errors import MaildirSafeError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from maildir_safe._delivery.dsn import Dsn
     from maildir_safe._submission.settings import Settings
 
 HELP = """\
@@ -34,7 +35,13 @@ have no domain, and removes Bcc and Return-Path.
   -bm            send a message (the default)
   -bi, -q        nothing to do: there is no alias database, and workers run the queue
 
-Without effect, for compatibility: -A -B -e -G -h -L -m -N -n -o -O -R -U -V -v -X.
+Reports of delivery (RFC 3461), which the worker sends, or the next server if it offers DSN:
+
+  -N WHEN        'never', or some of 'success,failure,delay' (default: failure)
+  -R HOW         'full' or 'hdrs': how much of the message a report of failure contains
+  -V ID          an id that reports repeat
+
+Without effect, for compatibility: -A -B -e -G -h -L -m -n -o -O -U -v -X.
 
 The program also does this under the names sendmail, mailq (-bp) and newaliases (-bi).
 
@@ -155,13 +162,24 @@ def _send(options: dict[str, str], words: list[str]) -> int:
     given = message.Submitted(read_message(raw, settings.size_limit, until_dot=until_dot), settings.domain)
     if "t" in options:
         recipients = given.recipients()
+    dsn = _dsn(options, recipients) if options.keys() & {"N", "R", "V"} else None
     now = time.time()
     unique = f"{time.time_ns()}.{os.urandom(8).hex()}"
     whole = given.completed(sender or user, options.get("F", ""), now, unique)
     queue = spool.open_spool(settings.spool)
     hold_signals()  # from here on the outcome is reported, whatever it is
-    spool.put(queue, (spool.received(settings.host, "sendmail", now), *whole), [(sender, recipients)])
+    spool.put(queue, (spool.received(settings.host, "sendmail", now), *whole), [(sender, recipients)], dsn)
     return 0
+
+
+def _dsn(options: dict[str, str], recipients: list[str]) -> Dsn:
+    from maildir_safe._delivery.dsn import Dsn, xtext
+
+    try:
+        notify = dict.fromkeys(recipients, options.get("N", ""))
+        return Dsn(options.get("R", ""), xtext(options.get("V", "")), notify)
+    except ValueError as error:
+        raise WrongUsage(str(error)) from error
 
 
 def _user(settings: Settings) -> str:

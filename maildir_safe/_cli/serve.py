@@ -6,6 +6,7 @@ import argparse
 import shutil
 from typing import TYPE_CHECKING
 
+from maildir_safe._cli.arguments import STAGING
 from maildir_safe._smtp.server.operator import tell
 from maildir_safe.errors import MaildirSafeError
 
@@ -82,6 +83,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="for tests: each address its own Maildir below MAILDIR, such as '{domain}/{local}', made when "
         "mail for it first arrives",
     )
+    flag("--staging", choices=("tmp", "new"), help=STAGING)
     flag("--postmaster", metavar="ADDRESS", help="with --map: the address that gets mail for postmaster")
     flag(
         "--proxy-from",

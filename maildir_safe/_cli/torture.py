@@ -9,6 +9,7 @@ import sys
 
 from maildir_safe._check.torture import MaildirReport, torture
 from maildir_safe._check.torture_queue import QueueReport, torture_queue
+from maildir_safe._cli.arguments import add_staging
 from maildir_safe._cli.ownership import add_as_root, check_owner
 from maildir_safe._cli.progress import progress_bar
 from maildir_safe._fs.posix import OsFileSystem
@@ -36,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=int, help="seed of the random moments (default: a random one)")
     parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
+    add_staging(parser)
     add_as_root(parser)
 
 
@@ -50,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
         check_owner([args.directory], args)
         with progress_bar(f"torture {args.directory}") as progress:
             kind = torture_queue if args.queue else torture
-            report = kind(args.directory, args.minutes * 60, args.writers, seed, progress)
+            report = kind(args.directory, args.minutes * 60, args.writers, seed, progress, args.staging)
     except (OSError, TemporaryError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         words = conflict_at(OsFileSystem(), args.directory) or f"{args.directory}: {reason}"

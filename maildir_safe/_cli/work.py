@@ -10,6 +10,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from maildir_safe._cli import USAGE
+from maildir_safe._cli.arguments import add_staging
 from maildir_safe._cli.log_lines import log_to_stderr
 from maildir_safe._notify import Notifier
 from maildir_safe._queue.queue import Queue
@@ -56,6 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"others take over from a worker that stalls for so long ({LEASE}, or as the mount needs; "
         f"{LEASE_IF_UNKNOWN} on an unknown type of mount)",
     )  # fmt: skip
+    add_staging(parser)
     parser.add_argument("--alone", action="store_true", help="only items put by this host (Coda, s3fs)")
     parser.add_argument(
         "--metrics",
@@ -69,8 +71,7 @@ def run(args: argparse.Namespace) -> int:
     """Work until SIGTERM, SIGHUP or SIGINT. Returns 0; 64 for wrong arguments; 75: see `DESCRIPTION`."""
     log_to_stderr(logging.INFO if args.verbose else logging.WARNING)
     try:
-        courier = make_courier(args.to, args.password_file, args.hostname)
-        bounces = make_courier(args.bounces_to, hostname=args.hostname) if args.bounces_to else None
+        courier, bounces = _couriers(args)
         scrapes = _listen_for_scrapes(args.metrics) if args.metrics else None
         opened = Queue(args.spool, create=False, lease=args.lease, shared=not args.alone)
     except ImportError as error:
@@ -97,9 +98,21 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _couriers(args: argparse.Namespace) -> tuple[Courier, Courier | None]:
+    """The courier of messages, and that of bounces if it is another. Raises as `make_courier`."""
+    places = [args.to, *filter(None, [args.bounces_to])]
+    if args.staging and not any(place.lower().startswith("maildir:") for place in places):
+        raise ValueError("--staging is for Maildirs: neither --to nor --bounces-to is one")
+    courier = make_courier(args.to, args.password_file, args.hostname, args.staging)
+    if not args.bounces_to:
+        return courier, None
+    return courier, make_courier(args.bounces_to, hostname=args.hostname, staging=args.staging)
+
+
 def _at_the_end(stop: Callable[[], None]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: stop())
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})  # it was blocked while this started
 
 
 def _run_as_service(worker: Worker, spool: str) -> None:
@@ -131,13 +144,16 @@ def _once(worker: Worker) -> int:
     return 0
 
 
-def make_courier(where: str, password_file: str | None = None, hostname: str | None = None) -> Courier:
+def make_courier(
+    where: str, password_file: str | None = None, hostname: str | None = None, staging: str | None = None
+) -> Courier:
     """Make the courier that an argument of the command line names.
 
     Args:
         where: ``maildir:`` and a path, ``mx:``, or a URL.
         password_file: a file with the password of the user in the URL, on its first line.
         hostname: our name in EHLO; None: this host's.
+        staging: where a courier into Maildirs writes what it must copy; None: as the mount needs.
 
     Raises:
         ValueError: no such courier exists, or the URL contains a password, which every user of this
@@ -147,15 +163,19 @@ def make_courier(where: str, password_file: str | None = None, hostname: str | N
     make = _SCHEMES.get(where.partition(":")[0].lower())
     if make is None:  # without its words: they may hold a password
         raise ValueError(f"no courier begins so; they are {', '.join(f'{scheme}:' for scheme in _SCHEMES)}")
+    if make is _into_maildirs:
+        return _into_maildirs(where, staging=staging)
     return make(where, password_file, hostname)
 
 
-def _into_maildirs(where: str, _password_file: str | None, _hostname: str | None) -> Courier:
+def _into_maildirs(
+    where: str, _password_file: str | None = None, _hostname: str | None = None, staging: str | None = None
+) -> Courier:
     from maildir_safe._queue.couriers.maildir import MaildirCourier
 
     path = where.partition(":")[2]
     if "{" not in path:
-        return MaildirCourier(lambda _: [path])
+        return MaildirCourier(lambda _: [path], staging=staging)
     from maildir_safe._smtp.backends.routing import MailboxMap
     from maildir_safe._smtp.protocol.replies import Refused
     from maildir_safe.errors import PermanentError
@@ -171,7 +191,7 @@ def _into_maildirs(where: str, _password_file: str | None, _hostname: str | None
         except Refused as refused:
             raise PermanentError(f"no mailbox can have such a name: {address}") from refused
 
-    return MaildirCourier(locate)
+    return MaildirCourier(locate, staging=staging)
 
 
 def _to_a_server(where: str, password_file: str | None, hostname: str | None) -> Courier:

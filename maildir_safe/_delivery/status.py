@@ -18,6 +18,7 @@ class RecipientStatus(NamedTuple):
         error: the cause, only for logs and operators; it may contain local paths.
         stored: identifies the message if it was stored: its file, or the id of its queue item.
         durability: the durability of that file, one of `maildir_safe._delivery.receipt.DURABILITY_LEVELS`.
+        reported: another server has the message and will send the reports that the sender asked for.
     """
 
     code: int
@@ -25,6 +26,7 @@ class RecipientStatus(NamedTuple):
     error: str = ""
     stored: str = ""
     durability: str = ""
+    reported: bool = False
 
     @classmethod
     def from_reply(

@@ -104,6 +104,26 @@ def refuse_to_write_as_root(path: str) -> None:
             raise PermissionError(errno.EPERM, f"uid {found.st_uid} can lead root elsewhere here", part)
 
 
+def give_socket(path: str, group: int) -> None:
+    """Give a socket that this process has just made to a group, but nothing that was put in its place.
+
+    Args:
+        path: where the socket was made.
+        group: the group's number.
+
+    Raises:
+        OSError: something else is there, or the group is not permitted.
+    """
+    fd = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        found = os.fstat(fd)
+        if not stat.S_ISSOCK(found.st_mode) or found.st_uid != os.geteuid() or found.st_nlink != 1:
+            raise OSError(errno.EPERM, "something else was put in the socket's place", path)
+        os.chown(f"/proc/self/fd/{fd}", -1, group)  # fchown(2) refuses a descriptor of O_PATH
+    finally:
+        os.close(fd)
+
+
 def as_owner(fs: FileSystem, path: str) -> FileSystem:
     """Return `fs`; if this process is root, its calls are made as the owner of a directory.
 

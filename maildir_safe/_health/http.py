@@ -1,22 +1,24 @@
 """A small HTTP server for /livez, /readyz and /metrics, without any package.
 
 It is bounded: in connections, in the bytes and the seconds of a request, and in scrapes at a time. Each
-connection gets one answer.
+connection gets one answer. A client that opens many connections closes its own.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import threading
+from collections import Counter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Awaitable, Callable
 
 CONNECTIONS = 16
-"""Connections at a time. For another one, the one that has sent no request for longest is closed."""
+"""Connections at a time. For another one, one of the client that has the most is closed: the oldest that
+waits for a request, or the oldest that waits for its answer."""
 
 MAX_REQUEST = 8192
 """Bytes of a request's head."""
@@ -44,6 +46,15 @@ def local_address(address: str) -> str:
     return address if host else f"127.0.0.1:{port}"
 
 
+class _Connection:
+    """A connection: the client's address, what answers it, and whether its request has come."""
+
+    __slots__ = ("asked", "peer", "task")
+
+    def __init__(self, peer: str, task: asyncio.Task[None] | None) -> None:
+        self.peer, self.task, self.asked = peer, task, False
+
+
 class HealthServer:
     """Answers health checks and scrapes.
 
@@ -56,8 +67,7 @@ class HealthServer:
     def __init__(self, trouble: Callable[[], Awaitable[str]], metrics: Callable[[], bytes]) -> None:
         self._trouble = trouble
         self._metrics = metrics
-        self._connections = 0
-        self._waiting: dict[asyncio.StreamWriter, None] = {}  # for a request, the longest first
+        self._open: dict[asyncio.StreamWriter, _Connection] = {}  # the oldest first
         self._scrape: asyncio.Future[bytes] | None = None
 
     async def serve(self, sock: socket.socket) -> None:
@@ -73,21 +83,25 @@ class HealthServer:
         threading.Thread(target=asyncio.run, args=(self.serve(sock),), daemon=True).start()
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self._connections >= CONNECTIONS:
-            silent = next(iter(self._waiting), writer)
-            self._waiting.pop(silent, None)
-            silent.transport.abort()
-            if silent is writer:
-                return
-        self._connections += 1
-        self._waiting[writer] = None
+        if len(self._open) >= CONNECTIONS:
+            self._make_room()
+        self._open[writer] = _Connection(_client(writer), asyncio.current_task())
         try:
             await self._one(reader, writer)
         except (OSError, EOFError, TimeoutError):  # a client that left, or was too slow
             writer.transport.abort()
         finally:
-            self._waiting.pop(writer, None)
-            self._connections -= 1
+            self._open.pop(writer, None)
+
+    def _make_room(self) -> None:
+        counts = Counter(one.peer for one in self._open.values())
+        most = max(counts.values())
+        of_one = [writer for writer, one in self._open.items() if counts[one.peer] == most]
+        writer = min(of_one, key=lambda writer: self._open[writer].asked)
+        dropped = self._open.pop(writer)
+        writer.transport.abort()
+        if dropped.task is not None:
+            dropped.task.cancel()
 
     async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -95,7 +109,8 @@ class HealthServer:
                 head = await reader.readuntil(b"\r\n\r\n")
         except asyncio.LimitOverrunError:
             head = b""
-        self._waiting.pop(writer, None)
+        if writer in self._open:
+            self._open[writer].asked = True
         method, _, rest = head.partition(b"\r\n")[0].partition(b" ")
         path, _, version = rest.partition(b" ")
         if not version.startswith(b"HTTP/1."):
@@ -150,6 +165,13 @@ class HealthServer:
             text = f"# {type(error).__name__}\n".encode()
         with contextlib.suppress(RuntimeError):  # the loop ended meanwhile
             loop.call_soon_threadsafe(_set, scrape, text)
+
+
+def _client(writer: asyncio.StreamWriter) -> str:
+    """What a client is counted by: its IPv4 address, or the /64 from which an IPv6 client chooses its own."""
+    name = writer.get_extra_info("peername")
+    peer = str(name[0]) if isinstance(name, tuple) else ""  # "": a unix socket, or a client that has left
+    return socket.inet_pton(socket.AF_INET6, peer.partition("%")[0])[:8].hex() if ":" in peer else peer
 
 
 def _set(scrape: asyncio.Future[bytes], text: bytes) -> None:

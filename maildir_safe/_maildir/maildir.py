@@ -244,7 +244,15 @@ class Maildir:
     def size_of(self, message: Message) -> int:
         """Return a message's size in bytes, from its name or else its file; 0 if it has moved."""
         size = message.size
-        return self._reading.stat_size(message) if size is None else size
+        return self._reading.stamp_of(message)[0] if size is None else size
+
+    def stamp_of(self, message: Message) -> tuple[int, int]:
+        """Return size (bytes) and modification time (ns) of a message's file; zeros if it has moved.
+
+        A program that remembers what it read compares them: no program may change a stored message, but
+        some do.
+        """
+        return self._reading.stamp_of(message)
 
     # Folders and upkeep
 

@@ -176,12 +176,13 @@ class MessageStore:
         close_quietly(self._fs, fd)
         raise IsADirectoryError(errno.EISDIR, "not a file", message.name)
 
-    def stat_size(self, message: Message) -> int:
-        """Return the size of a listed message's file in bytes; 0 if it has moved since."""
+    def stamp_of(self, message: Message) -> tuple[int, int]:
+        """Return size and modification time of a listed message's file; see `Maildir.stamp_of`."""
         try:
-            return self._fs.stat(message.name, self._directories(False).fd(message.subdir)).st_size
+            facts = self._fs.stat(message.name, self._directories(False).fd(message.subdir))
         except OSError:
-            return 0
+            return 0, 0
+        return facts.st_size, facts.st_mtime_ns
 
     def set_flags(self, key: str, flags: str) -> Message:
         """Give a message exactly these flags; it is in cur/ afterwards.

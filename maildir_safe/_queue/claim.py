@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from maildir_safe._queue.store import envelope
 from maildir_safe._queue.store.item_file import Damaged, open_item, read_whole
-from maildir_safe._queue.store.states import BOUNCE_DUE, DELIVERED, OWED, check_transitions
+from maildir_safe._queue.store.states import BOUNCE_DUE, DELIVERED, OWED, check_transitions, has_report_due
 from maildir_safe.errors import LeaseLost, PermanentError, storage_error
 
 if TYPE_CHECKING:
@@ -189,7 +189,7 @@ class Claim:
         """Record the state of each recipient, which decides where the item goes.
 
         If all recipients have the message, the item is removed. If a recipient is still owed it, or a
-        bounce is due, the item returns to pending/. Otherwise it goes to failed/.
+        report is due, the item returns to pending/. Otherwise it goes to failed/.
 
         Args:
             states: one letter per recipient (`maildir_safe._queue.store.states`).
@@ -207,7 +207,7 @@ class Claim:
             self._delivery_log.write(item, {"at": self._now(), **note}, durable=newly_failed)
         if set(states) == {DELIVERED}:
             self._end(self._remove)
-        elif OWED in states or BOUNCE_DUE in states:
+        elif OWED in states or has_report_due(states):
             when = item.not_before if delay is None else self._after(delay)
             after = item.returned(states, when, tried=delay is not None)
             self._end(self._spool.give_back, self._lease, item, after)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from maildir_safe._delivery.content import Content
+    from maildir_safe._delivery.dsn import Dsn
     from maildir_safe._fs import FileSystem
     from maildir_safe._handoff.group_commit_async import AsyncCombiner
     from maildir_safe._queue.claim import Claim
@@ -94,6 +95,7 @@ class Queue(QueueAdmin):
         *,
         not_before: float | None = None,
         delivery_id: str | None = None,
+        dsn: Dsn | None = None,
     ) -> str:
         """Put a message into the queue. When this returns, the queue has it, complete and durable.
 
@@ -106,6 +108,7 @@ class Queue(QueueAdmin):
             delivery_id: successive attempts with the same id yield one item, even if the first has been
                 delivered in the meantime. The search for an earlier attempt costs some fsyncs. An id is
                 remembered for a week, and must not be used for another message or other recipients.
+            dsn: the reports that the sender asks for; see `maildir_safe._delivery.dsn.Dsn`.
 
         Returns:
             The item's id; that of the earlier attempt if there was one.
@@ -118,8 +121,8 @@ class Queue(QueueAdmin):
                 message is not a message.
         """
         if delivery_id is not None:
-            return self._put_once(delivery_id, message, sender, recipients, not_before)
-        return self._put(_put_job(message, sender, recipients, int(not_before or 0)), not_before)
+            return self._put_once(delivery_id, message, sender, recipients, not_before, dsn)
+        return self._put(_put_job(message, sender, recipients, int(not_before or 0), dsn), not_before)
 
     def _put_once(
         self,
@@ -128,12 +131,13 @@ class Queue(QueueAdmin):
         sender: str,
         recipients: Sequence[str],
         not_before: float | None,
+        dsn: Dsn | None,
     ) -> str:
         from maildir_safe._queue.store.delivery_ids import key_of
 
         key = key_of(delivery_id)
         self._reopen_if_remounted()
-        job = _put_job(message, sender, recipients, int(not_before or 0))
+        job = _put_job(message, sender, recipients, int(not_before or 0), dsn)
         job.hashed_id = key
         ids = self._opened.delivery_log.ids
         earlier = ids.begin(key, self._item_put_with)
@@ -161,11 +165,13 @@ class Queue(QueueAdmin):
         messages: Iterable[tuple[Content, str, Sequence[str]]],
         *,
         not_before: float | None = None,
+        dsn: Dsn | None = None,
     ) -> list[str]:
         """Put messages into the queue with few fsyncs: several times faster than one by one.
 
         Args:
             messages: tuples of message, sender and recipients, as for `put`.
+            not_before, dsn: as for `put`, for all messages.
 
         Returns:
             One item id per message, in order; all are durable.
@@ -173,7 +179,7 @@ class Queue(QueueAdmin):
         Raises:
             PartialPut: some messages were refused. Its `results` tell which; the others are in the queue.
         """
-        jobs = [_put_job(*message, int(not_before or 0)) for message in messages]
+        jobs = [_put_job(*message, int(not_before or 0), dsn) for message in messages]
         if not self._put_jobs(jobs, self._period(not_before)):
             from maildir_safe._delivery.partial import PartialPut
 
@@ -188,6 +194,7 @@ class Queue(QueueAdmin):
         *,
         not_before: float | None = None,
         delivery_id: str | None = None,
+        dsn: Dsn | None = None,
     ) -> str:
         """`put` for asyncio: same arguments, result and errors. Concurrent calls share their fsyncs.
 
@@ -198,9 +205,9 @@ class Queue(QueueAdmin):
 
         if not_before is not None or delivery_id is not None or hasattr(message, "read"):
             return await asyncio.to_thread(
-                self.put, message, sender, recipients, not_before=not_before, delivery_id=delivery_id
+                self.put, message, sender, recipients, not_before=not_before, delivery_id=delivery_id, dsn=dsn
             )
-        job = _put_job(message, sender, recipients, 0)
+        job = _put_job(message, sender, recipients, 0, dsn)
         await self._async_combiner().run(job)
         if job.commit_record is None:
             raise job.failure()
@@ -385,5 +392,7 @@ class Queue(QueueAdmin):
         return NOW if not_before is None else period(int(not_before), self.fs.time_ns() / 1e9)
 
 
-def _put_job(message: Content, sender: str, recipients: Sequence[str], not_before: int) -> PutJob:
-    return PutJob(envelope.below(sender, recipients, message), OWED * len(recipients), not_before)
+def _put_job(
+    message: Content, sender: str, recipients: Sequence[str], not_before: int, dsn: Dsn | None
+) -> PutJob:
+    return PutJob(envelope.below(sender, recipients, message, dsn), OWED * len(recipients), not_before)

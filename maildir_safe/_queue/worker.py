@@ -16,19 +16,22 @@ from collections import OrderedDict
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from maildir_safe._delivery.dsn import SUCCESS
 from maildir_safe._delivery.status import RecipientStatus
 from maildir_safe._queue import bounce
 from maildir_safe._queue.couriers.courier import (
     DeliveryRequest,
     HasDestinations,
+    Relays,
     answer_of,
     close_connections,
-    domain_of,
-    status_of_failure,
+    destination_of,
 )
 from maildir_safe._queue.destinations import MOST_SLOW, Destinations, InHand
 from maildir_safe._queue.schedule import Schedule
-from maildir_safe._queue.store.states import BOUNCE_DUE, BOUNCED, DELIVERED, OWED
+from maildir_safe._queue.store.envelope import states_after
+from maildir_safe._queue.store.states import BOUNCE_DUE, BOUNCED, DELIVERED, OWED, REPORT_DUE, has_report_due
+from maildir_safe._queue.suspensions import Suspensions
 from maildir_safe.errors import LeaseLost, PermanentError, TemporaryError
 
 if TYPE_CHECKING:
@@ -46,6 +49,7 @@ _POLL = 1.0
 _BUSY_DELAY = 10.0  # seconds that an item waits while its destination is at its limit
 _STALLED_DELAY = 60.0  # seconds that an item waits while its destination is stalled
 _SENT_BEFORE = RecipientStatus(250, "2.0.0 it was sent before, but that could not be recorded")
+_LATE = RecipientStatus(451, "4.4.7 the courier did not answer")
 _MOST_REMEMBERED = 10_000
 
 
@@ -92,6 +96,7 @@ class Worker:
         self._destinations = Destinations(per_destination or concurrency, self._fs.monotonic)
         self._timeout = timeout
         self._host = host or os.uname().nodename
+        self._suspensions = Suspensions(self._fs, queue.path, os.uname().nodename, self._schedule.first)
         self._metrics = metrics
         self._stopping = threading.Event()
         self._lock = threading.Lock()
@@ -115,7 +120,7 @@ class Worker:
             if on_turn is not None and self._trouble is None:
                 on_turn()
         self._drain(grace)
-        close_connections(self._courier, self._bounces)
+        self._close()
 
     def run_once(self) -> int:
         """Hand over all due items, wait for their statuses, and return the number of items.
@@ -128,7 +133,7 @@ class Worker:
             count += started
             self._wait(self._timeout, lambda entry: entry.has_slot)  # and not for what may hang
         self._drain(self._timeout)
-        close_connections(self._courier, self._bounces)
+        self._close()
         if self._trouble is not None:
             raise self._trouble
         return count
@@ -189,7 +194,7 @@ class Worker:
         """Take items from couriers that exceed the timeout, and free the slots of stalled ones."""
         now = self._fs.monotonic()
         with self._lock:
-            overdue = [claim for claim, entry in self._in_hand.items() if now - entry.since > self._timeout]
+            overdue = [pair for pair in self._in_hand.items() if now - pair[1].since > self._timeout]
             for entry in self._in_hand.values():
                 if entry.has_slot and entry.visit is not None and entry.visit.is_slow(now):
                     if sum(not other.has_slot for other in self._in_hand.values()) >= MOST_SLOW:
@@ -197,10 +202,12 @@ class Worker:
                     entry.has_slot = False
                     self._slots.release()
                     log.warning("%s is slow: others do not wait for it", entry.visit.destination)
-        for claim in overdue:
+        for claim, entry in overdue:
             self._finish(claim)
-            late = {"text": "4.4.7 the courier did not answer"}
-            self._record_with_retry(claim, claim.item.states, self._delay(claim), late, pauses=())
+            if entry.visit is not None and not entry.visit.may_stall:
+                self._suspensions.record(entry.visit.destination, [_LATE])
+            note, delay = {"text": _LATE.text}, self._delay(claim)
+            self._record_with_retry(claim, claim.item.states, delay, note, pauses=())
 
     def _wait(self, grace: float, wanted: Callable[[InHand], bool]) -> None:
         """Wait until no item in hand is one of those wanted."""
@@ -211,6 +218,10 @@ class Worker:
                     return
             self._end_overdue()
             self._fs.sleep(0.01)
+
+    def _close(self) -> None:
+        close_connections(self._courier, self._bounces)
+        self._suspensions.save()
 
     def _drain(self, grace: float) -> None:
         self._wait(grace, lambda _: True)
@@ -234,7 +245,7 @@ class Worker:
         item = claim.item
         due = OWED in item.states and item.not_before <= self._now()
         try:
-            if due and not (BOUNCE_DUE in item.states and item.tries % 2):  # both due: take turns
+            if due and not (has_report_due(item.states) and item.tries % 2):  # both due: take turns
                 self._deliver(claim)
             else:
                 self._send_bounce(claim)
@@ -249,17 +260,15 @@ class Worker:
 
     def _deliver(self, claim: Claim) -> None:
         owed = claim.envelope.owed
-        own = self._courier if isinstance(self._courier, HasDestinations) else None
-        try:
-            destination = own.destination(owed[0]) if own else domain_of(owed[0])
-            if not isinstance(destination, str):
-                raise TypeError(f"destination returned {type(destination).__name__}")
-        except Exception as error:  # noqa: BLE001 - a courier may be anybody's code
-            statuses = dict.fromkeys(owed, status_of_failure(claim.id, error))
+        own = isinstance(self._courier, HasDestinations)  # a mount: it stalls, and is never out of reach
+        destination, trouble = destination_of(self._courier, claim.id, owed[0])
+        trouble = trouble or (None if own else self._suspensions.status(destination))
+        if trouble is not None:
+            statuses = dict.fromkeys(owed, trouble)
             self._note(self._courier, claim.id, statuses)
             self._write_down(claim, statuses)
             return
-        visit = self._destinations.enter(destination, may_stall=own is not None)
+        visit = self._destinations.enter(destination, may_stall=own)
         if visit is None:
             claim.release(_STALLED_DELAY if own else _BUSY_DELAY)
             return
@@ -268,6 +277,8 @@ class Worker:
                 if claim in self._in_hand:
                     self._in_hand[claim].visit = visit
             statuses = self._statuses(claim, owed)
+            if not own:
+                self._suspensions.record(destination, statuses.values())
         finally:
             self._destinations.leave(visit)
         if not claim.ended:
@@ -279,8 +290,12 @@ class Worker:
         left = tuple(recipient for recipient in owed if recipient not in before)
         statuses = {recipient: _SENT_BEFORE for recipient in owed if recipient in before}
         if left:
-            request = DeliveryRequest(claim.id, claim.envelope.sender, left, claim.open, claim.confirm)
-            new = answer_of(self._courier, request, claim.ack_into if len(claim.item.states) == 1 else None)
+            envelope = claim.envelope
+            sender, dsn = envelope.sender, envelope.dsn
+            request = DeliveryRequest(claim.id, sender, left, claim.open, claim.confirm, dsn)
+            # a report of success is made from the item, which must then stay
+            alone = len(envelope.states) == 1 and not envelope.wants(left[0], SUCCESS)
+            new = answer_of(self._courier, request, claim.ack_into if alone else None)
             if not claim.ended:  # before anything else can go wrong
                 self._remember(claim.id, {who for who, status in new.items() if status.done})
             self._note(self._courier, claim.id, new)
@@ -310,25 +325,20 @@ class Worker:
 
     def _write_down(self, claim: Claim, statuses: Mapping[str, RecipientStatus]) -> None:
         last = self._schedule.is_over(claim.attempt, claim.item.arrived, self._now())
-        letters = []
-        for recipient, state in zip(claim.envelope.recipients, claim.item.states, strict=True):
-            status = statuses.get(recipient) if state == OWED else None
-            if status is not None:
-                state = DELIVERED if status.done else BOUNCE_DUE if status.permanent or last else OWED
-            letters.append(state)
+        states = states_after(claim.envelope, statuses, last)
         note = {"recipients": {who: status[:3] for who, status in statuses.items()}}
-        states = "".join(letters)
-        trouble = not all(status.done for status in statuses.values())
+        worth_a_note = REPORT_DUE in states or not all(status.done for status in statuses.values())
         self._record_with_retry(
-            claim, states, self._delay(claim) if OWED in states else 0.0, note if trouble else None
+            claim, states, self._delay(claim) if OWED in states else 0.0, note if worth_a_note else None
         )
 
     def _send_bounce(self, claim: Claim) -> None:
-        """Send the bounce. A bounce is never bounced itself: BOUNCE_DUE becomes BOUNCED at once."""
+        """Send the report that is due. It is never bounced itself: BOUNCE_DUE becomes BOUNCED at once."""
         envelope, key = claim.envelope, f"{claim.id} bounce"
-        told = claim.item.states.replace(BOUNCE_DUE, BOUNCED)
-        if envelope.sender and key not in self._sent:
-            request = bounce.request(claim, self._host, self._now())
+        told = claim.item.states.replace(BOUNCE_DUE, BOUNCED).replace(REPORT_DUE, DELIVERED)
+        if bounce.told_now(envelope) and key not in self._sent:
+            relayed = isinstance(self._courier, Relays)
+            request = bounce.request(claim, self._host, self._now(), relayed)
             statuses = answer_of(self._bounces, request)
             status = statuses[envelope.sender]
             if status.done:
@@ -373,7 +383,7 @@ class Worker:
             else:
                 with self._lock:
                     self._sent.pop(claim.id, None)
-                    if BOUNCE_DUE not in states:
+                    if not has_report_due(states):
                         self._sent.pop(f"{claim.id} bounce", None)
                 return
 

@@ -37,6 +37,10 @@ MOST_OF_A_USER = 128
 that no user can delay others."""
 
 
+_EACH_ITS_OWN = ("/proc/", "/dev/fd/")
+"""Where a path may mean something else in the process that would act: /proc/self is another there."""
+
+
 def alive(process: Process) -> bool:
     """Whether a process still exists, and its number has not been reused."""
     try:
@@ -68,6 +72,7 @@ class Answers:
         self._decisions = Decisions(pairs, self._ghosts, report, durable, check)
         self._me = os.getpid()
         self._sandboxed = False
+        self._sandboxed_users: frozenset[int] = frozenset()
         self._lock = threading.Lock()
         self._turns: dict[int, list[Any]] = {}
         self._in_hand: dict[int, int] = {}
@@ -125,23 +130,36 @@ class Answers:
         return call.kind == LINK and bool(call.flags)
 
     def _sandbox(self, question: Question) -> None:
-        """Stop acting for any caller, since a process restricts itself in a way that cannot be seen later.
+        """Stop acting for callers who may be in a sandbox that cannot be seen later.
 
         Not if the process already gave up privileges that the program's tree has: it is left alone anyway.
+        A process without rights stays the same user's for ever, so only his calls are concerned: no user
+        must be able to end the shim for others, by a call that may not even succeed.
         """
         try:
             caller = callers.Caller(question.tid)
             hidden = self._actors.hides_rights(caller)
+            users = None if callers.has_rights(caller) else frozenset(caller.credentials.uids)
         except (OSError, ValueError):
-            hidden = False
+            hidden, users = False, None
         if not hidden and self._listener.valid(question):
-            self._sandboxed = True
-            self._report.note("a program uses Landlock: from now on every call is left to the kernel")
+            self._leave_alone(users)
         self._listener.pass_on(question)
+
+    def _leave_alone(self, users: frozenset[int] | None) -> None:
+        """Leave all calls of some users to the kernel; of all users if None."""
+        if users is None:
+            self._sandboxed = True
+            whose = "every call"
+        else:
+            with self._lock:
+                self._sandboxed_users |= users
+            whose = f"every call of user {min(users)}"
+        self._report.note(f"a program uses Landlock: from now on {whose} is left to the kernel")
 
     def _look(self, question: Question, call: Call) -> None:
         paths = self._paths(question, call)
-        if paths is None or (call.kind == UNLINK and not self._ghosts.may_know(paths[0].rpartition("/")[2])):
+        if paths is None or self._cannot_matter(call, paths):
             self._listener.pass_on(question)
             return
         bases: list[int] = []
@@ -154,7 +172,12 @@ class Answers:
                 wanted.append((None if path.startswith("/") else bases[-1], path))
             with self._actors.acting_for(caller) as actor:
                 # if the caller still waits, all data read so far is really the caller's
-                if actor is None or not self._listener.valid(question):
+                users = caller.credentials.uids
+                if (
+                    actor is None
+                    or not self._sandboxed_users.isdisjoint(users)
+                    or not self._listener.valid(question)
+                ):
                     self._listener.pass_on(question)
                 else:
                     self._open_and_act(question, call, actor, wanted, caller)
@@ -163,6 +186,12 @@ class Answers:
         finally:
             for fd in bases:
                 os.close(fd)
+
+    def _cannot_matter(self, call: Call, paths: list[str]) -> bool:
+        """Whether the paths alone show that a call is to be left to the kernel."""
+        if call.kind == UNLINK and not self._ghosts.may_know(paths[0].rpartition("/")[2]):
+            return True
+        return any(path.startswith(_EACH_ITS_OWN) for path in paths)
 
     def _open_and_act(
         self, question: Question, call: Call, actor: Actor | Helper, wanted: list[tuple[int | None, str]],

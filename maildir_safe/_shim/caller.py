@@ -119,11 +119,20 @@ def process(pid: int) -> tuple[int, int]:
 
 
 def user(tid: int) -> int:
-    """The user of a thread, by one fast call; 0 if it is gone, or has more rights than its user."""
+    """The effective user of a thread, by one fast call; 0 if it is gone."""
     try:
         return os.stat(f"/proc/{tid}").st_uid
     except OSError:
         return 0
+
+
+def has_rights(caller: Caller) -> bool:
+    """Whether a thread is root, or can get the rights of other users: has any permitted capability.
+
+    Raises:
+        OSError, ValueError: see `Caller`.
+    """
+    return 0 in caller.credentials.uids or int(_field(_status(caller.tid), b"CapPrm"), 16) != 0
 
 
 def command(pid: int) -> str:

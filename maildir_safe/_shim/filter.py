@@ -61,7 +61,8 @@ def check_kernel() -> None:
     """Check in advance whether the shim can work here.
 
     Raises:
-        Unsupported: the architecture is unknown, or Linux is older than 5.9.
+        Unsupported: the architecture is unknown, Linux is older than 5.9, or /proc is not that of our own
+            process namespace, where the kernel's numbers would mean other processes.
     """
     system = os.uname()
     version = tuple(int(part) for part in system.release.split("-")[0].split(".")[:2] if part.isdigit())
@@ -69,6 +70,12 @@ def check_kernel() -> None:
         raise Unsupported(f"the shim knows x86-64, i386 and aarch64, not {system.machine}")
     if version < _OLDEST:
         raise Unsupported(f"the shim needs Linux 5.9 or later, this is {system.release}")
+    try:
+        at_home = os.readlink("/proc/self") == str(os.getpid())
+    except OSError:
+        at_home = False
+    if not at_home:
+        raise Unsupported("the shim needs /proc, mounted in the process namespace that it runs in")
 
 
 def install(code: bytes, killable: bool = True) -> tuple[int, bool]:

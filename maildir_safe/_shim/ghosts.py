@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     Process = tuple[int, int]
 
 MOST = 4096
-"""Most ghosts; the oldest of the same user is forgotten first. Its unlink then fails with ENOENT."""
+"""Most ghosts; the oldest of the user who has the most are forgotten first. Their unlink then fails with
+ENOENT."""
 
 _SWEEP_FROM = 64
 
@@ -102,7 +103,7 @@ class Ghosts:
         with self._lock:
             self._drop((ghost.directory, ghost.name))
             if len(self._all) >= self._sweep_at:
-                self._sweep(ghost.owner.uid)
+                self._sweep()
             self._all[ghost.directory, ghost.name] = ghost
             self._names[ghost.name] = self._names.get(ghost.name, 0) + 1
 
@@ -137,12 +138,31 @@ class Ghosts:
             if not self._names[key[1]]:
                 del self._names[key[1]]
 
-    def _sweep(self, uid: int) -> None:
+    def _sweep(self) -> None:
+        """Forget those of processes that have ended, and if that is not enough, an eighth of all.
+
+        So the cost of a look at all processes is spread over many new ghosts, and none can be added for which
+        every further one would pay.
+        """
+        known: dict[Process, bool] = {}
         for key, ghost in list(self._all.items()):
-            owner = ghost.owner
-            if not self._alive(owner.process) and not (owner.parent and self._alive(owner.parent)):
+            if not any(self._lives(process, known) for process in (ghost.owner.process, ghost.owner.parent)):
                 self._drop(key)
-        while len(self._all) >= MOST:  # a user can only displace ghosts of his own
-            own = (key for key, ghost in self._all.items() if ghost.owner.uid == uid)
-            self._drop(next(own, next(iter(self._all))))
+        if len(self._all) > MOST - MOST // 8:
+            self._make_room()
         self._sweep_at = min(MOST, max(_SWEEP_FROM, 2 * len(self._all)))
+
+    def _lives(self, process: Process | None, known: dict[Process, bool]) -> bool:
+        if process is None:
+            return False
+        if process not in known:
+            known[process] = self._alive(process)
+        return known[process]
+
+    def _make_room(self) -> None:
+        """Forget the oldest of the users who have the most."""
+        by_user: dict[int, list[tuple[Identity, str]]] = {}
+        for key, ghost in reversed(self._all.items()):
+            by_user.setdefault(ghost.owner.uid, []).append(key)
+        for _ in range(MOST // 8):
+            self._drop(max(by_user.values(), key=len).pop())

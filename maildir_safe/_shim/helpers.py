@@ -256,13 +256,15 @@ class Helpers:
         with self._changed:
             if not self._changed.wait_for(lambda: self._busy.get(key, 0) < _MOST_AT_ONCE, _LONGEST_WAIT):
                 return None
-            self._busy[key] = self._busy.get(key, 0) + 1
             for helper in [one for one in reversed(self._idle) if root is None and one.key == key]:
                 self._idle.remove(helper)
                 if helper.alive():
-                    return helper
+                    break
                 helper.end()
-            return self._make(credentials, key, root)
+            else:
+                helper = self._make(credentials, key, root)  # it counts only if there were descriptors for it
+            self._busy[key] = self._busy.get(key, 0) + 1
+            return helper
 
     def _make(self, credentials: Credentials, key: object, root: int | None) -> Helper:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

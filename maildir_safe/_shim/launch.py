@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import resource
 import select
 import signal
 import socket
@@ -131,6 +132,8 @@ class Launcher:
     def _detach(self, keep: set[int]) -> None:
         """Release the program's descriptors and directory: its pipes must close, its mounts be free."""
         keep_only(keep | ({self._helpers.fileno()} if self._helpers else set()))
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)  # each call that hangs may hold four
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
         os.chdir("/")
 
     def _wait(self, listener: Listener) -> int:

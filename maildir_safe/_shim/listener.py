@@ -66,11 +66,7 @@ class Listener:
 
     def valid(self, question: Question) -> bool:
         """Whether the caller still waits; if so, the data read before is really the caller's."""
-        try:
-            fcntl.ioctl(self.fd, _VALID, _ID.pack(question.id))
-        except OSError:
-            return False
-        return True
+        return self._ask(_VALID, _ID.pack(question.id))
 
     def answer(self, question: Question, error: int) -> bool:
         """Let the call return 0, or fail with an errno; False if the caller no longer waits."""
@@ -81,10 +77,16 @@ class Listener:
         return self._send(question, 0, _CONTINUE)
 
     def _send(self, question: Question, error: int, flags: int) -> bool:
-        try:
-            fcntl.ioctl(self.fd, _SEND, _ANSWER.pack(question.id, 0, error, flags))
-        except OSError as failed:
-            if failed.errno == errno.ENOENT:  # killed, or interrupted by a signal
-                return False
-            raise
-        return True
+        return self._ask(_SEND, _ANSWER.pack(question.id, 0, error, flags))
+
+    def _ask(self, request: int, data: bytes) -> bool:
+        """Tell the kernel about a question; False if its caller was killed, or interrupted by a signal."""
+        while True:
+            try:
+                fcntl.ioctl(self.fd, request, data)
+                return True
+            except OSError as failed:
+                if failed.errno == errno.ENOENT:
+                    return False
+                if failed.errno != errno.EINTR:  # it was ourselves who were stopped and continued
+                    raise

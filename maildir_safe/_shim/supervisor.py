@@ -101,11 +101,21 @@ class Threads:
         self._running = 0
 
     def start(self) -> None:
-        """Start a thread."""
+        """Start a thread.
+
+        Raises:
+            RuntimeError: there can be no more threads.
+        """
         with self._lock:
             self._waiting += 1
             self._running += 1
-        threading.Thread(target=self._run, daemon=True).start()
+        try:
+            threading.Thread(target=self._run, daemon=True).start()
+        except RuntimeError:
+            with self._lock:
+                self._waiting -= 1
+                self._running -= 1
+            raise
 
     def _run(self) -> None:
         while True:
@@ -116,7 +126,8 @@ class Threads:
                 self._waiting -= 1
                 alone = not self._waiting and self._running < MOST_THREADS
             if alone:
-                self.start()
+                with contextlib.suppress(RuntimeError):  # a limit of tasks: we wait again after this call
+                    self.start()
             try:
                 self._handle(question)
             except Exception as error:  # noqa: BLE001 - the caller must be answered

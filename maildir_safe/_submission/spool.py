@@ -14,6 +14,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from maildir_safe._delivery.dsn import Dsn
+
 MAX_HOPS = 100
 """Received fields at which a message is refused as looping, as `serve --queue` does."""
 
@@ -51,7 +53,10 @@ def in_items(recipients: Sequence[str]) -> list[Sequence[str]]:
 
 
 def put(
-    queue: Queue, message: tuple[bytes, ...], envelopes: Sequence[tuple[str, Sequence[str]]]
+    queue: Queue,
+    message: tuple[bytes, ...],
+    envelopes: Sequence[tuple[str, Sequence[str]]],
+    dsn: Dsn | None = None,
 ) -> list[str]:
     """Put a message into the queue. It is durable when this returns.
 
@@ -62,6 +67,7 @@ def put(
         queue: the spool.
         message: the pieces of the message.
         envelopes: senders, each with its recipients.
+        dsn: the reports that the sender asks for.
 
     Returns:
         The ids of the items.
@@ -74,7 +80,7 @@ def put(
     """
     items = [(message, sender, group) for sender, recipients in envelopes for group in in_items(recipients)]
     try:
-        return [queue.put(*items[0])] if len(items) == 1 else queue.put_many(items)
+        return [queue.put(*items[0], dsn=dsn)] if len(items) == 1 else queue.put_many(items, dsn=dsn)
     except TemporaryError as error:
         if len(items) == 1 and isinstance(error.__cause__, PermissionError):
             raise _forbidden(str(error)) from error

@@ -279,6 +279,7 @@ async def list_mailboxes(request: Request) -> Response:
             "total": len(inbox.everything.messages),
             "unread": inbox.everything.unread,
             "complete": inbox.maildir.complete,
+            "indexed": len(inbox.index.rows) if inbox.index else 0,
             "mailboxes": [
                 {
                     "name": printable(box.name),

@@ -30,6 +30,7 @@ from maildir_safe._web.answers import ResponseBudget
 from maildir_safe._web.connections import BoundedProtocol
 from maildir_safe._web.guard import Guard
 from maildir_safe._web.inbox import Inbox, NoSuchBox, printable
+from maildir_safe._web.index_filling import keep_filling
 from maildir_safe._web.mailbox_set import MailboxSet
 from maildir_safe._web.mailpit_entries import Entries
 from maildir_safe._web.password import PasswordDoor
@@ -149,9 +150,12 @@ async def serve_page(setup: PageSetup) -> None:
     )
     server = _Server(config)
     serving = asyncio.create_task(server.serve([setup.sock]))
+    counted = setup.counters
+    filling = asyncio.create_task(keep_filling(app.state.inbox, lambda: sum(counted.messages.values())))
     try:
         await asyncio.shield(serving)
     finally:
         app.state.inbox.close()
         server.should_exit = True
         await serving
+        await filling

@@ -8,9 +8,9 @@ name as their Host, and the page's origin as their Origin or Sec-Fetch-Site.
 from __future__ import annotations
 
 import ipaddress
+import re
 import socket
 from collections.abc import Collection
-from urllib.parse import urlsplit
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -28,6 +28,8 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 """Headers for every response that does not set them itself."""
+
+_HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\s\[\]:/?#@\\]+))(?::[0-9]{1,5})?")
 
 
 class Guard:
@@ -47,9 +49,7 @@ class Guard:
         """See ASGI."""
         refusal = self._refusal(Request(scope)) if scope["type"] == "http" else ""
         if refusal:
-            await _refused(scope["path"].removeprefix(scope.get("root_path", "")), refusal)(
-                scope, receive, send
-            )
+            await _refused(_path(scope), refusal)(scope, receive, send)
             return
 
         async def add_headers(message: Message) -> None:
@@ -62,8 +62,10 @@ class Guard:
         await self._app(scope, receive, add_headers)
 
     def _refusal(self, request: Request) -> str:
-        host = request.url.hostname or ""
-        if not self._cannot_be_rebound(host):
+        given = request.headers.get("host")  # not request.url: that replaces a malformed host by our own
+        found = None if given is None else _HOST.fullmatch(given)
+        host = ((found[1] or found[2]) if found else given or "").lower()
+        if given is not None and not (found and self._cannot_be_rebound(host)):
             return (
                 f"{host!r} is not a name of this machine: use its address, also as the Host that a proxy"
                 " sends, or start the server with --web-host."
@@ -91,11 +93,16 @@ def _refused(path: str, text: str) -> Response:
     return PlainTextResponse(text + "\n", 403, HEADERS)
 
 
+def _path(scope: Scope) -> str:
+    """The path below ``--web-root``."""
+    return str(scope["path"]).removeprefix(scope.get("root_path", ""))
+
+
 def _from_here(request: Request) -> bool:
     site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
     if site:  # browsers set it, and pages cannot change it; not sent over plain http to other machines
         # another site's link opens a page, and not what costs much and is for programs
         link = request.method == "GET" and request.headers.get("sec-fetch-mode") == "navigate"
-        link = link and not request.url.path.startswith("/api/")
+        link = link and not _path(request.scope).startswith("/api/")
         return site in ("same-origin", "none") or link
-    return not origin or urlsplit(origin).netloc == request.url.netloc
+    return not origin or origin.partition("://")[2].lower() == request.headers.get("host", "").lower()

@@ -17,6 +17,7 @@ from typing import TypeVar
 from maildir_safe._mail.summary import Summary, read_head, summarize
 from maildir_safe._maildir.message_store import Message
 from maildir_safe._names import arrival_time
+from maildir_safe._web.index import Answer, Needle, SearchIndex
 from maildir_safe._web.mailbox_set import MailboxSet, Placed
 from maildir_safe._web.search import BoundedCache, folded, haystack, texts
 from maildir_safe.errors import MaildirSafeError
@@ -83,6 +84,7 @@ class Inbox:
     Attributes:
         everything: the messages of all mailboxes.
         when_gone: called with the key of each message that is gone, in the thread that lists.
+        index: finds words without reading the messages; None: every message is read.
     """
 
     def __init__(self, maildir: MailboxSet) -> None:
@@ -90,6 +92,7 @@ class Inbox:
         self.everything = Box("")
         self.everything.version = self._version = time.time_ns() // 1_000_000  # differs from earlier servers'
         self.when_gone: list[Callable[[str], None]] = []
+        self.index: SearchIndex | None = None
         self._boxes: dict[str, Box] = {}
         self._sorted: list[tuple[tuple[float, str], Placed]] = []
         self._by_key: dict[str, Placed] = {}
@@ -150,9 +153,14 @@ class Inbox:
             await self.messages(pause * 0.9)
             if self.everything.version != version:
                 return self.everything.version
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._closing.wait(), pause)
+            await self.rest(pause)
         raise Closed
+
+    async def rest(self, seconds: float) -> None:
+        """Wait. Raises Closed if `close` was called."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._closing.wait(), seconds)
+            raise Closed
 
     def close(self) -> None:
         """End every `changed` that waits."""
@@ -286,15 +294,26 @@ class Inbox:
             The messages found, newest first; and whether all messages were searched.
         """
         wanted = folded(words).split()
-        found: list[Placed] = []
+        complete, found = True, list[Placed]()
         until = time.monotonic() + (float("inf") if seconds is None else seconds)
-        for message in messages:
+        answer = self.ask([Needle("text", word) for word in wanted])
+        for message in answer.candidates(messages) if answer else messages:
+            if answer and answer.row(message.key):
+                found.append(message)
+                continue
             if time.monotonic() > until:
-                return found, False
+                complete = False
+                if answer is None:
+                    break
+                continue
             text = self.text(message)
             if text is not None and all(word in text for word in wanted):
                 found.append(message)
-        return found, True
+        return found, complete
+
+    def ask(self, needles: list[Needle]) -> Answer | None:
+        """Ask the index; None: there is none, or it does not know. Messages without a row must be read."""
+        return self.index.ask(needles, _SEARCH_SECONDS) if self.index and needles else None
 
     def text(self, message: Message) -> str | None:
         """The text that a search looks at, folded: read once, then remembered. None if it cannot be read."""

@@ -199,6 +199,11 @@ class MailboxSet:
         held = self._held.get(message.mailbox)
         return held.maildir.size_of(message) if held else 0
 
+    def stamp_of(self, message: Placed) -> tuple[int, int]:
+        """See `Maildir.stamp_of`; zeros if its mailbox has gone."""
+        held = self._held.get(message.mailbox)
+        return held.maildir.stamp_of(message) if held else (0, 0)
+
     def deliver(self, message: bytes, sender: str, recipients: list[str]) -> str:
         """Deliver a message into the mailbox of each recipient, and return its id in the first.
 

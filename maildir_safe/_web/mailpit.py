@@ -65,12 +65,20 @@ async def search(request: Request, text: str, zone: str = "") -> list[Placed]:
 
 def _matching(entries: Entries, query: SearchQuery, messages: list[Placed]) -> list[Placed]:
     until = time.monotonic() + _SECONDS
+    answer = entries.inbox.ask(query.needles)
     found = []
-    for entry in entries.of(messages):
-        if time.monotonic() > until:
+    for message in messages:
+        row = answer.row(message.key) if answer else None
+        if answer and row is not None:
+            matched = query.passes(row, answer.hits) and (
+                query.only_needles or query.matches_the_rest(Entry(entries, message))
+            )
+        elif time.monotonic() > until:
             raise HTTPException(503, f"the search takes longer than {_SECONDS:g} s; try again")
-        if matches(entry, query):
-            found.append(entry.message)
+        else:
+            matched = matches(Entry(entries, message), query)
+        if matched:
+            found.append(message)
     return found
 
 

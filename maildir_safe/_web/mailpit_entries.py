@@ -144,12 +144,13 @@ class Entries:
         """Read a message, or remember it. Raises KeyError, TemporaryError, OSError."""
         known = self._known.get(message.key)
         if known is None:
-            known = _read(read_everything(self.inbox.read(message.key, MOST_READ)))
+            known = read_entry(read_everything(self.inbox.read(message.key, MOST_READ)))
             self._known.put(message.key, known)
         return known
 
 
-def _read(mail: Everything) -> _Read:
+def read_entry(mail: Everything) -> _Read:
+    """What is remembered of a message."""
     shown = {**_head(mail), "Snippet": mail.snippet}
     searched = {
         name: folded(" ".join(f"{one['Name']} {one['Address']}" for one in shown[field]))

@@ -13,6 +13,7 @@ from datetime import UTC, datetime, tzinfo
 from typing import Protocol
 from zoneinfo import ZoneInfo
 
+from maildir_safe._web.index import Needle
 from maildir_safe._web.parameters import bad
 from maildir_safe._web.search import folded
 
@@ -59,11 +60,13 @@ class Term:
         matches: tells whether a message has it.
         negated: whether the message must not have it.
         cost: 0 if the listing decides, 1 if the header does, 2 if the whole message must be read.
+        needle: what an index must look for to decide it; None: the index cannot.
     """
 
     matches: Callable[[Searched], bool]
     negated: bool
     cost: int
+    needle: Needle | None = None
 
 
 _FIELDS = ("from", "to", "cc", "bcc", "reply-to", "subject", "message-id", "body")
@@ -77,6 +80,8 @@ _WHETHER: dict[str, tuple[int, Callable[[Searched], bool]]] = {
     "has:inline": (1, lambda mail: mail.inlines > 0),
     "has:inlines": (1, lambda mail: mail.inlines > 0),
 }
+
+_COUNTED = {"has:attachment": Needle("attachments"), "has:inline": Needle("inlines")}
 
 
 class SearchQuery:
@@ -101,9 +106,27 @@ class SearchQuery:
             raise bad(f"query: more than {_MOST_TERMS} terms")
         self._terms = sorted(terms, key=lambda term: term.cost)
 
+    @property
+    def needles(self) -> list[Needle]:
+        """What an index must look for."""
+        return [term.needle for term in self._terms if term.needle]
+
+    @property
+    def only_needles(self) -> bool:
+        """Whether an index alone decides it."""
+        return all(term.needle for term in self._terms)
+
     def matches(self, mail: Searched) -> bool:
         """Whether a message matches every term."""
         return all(term.matches(mail) != term.negated for term in self._terms)
+
+    def passes(self, row: int, hits: dict[Needle, set[int]]) -> bool:
+        """Whether a row of an index matches every term with a needle."""
+        return all((row in hits[term.needle]) != term.negated for term in self._terms if term.needle)
+
+    def matches_the_rest(self, mail: Searched) -> bool:
+        """Whether a message matches every term without a needle."""
+        return all(term.matches(mail) != term.negated for term in self._terms if not term.needle)
 
 
 def words(text: str) -> Iterator[str]:
@@ -119,7 +142,7 @@ def _term(word: str, zone: tzinfo | None) -> Term:
     plain = word[1:] if negated else word
     whether = _WHETHER.get(plain.lower())
     if whether is not None:
-        return Term(whether[1], negated, whether[0])
+        return Term(whether[1], negated, whether[0], _COUNTED.get(plain.lower().rstrip("s")))
     name, colon, value = plain.partition(":")
     name, value = name.lower(), value.strip()
     if colon and name in ("is", "has"):
@@ -130,7 +153,7 @@ def _term(word: str, zone: tzinfo | None) -> Term:
             raise bad(f"query: {name}: has no value")
         return _field(name, value, negated, zone)
     wanted = folded(plain)
-    return Term(lambda mail: wanted in mail.text, negated, 2)
+    return Term(lambda mail: wanted in mail.text, negated, 2, Needle("text", wanted))
 
 
 def _field(name: str, value: str, negated: bool, zone: tzinfo | None) -> Term:
@@ -148,9 +171,11 @@ def _field(name: str, value: str, negated: bool, zone: tzinfo | None) -> Term:
     if name == "tag":
         return Term(lambda mail: wanted in map(folded, mail.tags), negated, 0)
     if name == "body":  # the text is remembered, and the body is not
-        return Term(lambda mail: wanted in mail.text and wanted in mail.field(name), negated, 2)
+        test = lambda mail: wanted in mail.text and wanted in mail.field(name)  # noqa: E731
+        return Term(test, negated, 2, Needle(name, wanted))
     names = _ADDRESSED if name == "addressed" else (name,)
-    return Term(lambda mail: any(wanted in mail.field(one) for one in names), negated, 1)
+    needle = Needle(" ".join(names), wanted)
+    return Term(lambda mail: any(wanted in mail.field(one) for one in names), negated, 1, needle)
 
 
 def _bytes(name: str, value: str) -> float:

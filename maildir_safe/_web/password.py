@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import contextlib
+import functools
 import hashlib
 import hmac
 import secrets
@@ -15,12 +17,11 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from maildir_safe._smtp.protocol.auth import Passwords
-from maildir_safe._smtp.server.throttle import Guesses
+from maildir_safe._smtp.server.throttle import Guesses, PasswordChecks, TooManyTries
 
 OPEN = ("/health", "/ready", "/livez", "/readyz")
 """Paths that need no password: load balancers and containers ask them."""
 
-_HASHING = 2  # passwords checked at a time; each check takes 16 MiB and a core
 _LONGEST = 2000  # characters of the header
 _REMEMBERED = 1000
 _VALID_FOR = 600.0  # seconds
@@ -30,9 +31,9 @@ _ASK = {"WWW-Authenticate": 'Basic realm="maildir-safe", charset="UTF-8"', "Cach
 class PasswordDoor:
     """Answers 401 to requests without a right name and password.
 
-    A check takes about 40 ms of CPU, so a right password is remembered for ten minutes, by a hash whose key
-    only this process has. The answer to a wrong one is delayed, and each further one from the same address
-    is delayed longer.
+    A check takes about 40 ms of CPU, so a right password is remembered for ten minutes after its last use, by
+    a hash whose key only this process has. The answer to a wrong one is delayed, and each further one from
+    the same address is delayed longer. If too many wait to be checked, others are answered 503.
 
     Args:
         app: the application behind it.
@@ -43,36 +44,45 @@ class PasswordDoor:
         self._app, self._passwords = app, passwords
         self._key = secrets.token_bytes(32)
         self._right: dict[bytes, float] = {}
-        self._hashing = asyncio.Semaphore(_HASHING)
+        self._checks = PasswordChecks()
         self._guesses = Guesses()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
         path = scope["path"].removeprefix(scope.get("root_path", "")) if scope["type"] == "http" else ""
-        if path in OPEN or await self._may_enter(scope):
-            await self._app(scope, receive, send)
-        else:
-            await _refused(path)(scope, receive, send)
+        answer = None if path in OPEN else await self._refusal(scope, receive, path)
+        await (answer or self._app)(scope, receive, send)
 
-    async def _may_enter(self, scope: Scope) -> bool:
+    async def _refusal(self, scope: Scope, receive: Receive, path: str) -> Response | None:
+        """The answer to who may not enter; None: this client may."""
         given = Headers(scope=scope).get("authorization", "")
         credentials = _credentials(given)
         if credentials is None:
-            return False
+            return _refused(path, "A name and a password are required.")
         digest = hmac.digest(self._key, given.encode("latin-1"), hashlib.sha256)
-        if self._right.get(digest, 0.0) > time.monotonic():
-            return True
-        async with self._hashing:
-            right = await asyncio.to_thread(self._passwords.check, *credentials)
-        peer = scope["client"][0] if scope.get("client") else ""
-        if not right:
-            await asyncio.sleep(self._guesses.wrong(peer))
-            return False
-        self._guesses.forget(peer)
-        if len(self._right) >= _REMEMBERED:
-            self._right.clear()
+        if self._right.get(digest, 0.0) <= time.monotonic():
+            peer = scope["client"][0] if scope.get("client") else ""
+            check = functools.partial(self._passwords.check, *credentials)
+            try:
+                right = await self._checks.run(check, peer)
+            except TooManyTries:
+                return _refused(path, "Too many passwords are being checked; try again.", 503)
+            if not right:
+                await _delay(self._guesses.wrong(peer), receive)
+                return _refused(path, "A name and a password are required.")
+            self._guesses.forget(peer)
+            if len(self._right) >= _REMEMBERED:
+                self._right.clear()
         self._right[digest] = time.monotonic() + _VALID_FOR
-        return True
+        return None
+
+
+async def _delay(seconds: float, receive: Receive) -> None:
+    """Wait, as long as the client does: who hangs up leaves nothing behind. What it sends is dropped."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            while (await receive())["type"] != "http.disconnect":
+                pass
 
 
 def _credentials(given: str) -> tuple[str, str] | None:
@@ -87,8 +97,8 @@ def _credentials(given: str) -> tuple[str, str] | None:
     return (name, password) if colon else None
 
 
-def _refused(path: str) -> Response:
-    text = "A name and a password are required."
+def _refused(path: str, text: str, status: int = 401) -> Response:
+    headers = _ASK if status == 401 else {"Retry-After": "1", "Cache-Control": "no-store"}
     if path.startswith("/api/") and not path.startswith("/api/v1/"):
-        return JSONResponse({"error": text}, 401, _ASK)
-    return PlainTextResponse(text + "\n", 401, _ASK)
+        return JSONResponse({"error": text}, status, headers)
+    return PlainTextResponse(text + "\n", status, headers)

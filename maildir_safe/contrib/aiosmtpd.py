@@ -31,13 +31,14 @@ class MaildirHandler:
     Args:
         path: the Maildir; it is made if the directory above exists.
         require: refuse messages, temporarily, whose durability would be below this level.
+        staging: where messages are written first, ``"tmp"`` or ``"new"``, as for `maildir_safe.Maildir`.
 
     Raises:
         NotAMaildir: it cannot be opened or made.
     """
 
-    def __init__(self, path: str, require: str | None = None) -> None:
-        self._maildir = Maildir(path, require=require)
+    def __init__(self, path: str, require: str | None = None, staging: str | None = None) -> None:
+        self._maildir = Maildir(path, require=require, staging=staging)
 
     @classmethod
     def from_cli(cls, parser: ArgumentParser, *args: str) -> MaildirHandler:

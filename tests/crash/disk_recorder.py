@@ -56,8 +56,9 @@ class Recorder:
             return {"st_mode": stat.S_IFDIR | 0o755, "st_nlink": 2}
         if path not in ("/disk", "/marks"):
             raise FileNotFoundError(2, path)
-        size = os.fstat(self.image).st_size if path == "/disk" else 0
-        return {"st_mode": stat.S_IFREG | 0o600, "st_nlink": 1, "st_size": size}
+        found = os.fstat(self.image if path == "/disk" else self.log)
+        size = found.st_size if path == "/disk" else 0
+        return {"st_mode": stat.S_IFREG | 0o600, "st_nlink": found.st_nlink, "st_size": size}
 
     def open(self, _path: str, _flags: int) -> int:
         return 0

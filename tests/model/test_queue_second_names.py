@@ -79,6 +79,21 @@ def test_nor_is_it_delivered_again_once_a_reader_has_moved_the_first(profile: st
 
 
 @pytest.mark.parametrize("profile", PROFILES)
+def test_a_crash_does_not_bring_the_second_name_back(profile: str) -> None:
+    """Once it was delivered and removed by its reader, it would be delivered again."""
+    server, ledger = new_server(profile), Ledger()
+    actor = Actor(server, ledger)
+    actor.put("one")
+    [claim] = actor.claim()
+    [held] = claimed(server)
+    heal(server, held, f"{MAIL}/new/{claim.item.maildir_name}")
+    assert actor.end(claim, "deliver") == "done"
+    outcomes = list(server.disk.choices())
+    assert outcomes
+    assert [path for choice in outcomes for path in claimed(server.crashed(choice))] == []
+
+
+@pytest.mark.parametrize("profile", PROFILES)
 def test_an_item_whose_old_name_in_pending_came_back_after_it_was_claimed(profile: str) -> None:
     """Two workers hold one file by two names: the Maildir's name is one for both, and is made once."""
     server, ledger = new_server(profile), Ledger()

@@ -83,3 +83,35 @@ def test_those_of_dead_processes_are_forgotten() -> None:
     for number in range(1000):
         living.add(ghost(str(number), owner(pid=number + 10)))
     assert len(living) == 1000
+
+
+def test_a_flood_costs_little() -> None:
+    """Else each further link of anybody's would wait for a look at thousands of processes."""
+    looks = 0
+
+    def alive(process: object) -> bool:  # noqa: ARG001
+        nonlocal looks
+        looks += 1
+        return True
+
+    known = Ghosts(alive)
+    for number in range(3 * MOST):
+        known.add(ghost(str(number), owner(pid=number + 10)))
+    assert len(known) <= MOST
+    assert looks < 3 * MOST * 10
+    looks = 0
+    for number in range(3 * MOST):  # all of one process
+        known.add(ghost(f"again{number}"))
+    assert looks < 3 * MOST * 10
+
+
+def test_whoever_has_the_most_is_the_one_who_loses() -> None:
+    known = ghosts()
+    known.add(ghost("carols", owner(uid=1002)))
+    for number in range(MOST - 1):
+        known.add(ghost(str(number)))
+    for number in range(500):
+        known.add(ghost(f"bobs{number}", owner(uid=1001)))
+    assert known.find(HERE, "carols", owner(uid=1002)) is not None
+    assert known.find(HERE, "bobs0", owner(uid=1001)) is not None
+    assert known.find(HERE, "0", owner()) is None

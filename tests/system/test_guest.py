@@ -20,10 +20,12 @@ import pytest
 from benchmarks.mounts import in_guest
 
 MOUNTS = ("nfs42", "afs", "cifs", "vfat")
+PROGRAMS = tuple(f"Python-mailbox-{mount}" for mount in ("afs", "cifs", "vfat"))
 TESTS = {
     "guest_queue.py": {"test_two_hosts_share_a_spool_while_its_server_restarts": ("nfs41",)},
     "test_mounts_mail.py": {"test_two_hundred_messages": MOUNTS},
     "test_probe.py": {"test_the_probe_agrees_with_what_was_measured": MOUNTS},
+    "test_shim_mounts.py": {"test_program": PROGRAMS},
     "guest_cost.py": {
         "test_calls_of_a_durable_delivery": ("nfs3", "nfs42", "cifs"),
         "test_calls_of_the_standard_library": ("nfs3", "nfs42", "cifs"),
@@ -36,7 +38,10 @@ TESTS = {
         "test_a_soft_mount_whose_server_is_away": ("executed-nfs3", "lost-nfs3"),
     },
 }  # fmt: skip
-BESIDE = ("test_mounts_mail.py", "test_probe.py", "guest_cost.py")
+BESIDE = (
+    "test_mounts_mail.py", "test_probe.py", "guest_cost.py",
+    *(f"test_shim_mounts.py::test_program[{program}]" for program in PROGRAMS),
+)  # fmt: skip
 CASES = [
     f"{file}::{test}[{mount}]" for file, tests in TESTS.items() for test in tests for mount in tests[test]
 ]
@@ -47,7 +52,7 @@ run() { python3 -m pytest -v --color=no --timeout 900 --durations=8 -p no:cachep
 run "$@"; wait; cat /tmp/first
 """
 RESULT = re.compile(r"^tests/system/(\S+::\S+) (PASSED|FAILED|ERROR|SKIPPED)", re.MULTILINE)
-FIGURE = re.compile(r"^(?:nfs\d+|cifs|probe \w+)\b.*: .*", re.MULTILINE)
+FIGURE = re.compile(r"^(?:nfs\d+|cifs|afs|vfat|probe \w+)\b.*: .*", re.MULTILINE)
 
 pytestmark = [
     pytest.mark.mounts,

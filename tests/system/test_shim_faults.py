@@ -246,6 +246,57 @@ class TestKilled:
         assert all(place.read_bytes() == MESSAGE for place in places)
 
 
+PAUSES = """
+import os, sys
+os.chdir(sys.argv[1])
+os.link("tmp/a", "new/a")
+print("linked", flush=True)
+sys.stdin.readline()
+try:
+    os.unlink("tmp/a")
+except OSError as error:
+    print(error.errno, flush=True)
+else:
+    print("unlinked", flush=True)
+"""
+
+
+class TestKilledInTheUnlink:
+    """The same while the mount looks for the old name, to answer the program's unlink: it is long gone."""
+
+    @pytest.mark.parametrize("error", [errno.ENOENT, errno.EIO], ids=errno.errorcode.get)
+    @pytest.mark.parametrize("who", ["program", "supervisor", "nobody"])
+    def test_of_a_ghost(self, who: str, error: int, mount: FaultMount) -> None:
+        no_links(mount)
+        (mount.backing / "box/tmp/a").write_bytes(MESSAGE)
+        command = [*RUN, "--", sys.executable, "-c", PAUSES, str(mount.path / "box")]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as run:
+            assert run.stdin is not None
+            assert run.stdout is not None
+            assert run.stdout.readline() == b"linked\n"
+            (child,) = (pid for pid in _children(run.pid) if _words(pid)[1] == b"-c")
+            mount.inject("stat", error, name="box/tmp/a", held=True)
+            run.stdin.write(b"\n")
+            run.stdin.flush()
+            until = time.monotonic() + 20
+            while not mount.fired("stat") and time.monotonic() < until:
+                time.sleep(0.02)
+            assert mount.fired("stat"), "nobody looked for the old name"
+            if who != "nobody":
+                os.kill(child if who == "program" else run.pid, 9)
+            mount.release()
+            said = run.stdout.read()
+            assert run.wait(30) == (0 if who == "nobody" else -9)
+        told = {"program": b"", "supervisor": b"%d\n" % errno.ENOSYS, "nobody": b"unlinked\n"}[who]
+        assert said == (b"%d\n" % errno.EIO if error == errno.EIO and who == "nobody" else told)
+        assert copies(mount) == 1
+        assert listing(mount.backing / "box/tmp") == []
+
+
+def _words(pid: int) -> list[bytes]:
+    return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+
+
 def _names(mount: FaultMount, part: str) -> list[str]:
     return listing(mount.backing / "box" / part)
 

@@ -34,7 +34,7 @@ def test_every_case_delivers_what_it_was_given(case: Case, tmp_path: Path) -> No
 
 
 def test_a_way_that_loses_and_doubles_is_found_out(tmp_path: Path) -> None:
-    def careless(path: Path) -> object:
+    def careless(path: Path, _staging: str | None = None) -> object:
         honest = one_by_one(path)
 
         def deliver(mails: list[bytes]) -> list[Receipt]:

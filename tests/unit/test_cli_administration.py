@@ -207,17 +207,15 @@ def test_the_sockets_mode_and_group(tmp_path: Path) -> None:
     assert (stat.S_IMODE(status.st_mode), status.st_gid) == (0o660, grp.getgrnam("mail").gr_gid)
 
 
-def test_nobody_can_connect_before_the_mode_is_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nobody_can_connect_before_the_group_is_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     refused = []
-    chmod = Path.chmod
 
-    def look(path: Path, mode: int) -> None:
+    def look(*_: object) -> None:
         with socket.socket(socket.AF_UNIX) as client:
-            refused.append(client.connect_ex(str(path)))
-        chmod(path, mode)
+            refused.append(client.connect_ex(f"{tmp_path}/s"))
 
-    monkeypatch.setattr(Path, "chmod", look)
-    listen(f"{tmp_path}/s", 0o660).close()
+    monkeypatch.setattr(os, "chown", look)
+    listen(f"{tmp_path}/s", 0o660, str(os.getgid())).close()
     assert refused
     assert refused != [0]
 

@@ -24,6 +24,7 @@ from maildir_safe._fs.posix import OsFileSystem
 from maildir_safe._health import http as health_http, storage_check
 from maildir_safe._health.http import local_address
 from maildir_safe._health.trial import look_and_store, store_file
+from maildir_safe._smtp.server import metrics
 from maildir_safe._smtp.server.background import BackgroundServer
 from maildir_safe._smtp.server.storage import LastUsed
 
@@ -280,3 +281,29 @@ def test_silent_connections_do_not_keep_a_check_out(health: tuple[str, int]) -> 
         assert sock.recv(100).startswith(b"HTTP/1.1 200")
     for one in silent:
         one.close()
+
+
+@pytest.mark.parametrize("request_", [b"", b"GET /metrics HTTP/1.0\r\n\r\n"], ids=["silent", "waiting"])
+def test_one_client_cannot_keep_the_others_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request_: bytes
+) -> None:
+    """Whether it says nothing, or asks what a storage that hangs delays: it loses connections of its own."""
+    go_on = threading.Event()
+    monkeypatch.setattr(metrics, "metrics_text", lambda _: go_on.wait(60) and b"")
+    monkeypatch.setattr(health_http, "TIMEOUT", 60.0)
+    monkeypatch.setattr(health_http, "SCRAPE_TIMEOUT", 60.0)
+    with serving(tmp_path, metrics="127.0.0.1:0") as server:
+        host, _, port = server.service.metrics_address.rpartition(":")
+        at = host, int(port)
+        checks = [socket.create_connection(at, timeout=20, source_address=("127.0.0.2", 0)) for _ in range(2)]
+        greedy = []
+        for _ in range(2 * health_http.CONNECTIONS):
+            greedy.append(socket.create_connection(at, timeout=20))
+            greedy[-1].sendall(request_)
+        for check in checks:
+            check.sendall(b"GET /livez HTTP/1.0\r\n\r\n")
+            assert check.recv(100).startswith(b"HTTP/1.1 200")
+        assert closed(greedy[0])
+        go_on.set()
+    for sock in greedy:
+        sock.close()

@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
-import socket
-import ssl
-import struct
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from smtp_states import encrypted, in_half_a_handshake, in_handshake, in_transaction, reset
 from smtp_support import Wire, serving, stored, until
 
 from maildir_safe import Maildir
@@ -24,117 +23,9 @@ from maildir_safe._smtp.server.limits import MemoryBudget
 from maildir_safe._smtp.server.throttle import Guesses
 
 
-def _greeted(wire: Wire) -> None:
-    wire.ask("EHLO x")
-
-
-def _in_transaction(wire: Wire) -> None:
-    _greeted(wire)
-    wire.ask("MAIL FROM:<a@b>")
-
-
-def _in_auth(wire: Wire) -> None:
-    _greeted(wire)
-    assert wire.ask("AUTH LOGIN").startswith("334")
-
-
-def _in_data(wire: Wire) -> None:
-    wire.ready_for_data()
-    wire.send(b"Subject: half\r\n" + b"x" * 200_000)
-
-
-def _in_a_command(wire: Wire) -> None:
-    _greeted(wire)
-    wire.send(b"MAIL FROM:<a")
-
-
-def _reads_nothing(wire: Wire) -> None:
-    _greeted(wire)
-    wire.sock.settimeout(0.3)
-    with contextlib.suppress(OSError):
-        while True:
-            wire.send(b"RSET\r\n" * 1000)
-
-
-def _quitting(wire: Wire) -> None:
-    _greeted(wire)
-    wire.send(b"QUIT\r\n")
-
-
-def _in_handshake(wire: Wire) -> None:
-    _greeted(wire)
-    assert wire.ask("STARTTLS").startswith("220")
-
-
-def _in_half_a_handshake(wire: Wire) -> None:
-    _in_handshake(wire)
-    wire.send(b"\x16\x03\x01\x02\x00\x01")
-
-
-def _encrypted(wire: Wire) -> None:
-    _in_handshake(wire)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    tls = context.wrap_socket(wire.sock)
-    tls.sendall(b"EHLO x\r\n")
-    assert tls.recv(1000).startswith(b"250")
-    wire.sock = tls
-
-
-def _encrypted_in_data(wire: Wire) -> None:
-    _encrypted(wire)
-    wire.send(b"MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n")
-    said = b""
-    while b"354" not in said:
-        said += wire.sock.recv(1000)
-    wire.send(b"Subject: half\r\n")
-
-
-STATES = [
-    lambda _: None, _greeted, _in_transaction, _in_auth, _in_data, _in_a_command, _reads_nothing, _quitting,
-    _in_handshake, _in_half_a_handshake, _encrypted, _encrypted_in_data,
-]  # fmt: skip
-
-
-def _close(wire: Wire) -> None:
-    wire.close()
-
-
-def _reset(wire: Wire) -> None:
-    with contextlib.suppress(OSError):
-        wire.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    wire.close()
-
-
-def _half_close(wire: Wire) -> None:
-    with contextlib.suppress(OSError):
-        wire.sock.shutdown(socket.SHUT_WR)
-
-
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "LINGER", 0.2)
-
-
-@pytest.mark.usefixtures("impatient")
-@pytest.mark.parametrize(
-    ("end", "timeout"), [(_close, 300), (_reset, 300), (_half_close, 300), (lambda _: None, 1.5)]
-)
-def test_however_a_connection_ends_its_place_is_free_again(
-    tmp_path: Path, end: Callable[[Wire], None], timeout: float
-) -> None:
-    """A stall (the last one) ends by the time-out; everything else by itself."""
-    with serving(tmp_path, tls="made", timeout=timeout) as server:
-        wires = [Wire(server.service.smtp_addresses[0]) for _ in STATES]
-        for reach, wire in zip(STATES, wires, strict=True):
-            reach(wire)
-        for reach, wire in zip(STATES, wires, strict=True):
-            # a client that does not read cannot be seen to have half closed: the time-out's business
-            (_close if reach is _reads_nothing and end is _half_close else end)(wire)
-        until(lambda: server.service.budget.connections == 0)
-        assert server.service.budget.in_flight == 0
-        assert " error " not in server.text.getvalue()  # type: ignore[attr-defined]
-    assert stored(tmp_path / "M") == []
 
 
 @pytest.mark.usefixtures("impatient")
@@ -142,7 +33,7 @@ def test_a_client_that_stalls_in_the_handshake_hears_nothing(tmp_path: Path) -> 
     """A 421 in clear text is no TLS record; and its place is free although asyncio would wait for 60 s."""
     with serving(tmp_path, tls="made", timeout=0.3, max_connections=1) as server:
         wire = Wire(server.service.smtp_addresses[0])
-        _in_handshake(wire)
+        in_handshake(wire)
         said = b"nothing"
         with contextlib.suppress(ConnectionError):
             said = wire.sock.recv(1000)
@@ -153,7 +44,7 @@ def test_a_client_that_stalls_in_the_handshake_hears_nothing(tmp_path: Path) -> 
 
 def test_stopping_does_not_wait_for_a_handshake(tmp_path: Path) -> None:
     with serving(tmp_path, tls="made", grace=3600) as server:
-        for reach in (_in_handshake, _in_half_a_handshake, _encrypted):
+        for reach in (in_handshake, in_half_a_handshake, encrypted):
             wire = Wire(server.service.smtp_addresses[0])
             reach(wire)
         server.stop()
@@ -184,7 +75,7 @@ def test_a_client_that_hangs_up_while_its_mail_is_stored_is_not_waited_for(
         wire.ready_for_data()
         wire.send(b"Subject: x\r\n\r\n.\r\n")
         until(lambda: server.service.budget.in_flight > 0)
-        _reset(wire)
+        reset(wire)
         until(lambda: server.service.budget.connections == 0)
         server._loop.call_soon_threadsafe(go_on.set)
         until(lambda: "smtp stored" in server.text.getvalue())  # type: ignore[attr-defined]
@@ -238,6 +129,41 @@ def test_passwords_are_hashed_two_at_a_time(tmp_path: Path, monkeypatch: pytest.
     assert most == 2
 
 
+def test_hanging_up_during_a_check_makes_no_room_for_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hash cannot be stopped: who resets the connection each time must not have forty of them."""
+    now, most, lock, gate = 0, 0, threading.Lock(), threading.Event()
+
+    def check(self: Passwords, name: str, password: str) -> bool:  # noqa: ARG001
+        nonlocal now, most
+        with lock:
+            now += 1
+            most = max(most, now)
+        gate.wait(20)
+        with lock:
+            now -= 1
+        return False
+
+    monkeypatch.setattr(Passwords, "check", check)
+    path = tmp_path / "passwords"
+    path.write_text(f"a:{hash_password('x')}\n")
+    with serving(tmp_path, auth=str(path)) as server:
+        for n in range(10):
+            wire = Wire(_serving_at(server))
+            wire.ask("EHLO x")
+            wire.send(b"AUTH PLAIN " + base64.b64encode(b"\0a\0y") + b"\r\n")
+            if n < 2:
+                until(lambda: now == n + 1)  # noqa: B023
+            time.sleep(0.05)  # a reset that overtakes the command would drop it
+            reset(wire)
+            until(lambda: server.service.budget.connections == 0)
+        assert (now, most) == (2, 2)
+        gate.set()
+        until(lambda: now == 0)
+    assert most == 2
+
+
 def _serving_at(server: BackgroundServer) -> str:
     return server.service.smtp_addresses[0]
 
@@ -248,7 +174,7 @@ def test_before_mail_a_silent_client_is_cut_off_sooner(
     monkeypatch.setattr(connection, "BEFORE_MAIL", 0.3)
     with serving(tmp_path) as server:
         silent, busy = Wire(_serving_at(server)), Wire(_serving_at(server))
-        _in_transaction(busy)
+        in_transaction(busy)
         assert silent.reply().startswith("421 4.4.2")
         assert busy.ask("NOOP").startswith("250")
 
@@ -268,7 +194,7 @@ def test_one_address_cannot_take_all_connections() -> None:
     assert budget.connect("192.0.2.1")
 
 
-@pytest.mark.parametrize("reach", [_in_handshake, _in_half_a_handshake])
+@pytest.mark.parametrize("reach", [in_handshake, in_half_a_handshake])
 def test_a_client_that_leaves_in_the_handshake_frees_its_place_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reach: Callable[[Wire], None]
 ) -> None:

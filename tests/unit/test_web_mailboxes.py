@@ -16,6 +16,7 @@ from starlette.testclient import TestClient
 from maildir_safe import Maildir
 from maildir_safe._mailbox_tree import MailboxTree
 from maildir_safe._mailboxes import open_as_owner
+from maildir_safe._smtp.backends import split_mailboxes
 from maildir_safe._smtp.backends.routing import SplitMap
 from maildir_safe._smtp.backends.split_mailboxes import SplitMailboxes
 from maildir_safe._smtp.protocol.replies import Refused
@@ -210,7 +211,10 @@ def test_a_template_that_leads_elsewhere_is_refused(root: Path, template: str) -
         SplitMap(str(root), template)
 
 
-def test_the_number_is_bounded_whoever_made_them(root: Path, boxes: SplitMailboxes) -> None:
+def test_the_number_is_bounded_whoever_made_them(
+    root: Path, boxes: SplitMailboxes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(split_mailboxes, "FULL_FOR", 0.0)
     for number in range(3):
         put(boxes, f"n{number}@example.com", "x")
     other = SplitMailboxes(SplitMap(str(root), TEMPLATE), kept_open=4, most=5)
@@ -222,6 +226,24 @@ def test_the_number_is_bounded_whoever_made_them(root: Path, boxes: SplitMailbox
     shutil.rmtree(root / "example.com/n0")
     put(other, "n5@example.com", "there is room again")
     assert len([*(root / "example.com").iterdir()]) == 5
+
+
+def test_who_asks_for_mailboxes_when_there_are_too_many_makes_no_work(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thousand Maildirs take a tenth of a second to count, and a client may send a hundred RCPT at once."""
+    counted = []
+    find = split_mailboxes.MailboxTree.find
+    monkeypatch.setattr(split_mailboxes.MailboxTree, "find", lambda tree: counted.append(1) or find(tree))
+    monkeypatch.setattr(split_mailboxes, "FULL_FOR", 3600.0)
+    boxes = SplitMailboxes(SplitMap(str(root), TEMPLATE), kept_open=4, most=2)
+    for number in range(2):
+        put(boxes, f"n{number}@example.com", "x")
+    for number in range(100):
+        with pytest.raises(Refused, match=r"^452 4\.2\.2"):
+            boxes.find(f"other{number}@example.com")
+    assert len(counted) <= 2
+    assert boxes.find("n0@example.com").endswith("/n0")
 
 
 def test_the_tree_is_bounded(root: Path) -> None:

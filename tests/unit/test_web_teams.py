@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from smtp_support import Serve, serving
 from starlette.testclient import TestClient
+from starlette.types import Receive
 
 from maildir_safe import Maildir
 from maildir_safe._smtp.protocol.auth import Passwords, hash_password
@@ -75,11 +76,11 @@ def test_a_right_password_is_hashed_once_and_a_wrong_one_waits(
         checked.append(name)
         return check(name, password)
 
-    async def sleep(seconds: float) -> None:
+    async def sleep(seconds: float, _: Receive) -> None:
         slept.append(seconds)
 
     monkeypatch.setattr(passwords, "check", counted)
-    monkeypatch.setattr(door.asyncio, "sleep", sleep)
+    monkeypatch.setattr(door, "_delay", sleep)
     monkeypatch.setattr(throttle, "FIRST_DELAY", 0.5)
     for _ in range(3):
         assert client.get("/", headers=basic("ann", "s3cret:ü")).status_code == 200

@@ -9,7 +9,7 @@ A courier returns one status per recipient. It does not change the queue; the wo
 implement more protocols. `DeliversFiles` is for a courier whose recipients have Maildirs, into which
 the worker may rename an item's file. `HasDestinations` is for a courier that groups recipients by something
 other than the domain, such as the mount that they wait for. `HoldsConnections` is for a courier that keeps
-connections open.
+connections open. `Relays` is for a courier to other mail servers.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import BinaryIO
 
+    from maildir_safe._delivery.dsn import Dsn
     from maildir_safe._maildir.maildir import Maildir
 
 log = logging.getLogger("maildir_safe.queue")
@@ -45,6 +46,7 @@ class DeliveryRequest:
         open: opens the message as a binary file at its first byte; may be called repeatedly.
         confirm: must be called just before the step that cannot be undone. Raises `LeaseLost` if another
             worker has taken over the item.
+        dsn: the reports that the sender asks for, to be passed on; None if the sender did not say.
     """
 
     id: str
@@ -52,6 +54,7 @@ class DeliveryRequest:
     recipients: tuple[str, ...]
     open: Callable[[], BinaryIO]
     confirm: Callable[[], None]
+    dsn: Dsn | None = None
 
 
 class Courier(Protocol):
@@ -105,9 +108,32 @@ class HoldsConnections(Protocol):
         """End the connections that are not in use. The worker calls it when it has nothing more to send."""
 
 
+@runtime_checkable
+class Relays(Protocol):
+    """A courier to other mail servers: reports say that a message was relayed, not delivered.
+
+    Attributes:
+        relays: True.
+    """
+
+    relays: bool
+
+
 def domain_of(recipient: str) -> str:
     """The destination of a recipient, unless the courier has its own (`HasDestinations`)."""
     return recipient.rpartition("@")[2].lower()
+
+
+def destination_of(courier: Courier, ident: str, recipient: str) -> tuple[str, RecipientStatus | None]:
+    """The destination of a recipient of the item `ident`; with a status if the courier cannot tell."""
+    try:
+        own = isinstance(courier, HasDestinations)
+        destination = courier.destination(recipient) if own else domain_of(recipient)  # type: ignore[attr-defined]
+        if not isinstance(destination, str):
+            raise TypeError(f"destination returned {type(destination).__name__}")
+    except Exception as error:  # noqa: BLE001 - a courier may be anybody's code
+        return "", status_of_failure(ident, error)
+    return destination, None
 
 
 def close_connections(*couriers: object) -> None:

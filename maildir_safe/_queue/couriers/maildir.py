@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from maildir_safe._delivery.status import RecipientStatus
 from maildir_safe._fs.mounts import mount_points
 from maildir_safe._fs.posix import OsFileSystem
-from maildir_safe._mailboxes import Mailboxes
+from maildir_safe._mailboxes import Mailboxes, open_as_owner
 from maildir_safe.errors import LeaseLost, MaildirSafeError, NotAMaildir, PermanentError
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ class MaildirCourier:
             be none. For example the `candidates` of `maildir_safe._smtp.backends.routing.MailboxMap`.
         open_maildir: opens the Maildir at a path; tests pass their own.
         fs: the file system in which mailboxes are looked up.
+        staging: where messages that must be copied are written first, as for `Maildir`; not used if
+            `open_maildir` is given.
     """
 
     def __init__(
@@ -38,10 +41,12 @@ class MaildirCourier:
         locate: Callable[[str], Sequence[str]],
         open_maildir: Callable[[str], Maildir] | None = None,
         fs: FileSystem | None = None,
+        staging: str | None = None,
     ) -> None:
         self._locate = locate
         self._fs = fs or OsFileSystem()
-        self._mailboxes = Mailboxes(locate, open_maildir, fs=self._fs)
+        opened = open_maildir or partial(open_as_owner, staging=staging)
+        self._mailboxes = Mailboxes(locate, opened, fs=self._fs)
         self._mounts: list[str] = []
         self._mounts_read: float | None = None
 

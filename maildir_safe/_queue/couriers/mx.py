@@ -1,25 +1,34 @@
 """A courier to the servers that the DNS names for each recipient's domain (RFC 5321 section 5.1).
 
-What the DNS says is a stranger's: host names are checked, and only a few of them are tried.
+What the DNS says is a stranger's: host names are checked, and only a few of them are tried. Addresses that
+no other host can have (loopback and the like) are not connected to: a stranger must not reach what listens
+there for this machine only.
 """
 
 from __future__ import annotations
 
 import os
 import random
+import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from maildir_safe._delivery.status import RecipientStatus, one_line
-from maildir_safe._queue.couriers.courier import DeliveryRequest, domain_of
+from maildir_safe._queue.couriers.courier import domain_of
+from maildir_safe._queue.couriers.dialogue import Smtp
 from maildir_safe._queue.couriers.smtp import TIMEOUT, UNREACHABLE, SmtpCourier
 
 if TYPE_CHECKING:
     from typing import Any
 
+    from maildir_safe._queue.couriers.courier import DeliveryRequest
+
 _MOST_HOSTS = 5
+_MOST_ADDRESSES = 5  # of a host
+_CONNECTING = 30.0  # seconds for each address
 _MOST_COURIERS = 200
 _DEADLINE = 900.0  # seconds for a message; the worker's own limit would also repeat what was delivered
 _LOOKUP = 30.0  # seconds
@@ -44,6 +53,10 @@ class NoServers(Exception):
         self.status = status
 
 
+class Ourselves(Exception):
+    """A host has only addresses of this machine."""
+
+
 class MxCourier:
     """Sends to each domain's own servers, in the order of their preference. Needs dnspython (extra `relay`).
 
@@ -60,6 +73,8 @@ class MxCourier:
         ImportError: dnspython is missing.
         OSError: this host has no configuration for DNS.
     """
+
+    relays = True
 
     def __init__(
         self, helo: str | None = None, timeout: float = TIMEOUT, port: int = 25, resolver: Any = None
@@ -111,9 +126,13 @@ class MxCourier:
             hosts = self.hosts(domain)
         except NoServers as error:
             return dict.fromkeys(recipients, error.status)
-        part = DeliveryRequest(request.id, request.sender, (*recipients,), request.open, request.confirm)
+        part = replace(request, recipients=(*recipients,))
+        statuses = dict.fromkeys(recipients, _OURSELVES)
         for host in hosts:
-            statuses = self._courier(host)(part)
+            try:
+                statuses = self._courier(host)(part)
+            except Ourselves:
+                continue
             if any(status.text != UNREACHABLE for status in statuses.values()) or time.monotonic() > until:
                 break
         return statuses
@@ -156,11 +175,46 @@ class MxCourier:
             courier = self._couriers.pop(host, None)
             if courier is None:
                 name = f"[{host}]" if ":" in host else host
-                courier = SmtpCourier(f"smtp://{name}:{self._port}", self._helo, timeout=self._timeout)
+                courier = _HostCourier(f"smtp://{name}:{self._port}", self._helo, timeout=self._timeout)
             self._couriers[host] = courier  # the last one used is the last one forgotten
             if len(self._couriers) > _MOST_COURIERS:
                 del self._couriers[next(iter(self._couriers))]
             return courier
+
+
+class _HostCourier(SmtpCourier):
+    """Sends to one host that a stranger has named."""
+
+    def _connect(self) -> Smtp:
+        return _Smtp(self._host, self._port, self._helo, timeout=self._timeout)
+
+
+class _Smtp(Smtp):
+    def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
+        """Connect to one of a host's addresses. Raises OSError, Ourselves."""
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        addresses = [str(target[0]) for _, _, _, _, target in found if not is_of_this_machine(str(target[0]))]
+        if not addresses:
+            raise Ourselves
+        trouble = OSError(f"{host}: no address")
+        for address in addresses[:_MOST_ADDRESSES]:
+            try:
+                sock = socket.create_connection((address, port), min(timeout, _CONNECTING))
+                sock.settimeout(timeout)
+                return sock
+            except OSError as error:
+                trouble = error
+        raise trouble
+
+
+def is_of_this_machine(address: str) -> bool:
+    """Whether an IP address means this machine or its link, whichever machine says it."""
+    import ipaddress
+
+    found = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(found, ipaddress.IPv6Address):
+        found = found.ipv4_mapped or found
+    return found.is_loopback or found.is_unspecified or found.is_link_local or found.is_multicast
 
 
 def _address(literal: str) -> str:
@@ -168,6 +222,8 @@ def _address(literal: str) -> str:
     import ipaddress
 
     try:
+        if "%" in literal:  # a zone, which may be any text
+            raise ValueError
         return str(ipaddress.ip_address(literal[1:-1].lower().removeprefix("ipv6:")))
     except ValueError:
         raise NoServers(_NO_DOMAIN) from None

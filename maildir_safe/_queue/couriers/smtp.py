@@ -14,6 +14,7 @@ import ssl
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
+from maildir_safe._delivery.dsn import Dsn
 from maildir_safe._delivery.status import RecipientStatus, one_line
 from maildir_safe._queue.couriers.courier import same_status
 from maildir_safe._queue.couriers.dialogue import (
@@ -54,7 +55,8 @@ class SmtpCourier:
 
     Where neither a password nor TLS is required, a server whose STARTTLS fails is sent the message in the
     clear, and one that does not know EHLO is greeted with HELO. Lines of more than 998 bytes are folded. A
-    message with 8-bit bytes is sent as it is, also to a server without 8BITMIME.
+    message with 8-bit bytes is sent as it is, also to a server without 8BITMIME. The reports that the sender
+    asks for are passed on to a server that offers DSN.
 
     Args:
         url: ``smtp://[user@]host[:port]`` (STARTTLS if the server offers it), ``smtps://…`` (TLS from the
@@ -69,6 +71,8 @@ class SmtpCourier:
     Raises:
         ValueError: the URL has none of these forms. The error text does not contain the password.
     """
+
+    relays = True
 
     def __init__(
         self,
@@ -130,16 +134,19 @@ class SmtpCourier:
                 request, RecipientStatus(553, "5.6.7 the next server does not accept non-ASCII addresses")
             )
         server.command_encoding = "utf-8" if utf8 else "ascii"
-        options = " BODY=8BITMIME" * server.has_extn("8bitmime") + " SMTPUTF8" * utf8
+        dsn = request.dsn if request.dsn and server.has_extn("dsn") else Dsn()
+        options = " BODY=8BITMIME" * server.has_extn("8bitmime") + " SMTPUTF8" * utf8 + dsn.message_words()
         status = status_of(server.docmd("MAIL", f"FROM:<{request.sender}>{options}"))
         if not status.done:
             return same_status(request, status)
         statuses = {
-            recipient: status_of(server.docmd("RCPT", f"TO:<{recipient}>"))
+            recipient: status_of(server.docmd("RCPT", f"TO:<{recipient}>{dsn.recipient_words(recipient)}"))
             for recipient in request.recipients
         }
         accepted = [recipient for recipient, status in statuses.items() if status.done]
-        return {**statuses, **self._data(server, request, accepted)} if accepted else statuses
+        if accepted:
+            statuses |= self._data(server, request, accepted)
+        return {who: status._replace(reported=bool(dsn)) for who, status in statuses.items()}
 
     def _data(
         self, server: smtplib.SMTP, request: DeliveryRequest, accepted: list[str]

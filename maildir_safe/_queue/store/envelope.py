@@ -14,6 +14,14 @@ delivers it. Return-Path with two blanks says so, and whoever reads the message 
     Return-Path:  <sender>
     Delivered-To: recipient
                                        an empty line, or ``X-Mailbox-Line: `` before the first line
+
+What the sender asks for about reports (`Dsn`) stands below the recipients. Two more blanks in Return-Path,
+three or four, say so. A message that itself begins with such lines is not ambiguous:
+
+    Return-Path:   <sender>
+    Delivered-To: recipient
+    X-DSN: RET=HDRS ENVID=QQ314159     about the message; ``-`` if nothing is asked for
+    X-DSN: NOTIFY=NEVER                one line per recipient
 """
 
 from __future__ import annotations
@@ -21,18 +29,22 @@ from __future__ import annotations
 from maildir_safe._delivery.content import EMPTY_LINE, MAILBOX_LINE, chunks
 from maildir_safe._delivery.trace_headers import bare, checked_address
 from maildir_safe._queue.store.item import MAX_RECIPIENTS
-from maildir_safe._queue.store.states import OWED
+from maildir_safe._queue.store.states import BOUNCE_DUE, DELIVERED, OWED, REPORT_DUE
 from maildir_safe.errors import PermanentError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from typing import BinaryIO
 
     from maildir_safe._delivery.content import Chunks, Content
+    from maildir_safe._delivery.dsn import Dsn
+    from maildir_safe._delivery.status import RecipientStatus
 
 _LONGEST_LINE = 8192
-LONGEST_HEAD = (1 + MAX_RECIPIENTS) * _LONGEST_LINE
+_DSN = "X-DSN: "
+_APART, _WITH_DSN = 1, 2  # blanks in Return-Path beyond the first
+LONGEST_HEAD = 2 * (1 + MAX_RECIPIENTS) * _LONGEST_LINE
 """Most bytes of an envelope."""
 
 
@@ -47,14 +59,16 @@ class Envelope:
         sender: ``""`` is the null sender of bounces, to which no bounce is sent.
         recipients: in the order of the letters.
         states: one letter per recipient; see `maildir_safe._queue.store.states`.
+        dsn: the reports that the sender asks for; None if the sender did not say.
     """
 
-    __slots__ = ("recipients", "sender", "states")
+    __slots__ = ("dsn", "recipients", "sender", "states")
 
-    def __init__(self, sender: str, recipients: tuple[str, ...], states: str) -> None:
+    def __init__(self, sender: str, recipients: tuple[str, ...], states: str, dsn: Dsn | None = None) -> None:
         self.sender = sender
         self.recipients = recipients
         self.states = states
+        self.dsn = dsn
 
     def __repr__(self) -> str:
         return f"Envelope({self.sender!r}, {self.recipients!r}, {self.states!r})"
@@ -67,6 +81,12 @@ class Envelope:
     def in_state(self, letter: str) -> tuple[str, ...]:
         """The recipients with this letter."""
         return tuple(who for who, state in zip(self.recipients, self.states, strict=True) if state == letter)
+
+    def wants(self, recipient: str, what: str) -> bool:
+        """Whether the sender is to be told of `dsn.SUCCESS`, `FAILURE` or `DELAY` of a recipient."""
+        if not self.sender:
+            return False
+        return what != "SUCCESS" if self.dsn is None else self.dsn.wants(recipient, what)
 
 
 def head(sender: str, recipients: Sequence[str]) -> bytes:
@@ -91,9 +111,13 @@ def head(sender: str, recipients: Sequence[str]) -> bytes:
     return data
 
 
-def below(sender: str, recipients: Sequence[str], message: Content) -> Chunks:
+def below(sender: str, recipients: Sequence[str], message: Content, dsn: Dsn | None = None) -> Chunks:
     """Return the content of an item: the envelope, and the message below. Raises as `head` and `chunks`."""
     lines = head(sender, recipients)
+    if dsn:
+        lines = lines.replace(b" ", b"   ", 1) + b"".join(
+            f"{_DSN}{line}\n".encode() for line in dsn.lines(recipients)
+        )
     return chunks(message, lines, head_above_gap=lines.replace(b" ", b"  ", 1))
 
 
@@ -107,16 +131,37 @@ def read(file: BinaryIO, states: str) -> Envelope:
         Unreadable: the file does not begin with an envelope for that many recipients.
         OSError: the file cannot be read.
     """
-    sender = _line(file, "Return-Path: ")
-    apart = sender.startswith(" ")
-    if apart:
-        sender = sender[1:]
-    if not (sender.startswith("<") and sender.endswith(">")):
+    line = _line(file, "Return-Path: ")
+    sender = line.lstrip(" ")
+    blanks = len(line) - len(sender)  # beyond the first
+    if blanks > _APART + _WITH_DSN or not (sender.startswith("<") and sender.endswith(">")):
         raise Unreadable("Return-Path without angle brackets")
     recipients = tuple(_line(file, "Delivered-To: ") for _ in states)
-    if apart:
+    dsn = _read_dsn(file, recipients) if blanks & _WITH_DSN else None
+    if blanks & _APART:
         _skip_gap(file)
-    return Envelope(sender[1:-1], recipients, states)
+    return Envelope(sender[1:-1], recipients, states, dsn)
+
+
+def states_after(envelope: Envelope, statuses: Mapping[str, RecipientStatus], last: bool) -> str:
+    """The letters of an item after an attempt.
+
+    Args:
+        statuses: of the recipients who were owed the message.
+        last: who does not have it now is given up.
+    """
+    letters = []
+    for recipient, state in zip(envelope.recipients, envelope.states, strict=True):
+        status = statuses.get(recipient) if state == OWED else None
+        if status is None:
+            pass
+        elif status.done:
+            tell = envelope.wants(recipient, "SUCCESS") and not status.reported
+            state = REPORT_DUE if tell else DELIVERED
+        elif status.permanent or last:
+            state = BOUNCE_DUE
+        letters.append(state)
+    return "".join(letters)
 
 
 def groups(recipients: Sequence[str], each: bool = False) -> list[list[str]]:
@@ -132,6 +177,16 @@ def groups(recipients: Sequence[str], each: bool = False) -> list[list[str]]:
         together.setdefault(key, []).append(recipient)
     step = 1 if each else MAX_RECIPIENTS
     return [all_[at : at + step] for all_ in together.values() for at in range(0, len(all_), step)]
+
+
+def _read_dsn(file: BinaryIO, recipients: tuple[str, ...]) -> Dsn:
+    from maildir_safe._delivery.dsn import parse
+
+    lines = [_line(file, _DSN) for _ in range(1 + len(recipients))]
+    try:
+        return parse(lines, recipients)
+    except ValueError as error:  # as for an address: it would go into a relay's dialogue
+        raise Unreadable(str(error)) from None
 
 
 def _skip_gap(file: BinaryIO) -> None:

@@ -35,6 +35,13 @@ class HashPart:
     def __del__(self) -> None:
         close_quietly(self._fs, self.dir_fd)
 
+    def lists(self, name: str) -> bool:
+        """Whether a listing shows a name; False also if the directory cannot be listed."""
+        try:
+            return name in self._fs.listdir(self.dir_fd)
+        except OSError:
+            return False
+
 
 class HashedDirectory:
     """A hashed directory. Thread-safe.

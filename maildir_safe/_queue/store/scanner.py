@@ -21,7 +21,7 @@ from maildir_safe._handoff.seals import without_seals
 from maildir_safe._queue.store.bucket import NOW, Bucket, parse as parse_bucket, period
 from maildir_safe._queue.store.item_name import is_absurd, parse
 from maildir_safe._queue.store.layout import may_hold_items
-from maildir_safe._queue.store.states import BOUNCE_DUE, OWED
+from maildir_safe._queue.store.states import OWED, has_report_due
 from maildir_safe.errors import TemporaryError
 
 if TYPE_CHECKING:
@@ -272,7 +272,7 @@ class Scanner:
             groups: dict[tuple[bool, bool], list[Item]] = {}
             for item in items:
                 due = item.not_before <= now
-                ready = due or (BOUNCE_DUE in item.states and when == NOW)
+                ready = due or (when == NOW and has_report_due(item.states))
                 if ready or period(item.not_before, now) != when:
                     owed = OWED in item.states and (due or not ready)
                     groups.setdefault((ready, owed), []).append(item)

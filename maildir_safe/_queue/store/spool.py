@@ -42,7 +42,7 @@ from maildir_safe._queue.store.bucket import NOW, period
 from maildir_safe._queue.store.item import Item
 from maildir_safe._queue.store.item_name import parse
 from maildir_safe._queue.store.second_names import has_second_name, is_delivered, keep_one_name
-from maildir_safe._queue.store.states import BOUNCE_DUE
+from maildir_safe._queue.store.states import has_report_due
 from maildir_safe.errors import LeaseLost, TemporaryError, UnknownOutcome, storage_error
 
 if TYPE_CHECKING:
@@ -190,6 +190,7 @@ class Spool:
             raise UnknownOutcome(str(storage_error(f"fsync new/ for {item.id}", error))) from error
         if second_name:
             remove_quietly(self._fs, lease.dir_fd, item.name)  # a rename between two links does nothing
+            lease.fsync_removals(item.id)
         lease.forget(item.name)
         return True
 
@@ -201,6 +202,9 @@ class Spool:
         except OSError as error:
             raise UnknownOutcome(str(storage_error(f"fsync new/ for {item.id}", error))) from error
         self.ack(lease, item)
+        lease.fsync_removals(
+            item.id
+        )  # a reader may remove the message: the item must not return after a crash
         return True
 
     # claimed/<W> -> pending
@@ -234,7 +238,9 @@ class Spool:
         try:
             outcome = self._move_out_of_claimed(lease, item, part.dir_fd, after.name)
         except LeaseLost:
-            if not self._is_in(part, after):
+            if not part.lists(
+                after.name
+            ):  # the reply was lost: no sweep makes this name, since it raises gen
                 raise
         else:
             if outcome.kind != DONE:
@@ -319,16 +325,6 @@ class Spool:
             lease.renew()  # GlusterFS reports ESTALE if claimed/<W> was swept
         return outcome
 
-    def _is_in(self, part: HashPart, after: Item) -> bool:
-        """Whether an item was shelved before its worker was fenced, but the reply was lost.
-
-        No other process creates this name: a sweeper raises `gen`, and so does the worker after it.
-        """
-        try:
-            return after.name in self._fs.listdir(part.dir_fd)
-        except OSError:
-            return False
-
     def _was_mine(self, lease: Lease, item: Item) -> bool:
         """Whether this worker's own call moved an item that is reported gone.
 
@@ -384,9 +380,9 @@ class Spool:
 
 
 def _is_urgent(item: Item, after: Item) -> bool:
-    """Whether a bounce is due, and this move does not postpone a bounce that was just attempted."""
+    """Whether a report is due, and this move does not postpone a report that was just attempted."""
     put_off = after.tries > item.tries and after.states == item.states
-    return BOUNCE_DUE in after.states and not put_off
+    return has_report_due(after.states) and not put_off
 
 
 def _has_vanished(outcome: Outcome) -> bool:

@@ -37,6 +37,8 @@ class MaildirStore:
         deliveries: most deliveries at a time; each needs file descriptors.
     """
 
+    sends_reports = False
+
     def __init__(self, routing: Routing, mailboxes: Mailboxes, deliveries: int = 100) -> None:
         self.test_mode = routing.test_mode
         self._routing = routing

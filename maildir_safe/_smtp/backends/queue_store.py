@@ -35,6 +35,7 @@ class QueueStore:
     """
 
     test_mode = False
+    sends_reports = True
 
     def __init__(self, queue: Queue, mailboxes: Store | None) -> None:
         self._queue = queue
@@ -62,7 +63,7 @@ class QueueStore:
         message = (mail.received + gap(*mail.body), *mail.body)
         ids = await delivery_ids(mail, map(" ".join, items))
         puts = (
-            self._queue.put_async(message, mail.sender, item, delivery_id=ids[" ".join(item)])
+            self._queue.put_async(message, mail.sender, item, delivery_id=ids[" ".join(item)], dsn=mail.dsn)
             for item in items
         )
         outcomes = await asyncio.gather(*puts, return_exceptions=True)

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 _COUNT_AGAIN = 50  # Maildirs made, after which those of other processes are counted too
 
+FULL_FOR = 1.0
+"""Seconds for which a count that found no room is believed: counting a thousand takes a tenth of a second."""
+
 
 class SplitMailboxes(Mailboxes):
     """The Maildirs below one directory. Thread-safe.
@@ -30,16 +33,25 @@ class SplitMailboxes(Mailboxes):
         fs: the file system's calls.
         kept_open: most Maildirs that are kept open.
         most: most Maildirs that are made.
+        staging: where messages are written first, as for `Maildir`.
     """
 
     def __init__(
-        self, routing: SplitMap, fs: FileSystem | None = None, *, kept_open: int, most: int = MOST
+        self,
+        routing: SplitMap,
+        fs: FileSystem | None = None,
+        *,
+        kept_open: int,
+        most: int = MOST,
+        staging: str | None = None,
     ) -> None:
         super().__init__(routing.candidates, self._made, fs=fs, kept_open=kept_open)
         self._routing, self._calls, self._most_made = routing, fs or OsFileSystem(), most
+        self._staging = staging
         self._making = threading.Lock()
         self._durable: set[str] = set()
         self._count, self._left = 0, 0
+        self._full_until = float("-inf")
 
     def find(self, address: str) -> str:
         """The path of the address's Maildir, which need not exist yet.
@@ -69,25 +81,29 @@ class SplitMailboxes(Mailboxes):
         """Open a Maildir, or make it. Raises NotAMaildir; Refused: no more may be made."""
         exists = self._exists(path)
         if exists and path in self._durable:
-            return open_as_owner(path, self._calls)
+            return open_as_owner(path, self._calls, staging=self._staging)
         with self._making:
             if not exists:
                 self._check_number()
                 self._count, self._left = self._count + 1, self._left - 1
             self._make_above(path)  # again if it exists: another process may not have synced it yet
-            maildir = open_as_owner(path, self._calls, create=True)
+            maildir = open_as_owner(path, self._calls, create=True, staging=self._staging)
             if len(self._durable) > 2 * self._most_made:
                 self._durable.clear()
             self._durable.add(path)
             return maildir
 
     def _check_number(self) -> None:
-        if self._left <= 0 or self._count >= self._most_made:
+        full = self._count >= self._most_made
+        if full and self._calls.monotonic() < self._full_until:
+            raise Refused(TOO_MANY_MAILBOXES)
+        if full or self._left <= 0:
             tree = MailboxTree(self._routing.root, self._routing.below, self._most_made, self._calls)
             self._count, self._left = len([p for p in tree.find() if not p.folder]), _COUNT_AGAIN
             if not tree.complete:
                 self._count = self._most_made
         if self._count >= self._most_made:
+            self._full_until = self._calls.monotonic() + FULL_FOR
             raise Refused(TOO_MANY_MAILBOXES)
 
     def _make_above(self, path: str) -> None:

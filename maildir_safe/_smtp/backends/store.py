@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from maildir_safe._delivery.dsn import Dsn
     from maildir_safe._delivery.status import RecipientStatus
 
 
@@ -36,9 +37,10 @@ class MailObject:
         received: our Received header.
         body: the message, with LF line ends, in pieces that all copies share.
         envelope_id: ENVID (RFC 3461); None if not given.
+        dsn: the reports that the sender asks for; None if it did not say.
     """
 
-    __slots__ = ("body", "envelope_id", "received", "recipients", "sender")
+    __slots__ = ("body", "dsn", "envelope_id", "received", "recipients", "sender")
 
     def __init__(
         self,
@@ -47,12 +49,14 @@ class MailObject:
         received: bytes,
         body: Sequence[bytes],
         envelope_id: str | None = None,
+        dsn: Dsn | None = None,
     ) -> None:
         self.sender = sender
         self.recipients = recipients
         self.received = received
         self.body = body
         self.envelope_id = envelope_id
+        self.dsn = dsn
 
     @property
     def size(self) -> int:
@@ -65,10 +69,12 @@ class Store(Protocol):
 
     Attributes:
         test_mode: see `routing.Routing`.
+        sends_reports: whether the reports that a sender asks for (`MailObject.dsn`) are sent.
         busy: whether file calls are running, for which a normal exit of the process would wait.
     """
 
     test_mode: bool
+    sends_reports: bool
 
     @property
     def busy(self) -> bool: ...

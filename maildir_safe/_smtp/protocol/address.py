@@ -19,7 +19,7 @@ MAX_ADDRESS = 320
 # <@relay,@relay:local@domain>: the source route is read and dropped (RFC 5321, appendix C)
 _PATH = re.compile(r'<(?:@[^:<>\s]*:)?((?:"(?:[^"\\]|\\.)*"|[^\s<>"\\])*)>(?:\s+(\S.*))?')
 _BARE = re.compile(r"([^\s<>\"\\]+)(?:\s+(\S.*))?")
-_PARAMETER = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([!-<>-~]+))?")
+_PARAMETER = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([!-<>-~\u00a0-\U0010ffff]+))?")
 _MAILBOX = re.compile(
     r'(?:"(?:[^"\\]|\\.)*"|[^@"\\])+'  # the local part; an @ only in quotes
     r"(?:@(?:[^@\[\].\s]+(?:\.[^@\[\].\s]+)*\.?|\[[^@\[\]\s]+\]))?"  # labels, or a literal

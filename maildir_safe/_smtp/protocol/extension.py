@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from maildir_safe._delivery.dsn import Dsn, in_ascii
 from maildir_safe._smtp.protocol.address import decode_xtext
 from maildir_safe._smtp.protocol.replies import TOO_BIG, Refused
 
@@ -27,18 +28,18 @@ class Offer:
         max_size: most bytes of one message.
         starttls: whether the client can start TLS.
         auth: the mechanisms by which the client can authenticate; none if it cannot.
-        test_mode: whether the server runs to test senders.
+        dsn: whether reports that the sender asks for are sent, or the server runs to test senders.
     """
 
-    __slots__ = ("auth", "max_size", "starttls", "test_mode")
+    __slots__ = ("auth", "dsn", "max_size", "starttls")
 
     def __init__(
-        self, max_size: int, starttls: bool = False, auth: Sequence[str] = (), test_mode: bool = False
+        self, max_size: int, starttls: bool = False, auth: Sequence[str] = (), dsn: bool = False
     ) -> None:
         self.max_size = max_size
         self.starttls = starttls
         self.auth = auth
-        self.test_mode = test_mode
+        self.dsn = dsn
 
 
 class Extension:
@@ -81,7 +82,20 @@ def check_parameters(
 def original_recipient(parameters: Mapping[str, str]) -> str | None:
     """The address in ORCPT; None if ORCPT was not given."""
     value = parameters.get("ORCPT")
-    return None if value is None else decode_xtext(value.partition(";")[2])
+    return None if value is None else _decoded(value.partition(";")[2])
+
+
+def requested_for_message(parameters: Mapping[str, str]) -> Dsn:
+    """The reports that the parameters of MAIL ask for."""
+    return Dsn(parameters.get("RET", ""), parameters.get("ENVID", ""))
+
+
+def request_for_recipient(dsn: Dsn, recipient: str, parameters: Mapping[str, str]) -> None:
+    """Add what the parameters of RCPT ask for."""
+    if notify := parameters.get("NOTIFY"):
+        dsn.notify.setdefault(recipient, notify.upper())
+    if original := parameters.get("ORCPT"):
+        dsn.originals.setdefault(recipient, in_ascii(original))
 
 
 def _size(value: str, offer: Offer) -> None:
@@ -114,7 +128,12 @@ def _original(value: str, offer: Offer) -> None:  # noqa: ARG001
     kind, _, address = value.partition(";")
     if not kind or not address:
         raise Refused("501 5.5.4 ORCPT is type;address")
-    decode_xtext(address)
+    _decoded(address)
+
+
+def _decoded(address: str) -> str:
+    """An address as xtext, or as UTF-8 (RFC 6533 section 3). Raises `Refused`."""
+    return decode_xtext(address) if address.isascii() or not address.isprintable() else address
 
 
 def xtext(value: str, offer: Offer) -> None:  # noqa: ARG001
@@ -127,9 +146,9 @@ SIZE = Extension(lambda offer: f"SIZE {offer.max_size}", mail={"SIZE": _size})  
 EIGHT_BIT = Extension(lambda offer: "8BITMIME", mail={"BODY": _one_of("BODY", "7BIT", "8BITMIME")})  # noqa: ARG005
 UTF8 = Extension(lambda offer: "SMTPUTF8", mail={"SMTPUTF8": _no_value})  # noqa: ARG005 - RFC 6531
 CODES = Extension(lambda offer: "ENHANCEDSTATUSCODES")  # noqa: ARG005 - RFC 2034
-# RFC 3461. Offered in test mode only: the offer promises reports, and this server never sends any.
+# RFC 3461. The offer promises reports: a worker of the queue sends them.
 DSN = Extension(
-    lambda offer: "DSN" if offer.test_mode else "",
+    lambda offer: "DSN" if offer.dsn else "",
     mail={"RET": _one_of("RET", "FULL", "HDRS"), "ENVID": xtext},
     rcpt={"NOTIFY": _notify, "ORCPT": _original},
 )

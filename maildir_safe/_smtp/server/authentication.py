@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from typing import TYPE_CHECKING
 
 from maildir_safe._smtp.protocol import auth, replies
 from maildir_safe._smtp.protocol.extension import Extension, xtext
 from maildir_safe._smtp.protocol.replies import Refused
 from maildir_safe._smtp.server.input import LineTooLong
+from maildir_safe._smtp.server.throttle import TooManyTries
 
 if TYPE_CHECKING:
     from maildir_safe._smtp.server.connection import Connection
@@ -45,13 +47,15 @@ async def authenticate(connection: Connection, argument: str) -> None:
 async def _check(connection: Connection, name: str, password: str) -> None:
     """Check a password. Raises `Refused`.
 
-    A check takes about 40 ms of CPU and 16 MiB, so only a few run at a time. The reply to a wrong
-    password is delayed, and each further one from the same address is delayed longer.
+    The reply to a wrong password is delayed, and each further one from the same address is delayed longer.
     """
     context = connection.context
     assert context.passwords is not None
-    async with context.hashing:
-        right = await asyncio.to_thread(context.passwords.check, name, password)
+    check = functools.partial(context.passwords.check, name, password)
+    try:
+        right = await context.checks.run(check, connection.peer)
+    except TooManyTries:
+        raise Refused("454 4.7.0 Too many passwords are being checked, try again later") from None
     if right:
         context.guesses.forget(connection.peer)
         return

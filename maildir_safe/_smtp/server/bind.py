@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import grp
+import os
 import pathlib
-import shutil
 import socket
 import stat
 from typing import TYPE_CHECKING
 
+from maildir_safe._fs.owner import give_socket
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
 
@@ -114,17 +119,29 @@ def _listen_unix(path: str, mode: int | None, group: str) -> socket.socket:
     _remove_stale(path)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        sock.bind(path)
+        with _masked(mode):
+            sock.bind(path)
         if group:
-            shutil.chown(path, group=int(group) if group.isdecimal() else group)
-        if mode is not None:
-            pathlib.Path(path).chmod(mode)
+            give_socket(path, int(group) if group.isdecimal() else grp.getgrnam(group).gr_gid)
         sock.listen(512)  # before that nobody can connect, whatever the umask
     except (OSError, LookupError) as error:
         sock.close()
         raise CannotListen(f"{path}: {getattr(error, 'strerror', None) or error}") from error
     sock.setblocking(False)
     return sock
+
+
+@contextlib.contextmanager
+def _masked(mode: int | None) -> Iterator[None]:
+    """Make files with these permissions; a chmod afterwards could be led to another file."""
+    if mode is None:
+        yield
+        return
+    before = os.umask(0o777 & ~mode)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 def _remove_stale(path: str) -> None:

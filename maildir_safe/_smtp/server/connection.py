@@ -138,12 +138,12 @@ class Connection(asyncio.Protocol):
         try:
             if not self._admitted:
                 raise Refused(replies.TOO_MANY_CONNECTIONS)
+            if self.context.draining:
+                raise Refused(replies.SHUTTING_DOWN)
             if self.implicit_tls:
                 await self.start_tls()
             if self._proxy:
                 await self._meet_client()
-            if self.context.draining:
-                raise Refused(replies.SHUTTING_DOWN)
             if trouble := self.context.storage.trouble():
                 self.context.log.refused(self, f"connect ({trouble})", replies.NO_STORAGE)
                 raise Refused(replies.NO_STORAGE)
@@ -286,10 +286,10 @@ class Connection(asyncio.Protocol):
             self.shut_down()
 
     def hang_up(self, final_reply: str) -> None:
-        """Send `final_reply` (except during a handshake) and close; execute nothing that has arrived."""
+        """Send `final_reply` (not before or in a handshake) and close; execute nothing that has arrived."""
         if self.gone:
             return
-        if self._handshaking:
+        if self._handshaking or (self.implicit_tls and not self.encrypted):
             self._abort()
             return
         self._unsent += final_reply.encode() + b"\r\n"

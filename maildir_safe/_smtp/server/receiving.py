@@ -165,7 +165,7 @@ def _mail_object(connection: Connection, body: list[bytes]) -> MailObject:
     header = trace.received(connection.client, connection.peer, hostname, via, only, time.time())
     if body:
         body[0] = without_mbox_line(body[0])  # as `deliver` does
-    return MailObject(sender, recipients, header, body, transaction.envelope_id)
+    return MailObject(sender, recipients, header, body, transaction.envelope_id, transaction.dsn)
 
 
 def _outcome(results: list[RecipientStatus]) -> str:

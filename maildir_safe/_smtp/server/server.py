@@ -27,6 +27,9 @@ BACKLOG = 512
 """Connections that the kernel queues until we accept them."""
 
 _THREADS = 64
+_TURNS = 10
+"""Turns of the loop until a client that asyncio has accepted is ours. If its listener is closed before,
+asyncio loses the client, whose socket stays open."""
 _OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
 
 
@@ -75,15 +78,25 @@ class Server:
         listener that is closed with clients waiting would reset their connections. A socket that a
         service manager keeps open is left to it at once: its clients wait for the next process.
         """
-        for server, (sock, _) in zip(self._servers, self._sockets, strict=True):
-            if sock in self._kept:
-                server.close()
+        await self._stop_accepting(kept=True)
         finished = await self._context.close(self._grace)
-        for server, (sock, _) in zip(self._servers, self._sockets, strict=True):
-            if sock not in self._kept:
-                turn_away(sock)
-                server.close()
+        await self._stop_accepting(kept=False)
         return finished
+
+    async def _stop_accepting(self, kept: bool) -> None:
+        chosen = [
+            (server, sock, session)
+            for server, (sock, session) in zip(self._servers, self._sockets, strict=True)
+            if (sock in self._kept) is kept
+        ]
+        for _, sock, _ in chosen:
+            asyncio.get_running_loop().remove_reader(sock)
+        for _ in range(_TURNS if chosen else 0):
+            await asyncio.sleep(0)
+        for server, sock, session in chosen:
+            if not kept:
+                turn_away(sock, session.implicit_tls)
+            server.close()
 
     async def __aenter__(self) -> Server:
         await self.start()
@@ -93,15 +106,16 @@ class Server:
         await self.stop()
 
 
-def turn_away(sock: socket.socket) -> None:
-    """Accept the clients that wait on a listening socket, and answer them 421."""
+def turn_away(sock: socket.socket, tls: bool = False) -> None:
+    """Accept the clients that wait on a listening socket, and answer them 421; with `tls`, say nothing."""
     for _ in range(BACKLOG):
         try:
             client, _ = sock.accept()
         except OSError:  # nobody waits
             return
         with client, contextlib.suppress(OSError):
-            client.send(f"{replies.SHUTTING_DOWN}\r\n".encode())
+            if not tls:
+                client.send(f"{replies.SHUTTING_DOWN}\r\n".encode())
 
 
 async def serve(

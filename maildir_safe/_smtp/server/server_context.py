@@ -11,7 +11,7 @@ from maildir_safe._smtp.protocol.extension import Offer
 from maildir_safe._smtp.server.counters import Counters
 from maildir_safe._smtp.server.limits import MemoryBudget, MemoryReservation
 from maildir_safe._smtp.server.proxies import Proxies
-from maildir_safe._smtp.server.throttle import Guesses
+from maildir_safe._smtp.server.throttle import Guesses, PasswordChecks
 
 if TYPE_CHECKING:
     import ssl
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from maildir_safe._smtp.faults.faults import Faults
     from maildir_safe._smtp.protocol.auth import Passwords
     from maildir_safe._smtp.server.message_log import MessageLog
-
-_HASHING = 2  # passwords checked at a time; each check takes 16 MiB and a core
 
 
 class ConnectionHandle(Protocol):
@@ -62,7 +60,7 @@ class ServerContext:
     Attributes:
         draining: whether the server shuts down: new sessions are then answered 421.
         delivering: number of messages that are being stored.
-        hashing: held while a password is checked.
+        checks: checks passwords.
         guesses: wrong passwords by client address.
     """
 
@@ -101,7 +99,7 @@ class ServerContext:
         self.draining = False
         self.delivering = 0
         self.proxies = proxies or Proxies()
-        self.hashing = asyncio.Semaphore(_HASHING)
+        self.checks = PasswordChecks()
         self.guesses = Guesses()
         self._budget = budget
         self._connections: set[ConnectionHandle] = set()
@@ -138,7 +136,7 @@ class ServerContext:
             self.max_size,
             starttls=self.tls is not None and not tls,
             auth=self.mechanisms if self.offers_auth(tls) else (),
-            test_mode=self.store.test_mode,
+            dsn=self.store.test_mode or self.store.sends_reports,
         )
 
     async def close(self, grace: float) -> bool:

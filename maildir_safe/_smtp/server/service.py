@@ -215,7 +215,7 @@ class Service:
                     self._settings.workers, self._work, started, self._stopping, self._reload
                 )
                 for sock in {*self._smtp, *self._smtps, *self._lmtp} - self._kept():
-                    turn_away(sock)  # clients that came after the last worker had closed
+                    turn_away(sock, sock in self._smtps)  # clients that came after the last worker had closed
                 return status
             self._work(0, None, started, self._stopping)
             return 0
@@ -319,12 +319,14 @@ class Service:
 
     def _mailboxes(self, kept_open: int) -> Mailboxes:
         if isinstance(self._routing, SplitMap):
-            return SplitMailboxes(self._routing, self._fs, kept_open=kept_open)
+            return SplitMailboxes(
+                self._routing, self._fs, kept_open=kept_open, staging=self._settings.staging
+            )
         return Mailboxes(self._routing.candidates, self._open, kept_open=kept_open)
 
     def _open(self, path: str) -> Maildir:
         self._last_used.add(path)
-        return open_as_owner(path, self._fs)
+        return open_as_owner(path, self._fs, staging=self._settings.staging)
 
     def background_tasks(self) -> list[Coroutine[Any, Any, None]]:
         """Tasks that only one process runs: the page, the health checks, and removing expired messages."""

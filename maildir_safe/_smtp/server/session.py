@@ -5,10 +5,16 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from maildir_safe._delivery.dsn import Dsn
 from maildir_safe._smtp.backends.store import Recipient
 from maildir_safe._smtp.protocol import replies, trace
 from maildir_safe._smtp.protocol.address import decode_xtext, parse_recipient, parse_sender
-from maildir_safe._smtp.protocol.extension import check_parameters, original_recipient
+from maildir_safe._smtp.protocol.extension import (
+    check_parameters,
+    original_recipient,
+    request_for_recipient,
+    requested_for_message,
+)
 from maildir_safe._smtp.protocol.replies import Refused
 from maildir_safe._smtp.server.chunking import Chunks, parse_bdat, skip
 from maildir_safe._smtp.server.connection import Connection
@@ -158,6 +164,8 @@ class SmtpSession(Connection):
         self.transaction.utf8 = "SMTPUTF8" in path.parameters
         if "ENVID" in path.parameters:
             self.transaction.envelope_id = decode_xtext(path.parameters["ENVID"])
+        if path.parameters:
+            self.transaction.dsn = requested_for_message(path.parameters)
         self.mail_came()
         await self.reply("250 2.1.0 OK", hold=True)
 
@@ -182,6 +190,9 @@ class SmtpSession(Connection):
                 transaction.refused.append(path.address)
             raise
         original = original_recipient(path.parameters)
+        if path.parameters:
+            transaction.dsn = transaction.dsn or Dsn()
+            request_for_recipient(transaction.dsn, path.address, path.parameters)
         transaction.recipients.append(Recipient(path.address, mailbox, original))
         await self.reply("250 2.1.5 OK", hold=True)
 

@@ -41,6 +41,8 @@ class Settings:
         map: template of the Maildirs of addresses, such as ``/mail/{domain}/{local}``, in place of `maildir`.
         split: in test mode, the paths below `maildir` of each address's own Maildir, such as
             ``{domain}/{local}``; each is made when it first gets mail.
+        staging: where messages are written first: ``"tmp"``, or ``"new"`` for their target directory, under a
+            dot name; by default as the mount needs.
         web: address of the inbox page; empty: no page. The command `serve` has a default for it.
         web_hosts: names under which the page is served, besides addresses and this machine's name.
         web_auth: a file of names and password hashes; with it, the page asks for a password.
@@ -79,6 +81,7 @@ class Settings:
     queue: str | None = None
     map: str | None = None
     split: str | None = None
+    staging: str | None = None
     web: str = ""
     web_hosts: list[str] = field(default_factory=list)
     web_auth: str | None = None
@@ -127,6 +130,10 @@ class Settings:
             raise ValueError("queue cannot be combined with web, keep or keep_days: these need a Maildir")
         if self.split is not None and (self.map is not None or self.queue is not None):
             raise ValueError("split is for tests: it cannot be combined with map or queue")
+        if self.staging not in (None, "tmp", "new"):
+            raise ValueError(f"staging is {self.staging}, but must be tmp or new")
+        if self.staging is not None and self.queue is not None:
+            raise ValueError("staging is for Maildirs: with queue, give it to the worker")
         if self.smtps and self.tls is None:
             raise ValueError("smtps needs tls: the certificate")
         if self.smtps and self.proxy_from:

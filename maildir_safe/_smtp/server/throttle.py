@@ -1,10 +1,12 @@
-"""Limits per client address: the network it counts as, and delays after wrong passwords."""
+"""Limits per client address: the network it counts as, checks of passwords, and delays after wrong ones."""
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,6 +18,9 @@ FIRST_DELAY = 0.5
 _LONGEST_DELAY = 10.0
 _FORGIVEN = 600.0  # seconds without a wrong password
 _REMEMBERED = 1000  # addresses
+_HASHING = 2  # passwords checked at a time; each check takes 16 MiB and a core
+_WAITING = 64  # checks that wait or run, some two seconds of them
+_OF_ONE = 32  # of one client address
 
 
 def network(peer: str) -> str:
@@ -59,3 +64,40 @@ class Guesses:
     def forget(self, peer: str) -> None:
         """Record a right password: forget the wrong ones of this address."""
         self._wrong.pop(network(peer), None)
+
+
+class TooManyTries(Exception):
+    """So many passwords wait to be checked that this one is not."""
+
+
+class PasswordChecks:
+    """Checks passwords, a few at a time, while a bounded number of others wait.
+
+    A check has a thread of this class, and keeps it to its end: a client that hangs up meanwhile does not
+    make room for another check.
+    """
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(_HASHING, "maildir-safe-password")
+        self._waiting: Counter[str] = Counter()
+
+    async def run(self, check: Callable[[], bool], peer: str) -> bool:
+        """Return what `check` returns.
+
+        Args:
+            check: checks a password; takes about 40 ms of CPU and 16 MiB.
+            peer: the client's IP address.
+
+        Raises:
+            TooManyTries: too many are waiting, of all clients or of this one.
+        """
+        key = network(peer)
+        if self._waiting.total() >= _WAITING or (key and self._waiting[key] >= _OF_ONE):
+            raise TooManyTries
+        self._waiting[key] += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, check)
+        finally:
+            self._waiting[key] -= 1
+            if not self._waiting[key]:
+                del self._waiting[key]

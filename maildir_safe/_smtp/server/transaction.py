@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from maildir_safe._delivery.dsn import Dsn
     from maildir_safe._smtp.backends.store import Recipient
     from maildir_safe._smtp.server.chunking import Chunks
 
@@ -19,6 +20,7 @@ class Transaction:
         overshoot: number of recipients beyond the limit.
         utf8: whether the client asked for SMTPUTF8.
         envelope_id: ENVID (RFC 3461), decoded; None if not given.
+        dsn: the reports that the sender asks for; None before the first parameter of MAIL or RCPT.
         chunks: what has arrived by BDAT; None before the first.
     """
 
@@ -29,6 +31,7 @@ class Transaction:
         self.overshoot = 0
         self.utf8 = False
         self.envelope_id: str | None = None
+        self.dsn: Dsn | None = None
         self.chunks: Chunks | None = None
 
     def close(self) -> None:
