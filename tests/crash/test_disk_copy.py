@@ -22,6 +22,7 @@ from disk_states import load_image, save_image
 from disk_verdict import judge
 
 from benchmarks.mounts import kernel_knows
+from maildir_safe._fs.quirks import quirks
 
 pytestmark = pytest.mark.mounts
 
@@ -59,5 +60,8 @@ def test_acknowledged_messages_are_on_the_disk(
     survivors = {workload: isolated(_survivors, kind, workload, tmp_path) for workload in workloads}
     told = ", ".join(f"{workload} {number}" for workload, number in survivors.items())
     record_property("note", f"{kind:5} of {MESSAGES} acknowledged messages on the copied disk: {told}")
-    assert survivors["deliver"] == survivors["deliver_many"] == MESSAGES
+    if quirks(kind).durability == "full":
+        assert survivors["deliver"] == survivors["deliver_many"] == MESSAGES
+    else:  # the table says so because of this
+        assert survivors["deliver"] < MESSAGES
     assert survivors["stdlib"] < MESSAGES
