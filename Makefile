@@ -43,7 +43,7 @@ docs: $(VENV)/.dev  ## the documents as a site in build/site; a broken link fail
 bench: $(VENV)/.dev  ## how fast is a durable delivery, here and by others (root: makes ext4 and xfs images)
 	$(BIN)/python -m benchmarks.deliver
 
-compare: $(VENV)/.dev  ## probe and bench on all mounts that come up here: half an hour (root, Debian)
+compare: $(VENV)/.dev  ## probe and bench on all mounts that come up here: an hour (root, Debian)
 	$(BIN)/python -m benchmarks.compare
 
 lab: $(VENV)/.dev  ## every promise on every mount, into docs/reference/file-systems.md: half an hour (root, Debian)

@@ -20,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks.mounts import KINDS, install, kernel_knows
+from benchmarks.mounts import IN_GUEST, KINDS, install, kernel_knows
 
 HERE = Path(__file__).resolve().parent
 REPORT = HERE.parent / "docs/reference/file-systems.md"
@@ -55,7 +55,6 @@ KNOWN = {
         "a_queue_of_killed_and_stopped_processes_loses_and_doubles_nothing",
     )
 }
-IN_GUEST = ("nfs3", "nfs42", "cifs", "afs", "9p", "vfat")
 LONGEST = 1200  # seconds for all tests of one kind
 LONGEST_IN_GUEST = 1800  # on a processor that is 20 times slower
 OUTCOME = re.compile(r"::test_(\w+)\[([\w.-]+)\] (PASSED|FAILED|ERROR)")

@@ -9,12 +9,23 @@ On the command line: ``python -m benchmarks.mounts --help``.
 from __future__ import annotations
 
 from benchmarks.mounts.kind import Kind
-from benchmarks.mounts.mount import DEFAULT_BASE, KINDS, Mount, in_guest, mounted, running, scratch, up
+from benchmarks.mounts.mount import (
+    DEFAULT_BASE,
+    IN_GUEST,
+    KINDS,
+    Mount,
+    in_guest,
+    mounted,
+    running,
+    scratch,
+    up,
+)
 from benchmarks.mounts.packages import install, kernel_knows, missing, packages
 from benchmarks.mounts.stage import MountError
 
 __all__ = [
     "DEFAULT_BASE",
+    "IN_GUEST",
     "KINDS",
     "Kind",
     "Mount",

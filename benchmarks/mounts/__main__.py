@@ -12,6 +12,7 @@ from pathlib import Path
 
 from benchmarks.mounts import (
     DEFAULT_BASE,
+    IN_GUEST,
     KINDS,
     Mount,
     MountError,
@@ -25,7 +26,7 @@ from benchmarks.mounts import (
 )
 from benchmarks.mounts.guest import build, run_in_guest
 
-_ALSO_IN_GUEST = ("ext4", "tmpfs", "vfat")
+_ALSO_IN_GUEST = (*IN_GUEST, "ext4", "xfs", "btrfs", "tmpfs")
 
 
 def _up(args: argparse.Namespace) -> None:

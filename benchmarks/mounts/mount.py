@@ -16,6 +16,8 @@ from benchmarks.mounts.stage import MountError, Stage
 
 _FAMILIES = (local, layers, ssh, http, smb, nfs, afs, gluster, moosefs, ceph)
 KINDS: dict[str, Kind] = {kind.name: kind for family in _FAMILIES for kind in family.KINDS}
+IN_GUEST = ("nfs3", "nfs42", "cifs", "afs", "9p", "vfat", "reiserfs", "jfs", "f2fs")
+"""The kinds that the guest's kernel has and many others have not."""
 DEFAULT_BASE = Path("/tmp/maildir-safe-mounts")
 
 

@@ -118,6 +118,18 @@ _TABLE = {
     # fewer commits per batch: python -m benchmarks.deliver
     "ext4": Quirks(**_LOCAL, early_writeout=True, options=_EXT4_OPTIONS),
     "xfs": Quirks(**_LOCAL),
+    "ext3": Quirks(**_LOCAL, options=_EXT4_OPTIONS),  # ext4's driver mounts it
+    "reiserfs": Quirks(**_LOCAL),
+    "jfs": Quirks(
+        **_LOCAL,
+        # docs/reference/file-systems.md, "Local file systems"
+        durability="client",
+        known=(
+            "bad",
+            "after a crash jfs_fsck could not replay the journal: files that were fsynced were gone",
+            "another file system",
+        ),
+    ),
     "f2fs": Quirks(**_LOCAL),
     # a crash restores a file's earlier name even after an fsync of the directory into which it was moved,
     # or of one through which it was moved and from which it was removed: tests/crash/test_disk_queue.py

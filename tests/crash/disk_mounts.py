@@ -18,10 +18,17 @@ T = TypeVar("T")
 
 MEBI = 1 << 20
 SIZES = {"ext4": 48 * MEBI, "xfs": 300 * MEBI, "btrfs": 128 * MEBI}
+SIZES |= {"ext3": 48 * MEBI, "ext2": 48 * MEBI, "reiserfs": 128 * MEBI, "jfs": 64 * MEBI, "f2fs": 128 * MEBI}
+REPLAYED = ("ext4", "xfs", "btrfs")
 _MKFS = {
     "ext4": ["mkfs.ext4", "-q", "-b4096", "-J", "size=4", "-E", "lazy_itable_init=0,lazy_journal_init=0"],
     "xfs": ["mkfs.xfs", "-q", "-s", "size=4096"],
     "btrfs": ["mkfs.btrfs", "-q", "-m", "single", "-d", "single"],
+    "ext3": ["mkfs.ext3", "-q", "-b4096", "-J", "size=4"],
+    "ext2": ["mkfs.ext2", "-q", "-b4096"],
+    "reiserfs": ["mkreiserfs", "-q", "-ff"],
+    "jfs": ["mkfs.jfs", "-q"],
+    "f2fs": ["mkfs.f2fs", "-q"],
 }
 _CLONE_NEWNS = 0x20000
 _HERE = Path(__file__).parent

@@ -1,11 +1,15 @@
 """The simplest crash test: copy the disk right after the acknowledgement, mount the copy, count.
 
 What is only in the machine's memory is not in the copy, as after a power cut. (`test_disk_replay`
-looks at every moment; this looks at one, with more messages and without a recorder.)
+looks at every moment; this looks at one, with more messages and without a recorder.) What this kernel
+lacks runs in the guest:
+
+    python -m benchmarks.mounts guest --fs jfs -- python3 -m pytest -rP tests/crash/test_disk_copy.py
 """
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,9 +21,13 @@ from disk_mounts import SIZES, isolated, make_file_system, memory, mounted
 from disk_states import load_image, save_image
 from disk_verdict import judge
 
+from benchmarks.mounts import kernel_knows
+from maildir_safe._fs.quirks import quirks
+
 pytestmark = pytest.mark.mounts
 
 MESSAGES = 100
+ROOT = Path(__file__).parents[2]  # in the guest the package is not installed
 
 
 def _survivors(kind: str, workload: str, directory: Path) -> int:
@@ -33,8 +41,10 @@ def _survivors_in(kind: str, workload: str, scratch: Path) -> int:
     marks.touch()
     with mounted(kind, image, scratch / "mounted") as directory:
         command = [sys.executable, disk_workloads.__file__, workload, directory / "box", marks, str(MESSAGES)]
-        subprocess.run(command, check=True, timeout=120)
+        subprocess.run(command, check=True, timeout=120, env=os.environ | {"PYTHONPATH": str(ROOT)})
         save_image(load_image(image), scratch / "copy", SIZES[kind])
+    if kind == "jfs":  # the kernel leaves it to fsck to replay the journal
+        subprocess.run(["jfs_fsck", "-a", scratch / "copy"], check=False, capture_output=True)
     with mounted(kind, scratch / "copy", scratch / "recovered") as root:
         verdict = judge(root / "box", frozenset(range(MESSAGES)), MESSAGES)
     assert not verdict.doubled
@@ -42,7 +52,7 @@ def _survivors_in(kind: str, workload: str, scratch: Path) -> int:
     return MESSAGES - len(verdict.lost)
 
 
-@pytest.mark.parametrize("kind", SIZES)
+@pytest.mark.parametrize("kind", [kind for kind in SIZES if kernel_knows(kind)])
 def test_acknowledged_messages_are_on_the_disk(
     kind: str, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
@@ -50,5 +60,8 @@ def test_acknowledged_messages_are_on_the_disk(
     survivors = {workload: isolated(_survivors, kind, workload, tmp_path) for workload in workloads}
     told = ", ".join(f"{workload} {number}" for workload, number in survivors.items())
     record_property("note", f"{kind:5} of {MESSAGES} acknowledged messages on the copied disk: {told}")
-    assert survivors["deliver"] == survivors["deliver_many"] == MESSAGES
+    if quirks(kind).durability == "full":
+        assert survivors["deliver"] == survivors["deliver_many"] == MESSAGES
+    else:  # the table says so because of this
+        assert survivors["deliver"] < MESSAGES
     assert survivors["stdlib"] < MESSAGES

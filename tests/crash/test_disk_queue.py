@@ -13,7 +13,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
-from disk_mounts import SIZES, isolated, memory, mounted
+from disk_mounts import REPLAYED, SIZES, isolated, memory, mounted
 from disk_queue import complaints, drained, second_names
 from disk_states import crash_states, save_image
 from test_disk_replay import SEED, record
@@ -50,7 +50,7 @@ def _apart(function: Callable[..., list[str]], *args: object) -> list[str]:
 
 
 @pytest.mark.parametrize("workload", ["queue_ack", "queue_ack_into", "queue_release"])
-@pytest.mark.parametrize("kind", SIZES)
+@pytest.mark.parametrize("kind", REPLAYED)
 def test_no_crash_loses_doubles_or_brings_back(
     kind: str, workload: str, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:

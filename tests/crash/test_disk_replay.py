@@ -18,7 +18,7 @@ from pathlib import Path
 
 import disk_workloads
 import pytest
-from disk_mounts import SIZES, isolated, make_file_system, memory, mounted, recorded
+from disk_mounts import REPLAYED, SIZES, isolated, make_file_system, memory, mounted, recorded
 from disk_recorder import Record, read_log
 from disk_states import Image, crash_states, load_image, save_image
 from disk_verdict import Verdict, judge
@@ -87,7 +87,7 @@ def _report(kind: str, who: str, workload: str, result: Result, note: Note) -> N
 
 
 @pytest.mark.parametrize("workload", [one.__name__ for one in (*OURS, *MODELS)])
-@pytest.mark.parametrize("kind", SIZES)
+@pytest.mark.parametrize("kind", REPLAYED)
 def test_no_crash_loses_what_was_acknowledged(
     kind: str, workload: str, tmp_path: Path, record_property: Note
 ) -> None:
@@ -98,7 +98,7 @@ def test_no_crash_loses_what_was_acknowledged(
 
 
 @pytest.mark.parametrize("workload", [one.__name__ for one in CONTROLS])
-@pytest.mark.parametrize("kind", SIZES)
+@pytest.mark.parametrize("kind", REPLAYED)
 def test_controls_lose_acknowledged_mail(
     kind: str, workload: str, tmp_path: Path, record_property: Note
 ) -> None:
