@@ -15,6 +15,7 @@ import time
 from json.encoder import encode_basestring_ascii as _quoted
 from typing import TYPE_CHECKING, Protocol
 
+from maildir_safe._notify import is_journal, journal_prefix
 from maildir_safe._smtp.protocol.replies import worst
 
 if TYPE_CHECKING:
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
     from maildir_safe._delivery.status import RecipientStatus
     from maildir_safe._smtp.backends.store import MailObject
+
+
+_PRIORITIES = {"stored": 6, "refused": 5, "auth-failed": 4, "error": 3}  # syslog(3)
 
 
 class Client(Protocol):
@@ -50,6 +54,8 @@ class MessageLog:
     def __init__(self, stream: TextIO | None = sys.stderr, as_json: bool = False) -> None:
         self._stream = stream
         self._json = as_json
+        journal = is_journal(stream)
+        self._prefixes = {event: journal_prefix(level) for event, level in _PRIORITIES.items() if journal}
         self._second = -1
         self._stamp = ""
         self.lost = 0
@@ -109,7 +115,7 @@ class MessageLog:
         if self._stream is None:
             return
         try:
-            self._stream.write(self._line(event, client, facts))
+            self._stream.write(self._prefixes.get(event, "") + self._line(event, client, facts))
             self._stream.flush()
         except (OSError, ValueError):  # ValueError: the stream is closed
             self.lost += 1

@@ -5,6 +5,9 @@ from __future__ import annotations
 import sys
 
 from maildir_safe._delivery.status import one_line
+from maildir_safe._notify import is_journal, journal_prefix
+
+_NOTICE = 5  # syslog(3)
 
 
 def tell(text: str) -> None:
@@ -13,6 +16,7 @@ def tell(text: str) -> None:
     Never raises: standard error may be closed, or its disk full.
     """
     try:
-        print(one_line(text), file=sys.stderr, flush=True)
+        prefix = journal_prefix(_NOTICE) if is_journal(sys.stderr) else ""
+        print(f"{prefix}{one_line(text)}", file=sys.stderr, flush=True)
     except (OSError, ValueError):
         pass
