@@ -108,8 +108,9 @@ def test_what_a_reader_of_the_maildir_reads_is_whole(fault: Fault) -> None:
         pytest.fail("it is never read")
 
 
+@pytest.mark.parametrize("copied", [False, True])
 @pytest.mark.parametrize("cut", [0, 80, len(LONG) // 2])
-def test_an_item_that_is_short_on_disk_is_damage_and_is_not_delivered(cut: int) -> None:
+def test_an_item_that_is_short_on_disk_is_damage_and_is_not_delivered(cut: int, copied: bool) -> None:
     """The file itself is shorter than its name says: that is for a person to look at."""
     server = new_server("nfs4")
     put_long(server)
@@ -117,7 +118,8 @@ def test_an_item_that_is_short_on_disk_is_damage_and_is_not_delivered(cut: int) 
     [node] = [node for node in server.disk.nodes.values() if node.data.endswith(LONG)]
     node.data = node.disk_data = node.data[:cut]
     server.version += 1
-    actor = Actor(server, Ledger(), "a")
+    elsewhere = Fault("rename", errno.EXDEV, times=10**6, match=",o -> /mail/new/")
+    actor = Actor(server, Ledger(), "a", [elsewhere] if copied else [])
     for _ in range(5):
         for claim in actor.claim():
             with pytest.raises((MaildirSafeError, OSError)):

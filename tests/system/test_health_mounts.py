@@ -123,6 +123,9 @@ def test_working_once_a_spool_that_takes_nothing_is_75(tmp_path: Path, small: Pa
     )
     there = len(list((small / "m" / "new").iterdir()))
     if turned == "read-only":
+        for looked_at in ("m", "spool"):
+            fsck = [sys.executable, "-m", "maildir_safe", "fsck", str(small / looked_at)]
+            assert subprocess.run(fsck, capture_output=True, check=False).returncode == 0
         assert (done.returncode, there) == (75, 0)
         assert "Read-only file system" in done.stderr
         subprocess.run(["mount", "-o", "remount,rw", small], check=True)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import errno
+import io
 
 import pytest
 
 from maildir_safe._delivery.status import RecipientStatus
 from maildir_safe._mailboxes import SETTLED_AFTER, Mailboxes, NoSuchMailbox
 from maildir_safe._maildir.maildir import Maildir
+from maildir_safe._queue.couriers.courier import DeliveryRequest
+from maildir_safe._queue.couriers.maildir import MaildirCourier
 from maildir_safe.errors import NotAMaildir, TemporaryError
 from maildir_safe.testing.simfs import Fault, SimHost, SimServer
 
@@ -127,6 +130,21 @@ def test_too_many_open_files_close_what_is_kept(server: SimServer, nth: int) -> 
     found.maildir_for("bob@x.org")
     assert found.maildir_for("eve@x.org").path == "/mail/x.org/eve"
     assert found.known("bob@x.org") is None
+
+
+@pytest.mark.parametrize("nth", [1, 2, 3, 4])
+def test_a_worker_with_too_many_open_files_closes_what_it_keeps(server: SimServer, nth: int) -> None:
+    for name in ("bob", "eve"):
+        Maildir(f"/mail/{name}", fs=SimHost(server, f"makes {name}"))
+    host = SimHost(server, "mx", faults=[Fault("open_dir", errno.EMFILE, nth=nth, match="eve")])
+    courier = MaildirCourier(
+        lambda address: [f"/mail/{address}"], lambda path: Maildir(path, create=False, fs=host), host
+    )
+    for name in ("bob", "eve"):
+        request = DeliveryRequest(name, "", (name,), lambda: io.BytesIO(b"Subject: x\n\n"), lambda: None)
+        assert courier(request)[name].code == 250
+        assert len([path for path in server.files() if path.startswith(f"/mail/{name}/new/")]) == 1
+    assert host.plan.hits
 
 
 def test_with_nothing_left_to_close_the_error_is_told(server: SimServer) -> None:

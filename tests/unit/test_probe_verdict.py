@@ -48,6 +48,21 @@ def test_directories_that_lose_what_they_hold_are_unsafe(
     assert os.listdir(tmp_path) == []
 
 
+class ListsCutNames(OsFileSystem):
+    """As Coda does: a name of 255 bytes is listed, and known from then on, with 254."""
+
+    def listdir(self, dir_fd: int) -> list[str]:
+        return [name[:254] for name in super().listdir(dir_fd)]
+
+
+def test_a_name_that_is_listed_shorter_leaves_no_folder_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probing, "OsFileSystem", ListsCutNames)
+    assert probe(str(tmp_path)).facts["name-length"] == 254
+    assert os.listdir(tmp_path) == []
+
+
 def test_two_hosts_with_one_token_race_each_other(tmp_path: Path) -> None:
     with ThreadPoolExecutor(2) as pool:
         one, two = pool.map(lambda _: probe(str(tmp_path), token="t1"), range(2))

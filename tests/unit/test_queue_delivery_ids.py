@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 from collections import Counter
 
@@ -50,8 +51,12 @@ def test_another_id_is_another_item_and_none_is_none() -> None:
 @pytest.mark.parametrize("empty", ["", " ", "\t\n"])
 def test_an_empty_id_is_refused(empty: str) -> None:
     """It caught messages that were taken for one because their ids were all empty."""
+    queue = queue_at(new_server(), "a")
     with pytest.raises(ValueError, match="empty"):
-        put(queue_at(new_server(), "a"), empty)
+        put(queue, empty)
+    with pytest.raises(ValueError, match="empty"):
+        asyncio.run(queue.put_async(MESSAGE, "s@x.org", ["a@x.org"], delivery_id=empty))
+    assert queue.stats()["pending"] == 0
 
 
 def test_an_id_is_forgotten_after_a_week() -> None:

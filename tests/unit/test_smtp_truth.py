@@ -183,12 +183,14 @@ def test_recipients_that_cannot_be_are_refused(tmp_path: Path, address: str) -> 
             assert wire.ask(f"RCPT TO:{good}").startswith("250"), good
 
 
+@pytest.mark.parametrize("lmtp", [False, True])
 @pytest.mark.parametrize("value", ["", "+", "+z", "+zz", "+2", "+20", "+20+09", "a+0Ab", "+FF"])
-def test_an_envid_that_is_blank_or_malformed_is_501(tmp_path: Path, value: str) -> None:
+def test_an_envid_that_is_blank_or_malformed_is_501(tmp_path: Path, value: str, lmtp: bool) -> None:
     """An empty id would make all messages one."""
-    with serving(tmp_path) as server:
-        wire = Wire(server.service.smtp_addresses[0])
-        wire.ask("EHLO x")
+    with serving(tmp_path, lmtp=["127.0.0.1:0"]) as server:
+        service = server.service
+        wire = Wire((service.lmtp_addresses if lmtp else service.smtp_addresses)[0])
+        wire.ask("LHLO x" if lmtp else "EHLO x")
         assert wire.ask(f"MAIL FROM:<a@b> ENVID={value}").startswith("501 5.5.4")
         assert wire.ask("MAIL FROM:<a@b> ENVID").startswith("501 5.5.4")
 
