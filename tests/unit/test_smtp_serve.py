@@ -196,6 +196,20 @@ def test_what_expires() -> None:
     assert retention.expired(keys, None, None, now=100) == []
 
 
+def test_a_directory_that_looks_like_a_message_is_neither_counted_nor_removed(tmp_path: Path) -> None:
+    maildir = Maildir(tmp_path / "m")
+    for place in ("cur/10.M1P1.h:2,S", "new/20.M1P1.h"):
+        (tmp_path / "m" / place).mkdir()
+    kept = maildir.deliver(b"Subject: x\n\n").key
+    there = len(os.listdir("/proc/self/fd"))
+    assert retention.sweep(maildir, 1, None) == 0
+    assert [message.key for message in maildir.messages()] == [kept]
+    assert retention.sweep(maildir, 0, None) == 1
+    assert (tmp_path / "m/cur/10.M1P1.h:2,S").is_dir()
+    assert (tmp_path / "m/new/20.M1P1.h").is_dir()
+    assert len(os.listdir("/proc/self/fd")) == there
+
+
 def test_the_newest_stay(tmp_path: Path) -> None:
     maildir = Maildir(tmp_path / "Maildir")
     keys = [maildir.deliver(b"x").key for _ in range(5)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections import namedtuple
@@ -104,6 +105,17 @@ def test_what_cannot_be_read_is_not_called_lost(tmp_path: Path, monkeypatch: pyt
     assert not report.passed
     report = compared(tmp_path / "m", {"good", "sick", "gone"}, {"good", "sick", "gone"})
     assert len(report.lost) == 1  # two are missing, and one file cannot be read
+
+
+def test_a_directory_that_looks_like_a_message_is_none(tmp_path: Path) -> None:
+    maildir = Maildir(tmp_path / "m")
+    maildir.deliver(b"Subject: x\n\n")
+    (tmp_path / "m/cur/10.M1P1.h:2,S").mkdir()
+    (tmp_path / "m/tmp/20.M1P1.h").mkdir()
+    there = len(os.listdir("/proc/self/fd"))
+    found = torture_folder.read_all(maildir.path)
+    assert (len(found.messages), found.unreadable) == (1, [])
+    assert len(os.listdir("/proc/self/fd")) == there
 
 
 def test_a_maildir_that_cannot_be_listed_has_lost_nothing(
