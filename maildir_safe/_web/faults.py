@@ -127,7 +127,7 @@ def _conditions(fault: Fault) -> str:
     parts = [
         f"at {fault.stage}" if fault.stage else f"at the file call {fault.call}",
         f"for {fault.match}" if fault.match != "*" else "",
-        f"the {fault.nth}. time in a connection" if fault.nth else "",
+        f"time {fault.nth} in a connection" if fault.nth else "",
         f"{fault.times} more times" if fault.times is not None else "",
         f"in {fault.chance:.0%} of cases" if fault.chance < 1 else "",
         f"greylisting for {fault.greylist:g} s" if fault.greylist is not None else "",
