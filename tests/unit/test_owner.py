@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import subprocess
@@ -19,6 +20,8 @@ from maildir_safe._fs.owner import as_owner, owner_of, refuse_as_root
 from maildir_safe._fs.posix import OsFileSystem
 from maildir_safe._handoff.removing import remove_tree
 from maildir_safe._mailboxes import open_as_owner
+from maildir_safe._queue.couriers import maildir as maildir_courier
+from maildir_safe._queue.couriers.courier import DeliveryRequest
 from maildir_safe._queue.couriers.maildir import MaildirCourier
 
 ALICE, BOB = 31001, 31002
@@ -339,10 +342,19 @@ def test_a_tool_refuses_root_on_anothers_directory(check: Callable[[str], None],
     check("/")
 
 
-def test_the_couriers_and_the_servers_way_to_open_is_as_the_owner(tmp_path: Path) -> None:
-    Maildir(tmp_path / "m")
-    courier = MaildirCourier(lambda _: [str(tmp_path / "m")])
-    assert courier._mailboxes._open_maildir is open_as_owner
+def test_a_couriers_way_to_open_is_as_the_owner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    box = Maildir(tmp_path / "m")
+    opened: list[str] = []
+
+    def as_the_owner(path: str, staging: str | None = None) -> Maildir:
+        opened.append(path)
+        return open_as_owner(path, staging=staging)
+
+    monkeypatch.setattr(maildir_courier, "open_as_owner", as_the_owner)
+    courier = MaildirCourier(lambda _: [box.path])
+    request = DeliveryRequest("i", "", ("a@b",), lambda: io.BytesIO(b"Subject: x\n\n"), lambda: None)
+    assert courier(request)["a@b"].code == 250
+    assert opened == [box.path]
     assert owner_of(str(tmp_path)) is None
 
 
