@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import TextIO
 
 _PERIOD = 10.0
 _LONGEST = 5.0  # seconds to wait for systemd to take a datagram
@@ -69,17 +68,3 @@ class Notifier:
                 sock.sendto(f"{state}\nSTATUS={text}\n".encode(errors="replace"), self._address)
         except OSError:
             pass  # mail goes on without a service manager that listens
-
-
-def is_journal(stream: TextIO | None, environment: Mapping[str, str] = os.environ) -> bool:
-    """Whether a stream leads to systemd's journal: `JOURNAL_STREAM` in systemd.exec(5)."""
-    try:
-        status = os.fstat(stream.fileno()) if stream else None
-    except (OSError, ValueError):  # ValueError: it is closed, or no file
-        return False
-    return bool(status and environment.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}")
-
-
-def journal_prefix(priority: int) -> str:
-    """What gives a line in the journal its priority, from 0 to 7 as syslog(3) has them: sd-daemon(3)."""
-    return f"<{priority}>"

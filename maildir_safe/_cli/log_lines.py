@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from maildir_safe._cli.output import visible
-from maildir_safe._notify import is_journal, journal_prefix
+from maildir_safe._fs.journal import is_journal, journal_prefix
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -62,7 +62,7 @@ def with_images(page: str, images: Mapping[str, str], room: int) -> str:
 
     def image(found: re.Match[str]) -> str:
         nonlocal room
-        name = _unescaped(found[1])
+        name = unescaped(found[1])
         data = images.get(name) or images.get(unquote(name), "")
         room -= len(data)
         return data if data and room > 0 else found[0]
@@ -93,11 +93,11 @@ def loads_anything(page: str) -> bool:
 def plain_text(page: str) -> str:
     """Convert HTML to plain text, roughly: without tags, styles and scripts, one line per block."""
     text = _BREAK.sub("\n", _TAG_SPACES.sub(" ", _without_silent(page)))
-    return _without_blank_runs(_SPACES.sub(" ", _unescaped(_TAG.sub("", text))))
+    return _without_blank_runs(_SPACES.sub(" ", unescaped(_TAG.sub("", text))))
 
 
-def _unescaped(text: str) -> str:
-    """As `html.unescape`, which raises ValueError for a number of more than 4,300 digits."""
+def unescaped(text: str) -> str:
+    """Replace character references, as `html.unescape`, which raises ValueError for 4,300 digits."""
     return html.unescape(_LONG_NUMBER.sub("\ufffd", text))
 
 

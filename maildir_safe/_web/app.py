@@ -29,6 +29,7 @@ from maildir_safe._smtp.server.transcripts import Transcripts
 from maildir_safe._web import (
     api,
     faults,
+    links,
     mailhog,
     mailpit,
     mailpit_chaos,
@@ -90,6 +91,7 @@ def application(
         *sessions.ROUTES,
         *faults.ROUTES,
         *api.ROUTES,
+        *links.ROUTES,
         *metrics.ROUTES,
         *openapi.ROUTES,
     ]

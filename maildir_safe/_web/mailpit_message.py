@@ -42,7 +42,7 @@ _POLICY = (
 _SEALED = {"Content-Security-Policy": "sandbox; default-src 'none'"}
 
 
-async def _find(request: Request, *names: str) -> Placed:
+async def find_message(request: Request, *names: str) -> Placed:
     """The message that a request is about. Raises KeyError if there is none."""
     key, inbox = request.path_params["id"], entries_of(request).inbox
     query = Query(request, "query", "tz", *names) if key == _LATEST else Query(request, *names)
@@ -57,7 +57,7 @@ async def _find(request: Request, *names: str) -> Placed:
 
 async def get_message(request: Request) -> Response:
     """Get one message, and mark it as read."""
-    message, entries = await _find(request), entries_of(request)
+    message, entries = await find_message(request), entries_of(request)
     entry = Entry(entries, message)
     found = await entries.inbox.parse(message.key, lambda raw: whole(entry, raw))
     await _mark_read(entries.inbox, message)
@@ -73,7 +73,7 @@ async def _mark_read(inbox: Inbox, message: Placed) -> None:
 
 async def get_headers(request: Request) -> Response:
     """Get the header fields as they are written, unfolded: a list of values by name."""
-    message = await _find(request)
+    message = await find_message(request)
 
     def read(raw: bytes) -> dict[str, list[str]]:
         found: dict[str, list[str]] = {}
@@ -93,7 +93,7 @@ def canonical(name: str) -> str:
 
 async def get_raw(request: Request) -> Response:
     """Get one message as it is stored; with ``dl=1`` as a download."""
-    message = await _find(request, "dl")
+    message = await find_message(request, "dl")
     wanted = request.query_params.get("dl", "")
     if wanted not in ("", "0", "1"):
         raise bad(f"dl: {wanted[:100]!r} is not 0 or 1")
@@ -107,7 +107,7 @@ async def get_raw(request: Request) -> Response:
 
 async def get_part(request: Request) -> Response:
     """Get one part, decoded, under its own type. A browser shows it in a sandbox, without scripts."""
-    message, wanted = await _find(request), request.path_params["part"]
+    message, wanted = await find_message(request), request.path_params["part"]
     if not (wanted.isascii() and wanted.isdecimal() and len(wanted) < 6):
         raise HTTPException(404, "there is no such part")
 
@@ -126,7 +126,7 @@ async def get_part(request: Request) -> Response:
 
 async def view_html(request: Request) -> Response:
     """Show the HTML of a message, with its own images. Nothing is loaded from the network."""
-    message = await _find(request, "embed")
+    message = await find_message(request, "embed")
     found = await entries_of(request).inbox.parse(message.key, lambda raw: read_mail(raw).html)
     if found is None:
         raise HTTPException(404, "this message has no HTML")
@@ -137,7 +137,7 @@ async def view_html(request: Request) -> Response:
 
 async def view_text(request: Request) -> Response:
     """Show the text of a message; of one that has only HTML, its text."""
-    message = await _find(request)
+    message = await find_message(request)
     text = await entries_of(request).inbox.parse(
         message.key, lambda raw: read_mail(raw, images=False).readable
     )

@@ -12,6 +12,7 @@ Needs ``pip install 'maildir-safe[server]'``. As a pytest fixture: `maildir_safe
 
 from __future__ import annotations
 
+import asyncio
 import io
 import re
 import ssl
@@ -168,6 +169,10 @@ class MaildirSmtp:
             if time.monotonic() > until:
                 raise TimeoutError(f"no new message to {to!r} about {subject!r} in {timeout} s of {messages}")
             time.sleep(_LOOK_AGAIN)
+
+    async def wait_async(self, to: str = "", subject: str = "", timeout: float = 10.0) -> ReceivedMessage:
+        """`wait` for asyncio: the event loop goes on meanwhile. Same arguments, result and error."""
+        return await asyncio.to_thread(self.wait, to, subject, timeout)
 
     def assert_sent(
         self, to: str = "", subject: str = "", body: str = "", timeout: float = 10.0

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
+import pytest
 from blocks import REPOSITORY
+from smtp_support import Serve
 
 from maildir_safe import Maildir, Queue
 from maildir_safe._smtp.server.settings import Settings, read
@@ -55,6 +58,17 @@ def test_deliver_with_retry(tmp_path: Path) -> None:
     (outgoing / "one").write_bytes(b"Subject: one\n\n")  # as after a crash between delivery and removal
     run("deliver_with_retry.py", outgoing, target)
     assert len(list(Maildir(target).messages())) == 1
+
+
+@pytest.mark.mounts  # make test-mounts installs node
+def test_a_test_in_javascript(tmp_path: Path) -> None:
+    node = shutil.which("node")
+    assert node
+    serve = Serve(tmp_path, "--web", "127.0.0.1:0")
+    words = [node, EXAMPLES / "signup.mjs", serve.told("Inbox")]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=120)
+    assert done.stdout == "Welcome 481206 https://shop.example/confirm/42\n", done.stderr
+    assert serve.end()[0] == 0
 
 
 def test_deliver_async(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from maildir_safe._delivery.status import RecipientStatus
-from maildir_safe._notify import is_journal
+from maildir_safe._fs.journal import is_journal
 from maildir_safe._smtp.server.message_log import MessageLog
 
 CLIENT = SimpleNamespace(peer="127.0.0.1", lmtp=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import smtplib
 import threading
 from pathlib import Path
@@ -96,3 +97,20 @@ def test_fails(maildir_smtp_session):
     result.stdout.fnmatch_lines(
         ["*no message with body='nothing of this': 2 came*", "*maildir_smtp_session*"]
     )
+
+
+def test_it_is_awaited(tmp_path: Path) -> None:
+    async def both() -> ReceivedMessage:
+        waiting = asyncio.create_task(smtp.wait_async(to="ada@", timeout=30))
+        await asyncio.sleep(0)
+        await asyncio.to_thread(send)  # the loop is not blocked
+        return await waiting
+
+    def send() -> None:
+        with smtplib.SMTP(smtp.host, smtp.port) as client:
+            client.sendmail("me@example.com", ["ada@example.com"], "Subject: soon\n\n")
+
+    with MaildirSmtp(tmp_path) as smtp:
+        assert asyncio.run(both())["Subject"] == "soon"
+        with pytest.raises(TimeoutError):
+            asyncio.run(smtp.wait_async(timeout=0))

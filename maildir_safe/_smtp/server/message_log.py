@@ -15,7 +15,7 @@ import time
 from json.encoder import encode_basestring_ascii as _quoted
 from typing import TYPE_CHECKING, Protocol
 
-from maildir_safe._notify import is_journal, journal_prefix
+from maildir_safe._fs.journal import is_journal, journal_prefix
 from maildir_safe._smtp.protocol.replies import worst
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from maildir_safe._delivery.status import one_line
-from maildir_safe._notify import is_journal, journal_prefix
+from maildir_safe._fs.journal import is_journal, journal_prefix
 
 _NOTICE = 5  # syslog(3)
 
