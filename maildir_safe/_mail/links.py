@@ -45,7 +45,7 @@ def codes(mail: Mail) -> list[str]:
 def _links(mail: Mail) -> Iterator[str]:
     for found in _HREF.finditer(mail.html or ""):
         address = unescaped(found[1] or found[2] or found[3]).strip()
-        if _ADDRESS.fullmatch(address):
+        if address.lower().startswith(("http://", "https://")) and address.isprintable():
             yield address
     for found in _ADDRESS.finditer(f"{mail.text or ''}\n{mail.html_text}"):
         address = found[0].rstrip(_AFTER)

@@ -28,6 +28,7 @@ from maildir_safe._smtp.server.page import PageSetup
 from maildir_safe._smtp.server.transcripts import Transcripts
 from maildir_safe._web import (
     api,
+    checks,
     faults,
     links,
     mailhog,
@@ -92,6 +93,7 @@ def application(
         *faults.ROUTES,
         *api.ROUTES,
         *links.ROUTES,
+        *checks.ROUTES,
         *metrics.ROUTES,
         *openapi.ROUTES,
     ]

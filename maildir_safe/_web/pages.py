@@ -18,7 +18,9 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 from starlette.templating import Jinja2Templates
 
+from maildir_safe._mail.checks import checks
 from maildir_safe._mail.html import loads_anything, without_connections
+from maildir_safe._mail.links import links
 from maildir_safe._mail.message import Mail, read_mail
 from maildir_safe._web.api import find_messages, list_entries, list_entry
 from maildir_safe._web.inbox import Box, Closed, Inbox
@@ -30,7 +32,7 @@ from maildir_safe.errors import MaildirSafeError
 _PAGE = 50
 _FURTHEST = 10**9
 _MOST_SOURCE = 1 << 20
-_VIEWS = ("html", "text", "headers", "source")
+_VIEWS = ("html", "text", "headers", "source", "checks")
 _templates = Jinja2Templates(Path(__file__).parent / "templates")
 
 
@@ -175,6 +177,8 @@ async def show_message(request: Request) -> Response:
         "newer": printable(found[at - 1].key) if at else None,
         "older": printable(found[at + 1].key) if at is not None and at + 1 < len(found) else None,
         "size": length,
+        "checks": checks(mail, length) if wanted == "checks" else [],
+        "links": links(mail) if wanted == "checks" else [],
     }
     page = _templates.get_template("message.html").render({"request": request, **context})
     answer: Response = request.app.state.response_budget.html(page)

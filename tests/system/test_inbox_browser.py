@@ -285,7 +285,7 @@ def test_nothing_is_wider_than_a_phone(browser: Browser, serve: Serve, maildir: 
     for path in [
         "/",
         "/?search=unbroken",
-        *(f"/message/{key}?view={v}" for v in ("html", "text", "headers", "source")),
+        *(f"/message/{key}?view={v}" for v in ("html", "text", "headers", "source", "checks")),
     ]:
         page.goto(path)
         sizes = page.evaluate("[document.documentElement.scrollWidth, document.documentElement.clientWidth]")

@@ -66,7 +66,7 @@ def inbox() -> Iterator[tuple[Maildir, TestClient]]:
 def test_any_message_is_shown(inbox: tuple[Maildir, TestClient], raw: bytes) -> None:
     maildir, client = inbox
     key = maildir.deliver(raw).key
-    views = [f"/message/{key}?view={view}" for view in ("html", "text", "headers", "source")]
+    views = [f"/message/{key}?view={view}" for view in ("html", "text", "headers", "source", "checks")]
     for path in ["/", "/?search=e", *views, f"/message/{key}/html"]:
         assert client.get(path).status_code == 200, path
     for part in client.get(f"/api/messages/{key}").json()["attachments"]:
