@@ -71,6 +71,46 @@ def test_a_test_in_javascript(tmp_path: Path) -> None:
     assert serve.end()[0] == 0
 
 
+ZOPE_SENDS = """
+import sys, transaction
+from email.message import EmailMessage
+from zope.sendmail.delivery import QueuedMailDelivery as Zope
+from repoze.sendmail.delivery import QueuedMailDelivery as Repoze
+for kind in Zope, Repoze:
+    message = EmailMessage()
+    message["Subject"], message["Message-ID"] = kind.__module__, f"<{kind.__module__}@example.org>"
+    message.set_content("body")
+    content = message.as_bytes() if kind is Zope else message
+    kind(sys.argv[1]).send("shop@example.org", ["ada@example.org", "bob@example.org"], content)
+    transaction.commit()
+"""
+
+
+@pytest.mark.mounts  # it installs packages
+def test_zope_sendmail(tmp_path: Path) -> None:
+    """What the real packages have queued is in the spool, each once, also after a crash."""
+    venv, box, spool = tmp_path / "v", tmp_path / "box", tmp_path / "spool"
+    subprocess.run([sys.executable, "-m", "venv", venv], check=True)
+    packages = ["zope.sendmail==7.3", "repoze.sendmail==4.5"]
+    subprocess.run([venv / "bin/pip", "install", "-q", *packages], check=True)
+    subprocess.run([venv / "bin/python", "-c", ZOPE_SENDS, box], check=True)
+    shutil.copytree(box, tmp_path / "again")
+    assert run("zope_sendmail.py", box, spool) == "2 messages\n"
+    assert run("zope_sendmail.py", tmp_path / "again", spool) == "2 messages\n"
+    assert list(Maildir(box).messages()) == []
+    with Queue(spool) as queue:
+        claims = queue.claim(9)
+        assert len(claims) == 2
+        for claim in claims:
+            assert claim.envelope.sender == "shop@example.org"
+            assert claim.envelope.recipients == ("ada@example.org", "bob@example.org")
+            message = claim.read()
+            assert message.count(b"\nSubject: ") + message.startswith(b"Subject: ") == 1
+            assert b"X-Zope" not in message
+            assert b"X-Actually" not in message
+            assert message.endswith(b"\n\nbody\n")
+
+
 def test_deliver_async(tmp_path: Path) -> None:
     assert run("deliver_async.py", tmp_path / "Maildir").startswith("1000 delivered, durability ")
     assert len(list(Maildir(tmp_path / "Maildir").messages())) == 1000
