@@ -19,7 +19,7 @@ from maildir_safe.errors import PermanentError, TemporaryError, storage_error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from typing import TypeVar
 
     from maildir_safe._fs import FileSystem
@@ -81,14 +81,18 @@ class QueueAdmin:
             TemporaryError: a directory cannot be listed.
             ValueError: no such state.
         """
-        from maildir_safe._queue.store.item_name import parse  # a put needs no `re`
-
         if state not in (None, *ITEM_STATES):
             raise ValueError(f"a state is one of {', '.join(ITEM_STATES)}, not {state!r}")
         self._reopen_if_remounted()
-        for one in ITEM_STATES if state is None else (state,):
+        yield from self._entries(ITEM_STATES if state is None else (state,))
+
+    def _entries(self, states: Iterable[ItemState], proof: bool = False) -> Iterator[QueueEntry]:
+        """The items in these states. As a proof, a directory that is listed and "not there" is an error."""
+        from maildir_safe._queue.store.item_name import parse  # a put needs no `re`
+
+        for one in states:
             for within in self._list(self._opened.layout.fd[one]):
-                for name in self._names(one, within):
+                for name in self._names(one, within, proof):
                     item = parse(name)
                     if item is not None:
                         yield QueueEntry(one, within, item)
@@ -245,13 +249,18 @@ class QueueAdmin:
         except OSError as error:
             raise storage_error(f"read {listed.path}", error) from error
 
-    def _names(self, state: str, within: str) -> list[str]:
+    def _names(self, state: str, within: str, proof: bool = False) -> list[str]:
         if state == "pending" and parse_bucket(within) is None:
             return []
+        above = self._opened.layout.fd[state]
         try:
-            dir_fd = self.fs.open_dir(within, self._opened.layout.fd[state])
-        except (FileNotFoundError, NotADirectoryError):
-            return []  # a bucket or a worker that has gone; a stray file
+            dir_fd = self.fs.open_dir(within, above)
+        except NotADirectoryError:
+            return []  # a stray file
+        except FileNotFoundError as error:
+            if proof and within in self._list(above):  # one answer "not there" may be wrong
+                raise storage_error(f"open {state}/{within}, which is listed", error) from error
+            return []  # a bucket or a worker that has gone
         except OSError as error:
             raise storage_error(f"open {state}/{within}", error) from error
         try:
@@ -278,12 +287,13 @@ class QueueAdmin:
         """Make the item that was put with this key durable, and return its id; None if there is none.
 
         One listing may omit a name that exists, and the rest of the name is unknown, so it cannot be looked
-        up. Only two searches in succession prove that there is none.
+        up. Only two searches in succession prove that there is none. Raises TemporaryError: they do not.
         """
         from maildir_safe._queue.store.delivery_ids import key_in
 
         for _ in range(_PROOF):
-            for listed in self.items():
+            self._reopen_if_remounted()
+            for listed in self._entries(ITEM_STATES, proof=True):
                 if key_in(listed.item) == key:
                     self._make_durable(listed)
                     return listed.item.id

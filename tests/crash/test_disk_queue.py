@@ -60,7 +60,7 @@ def test_no_crash_loses_doubles_or_brings_back(
     assert broken == []
 
 
-@pytest.mark.parametrize("kind", SIZES)
+@pytest.mark.parametrize("kind", REPLAYED)
 def test_no_crash_doubles_an_item_that_has_a_second_name(
     kind: str, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
@@ -73,7 +73,7 @@ def test_no_crash_doubles_an_item_that_has_a_second_name(
     assert linked > MESSAGES  # else this has shown nothing
 
 
-@pytest.mark.parametrize("kind", SIZES)
+@pytest.mark.parametrize("kind", REPLAYED)
 def test_a_second_name_that_nobody_looks_for_stays_in_the_queue(kind: str, tmp_path: Path) -> None:
     """The control: a rename of one name of a file onto the other succeeds and does nothing."""
     _, _, broken = isolated(_replay, kind, "queue_second_name_unseen", tmp_path)

@@ -59,6 +59,18 @@ def test_an_empty_id_is_refused(empty: str) -> None:
     assert queue.stats()["pending"] == 0
 
 
+@pytest.mark.parametrize("times", [1, 2, 99])
+def test_a_bucket_that_is_said_not_to_be_there_hides_no_earlier_item(times: int) -> None:
+    """It caught a second copy, after both searches were told so of a bucket that was there."""
+    server = new_server()
+    first = put(queue_at(server, "a", Fault("create", errno.EIO, times=9, match=".done")))
+    queue = queue_at(server, "b", Fault("open_dir", errno.ENOENT, times=times, match="now."))
+    with pytest.raises(TemporaryError):
+        put(queue)
+    assert put(queue_at(server, "c")) == first
+    assert queue_at(server, "d").stats()["pending"] == 1
+
+
 def test_an_id_is_forgotten_after_a_week() -> None:
     server = new_server()
     queue = queue_at(server, "a")

@@ -47,6 +47,10 @@ TIMEOUT = 300.0
 """Seconds that a server may be silent (RFC 5321 section 4.5.3.2 has 5 minutes and more)."""
 
 
+class NotReadable(Exception):
+    """The message cannot be read now."""
+
+
 class SmtpCourier:
     """Relays by SMTP or LMTP to one server. A connection serves several messages that follow each other.
 
@@ -121,6 +125,9 @@ class SmtpCourier:
             # some recipients may have the message: sent twice is better than not at all
             what = f"the next server does not keep to the protocol: {error}"
             return same_status(request, RecipientStatus(451, f"4.5.0 {what}", self._where))
+        except NotReadable as error:  # the destination is not to blame, and is not suspended for it
+            what = one_line(str(error))
+            return same_status(request, RecipientStatus(451, "4.3.0 the message cannot be read now", what))
         except (smtplib.SMTPException, OSError) as error:
             # 451 also for 5xx replies before MAIL: a wrong password must not bounce mail
             what = f"{self._where}: {one_line(str(error))}"
@@ -157,9 +164,8 @@ class SmtpCourier:
             if status.done:
                 raise ProtocolDesync(f"{status.code} is not a reply to DATA")
             return dict.fromkeys(accepted, status)
-        with request.open() as file:
-            for piece in dotted(file):
-                server.send(piece)
+        for piece in _pieces(request):
+            server.send(piece)
         request.confirm()  # until the final dot is sent, the server has no message
         server.send(b".\r\n")
         if not self.lmtp:
@@ -284,3 +290,17 @@ def _no_url(url: str) -> ValueError:
     scheme, _, rest = url.partition("://")
     shown = f"{scheme}://…@{rest.rpartition('@')[2]}" if "@" in rest else url
     return ValueError(f"smtp://host:port, smtps://…, lmtp://… or lmtp:/socket, not {shown!r}")
+
+
+def _pieces(request: DeliveryRequest) -> Iterator[bytes]:
+    """The message as DATA sends it. Raises NotReadable."""
+    with request.open() as file:
+        pieces = dotted(file)
+        while True:
+            try:
+                piece = next(pieces, None)
+            except OSError as error:
+                raise NotReadable(str(error)) from error
+            if piece is None:
+                return
+            yield piece
