@@ -7,6 +7,7 @@ asked for, DONE + n when that was reported.
 from __future__ import annotations
 
 import os
+import time
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +24,7 @@ from maildir_safe._queue.worker import Worker
 
 ASKED, DONE = 1_000_000, 2_000_000
 _INTO = ("queue_ack_into", "queue_second_name", "queue_second_name_unseen")
+_LONGEST = 30.0  # seconds: two leases and more
 _NOT_ITEMS = {"tmp", "alive", "fenced", "notes"}
 
 
@@ -122,10 +124,18 @@ def second_names(root: Path) -> int:
 
 
 def drained(root: Path, acknowledged: frozenset[int], count: int) -> list[str]:
-    """What is wrong once a worker that starts after the crash has delivered all there is."""
+    """What is wrong once a worker that starts after the crash has delivered all there is.
+
+    Where the crash took the words of a dead worker's heartbeat, its lease must be over first.
+    """
     with Queue(root / "box", heartbeat=False) as queue:  # makes what the crash has left unmade
         Maildir(root / "box.maildir")
-        Worker(queue, MaildirCourier(lambda _: [str(root / "box.maildir")])).run_once()
+        worker = Worker(queue, MaildirCourier(lambda _: [str(root / "box.maildir")]))
+        ends = time.monotonic() + _LONGEST
+        worker.run_once()
+        while _found(root / "box", count) and time.monotonic() < ends:
+            time.sleep(0.5)
+            worker.run_once()
     left, there = _found(root / "box", count), _names(root / "box.maildir", count)
     wrong = [f"{number} stays in the queue" for number in left]
     wrong += [f"{number} has {there[number]} names" for number in range(count) if there[number] > 1]
