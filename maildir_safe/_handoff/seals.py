@@ -22,6 +22,17 @@ def holds_directory(fs: FileSystem, dir_fd: int) -> bool:
     return fs.fstat(dir_fd).st_nlink > 2
 
 
+def is_seal(fs: FileSystem, dir_fd: int, name: str) -> bool:
+    """Report whether a name that a listing shows is a directory, and so no message. Raises OSError.
+
+    False if the look-up says that the name is not there: that may be an answer from a client's cache.
+    """
+    try:
+        return stat.S_ISDIR(fs.stat(name, dir_fd).st_mode)
+    except FileNotFoundError:
+        return False
+
+
 def remove_seal(fs: FileSystem, dir_fd: int, name: str) -> bool:
     """Report whether a name is a directory, and remove an empty one. False if it cannot be examined."""
     try:

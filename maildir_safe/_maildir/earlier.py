@@ -3,12 +3,16 @@
 The name of the message contains a hash of the id. The rest of the name is unknown, so the directories
 are listed. One listing may omit a name that exists, and a second copy cannot be taken back. Therefore
 only two listings in succession prove that there is none.
+
+A name alone proves nothing either: a rename that is executed late may have moved a seal to it, which is a
+directory (`maildir_safe._handoff.seals`).
 """
 
 from __future__ import annotations
 
 from maildir_safe._delivery.receipt import DURABILITY_LEVELS, Receipt
 from maildir_safe._handoff.listing import stable_listing
+from maildir_safe._handoff.seals import is_seal
 from maildir_safe._names import carries, size_of, split
 from maildir_safe.errors import fsync_failed, storage_error
 
@@ -58,7 +62,11 @@ def _search(fs: FileSystem, dirs: OpenDirectories, hashed_id: str) -> tuple[str,
         before = fs.fstat(dirs.cur).st_mtime_ns
         for subdir in ("new", "cur"):
             for name in stable_listing(fs, dirs.fd(subdir)):
-                if not name.startswith(".") and carries(name, hashed_id):
+                if (
+                    not name.startswith(".")
+                    and carries(name, hashed_id)
+                    and not is_seal(fs, dirs.fd(subdir), name)
+                ):
                     return subdir, name
         if look >= _PROOF and fs.fstat(dirs.cur).st_mtime_ns == before:
             break  # otherwise readers changed flags, and a listing may omit what is renamed

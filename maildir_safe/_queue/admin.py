@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 
-from maildir_safe._handoff.group_commit import UNSUPPORTED
 from maildir_safe._handoff.rename import close_quietly
+from maildir_safe._handoff.seals import is_seal
+from maildir_safe._handoff.small_files import fsync_if_supported
 from maildir_safe._names import host_token
 from maildir_safe._queue.store import envelope
 from maildir_safe._queue.store.bucket import parse as parse_bucket
@@ -294,20 +295,26 @@ class QueueAdmin:
         for _ in range(_PROOF):
             self._reopen_if_remounted()
             for listed in self._entries(ITEM_STATES, proof=True):
-                if key_in(listed.item) == key:
-                    self._make_durable(listed)
+                if key_in(listed.item) == key and self._make_durable(listed):
                     return listed.item.id
         return None
 
-    def _make_durable(self, listed: QueueEntry) -> None:
-        """Make an item durable where it is. If it has moved since, the process that moved it did so."""
+    def _make_durable(self, listed: QueueEntry) -> bool:
+        """Make an item durable where it is; False: it is a seal, which a late rename has moved there.
+
+        If it has moved since, the process that moved it has made it durable.
+        """
+
+        def act(dir_fd: int) -> bool:
+            if is_seal(self.fs, dir_fd, listed.item.name):
+                return False
+            fsync_if_supported(self.fs, dir_fd)
+            return True
+
         try:
-            self._at(listed, self.fs.fsync)
+            return self._at(listed, act)
         except FileNotFoundError:
-            pass
-        except OSError as error:
-            if error.errno not in UNSUPPORTED:
-                raise
+            return True
 
     def _read_envelope(self, dir_fd: int, item: Item) -> Envelope:
         with open_item(self.fs, item, dir_fd) as file:

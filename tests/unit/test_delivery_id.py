@@ -12,6 +12,8 @@ import pytest
 
 from maildir_safe import Maildir
 from maildir_safe._fs.posix import OsFileSystem
+from maildir_safe.errors import TemporaryError
+from maildir_safe.testing.simfs import Fault, SimHost, SimServer
 
 MAIL = b"Subject: hello\n\nworld\n"
 
@@ -64,3 +66,20 @@ def test_what_is_not_there_is_looked_for_twice(tmp_path: Path) -> None:
     box.deliver(MAIL)
     assert not box.deliver(MAIL, delivery_id="4FxyZ").repeated
     assert fs.nth == 2  # new/, where the other message is, twice
+
+
+def test_a_seal_that_a_late_rename_moved_is_no_earlier_message() -> None:
+    """It was acknowledged as an earlier delivery: the message was lost.
+
+    Where messages are written in new/ itself, a late rename may move the directory that seals their name.
+    """
+    server = SimServer("coda")
+    Maildir("/mail", fs=SimHost(server, "maker"))
+    late = Fault("rename", effect="late", nth=1, times=5, delay=20.0)
+    with pytest.raises(TemporaryError):
+        Maildir("/mail", fs=SimHost(server, "b", faults=[late])).deliver(MAIL, delivery_id="one")
+    server.settle()
+    assert Maildir("/mail", fs=SimHost(server, "c")).deliver(MAIL, delivery_id="one").repeated is False
+    server.settle()
+    assert [data for path, data in server.files().items() if path.startswith("/mail/new/")] == [MAIL]
+    assert Maildir("/mail", fs=SimHost(server, "d")).deliver(MAIL, delivery_id="one").repeated

@@ -71,6 +71,19 @@ def test_a_bucket_that_is_said_not_to_be_there_hides_no_earlier_item(times: int)
     assert queue_at(server, "d").stats()["pending"] == 1
 
 
+def test_a_seal_in_the_place_of_an_item_is_no_earlier_item() -> None:
+    """A late rename may have moved it there, where a server does not check permissions."""
+    server = new_server()
+    with pytest.raises(TemporaryError):
+        put(queue_at(server, "a", Fault("rename", errno.EIO, times=99, match=",o")))
+    host = SimHost(server, "mover")
+    pending = host.open_dir(f"{SPOOL}/pending")
+    bucket = host.open_dir(next(name for name in host.listdir(pending) if name.startswith("now.")), pending)
+    host.mkdir(f"1700000000.M000001D{key_of('envid-1')}.vm,S=9,g0,t0,n0,o", bucket)
+    put(queue_at(server, "b"))
+    assert sum(data.endswith(MESSAGE) for path, data in server.files().items() if "/pending/" in path) == 1
+
+
 def test_an_id_is_forgotten_after_a_week() -> None:
     server = new_server()
     queue = queue_at(server, "a")
