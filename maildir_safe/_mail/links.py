@@ -49,7 +49,9 @@ def _links(mail: Mail) -> Iterator[str]:
             yield address
     for found in _ADDRESS.finditer(f"{mail.text or ''}\n{mail.html_text}"):
         address = found[0].rstrip(_AFTER)
-        yield address + ")" if found[0].startswith(f"{address})") and "(" in address else address
+        if "(" in address and found[0].startswith(f"{address})"):
+            address += ")"  # it closes what the address has opened
+        yield address
 
 
 def _first(found: Iterable[str]) -> list[str]:

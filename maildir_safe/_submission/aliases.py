@@ -9,9 +9,9 @@ run a program or to write a file with the rights of whoever calls `sendmail` is 
 
 from __future__ import annotations
 
+from maildir_safe._submission.config_file import read_file
 from maildir_safe._submission.mailbox_list import MOST_RECIPIENTS, addresses, complete_address
 from maildir_safe._submission.rejected import CONFIGURATION, Rejected
-from maildir_safe.errors import TemporaryError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -111,17 +111,9 @@ def read(path: str, domain: str, local: Iterable[str]) -> Aliases:
         Rejected: it is missing or malformed (exit code 78).
         TemporaryError: it cannot be read now.
     """
+    text = read_file(path, _LARGEST_FILE)
     try:
-        with open(path, "rb") as file:
-            data = file.read(_LARGEST_FILE + 1)
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError) as error:
-        raise Rejected(f"{path}: {error.strerror}", CONFIGURATION) from error
-    except OSError as error:
-        raise TemporaryError(f"{path}: {error.strerror}") from error
-    if len(data) > _LARGEST_FILE:
-        raise Rejected(f"{path}: has more than {_LARGEST_FILE} bytes", CONFIGURATION)
-    try:
-        return Aliases(data.decode(), domain, local)
+        return Aliases(text, domain, local)
     except ValueError as error:
         raise Rejected(f"{path}: {error}", CONFIGURATION) from error
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 
+from maildir_safe._submission.config_file import read_file
 from maildir_safe._submission.mailbox_list import complete_address
 from maildir_safe._submission.rejected import CONFIGURATION, Rejected
-from maildir_safe.errors import TemporaryError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -97,18 +97,10 @@ def load() -> Settings:
         TemporaryError: the storage failed while it was read.
     """
     where = path()
+    text = read_file(where, _LARGEST_FILE, "; this file names the spool")
     try:
-        with open(where, "rb") as file:
-            text = file.read(_LARGEST_FILE + 1)
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError) as error:
-        raise Rejected(f"{where}: {error.strerror}; this file names the spool", CONFIGURATION) from error
-    except OSError as error:
-        raise TemporaryError(f"{where}: {error.strerror}") from error
-    if len(text) > _LARGEST_FILE:
-        raise Rejected(f"{where}: has more than {_LARGEST_FILE} bytes", CONFIGURATION)
-    try:
-        plain = _plain(text.decode())
-        return _checked(_by_toml(text.decode()) if plain is None else plain)
+        plain = _plain(text)
+        return _checked(_by_toml(text) if plain is None else plain)
     except (ValueError, RecursionError) as error:
         raise Rejected(f"{where}: {error}", CONFIGURATION) from error
 

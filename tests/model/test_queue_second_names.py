@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from maildir_safe import Claim
 from maildir_safe.errors import TemporaryError
 from maildir_safe.testing.simdisk import ROOT
 from maildir_safe.testing.simfs import Fault, SimHost, SimServer
@@ -37,6 +38,17 @@ def claimed(server: SimServer) -> list[str]:
     return [path for path in server.files() if path.startswith(f"{SPOOL}/claimed/")]
 
 
+def claimed_second_name(profile: str) -> tuple[SimServer, Ledger, Actor, Claim]:
+    """One item, claimed; its file has a second name in new/, as if it had been delivered."""
+    server, ledger = new_server(profile), Ledger()
+    actor = Actor(server, ledger)
+    actor.put("one")
+    [claim] = actor.claim()
+    [held] = claimed(server)
+    heal(server, held, f"{MAIL}/new/{claim.item.maildir_name}")
+    return server, ledger, actor, claim
+
+
 def works_for(actor: Actor, server: SimServer, minutes: int) -> Iterator[str]:
     """The worker works on; what it says of each claim."""
     for _ in range(minutes):
@@ -49,12 +61,7 @@ def works_for(actor: Actor, server: SimServer, minutes: int) -> Iterator[str]:
 @pytest.mark.parametrize("profile", PROFILES)
 def test_a_claimed_item_that_is_a_second_name_of_the_message_in_new(profile: str) -> None:
     """The worker says "delivered" once, and the item is gone: not every eleven seconds for ever."""
-    server, ledger = new_server(profile), Ledger()
-    actor = Actor(server, ledger)
-    actor.put("one")
-    [claim] = actor.claim()
-    [held] = claimed(server)
-    heal(server, held, f"{MAIL}/new/{claim.item.maildir_name}")
+    server, ledger, actor, claim = claimed_second_name(profile)
     assert actor.end(claim, "deliver") == "done"
     assert not claimed(server), "the rename did nothing, and the item is still claimed"
     assert list(works_for(actor, server, 10)) == []
@@ -63,12 +70,7 @@ def test_a_claimed_item_that_is_a_second_name_of_the_message_in_new(profile: str
 
 @pytest.mark.parametrize("profile", PROFILES)
 def test_nor_is_it_delivered_again_once_a_reader_has_moved_the_first(profile: str) -> None:
-    server, ledger = new_server(profile), Ledger()
-    actor = Actor(server, ledger)
-    actor.put("one")
-    [claim] = actor.claim()
-    [held] = claimed(server)
-    heal(server, held, f"{MAIL}/new/{claim.item.maildir_name}")
+    server, ledger, actor, claim = claimed_second_name(profile)
     actor.end(claim, "deliver")
     for message in list(actor.maildir.messages()):
         actor.maildir.set_flags(message.key, "S")
@@ -81,12 +83,7 @@ def test_nor_is_it_delivered_again_once_a_reader_has_moved_the_first(profile: st
 @pytest.mark.parametrize("profile", PROFILES)
 def test_a_crash_does_not_bring_the_second_name_back(profile: str) -> None:
     """Once it was delivered and removed by its reader, it would be delivered again."""
-    server, ledger = new_server(profile), Ledger()
-    actor = Actor(server, ledger)
-    actor.put("one")
-    [claim] = actor.claim()
-    [held] = claimed(server)
-    heal(server, held, f"{MAIL}/new/{claim.item.maildir_name}")
+    server, _, actor, claim = claimed_second_name(profile)
     assert actor.end(claim, "deliver") == "done"
     outcomes = list(server.disk.choices())
     assert outcomes

@@ -125,21 +125,17 @@ class Roles:
         token = self.ledger.token("deliver", with_id=True)
         box = self.mount / f"cli{int(token.partition('-')[2]) // PER_MAILDIR}"
         words = [sys.executable, "-m", "maildir_safe", "deliver", "--delivery-id", token, str(box)]
-        for _ in range(TRIES):
-            done = subprocess.run(words, input=message(token), capture_output=True, check=False)
-            if done.returncode == 0:
-                self.ledger.answer(token, ACK)
-                return
-            text = done.stderr.decode(errors="replace")[-300:]
-            self.ledger.answer(token, UNKNOWN if done.returncode == 75 else PERMANENT, text)
-            if done.returncode != 75:
-                return
+        self._run_until_taken(token, words, message(token))
 
     def sendmail(self) -> None:
         """``maildir-safe sendmail``, a process a message; only 0 and 75 may come of it."""
         token = self.ledger.token("sendmail")
         words = [sys.executable, "-m", "maildir_safe", "sendmail", "-f", "s@example.org", "r@example.org"]
         data = _COMPLETE + message(token)
+        self._run_until_taken(token, words, data)
+
+    def _run_until_taken(self, token: str, words: list[str], data: bytes) -> None:
+        """Run a command until it exits with 0; 75 is tried again, and anything else is wrong."""
         for _ in range(TRIES):
             done = subprocess.run(words, input=data, env=self._environment, capture_output=True, check=False)
             if done.returncode == 0:
