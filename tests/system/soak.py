@@ -26,10 +26,11 @@ from faultfuse import FaultFuse, lacks  # noqa: E402
 from soak_ledger import SoakLedger, Verdict, compare  # noqa: E402
 from soak_roles import Roles  # noqa: E402
 
-from maildir_safe import Claim, Maildir  # noqa: E402
+from maildir_safe import Claim, Maildir, Queue  # noqa: E402
 from maildir_safe.errors import PermanentError, TemporaryError  # noqa: E402
 from tests.smtp_support import Serve  # noqa: E402
 
+_STATES = ("pending", "claimed", "failed", "corrupt")
 DRAIN = 180.0  # seconds for what was begun, and for the queue
 
 
@@ -53,7 +54,6 @@ class Soak:
         self.fuse = FaultFuse(folder / "backing", folder / "mount", seed)
         self.fuse.only(*only)
         self.counts: dict[str, int] = {}
-        self.left: list[str] = []
         self._seed = seed
 
     def run(self) -> Verdict:
@@ -110,18 +110,21 @@ class Soak:
     def _drain(self, roles: Roles) -> None:
         """Work the queue until it is empty: in this process, as a worker that never failed would."""
         until = time.monotonic() + DRAIN
-        while time.monotonic() < until:
+        while True:
             roles.queue.tend()
             for claim in roles.queue.claim(100):
                 self._finish(claim, roles)
             stats = roles.queue.stats()
             if not stats["pending"] and not stats["claimed"]:
                 break
+            if time.monotonic() > until:
+                self.ledger.complain(f"the queue is not empty {DRAIN:.0f} s after the last fault: {stats}")
+                break
             time.sleep(0.5)
-        for state in ("pending", "claimed", "failed", "corrupt"):
-            self.left += [f"{listed.path}" for listed in roles.queue.items(state)]
-        roles.queue.close()
-        for path in self.left:
+        roles.queue.close()  # what it holds goes back to pending/, and is listed there
+        with Queue(roles.queue.path) as queue:
+            left = [str(listed.path) for state in _STATES for listed in queue.items(state)]
+        for path in left:
             there = self.fuse.backing / "spool" / path
             if there.is_dir() or not there.stat().st_size:
                 # a seal, or what a create that was executed late had made; renamed late and taken at once

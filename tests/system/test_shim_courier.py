@@ -55,6 +55,7 @@ exec "$@"
 MAIL_SYSTEM = """
 /usr/sbin/makealiases
 /usr/sbin/authdaemond start
+until [ -S /run/courier/authdaemon/socket ]; do sleep 0.1; done  # until then every address is refused
 cd /usr
 env -i sh -c 'set -a; . /etc/courier/courierd; exec /usr/lib/courier/courier/courierd' &
 for i in $(seq {count}); do
