@@ -40,6 +40,9 @@ class Nowhere:
     sends_reports = False
     busy = False
 
+    def close(self) -> None:
+        """Nothing runs."""
+
     async def locate(self, address: str) -> str:
         """Everybody has a mailbox."""
         return address

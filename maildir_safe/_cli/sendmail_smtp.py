@@ -58,6 +58,9 @@ class SubmissionStore:
         self._settings = settings
         self._user = user
 
+    def close(self) -> None:
+        """See `Store.close`: nothing runs."""
+
     async def locate(self, address: str) -> str:
         """See `Store.locate`: everybody is accepted whom `store` can then put into the queue."""
         try:
