@@ -136,6 +136,19 @@ def test_a_link_whose_reply_is_lost_where_links_work(mount: FaultMount, programs
     assert listing(mount.backing / "box/tmp") == []
 
 
+@pytest.mark.parametrize("flags", [(), ("-static",)], ids=["dynamic", "static"])
+def test_programs_with_musl(flags: tuple[str, ...], mount: FaultMount, tmp_path: Path) -> None:
+    """Nothing depends on the program's C library."""
+    program = str(build(tmp_path, *flags, compiler="musl-gcc"))
+    no_links(mount)
+    assert run(program, "local", str(mount.path / "box")) == 0
+    assert run(program, "queue", str(mount.path / "queue")) == 0
+    assert copies(mount) == 1
+    (number,) = listing(mount.backing / "queue/todo")
+    assert (mount.backing / f"queue/mess/{int(number) % 23}/{number}").read_bytes() == MESSAGE
+    assert listing(mount.backing / "queue/pid") == listing(mount.backing / "queue/intd") == []
+
+
 def test_links_that_worked_are_not_believed_to_work_for_ever(mount: FaultMount, programs: str) -> None:
     """One kernel's own file system would be left alone after the first message; a server's never is."""
     mount.inject("link")  # the first is made
