@@ -12,6 +12,7 @@ unlink() and asks this process, the supervisor, for the answer. The parts:
 * `handoff`    a link, or a rename if the mount refuses links; resolves lost replies
 * `ghosts`     names that were renamed away and that the program will still unlink
 * `actor`      carries out calls, in this process or in one with the caller's credentials (`helpers`)
+* `turns`      limits each user's calls, and lets each thread make one at a time
 * `answers`    decodes a caught call, and answers it according to `decisions`
 * `decisions`  decides what is done, and what the program is told
 * `supervisor` chooses the actor for a caller
