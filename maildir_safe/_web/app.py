@@ -34,6 +34,7 @@ from maildir_safe._web import (
     mailhog,
     mailpit,
     mailpit_chaos,
+    mailpit_events,
     mailpit_message,
     metrics,
     openapi,
@@ -97,11 +98,18 @@ def application(
         *metrics.ROUTES,
         *openapi.ROUTES,
     ]
-    others = [*mailpit.ROUTES, *mailpit_message.ROUTES, *mailpit_chaos.ROUTES, *mailhog.ROUTES]
+    others = [
+        *mailpit.ROUTES,
+        *mailpit_message.ROUTES,
+        *mailpit_chaos.ROUTES,
+        *mailpit_events.ROUTES,
+        *mailhog.ROUTES,
+    ]
     app = Starlette(routes=[*ours, *others, static], exception_handlers=handlers)
     app.router.redirect_slashes = False  # DELETE /api/messages/ must not become "delete all"
     app.state.inbox = Inbox(MailboxSet.of(shown) if isinstance(shown, Maildir) else shown)
     app.state.entries = Entries(app.state.inbox)
+    app.state.events = mailpit_events.Events(app.state.entries)
     app.state.trash = Trash(app.state.inbox)
     app.state.sending = asyncio.Semaphore(2)  # a request may be 36 MiB long
     app.state.response_budget = ResponseBudget()
@@ -179,7 +187,8 @@ async def serve_page(setup: PageSetup) -> None:
         Prefix(Guard(guarded, setup.hosts), setup.prefix),
         http=_protocol(setup),
         lifespan="off",
-        ws="none",
+        ws_max_size=1024,  # what a listener sends is dropped
+        ws_per_message_deflate=False,
         log_level="warning",
         access_log=False,
         server_header=False,

@@ -46,6 +46,16 @@ def test_mailpit_api_of_npm(serve: Serve, tmp_path: Path) -> None:
     assert len(results) - len(failed) == 21
 
 
+def test_events_of_mailpit_api_of_npm(serve: Serve, tmp_path: Path) -> None:
+    """Version 1.9.1 is the last that has them."""
+    run(need("npm"), "install", "--no-audit", "--no-fund", "mailpit-api@1.9.1", cwd=tmp_path)
+    script = tmp_path / "events.mjs"
+    script.write_text((HERE / "mailpit_events.mjs").read_text())
+    results = json.loads(run(need("node"), script, serve.told("Inbox"), cwd=tmp_path))
+    assert set(results.values()) == {"passed"}, results
+    assert len(results) == 7
+
+
 def test_mailpit_api_client_of_pypi(serve: Serve, tmp_path: Path) -> None:
     run(sys.executable, "-m", "venv", tmp_path / "v", cwd=tmp_path)
     run(tmp_path / "v/bin/pip", "install", "-q", "mailpit-api-client==1.0.0", cwd=tmp_path)
