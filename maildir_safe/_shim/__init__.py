@@ -7,6 +7,7 @@ unlink() and asks this process, the supervisor, for the answer. The parts:
 * `filter`     the filter, and how it is installed
 * `listener`   the kernel's questions and our answers
 * `caller`     the stopped thread: its memory, its directories, its credentials
+* `needless`   the mounts on which a link needs no help, so that nobody asks who the caller is
 * `pairs`      which two directories form a handoff; all other calls are left to the kernel
 * `handoff`    a link, or a rename if the mount refuses links; resolves lost replies
 * `ghosts`     names that were renamed away and that the program will still unlink
