@@ -86,6 +86,7 @@ class Inbox:
     Attributes:
         everything: the messages of all mailboxes.
         when_gone: called with the key of each message that is gone, in the thread that lists.
+        when_changed: called there with the messages that came and that went; a changed name is in both.
         index: finds words without reading the messages; None: every message is read.
     """
 
@@ -94,6 +95,7 @@ class Inbox:
         self.everything = Box("")
         self.everything.version = self._version = time.time_ns() // 1_000_000  # differs from earlier servers'
         self.when_gone: list[Callable[[str], None]] = []
+        self.when_changed: list[Callable[[set[Placed], set[Placed]], None]] = []
         self.index: SearchIndex | None = None
         self._boxes: dict[str, Box] = {}
         self._by_key: dict[str, Placed] = {}
@@ -212,6 +214,8 @@ class Inbox:
         unread.subtract(message.mailbox for message in gone if is_unread(message))
         touched = {message.mailbox for message in come | gone} | {*new}
         self._share(touched, changes, fresh, unread)
+        for tell in self.when_changed:
+            tell(come, gone)
         if len(self._came) > 2 * len(self._by_key) + _REMEMBERED_GONE:
             for key in [key for key in self._came if key not in self._by_key][:-_REMEMBERED_GONE]:
                 del self._came[key]
