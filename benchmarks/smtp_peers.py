@@ -59,7 +59,7 @@ async def _serve(kind: str, address: str, box: str) -> None:
     sock = listen(address)
     if kind == "front":
         context = ServerContext(
-            Nowhere(), MessageLog(sys.stderr), MemoryBudget(100, 2**28),
+            Nowhere(), MessageLog(sys.stderr), MemoryBudget(300, 2**28),
             hostname="front", max_size=2**25, max_recipients=100, timeout=300,
         )  # fmt: skip
         await Server(context, [sock], []).start()

@@ -86,7 +86,7 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-_SERVE = [sys.executable, "-m", "maildir_safe", "serve", "--no-web"]
+_SERVE = [sys.executable, "-m", "maildir_safe", "serve", "--no-web", "--max-connections", "300"]
 
 
 def _ours(*flags: str) -> Callable[[Path], AbstractContextManager[Running]]:

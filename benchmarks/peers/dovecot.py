@@ -37,6 +37,7 @@ userdb {{
   args = uid={nobody} gid={nobody} home={place}/home allow_all_users=yes
 }}
 service lmtp {{
+  process_limit = 300
   unix_listener {place}/socket {{
     mode = 0600
   }}
