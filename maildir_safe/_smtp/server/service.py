@@ -36,6 +36,7 @@ from maildir_safe._smtp.server.metered_fs import server_file_system
 from maildir_safe._smtp.server.operator import tell
 from maildir_safe._smtp.server.page import PageSetup
 from maildir_safe._smtp.server.proxies import Proxies
+from maildir_safe._smtp.server.relay import relay_of
 from maildir_safe._smtp.server.reload import changed, read_parts
 from maildir_safe._smtp.server.server import Server, serve, turn_away
 from maildir_safe._smtp.server.server_context import ServerContext
@@ -104,6 +105,7 @@ class Service:
         settings.check()
         self._settings = settings
         self._reread = reread or (lambda: settings)
+        self._relay = relay_of(settings)
         self._log = log or MessageLog(sys.stderr, settings.log_json)
         self._given_faults = faults
         self._parts = parts = read_parts(settings, faults=faults)
@@ -369,6 +371,7 @@ class Service:
             self._web_tls,
             settings.web_root,
             self._transcripts,
+            self._relay,
             lambda: self._parts.faults,
         )
 
