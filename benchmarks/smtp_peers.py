@@ -38,6 +38,7 @@ class Nowhere:
 
     test_mode = True
     sends_reports = False
+    keeps_binary = False
     busy = False
 
     async def locate(self, address: str) -> str:

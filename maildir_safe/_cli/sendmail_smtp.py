@@ -51,6 +51,7 @@ class SubmissionStore:
 
     test_mode = False
     sends_reports = True
+    keeps_binary = False
     busy = False
 
     def __init__(self, queue: Queue, settings: Settings, user: str) -> None:

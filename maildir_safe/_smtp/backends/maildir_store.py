@@ -39,6 +39,7 @@ class MaildirStore:
     """
 
     sends_reports = False
+    keeps_binary = True
 
     def __init__(
         self, routing: Routing, mailboxes: Mailboxes, deliveries: int = 100, *, repeats: bool = False

@@ -37,6 +37,7 @@ class QueueStore:
 
     test_mode = False
     sends_reports = True
+    keeps_binary = False  # a worker may have to send it by DATA
 
     def __init__(self, queue: Queue, mailboxes: Store | None, *, repeats: bool = False) -> None:
         self._queue = queue
