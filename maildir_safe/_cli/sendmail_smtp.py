@@ -50,6 +50,7 @@ class SubmissionStore:
 
     test_mode = False
     sends_reports = True
+    keeps_binary = False
     busy = False
 
     def __init__(self, queue: QueuePuts, settings: Settings, user: str) -> None:
