@@ -10,6 +10,8 @@ import asyncio
 import functools
 import json
 from collections import deque
+from collections.abc import Iterable
+from itertools import chain
 from typing import Any
 
 from starlette.exceptions import HTTPException
@@ -18,10 +20,10 @@ from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from maildir_safe._web.inbox import Closed
-from maildir_safe._web.mailbox_set import Placed
 from maildir_safe._web.mailpit_entries import Entries
-from maildir_safe._web.ordering import is_unread, order, printable
+from maildir_safe._web.ordering import is_unread, newest_first, printable
 from maildir_safe._web.parameters import Query
+from maildir_safe._web.placed import Changes, Placed
 from maildir_safe.errors import MaildirSafeError
 
 MOST_AT_ONCE = 200
@@ -78,7 +80,7 @@ class Events:
         self._entries, self._inbox = entries, entries.inbox
         self._listeners: set[Listener] = set()
         self._watching: asyncio.Task[None] | None = None
-        self._noted: deque[tuple[set[Placed], set[Placed]]] = deque()
+        self._noted: deque[list[Changes]] = deque()
         self._inbox.when_changed.append(self._note)
 
     async def join(self) -> Listener:
@@ -112,10 +114,10 @@ class Events:
         for listener in self._listeners:
             listener.put(texts)
 
-    def _note(self, come: set[Placed], gone: set[Placed]) -> None:
+    def _note(self, changes: list[Changes]) -> None:
         """Remember a change. The inbox calls this in the thread that lists."""
         if self._listeners:
-            self._noted.append((come, gone))
+            self._noted.append(changes)
 
     async def _watch(self, version: int) -> None:
         while True:
@@ -147,46 +149,39 @@ def stats(total: int, unread: int) -> str:
     return event("stats", {"Total": total, "Unread": unread, "Version": f"maildir-safe {__version__}"})
 
 
-def texts_of(entries: Entries, changes: list[tuple[set[Placed], set[Placed]]], left: int) -> list[str]:
+def texts_of(entries: Entries, noted: list[list[Changes]], left: int) -> list[str]:
     """The events that tell what changed.
 
     Args:
         entries: to read new messages.
-        changes: messages that came and that went, of each listing; one whose name changed is in both.
+        noted: what each listing changed.
         left: number of messages that there are now.
     """
     new: list[str] = []
     others: list[str] = []
-    many = False
-    for come, gone in changes:
-        before = {message.key: message for message in gone}
-        after = {message.key: message for message in come}
-        fresh = sorted(
-            come - {after[key] for key in before.keys() & after.keys()}, key=lambda one: order(one.key)
-        )
-        told = entries.summaries(fresh[: MOST_AT_ONCE - len(new)])
+    many = some_gone = False
+    for changes in chain.from_iterable(noted):
+        fresh = newest_first(changes.come)[::-1]
+        told = entries.summaries(_there(entries, fresh[: MOST_AT_ONCE - len(new)]))
         short = [text for one in told if len(text := event("new", one)) <= _LONGEST]
         many |= len(fresh) > len(short)  # also if one has gone since
+        some_gone |= bool(changes.gone)
         new += short
-        others += _deleted(before, after) + _marked(before, after)
+        others += [event("delete", {"ID": printable(key)}) for key in changes.gone]
+        others += [
+            event("update", {"ID": printable(one.key), "Read": not is_unread(one)})
+            for one in _there(entries, changes.renamed)
+        ]
     if many or len(new) + len(others) > MOST_AT_ONCE:
         others = [event("prune", None)]
-    if not left and any(gone for _, gone in changes):
+    if some_gone and not left:
         others.append(event("truncate", None))
     return new + others
 
 
-def _deleted(before: dict[str, Placed], after: dict[str, Placed]) -> list[str]:
-    return [event("delete", {"ID": printable(key)}) for key in before if key not in after]
-
-
-def _marked(before: dict[str, Placed], after: dict[str, Placed]) -> list[str]:
-    """Those with another read status."""
-    return [
-        event("update", {"ID": printable(key), "Read": not is_unread(message)})
-        for key, message in after.items()
-        if key in before and is_unread(message) != is_unread(before[key])
-    ]
+def _there(entries: Entries, keys: Iterable[str]) -> list[Placed]:
+    found = (entries.inbox.get(printable(key)) for key in keys)
+    return [message for message in found if message is not None]
 
 
 async def listen(socket: WebSocket) -> None:
