@@ -41,6 +41,9 @@ class Nowhere:
     keeps_binary = False
     busy = False
 
+    def close(self) -> None:
+        """Nothing runs."""
+
     async def locate(self, address: str) -> str:
         """Everybody has a mailbox."""
         return address

@@ -97,6 +97,9 @@ class Store(Protocol):
     @property
     def busy(self) -> bool: ...
 
+    def close(self) -> None:
+        """Nothing will be stored any more: end what runs for this store."""
+
     async def locate(self, address: str) -> str:
         """The mailbox for `address`. Raises `Refused`."""
 

@@ -163,4 +163,5 @@ class ServerContext:
             (open_before & self._connections) or self.delivering or self.store.busy
         ) and asyncio.get_running_loop().time() < end:
             await asyncio.sleep(0.02)
+        self.store.close()
         return not self.delivering and not self.store.busy

@@ -20,6 +20,7 @@ from maildir_safe._mailboxes import Mailboxes, open_as_owner
 from maildir_safe._notify import Notifier
 from maildir_safe._queue.queue import Queue
 from maildir_safe._smtp.backends import retention
+from maildir_safe._smtp.backends.committer import Committers
 from maildir_safe._smtp.backends.maildir_store import MaildirStore
 from maildir_safe._smtp.backends.queue_store import QueueStore
 from maildir_safe._smtp.backends.routing import CatchAll, MailboxMap, SplitMap
@@ -315,13 +316,20 @@ class Service:
         """The store. Each process opens its own."""
         mailboxes = self._mailboxes(self._descriptors.kept)
         repeats = self._settings.recognise_repeats
-        maildirs = MaildirStore(self._routing, mailboxes, self._descriptors.deliveries, repeats=repeats)
+        # scripted faults are played in this process
+        committers = None
+        if not isinstance(self._fs, FaultyFileSystem):
+            committers = Committers(self._counters, self._settings.staging)
+        maildirs = MaildirStore(
+            self._routing, mailboxes, self._descriptors.deliveries, repeats=repeats, committers=committers
+        )
         if self._settings.queue is None:
             return maildirs
         queue = Queue(
             self._settings.queue, create=False, shared=False, fs=as_owner(self._fs, self._settings.queue)
         )
-        return QueueStore(queue, maildirs if self._settings.map else None, repeats=repeats)
+        known = maildirs if self._settings.map else None
+        return QueueStore(queue, known, repeats=repeats, committers=committers)
 
     def _mailboxes(self, kept_open: int) -> Mailboxes:
         if isinstance(self._routing, SplitMap):
