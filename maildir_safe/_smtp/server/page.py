@@ -42,6 +42,7 @@ class PageSetup:
         prefix: the path under which the page is, such as ``/mail``; ``""``: the root of the host.
         transcripts: what was said on the last connections; None: nobody remembers.
         script: returns the scripted faults as they are now, or None.
+        smtp: where it takes mail by SMTP; ``""``: nowhere.
     """
 
     sock: socket.socket
@@ -58,3 +59,4 @@ class PageSetup:
     prefix: str = ""
     transcripts: Transcripts | None = None
     script: Callable[[], Faults | None] = lambda: None
+    smtp: str = ""

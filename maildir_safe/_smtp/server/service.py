@@ -370,6 +370,7 @@ class Service:
             settings.web_root,
             self._transcripts,
             lambda: self._parts.faults,
+            self.smtp_addresses[0] if self.smtp_addresses else "",
         )
 
 
