@@ -69,7 +69,7 @@ def commands(maildir: str, spool: str) -> dict[str, list[str]]:
 
 
 def main() -> int:
-    """Measure and report; 1 if the console script is over the limit."""
+    """Measure and report; 1 if `deliver` or `sendmail` is over the limit."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.startup", description=__doc__)
     parser.add_argument("--runs", type=int, default=100, help="of each command (default: 100)")
     parser.add_argument("--json", action="store_true")
@@ -85,12 +85,13 @@ def main() -> int:
     medians = {name: statistics.median(times) for name, times in seconds.items()}
     bare = medians["python3 -c pass"]
     ratio = medians["maildir-safe deliver"] / bare
+    worst = max(ratio, medians["maildir-safe sendmail -t"] / bare)
     if args.json:
         print(json.dumps({"medians": medians, "ratio": ratio, "limit": LIMIT, "runs": args.runs}))
     else:
         for name, median in medians.items():
             print(f"{name:<24} {median * 1000:6.2f} ms  {median / bare:5.2f}x")
-    return 0 if ratio <= LIMIT else 1
+    return 0 if worst <= LIMIT else 1
 
 
 if __name__ == "__main__":

@@ -73,7 +73,7 @@ class DeliveryPipeline:
             self._outstanding += 1
             crowded = self._outstanding >= _CROWD
         try:
-            if crowded and syncfs_reports_errors(self._directories(False)):
+            if crowded and syncfs_reports_errors(self._directories(False).fstype):
                 self._combiner.run(job, self.commit)
             elif not self._attempt([job]):
                 self._retry([job])

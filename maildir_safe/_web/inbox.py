@@ -57,6 +57,7 @@ class Inbox:
     Attributes:
         everything: the messages of all mailboxes.
         when_gone: called with the key of each message that is gone, in the thread that lists.
+        when_changed: called there with what a listing changed, mailbox by mailbox.
         index: finds words without reading the messages; None: every message is read.
     """
 
@@ -65,6 +66,7 @@ class Inbox:
         self.everything = Box("")
         self.everything.version = self._version = time.time_ns() // 1_000_000  # differs from earlier servers'
         self.when_gone: list[Callable[[str], None]] = []
+        self.when_changed: list[Callable[[list[Changes]], None]] = []
         self.index: SearchIndex | None = None
         self._boxes: dict[str, Box] = {}
         self._odd: dict[str, str] = {}
@@ -166,6 +168,8 @@ class Inbox:
         for one in changes.values():
             for key in one.gone:
                 self._lose(key)
+        for tell in self.when_changed:
+            tell([*changes.values()])
         if len(self._came) > 2 * len(self.everything.messages) + _REMEMBERED_GONE:
             for key in [key for key in self._came if not self.has(key)][:-_REMEMBERED_GONE]:
                 del self._came[key]

@@ -242,6 +242,8 @@ async def put_tags(request: Request) -> Response:
     chosen = await _chosen(entries.inbox, fields.get("IDs", []))
     keys = [printable(message.key) for message in chosen]
     await asyncio.to_thread(entries.tags.put, keys, fields.get("Tags", []))
+    if keys:
+        request.app.state.events.tell_tags(keys)
     return ok()
 
 
@@ -263,6 +265,7 @@ async def _rename(request: Request, new: str | None) -> Response:
     await entries.inbox.messages()
     if not await asyncio.to_thread(entries.tags.rename, request.path_params["tag"], new):
         raise HTTPException(404 if new is None else 400, "there is no such tag")
+    request.app.state.events.tell_tags([])
     return ok()
 
 
