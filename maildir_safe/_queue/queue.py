@@ -9,11 +9,9 @@ from maildir_safe._fs.unheld import hold_no_directories
 from maildir_safe._handoff.rename import RESOLVE_TIMEOUT
 from maildir_safe._queue.admin import QueueAdmin
 from maildir_safe._queue.open_spool import OpenSpool, owners_calls
-from maildir_safe._queue.store import envelope
 from maildir_safe._queue.store.bucket import NOW, period
 from maildir_safe._queue.store.mount_rules import MountRules
-from maildir_safe._queue.store.states import OWED
-from maildir_safe._queue.store.writer import PutJob
+from maildir_safe._queue.store.writer import put_job
 from maildir_safe.errors import TemporaryError, UnknownOutcome
 
 TYPE_CHECKING = False
@@ -27,7 +25,8 @@ if TYPE_CHECKING:
     from maildir_safe._handoff.group_commit_async import AsyncCombiner
     from maildir_safe._queue.claim import Claim
     from maildir_safe._queue.consumer import Consumer
-    from maildir_safe._queue.store.writer import SpoolWriter
+    from maildir_safe._queue.store.lease import Lease
+    from maildir_safe._queue.store.writer import PutJob, SpoolWriter
 
 _CHECKED_EVERY = 3.0  # seconds between two checks of where the path leads
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
@@ -83,6 +82,7 @@ class Queue(QueueAdmin):
         self._async: AsyncCombiner | None = None
         self._require, self._shared, self._lease_asked_for = require, shared, lease
         self._opening = Lock()
+        self._check_at = 0.0
         self._open(create)
 
     # Putting
@@ -122,7 +122,7 @@ class Queue(QueueAdmin):
         """
         if delivery_id is not None:
             return self._put_once(delivery_id, message, sender, recipients, not_before, dsn)
-        return self._put(_put_job(message, sender, recipients, int(not_before or 0), dsn), not_before)
+        return self._put(put_job(message, sender, recipients, not_before, dsn), not_before)
 
     def _put_once(
         self,
@@ -137,7 +137,7 @@ class Queue(QueueAdmin):
 
         key = key_of(delivery_id)
         self._reopen_if_remounted()
-        job = _put_job(message, sender, recipients, int(not_before or 0), dsn)
+        job = put_job(message, sender, recipients, not_before, dsn)
         job.hashed_id = key
         ids = self._opened.delivery_log.ids
         earlier = ids.begin(key, self._item_put_with)
@@ -148,9 +148,11 @@ class Queue(QueueAdmin):
         return ident
 
     def _put(self, job: PutJob, not_before: float | None) -> str:
-        writer = self._writer_now()
+        if self.fs.monotonic() >= self._check_at:
+            self._reopen_if_remounted()
+        writer = self._opened.writer
         try:
-            writer.put(job, self._period(not_before))
+            writer.put(job, NOW if not_before is None else self._period(not_before))
         except TemporaryError:
             self._check_at = 0.0  # check the path at the next call: it may lead elsewhere now
             raise
@@ -179,8 +181,10 @@ class Queue(QueueAdmin):
         Raises:
             PartialPut: some messages were refused. Its `results` tell which; the others are in the queue.
         """
-        jobs = [_put_job(*message, int(not_before or 0), dsn) for message in messages]
-        if not self._put_jobs(jobs, self._period(not_before)):
+        jobs = [
+            put_job(message, sender, recipients, not_before, dsn) for message, sender, recipients in messages
+        ]
+        if not self._put_jobs(jobs, NOW if not_before is None else self._period(not_before)):
             from maildir_safe._delivery.partial import PartialPut
 
             raise PartialPut([one.unique if one.commit_record else one.failure() for one in jobs])
@@ -207,7 +211,7 @@ class Queue(QueueAdmin):
             return await asyncio.to_thread(
                 self.put, message, sender, recipients, not_before=not_before, delivery_id=delivery_id, dsn=dsn
             )
-        job = _put_job(message, sender, recipients, 0, dsn)
+        job = put_job(message, sender, recipients, None, dsn)
         await self._async_combiner().run(job)
         if job.commit_record is None:
             raise job.failure()
@@ -252,14 +256,14 @@ class Queue(QueueAdmin):
             LeaseLost, TemporaryError: as `Claim.ack` does, for the first claim that fails. The items before
             it are removed; those after it are still held.
         """
-        removed: list[Claim] = []
+        leases: set[Lease] = set()
         try:
             for claim in claims:
                 claim._ack_later()
-                removed.append(claim)
+                leases.add(claim._lease)
         finally:
-            for lease in {claim._lease for claim in removed}:
-                lease.fsync_removals(f"{len(removed)} items")
+            for lease in leases:
+                lease.fsync_removals("several items")
 
     def tend(self) -> None:
         """Renew the lease, return stray items, watch other workers and sweep those that are fenced.
@@ -388,11 +392,5 @@ class Queue(QueueAdmin):
             self._async = AsyncCombiner(self._put_jobs)
         return self._async
 
-    def _period(self, not_before: float | None) -> str:
-        return NOW if not_before is None else period(int(not_before), self.fs.time_ns() / 1e9)
-
-
-def _put_job(
-    message: Content, sender: str, recipients: Sequence[str], not_before: int, dsn: Dsn | None
-) -> PutJob:
-    return PutJob(envelope.below(sender, recipients, message, dsn), OWED * len(recipients), not_before)
+    def _period(self, not_before: float) -> str:
+        return period(int(not_before), self.fs.time_ns() / 1e9)
