@@ -38,6 +38,7 @@ class Nowhere:
 
     test_mode = True
     sends_reports = False
+    keeps_binary = False
     busy = False
 
     def close(self) -> None:

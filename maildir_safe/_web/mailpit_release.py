@@ -17,6 +17,7 @@ from starlette.routing import Route
 from maildir_safe._delivery.status import RecipientStatus
 from maildir_safe._mail.addresses import mailboxes
 from maildir_safe._mail.fields import read_fields as read_header
+from maildir_safe._mail.structure import Structure
 from maildir_safe._queue.couriers.courier import DeliveryRequest, answer_of
 from maildir_safe._smtp.protocol.address import parse_recipient, parse_sender
 from maildir_safe._smtp.protocol.replies import Refused
@@ -92,8 +93,11 @@ def rewritten(raw: bytes, hostname: str) -> tuple[str, bytes]:
     """The envelope's sender, and the message as it leaves us.
 
     Raises:
-        HTTPException: 400, it has no sender, or too many fields.
+        HTTPException: 400, it has no sender, too many fields, or a binary part.
     """
+    leaves = Structure(raw).leaves()
+    if any(part.coding == "binary" and not part.content_type.startswith("text/") for part in leaves):
+        raise bad("Failed: a part of the message is binary (BINARYMIME), which DATA cannot carry")
     fields, body = read_header(raw)
     if fields.cut:
         raise bad("Failed: the message has too many header fields")

@@ -41,6 +41,7 @@ class MaildirStore:
     """
 
     sends_reports = False
+    keeps_binary = True
 
     def __init__(
         self,

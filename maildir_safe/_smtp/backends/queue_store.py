@@ -39,6 +39,7 @@ class QueueStore:
 
     test_mode = False
     sends_reports = True
+    keeps_binary = False  # a worker may have to send it by DATA
 
     def __init__(
         self,

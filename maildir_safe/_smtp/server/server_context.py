@@ -141,6 +141,7 @@ class ServerContext:
             starttls=self.tls is not None and not tls,
             auth=self.mechanisms if self.offers_auth(tls) else (),
             dsn=self.store.test_mode or self.store.sends_reports,
+            binary=self.store.keeps_binary,
         )
 
     async def close(self, grace: float) -> bool:
