@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 MAILDIR ?= Maildir
 SERVE ?=
 
-.PHONY: help serve test test-mounts lint docs bench compare prove lab release deb clean
+.PHONY: help serve test test-mounts lint docs bench compare screenshots prove lab release deb clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ bench: $(VENV)/.dev  ## how fast is a durable delivery, here and by others (root
 
 compare: $(VENV)/.dev  ## probe and bench on all mounts that come up here: an hour (root, Debian)
 	$(BIN)/python -m benchmarks.compare
+
+screenshots: $(VENV)/.dev  ## the pictures of the inbox page in docs/img, taken anew (Debian's chromium)
+	$(BIN)/python tests/system/screenshots.py
 
 lab: $(VENV)/.dev  ## every promise on every mount, into docs/reference/file-systems.md: half an hour (root, Debian)
 	$(BIN)/python -m tests.lab
