@@ -5,11 +5,13 @@ BIN := $(VENV)/bin
 # where the mail goes and where the server listens: make serve MAILDIR=/mnt/mail/inbox
 MAILDIR ?= Maildir
 SERVE ?=
+# what `make bench-compare` compares with
+REVISION ?= HEAD
 
-.PHONY: help serve test test-mounts lint docs bench compare screenshots prove lab release deb clean
+.PHONY: help serve test test-mounts lint docs bench bench-compare compare screenshots prove lab release deb clean
 
 help:  ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -42,6 +44,9 @@ docs: $(VENV)/.dev  ## the documents as a site in build/site; a broken link fail
 
 bench: $(VENV)/.dev  ## how fast is a durable delivery, here and by others (root: makes ext4 and xfs images)
 	$(BIN)/python -m benchmarks.deliver
+
+bench-compare: $(VENV)/.dev  ## is this tree more than 10 % slower than REVISION (the last commit), in turns
+	$(BIN)/python -m benchmarks.paired $(REVISION)
 
 compare: $(VENV)/.dev  ## probe and bench on all mounts that come up here: an hour (root, Debian)
 	$(BIN)/python -m benchmarks.compare

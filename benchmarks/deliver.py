@@ -7,7 +7,6 @@ this project are reached. Exit status 1 if one is not, or if a contender of ours
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from benchmarks.deliver_contenders import SINGLE, contenders
 from benchmarks.deliver_figures import Figure, memory, speed_figures, startup, system_calls
 from benchmarks.deliver_report import as_json, environment, text
 from benchmarks.deliver_rounds import Progress, Series, run
+from benchmarks.kept import keep
 from benchmarks.mounts import KINDS, MountError, mounted
 from benchmarks.peers import PEERS
 
@@ -49,7 +49,7 @@ def main() -> int:
     figures = [*speed_figures(results), *figures, startup()]
     print(text(results, figures, about))
     if options.json:
-        options.json.write_text(json.dumps(as_json(results, figures, about), indent=1) + "\n")
+        keep(options.json, as_json(results, figures, about))
     failed = any(figure.verdict == "FAIL" for figure in figures)
     return 1 if failed or any(_lost(rows) for rows in results.values()) else 0
 

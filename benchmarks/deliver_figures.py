@@ -50,8 +50,10 @@ _RATIOS = (
     ("ext4", many(32), group_ceiling(32), 0.85),
     ("ext4", many(32), STDLIB, 5.0),
     ("ext4", many(128), STDLIB, 10.0),
+    ("ext4", threads(SINGLE, 8), threads(STDLIB, 8), 1.0),
     ("ext4", tasks(128), threads(STDLIB, 128), 3.0),
     ("tmpfs", SINGLE, STDLIB, 1.0),
+    ("tmpfs", tasks(1), STDLIB, 0.8),
 )
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import errno
-import json
 import os
 import shutil
 import statistics
@@ -23,6 +22,7 @@ from pathlib import Path
 
 from benchmarks.deliver_figures import Figure
 from benchmarks.deliver_report import environment, figure_table, table
+from benchmarks.kept import keep
 from benchmarks.mounts import mounted
 from benchmarks.queue_backlog import backlog_costs, idle_share
 from benchmarks.queue_contenders import (
@@ -119,14 +119,13 @@ def main() -> int:
     print(", ".join(f"{key} {value}" for key, value in about.items()))
     print(f"\n{figure_table(figures)}\n\n{_rate_table(speeds)}")
     if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
         found = {
             "environment": about,
             "figures": [{**vars(figure), "verdict": figure.verdict} for figure in figures],
             "speeds": speeds,
             "processes": rates,
         }
-        options.json.write_text(json.dumps(found, indent=1) + "\n")
+        keep(options.json, found)
     return 1 if any(figure.verdict == "FAIL" for figure in figures) else 0
 
 

@@ -143,10 +143,11 @@ class Attempt:
             if self._timed:
                 self._marks.append(self._fs.monotonic())
             return jobs
-        finally:
+        except BaseException:  # interrupted
             for job in all_:
-                if job.fd >= 0:  # interrupted
+                if job.fd >= 0:
                     self._throw_away(job)
+            raise
 
     def _create(self, jobs: Sequence[DeliveryJob], *_: object) -> None:
         create, staging_fd, prefix = self._fs.create, self._staging_fd, self._prefix
@@ -157,18 +158,18 @@ class Attempt:
                 self._not_written(job, "create", error)
 
     def _fill(self, jobs: Sequence[DeliveryJob], *_: object) -> None:
-        fs = self._fs
+        write = self._fs.write
         for job in jobs:
-            chunks, size, step = job.chunks, 0, "write"
+            size, step = 0, "write"
             try:
-                for chunk in joined(chunks):
-                    done = fs.write(job.fd, chunk)
+                for chunk in joined(job.chunks):
+                    done = write(job.fd, chunk)
                     if done < len(chunk):
-                        write_all(fs, job.fd, chunk, done)
+                        write_all(self._fs, job.fd, chunk, done)
                     size += len(chunk)
                 if job.mtime_ns is not None:
                     step = "date"
-                    fs.utime(self._prefix + job.unique, self._staging_fd, job.mtime_ns)
+                    self._fs.utime(self._prefix + job.unique, self._staging_fd, job.mtime_ns)
             except Exception as error:  # noqa: BLE001 - a caller's stream may raise anything
                 self._not_written(job, step, error)
             job.size = size
@@ -188,14 +189,14 @@ class Attempt:
                 start_writing(job.fd)
 
     def _close(self, jobs: Sequence[DeliveryJob], *_: object) -> None:
-        close = self._fs.close
+        close, complete = self._fs.close, self._complete
         for job in jobs:
             fd, job.fd = job.fd, -1
             try:
                 close(fd)
             except OSError as error:
                 self._not_written(job, "close", error)
-            job.name = job.final or self._complete(job.unique, job.size) + job.info
+            job.name = job.final or complete(job.unique, job.size) + job.info
 
     def _not_written(self, job: DeliveryJob, step: str, error: Exception) -> None:
         self._failed = True
@@ -249,7 +250,7 @@ class Attempt:
             finals,
             self._deadline,
             jobs[0].replaces,
-            [job.size for job in jobs],
+            lambda at: jobs[at].size,
             self._dirs.moved_on,
         )
         if self._marks:
@@ -295,6 +296,7 @@ class Attempt:
         commit_record = CommitRecord(f"{self._path}/{self._subdir}", level, self._marks)
         for job in jobs:
             job.commit_record = commit_record
+            job.chunks = ()
         return len(jobs)
 
 

@@ -36,7 +36,7 @@ class DeliveryJob:
     """The delivery of one message: its content, its target and its outcome.
 
     Args:
-        chunks: the message's bytes, from `maildir_safe._delivery.content.chunks`.
+        chunks: the message's bytes, from `maildir_safe._delivery.content.chunks`; dropped once it is stored.
 
     Attributes:
         timed: whether to record how long each step takes.

@@ -7,8 +7,6 @@ have dropped its pages.
 
 from __future__ import annotations
 
-from _thread import allocate_lock as Lock
-
 from maildir_safe._delivery.attempt import Attempt, syncfs_reports_errors
 from maildir_safe._delivery.job import ATTEMPTS
 from maildir_safe._handoff.group_commit import Combiner
@@ -59,8 +57,7 @@ class DeliveryPipeline:
         self._require = require
         self._handoff = Handoff(fs, resolve_timeout)
         self._combiner = Combiner(_BATCH)
-        self._lock = Lock()
-        self._outstanding = 0
+        self._outstanding: list[DeliveryJob] = []
 
     def deliver(self, job: DeliveryJob) -> DeliveryJob:
         """Deliver one job and return it. Concurrent callers share fsyncs.
@@ -69,17 +66,15 @@ class DeliveryPipeline:
             TemporaryError: not delivered; nothing of it is left behind.
             UnknownOutcome: delivered or not; the caller must keep the message.
         """
-        with self._lock:
-            self._outstanding += 1
-            crowded = self._outstanding >= _CROWD
+        outstanding = self._outstanding
+        outstanding.append(job)  # only their number counts: `append` and `pop` need no lock
         try:
-            if crowded and syncfs_reports_errors(self._directories(False).fstype):
+            if len(outstanding) >= _CROWD and syncfs_reports_errors(self._directories(False).fstype):
                 self._combiner.run(job, self.commit)
             elif not self._attempt([job]):
                 self._retry([job])
         finally:
-            with self._lock:
-                self._outstanding -= 1
+            outstanding.pop()
         if job.commit_record is None:
             raise job.failure()
         return job

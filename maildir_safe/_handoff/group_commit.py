@@ -68,8 +68,18 @@ class DirectorySync:
             OSError: the fsync failed. Whether the entries are durable is unknown, and a second call
                 would prove nothing: the kernel may have dropped what it could not write.
         """
-        if self._next is None and not self._running.locked():
-            return self._alone()
+        if self._next is not None or self._running.locked():
+            return self._shared()
+        with self._running:  # concurrent callers wait for this lock and sync after us
+            try:
+                self._sync(self._dir_fd)
+            except OSError as error:
+                if error.errno in UNSUPPORTED:
+                    return False
+                raise
+        return True
+
+    def _shared(self) -> bool:
         with self._state:
             mine = self._next
             leading = mine is None
@@ -83,16 +93,6 @@ class DirectorySync:
         if mine.error:
             raise OSError(mine.error, "fsync of the directory")
         return mine.supported
-
-    def _alone(self) -> bool:
-        with self._running:  # concurrent callers wait for this lock and sync after us
-            try:
-                self._sync(self._dir_fd)
-            except OSError as error:
-                if error.errno in UNSUPPORTED:
-                    return False
-                raise
-        return True
 
     def _lead(self, mine: _Round) -> None:
         try:

@@ -56,7 +56,7 @@ from maildir_safe._handoff.late_calls import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator
 
     from maildir_safe._fs import FileSystem
 
@@ -128,7 +128,7 @@ class Handoff:
         dsts: list[str],
         deadline: float,
         replaces: bool = False,
-        sizes: Sequence[int] = (),
+        size_of: Callable[[int], int] | None = None,
         moved_on: Callable[[str], bool] = lambda _: True,
         withdraws: bool = True,
     ) -> dict[str, Outcome]:
@@ -141,8 +141,8 @@ class Handoff:
                 sources, so that their absence proves nothing; then no publication is started.
             replaces: the destinations may exist already. A destination is then recognised as ours by its
                 bytes and not by its presence, and with NOT_DONE the previous file is still there.
-            sizes: the size of each file in bytes, in the same order; distinguishes it from an empty file
-                that a late create has made.
+            size_of: returns the size in bytes of the file at an index of `srcs`; it distinguishes the file
+                from an empty one that a late create has made. None: sizes are not known.
             moved_on: reports whether a destination is found where readers move it; may raise OSError.
             withdraws: remove the source of each NOT_DONE file, and seal the source name after an ambiguous
                 rename. If False, the source stays in place, and as long as it does, a rename with an
@@ -165,7 +165,7 @@ class Handoff:
             try:
                 rename(src, dst, src_dir_fd=src_dir, dst_dir_fd=dst_dir)
             except OSError as error:
-                size = sizes[srcs.index(src)] if sizes else None
+                size = size_of(srcs.index(src)) if size_of else None
                 outcome = self._resolve(
                     src_dir, src, dst_dir, dst, error, deadline, 0.0, True, replaces, size
                 )
@@ -231,21 +231,22 @@ class Handoff:
             return Outcome(UNKNOWN, 1, OSError(errno.EIO, "the source name still exists"))
         return _FIRST_TIME
 
-    def claim_all(
-        self, src_dir: int, dst_dir: int, names: list[str], ambiguous: Callable[[str, Outcome], None]
-    ) -> None:
-        """`claim` for several files, which keep their names.
+    def claim_all(self, src_dir: int, dst_dir: int, names: Iterable[str]) -> dict[str, Outcome]:
+        """`claim` for several files, which keep their names. It ends at the first NOT_DONE or UNKNOWN.
 
-        Args:
-            ambiguous: called with the name and the outcome of each file that its first rename call did
-                not move. An exception from it stops the loop.
+        Returns:
+            The outcome of each file that its first rename call did not move, in order, by name.
         """
-        rename = self._fs.rename
+        rename, ambiguous = self._fs.rename, {}
         for name in names:
             try:
                 rename(name, name, src_dir_fd=src_dir, dst_dir_fd=dst_dir)
             except OSError as error:
-                ambiguous(name, self._claimed(src_dir, name, dst_dir, name, error))
+                outcome = self._claimed(src_dir, name, dst_dir, name, error)
+                ambiguous[name] = outcome
+                if outcome.kind not in (DONE, GONE):
+                    break
+        return ambiguous
 
     def _claimed(self, src_dir: int, src: str, dst_dir: int, dst: str, error: OSError) -> Outcome:
         if error.errno != errno.ENOENT:

@@ -119,7 +119,7 @@ class Claim:
             UnknownOutcome: the storage does not answer.
         """
         if self._over:
-            raise LeaseLost(f"{self.id}: this claim has ended")
+            raise self._ended_before()
         self._lease.confirm()
 
     @property
@@ -242,19 +242,23 @@ class Claim:
             self.ack()
         else:
             with self._lock:
-                self._not_over()
+                if self._over:
+                    raise self._ended_before()
                 try:
                     self._spool.ack(self._lease, item)
                 except LeaseLost as lost:
                     self._lost(lost)
                     raise
                 self._over = True
-            self._delivery_log.finish(item)
+            if item.gen or "D" in item.id:  # else it has no notes, and no delivery id
+                self._delivery_log.finish(item)
 
     def _remove(self) -> None:
-        self._spool.ack(self._lease, self.item)
-        self._delivery_log.finish(self.item)
-        self._lease.fsync_removals(self.id)
+        item = self.item
+        self._spool.ack(self._lease, item)
+        if item.gen or "D" in item.id:  # else it has no notes, and no delivery id
+            self._delivery_log.finish(item)
+        self._lease.fsync_removals(item.id)
 
     def _into(self, maildir: Maildir) -> bool:
         if not maildir.takes_renames_by(self._fs):
@@ -269,7 +273,8 @@ class Claim:
 
     def _damaged(self, reason: str) -> PermanentError:
         with self._lock:
-            self._not_over()
+            if self._over:
+                raise self._ended_before()
             return self._to_corrupt(reason)
 
     def _to_corrupt(self, reason: str) -> PermanentError:
@@ -286,7 +291,8 @@ class Claim:
     def _end(self, act: Callable[..., Any], *args: Any) -> Any:
         """Run the act that ends this claim, unless it has ended already: one of several threads wins."""
         with self._lock:
-            self._not_over()
+            if self._over:
+                raise self._ended_before()
             try:
                 self._lease.confirm()  # the rename decides, but a stalled worker can find out sooner
                 result = act(*args)
@@ -296,9 +302,8 @@ class Claim:
             self._over = result is not False
             return result
 
-    def _not_over(self) -> None:
-        if self._over:
-            raise LeaseLost(f"{self.id}: this claim has ended")
+    def _ended_before(self) -> LeaseLost:
+        return LeaseLost(f"{self.id}: this claim has ended")
 
     def _lost(self, lost: LeaseLost) -> None:
         self._over = True

@@ -122,8 +122,9 @@ class Consumer:
         got: list[Claim] = []
         try:
             taken, untried, stopped = self._spool.claim(lease, found.bucket.dir_fd, mine)
-            parts = self._fs, self._spool, self._delivery_log, lease, found.bucket.name
-            got = [Claim(*parts, item) for item in taken]
+            fs, spool, notes, bucket = self._fs, self._spool, self._delivery_log, found.bucket.name
+            for item in taken:
+                got.append(Claim(fs, spool, notes, lease, bucket, item))
         finally:
             if len(got) < len(mine):  # the next renewal returns those that were claimed after all
                 lease.held.difference_update(mine.keys() - {claim.item.name for claim in got})

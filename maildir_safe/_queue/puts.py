@@ -7,11 +7,9 @@ from _thread import allocate_lock as Lock
 
 from maildir_safe._handoff.rename import RESOLVE_TIMEOUT
 from maildir_safe._queue.open_spool import OpenSpool, owners_calls
-from maildir_safe._queue.store import envelope
 from maildir_safe._queue.store.bucket import NOW, period
 from maildir_safe._queue.store.mount_rules import MountRules, hold_no_directories
-from maildir_safe._queue.store.states import OWED
-from maildir_safe._queue.store.writer import PutJob
+from maildir_safe._queue.store.writer import put_job
 from maildir_safe.errors import TemporaryError, UnknownOutcome
 
 TYPE_CHECKING = False
@@ -21,7 +19,7 @@ if TYPE_CHECKING:
     from maildir_safe._delivery.content import Content
     from maildir_safe._delivery.dsn import Dsn
     from maildir_safe._fs import FileSystem
-    from maildir_safe._queue.store.writer import SpoolWriter
+    from maildir_safe._queue.store.writer import PutJob, SpoolWriter
 
 _CHECKED_EVERY = 3.0  # seconds between two checks of where the path leads
 
@@ -50,6 +48,7 @@ class QueuePuts:
         self._resolve_timeout = resolve_timeout
         self._require, self._shared, self._lease_asked_for = require, shared, lease
         self._opening = Lock()
+        self._check_at = 0.0
         self._open(create)
 
     def put(
@@ -62,12 +61,14 @@ class QueuePuts:
         dsn: Dsn | None = None,
     ) -> str:
         """Put a message into the queue; see `maildir_safe._queue.queue.Queue.put`."""
-        return self._put(put_job(message, sender, recipients, int(not_before or 0), dsn), not_before)
+        return self._put(put_job(message, sender, recipients, not_before, dsn), not_before)
 
     def _put(self, job: PutJob, not_before: float | None) -> str:
-        writer = self._writer_now()
+        if self.fs.monotonic() >= self._check_at:
+            self._reopen_if_remounted()
+        writer = self._opened.writer
         try:
-            writer.put(job, self._period(not_before))
+            writer.put(job, NOW if not_before is None else self._period(not_before))
         except TemporaryError:
             self._check_at = 0.0  # check the path at the next call: it may lead elsewhere now
             raise
@@ -85,8 +86,10 @@ class QueuePuts:
         dsn: Dsn | None = None,
     ) -> list[str]:
         """Put messages into the queue; see `maildir_safe._queue.queue.Queue.put_many`."""
-        jobs = [put_job(*message, int(not_before or 0), dsn) for message in messages]
-        if not self._put_jobs(jobs, self._period(not_before)):
+        jobs = [
+            put_job(message, sender, recipients, not_before, dsn) for message, sender, recipients in messages
+        ]
+        if not self._put_jobs(jobs, NOW if not_before is None else self._period(not_before)):
             from maildir_safe._delivery.partial import PartialPut
 
             raise PartialPut([one.unique if one.commit_record else one.failure() for one in jobs])
@@ -164,12 +167,5 @@ class QueuePuts:
     def _start_heartbeat(self) -> None:
         """Called before a lease is registered; who only puts has none."""
 
-    def _period(self, not_before: float | None) -> str:
-        return NOW if not_before is None else period(int(not_before), self.fs.time_ns() / 1e9)
-
-
-def put_job(
-    message: Content, sender: str, recipients: Sequence[str], not_before: int, dsn: Dsn | None
-) -> PutJob:
-    """The job of an item that is due now or later. Raises as `Queue.put`."""
-    return PutJob(envelope.below(sender, recipients, message, dsn), OWED * len(recipients), not_before)
+    def _period(self, not_before: float) -> str:
+        return period(int(not_before), self.fs.time_ns() / 1e9)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from maildir_safe._handoff.rename import RESOLVE_TIMEOUT
 from maildir_safe._queue.admin import QueueAdmin
-from maildir_safe._queue.puts import QueuePuts, put_job
+from maildir_safe._queue.puts import QueuePuts
 from maildir_safe._queue.store.bucket import NOW
+from maildir_safe._queue.store.writer import put_job
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from maildir_safe._handoff.group_commit_async import AsyncCombiner
     from maildir_safe._queue.claim import Claim
     from maildir_safe._queue.consumer import Consumer
+    from maildir_safe._queue.store.lease import Lease
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
 
@@ -116,7 +118,7 @@ class Queue(QueuePuts, QueueAdmin):
         """
         if delivery_id is not None:
             return self._put_once(delivery_id, message, sender, recipients, not_before, dsn)
-        return super().put(message, sender, recipients, not_before=not_before, dsn=dsn)
+        return self._put(put_job(message, sender, recipients, not_before, dsn), not_before)
 
     def _put_once(
         self,
@@ -131,7 +133,7 @@ class Queue(QueuePuts, QueueAdmin):
 
         key = key_of(delivery_id)
         self._reopen_if_remounted()
-        job = put_job(message, sender, recipients, int(not_before or 0), dsn)
+        job = put_job(message, sender, recipients, not_before, dsn)
         job.hashed_id = key
         ids = self._opened.delivery_log.ids
         earlier = ids.begin(key, self._item_put_with)
@@ -183,7 +185,7 @@ class Queue(QueuePuts, QueueAdmin):
             return await asyncio.to_thread(
                 self.put, message, sender, recipients, not_before=not_before, delivery_id=delivery_id, dsn=dsn
             )
-        job = put_job(message, sender, recipients, 0, dsn)
+        job = put_job(message, sender, recipients, None, dsn)
         await self._async_combiner().run(job)
         if job.commit_record is None:
             raise job.failure()
@@ -228,14 +230,14 @@ class Queue(QueuePuts, QueueAdmin):
             LeaseLost, TemporaryError: as `Claim.ack` does, for the first claim that fails. The items before
             it are removed; those after it are still held.
         """
-        removed: list[Claim] = []
+        leases: set[Lease] = set()
         try:
             for claim in claims:
                 claim._ack_later()
-                removed.append(claim)
+                leases.add(claim._lease)
         finally:
-            for lease in {claim._lease for claim in removed}:
-                lease.fsync_removals(f"{len(removed)} items")
+            for lease in leases:
+                lease.fsync_removals("several items")
 
     def tend(self) -> None:
         """Renew the lease, return stray items, watch other workers and sweep those that are fenced.

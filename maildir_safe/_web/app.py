@@ -36,6 +36,7 @@ from maildir_safe._web import (
     mailpit,
     mailpit_chaos,
     mailpit_events,
+    mailpit_html_check,
     mailpit_message,
     mailpit_release,
     metrics,
@@ -109,6 +110,7 @@ def application(
         *mailpit_message.ROUTES,
         *mailpit_chaos.ROUTES,
         *mailpit_events.ROUTES,
+        *mailpit_html_check.ROUTES,
         *mailpit_release.ROUTES,
         *mailhog.ROUTES,
     ]

@@ -40,7 +40,7 @@ def contents(fs: SimHost, directory: int, name: str) -> bytes:
 
 
 def publish(fs: SimHost, a: int, b: int, **how: object) -> Outcome:
-    return Handoff(fs).publish(a, ["src"], b, ["dst"], FAR, sizes=[4], **how).get("src", NONE)  # type: ignore[arg-type]
+    return Handoff(fs).publish(a, ["src"], b, ["dst"], FAR, size_of=lambda _: 4, **how).get("src", NONE)  # type: ignore[arg-type]
 
 
 def test_a_name_is_sealed_after_an_ambiguous_rename_and_only_then() -> None:

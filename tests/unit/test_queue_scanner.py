@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from maildir_safe._delivery.partial import PartialPut
 from maildir_safe._queue.queue import Queue
 from maildir_safe.errors import LeaseLost, TemporaryError
 from maildir_safe.testing.simfs import SimHost, SimServer
@@ -56,6 +57,25 @@ def renames(host: SimHost, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(host, "rename", counted)
     return renamed
+
+
+def test_no_message_is_kept_for_a_claim_neither_a_stored_one_nor_a_refused_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    host, queue = queue_at(new_server(), "own")
+    put(queue, "stored")
+    target = queue._opened.writer.current()
+    assert target is not None
+    [[job]] = target._fresh
+    assert job.chunks == ()
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr(host, "create", full)
+    with pytest.raises(PartialPut):
+        queue.put_many([(b"refused", "s@example.org", ["r@example.org"])] * 3)
+    assert target._fresh == [[job], []]
 
 
 def test_a_claim_after_a_put_lists_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

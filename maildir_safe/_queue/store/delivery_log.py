@@ -116,9 +116,9 @@ class DeliveryLog:
 
     def finish(self, item: Item) -> None:
         """Record that an item has left the queue: mark its delivery id as done, and remove its notes."""
-        if "D" in item.id and (key := key_in(item)):
+        if key := key_in(item):
             self.ids.finish(key, item.id)
-        if item.gen:  # most items were never returned, and have no notes
+        if item.gen:
             self.remove(item)
 
     def remove(self, item: Item) -> None:

@@ -26,7 +26,7 @@ three or four, say so. A message that itself begins with such lines is not ambig
 
 from __future__ import annotations
 
-from maildir_safe._delivery.content import EMPTY_LINE, MAILBOX_LINE, chunks
+from maildir_safe._delivery.content import EMPTY_LINE, MAILBOX_LINE, begins_plainly, chunks
 from maildir_safe._delivery.trace_headers import bare, checked_address
 from maildir_safe._queue.store.item import MAX_RECIPIENTS
 from maildir_safe._queue.store.states import BOUNCE_DUE, DELIVERED, OWED, REPORT_DUE
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from maildir_safe._delivery.status import RecipientStatus
 
 _LONGEST_LINE = 8192
+_SMALL = 1 << 14  # bytes of a message that is copied at once, which is cheaper than to join it later
 _DSN = "X-DSN: "
 _APART, _WITH_DSN = 1, 2  # blanks in Return-Path beyond the first
 LONGEST_HEAD = 2 * (1 + MAX_RECIPIENTS) * _LONGEST_LINE
@@ -98,13 +99,14 @@ def head(sender: str, recipients: Sequence[str]) -> bytes:
     """
     if not 1 <= len(recipients) <= MAX_RECIPIENTS:
         raise ValueError(f"an item has 1 to {MAX_RECIPIENTS} recipients, not {len(recipients)}; see `groups`")
-    if not (str.isprintable(sender) and "".join(recipients).isprintable()):
+    addresses = sender + "".join(recipients)
+    if not addresses.isprintable():
         checked_address("sender", sender)
         for recipient in recipients:
             checked_address("recipient", recipient)
+    if "<" in addresses:
+        sender, recipients = bare(sender), [*map(bare, recipients)]
     all_ = "\nDelivered-To: ".join(recipients)
-    if "<" in sender or "<" in all_:
-        sender, all_ = bare(sender), "\nDelivered-To: ".join(map(bare, recipients))
     data = f"Return-Path: <{sender}>\nDelivered-To: {all_}\n".encode("utf-8", "surrogateescape")
     if len(data) > _LONGEST_LINE and max(map(len, data.split(b"\n"))) >= _LONGEST_LINE - 1:  # the blank
         raise PermanentError(f"an address has more than {_LONGEST_LINE} bytes")
@@ -118,6 +120,8 @@ def below(sender: str, recipients: Sequence[str], message: Content, dsn: Dsn | N
         lines = lines.replace(b" ", b"   ", 1) + b"".join(
             f"{_DSN}{line}\n".encode() for line in dsn.lines(recipients)
         )
+    if isinstance(message, bytes) and begins_plainly(message):
+        return (lines + message,) if len(message) <= _SMALL else (lines, message)
     return chunks(message, lines, head_above_gap=lines.replace(b" ", b"  ", 1))
 
 

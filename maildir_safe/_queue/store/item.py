@@ -97,12 +97,10 @@ class ItemIds:
         """New ids; replaces `maildir_safe._names.UniqueNames.new`."""
         micros = str(self._fs.time_ns() // 1000)
         when, tail = f"{micros[:-6]}.M{micros[-6:]}", f".{self._host}"
-        random = self._fs.random(8 * len(hashed_ids)).hex()
-        ids = [f"{when}R{random[at : at + 16]}{tail}" for at in range(0, 16 * len(hashed_ids), 16)]
+        random = self._fs.random(8 * len(hashed_ids)).hex(" ", 8).split()
+        ids = [f"{when}R{bits}{tail}" for bits in random]
         if any(hashed_ids):  # the key of a delivery id replaces the random bits
             ids = [f"{when}D{key}{tail}" if key else new for new, key in zip(ids, hashed_ids, strict=True)]
         return ids
 
-    def complete(self, ident: str, size: int) -> str:
-        """Id and size, as `Item.maildir_name`; replaces `maildir_safe._names.UniqueNames.complete`."""
-        return with_size(ident, size)
+    complete = staticmethod(with_size)  # as `Item.maildir_name`; replaces `UniqueNames.complete`

@@ -133,6 +133,8 @@ class Lease:
         """
         with self._answering:
             held = self.held
+            if len(self.recently_removed) > _MOST_REMOVED:
+                self.recently_removed.clear()
             mine = {item.name: item for item in items if item.name not in held}
             try:
                 held.update(mine)
@@ -143,8 +145,6 @@ class Lease:
 
     def forget(self, name: str) -> None:
         """Forget an item that has left claimed/<W>."""
-        if len(self.recently_removed) >= _MOST_REMOVED:
-            self.recently_removed.clear()
         self.recently_removed.add(name)
         self.held.discard(name)
 

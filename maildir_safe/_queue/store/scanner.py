@@ -196,8 +196,8 @@ class Scanner:
         fresh = own.fresh()
         if self._fs.monotonic() >= self._own_first_until:
             return False  # the listings show them too
-        if fresh:  # due now, all recipients owed; a copy, since a concurrent put may append to it
-            yield Group(own, True, True, fresh[:])
+        if fresh:  # due now, all recipients owed
+            yield Group(own, True, True, fresh)
             return True
         found = False
         try:

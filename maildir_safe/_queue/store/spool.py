@@ -90,31 +90,28 @@ class Spool:
         Raises:
             LeaseLost: this worker was fenced.
         """
-        names = list(items)
-        missed: set[str] = set()
-        tried = len(names)
+        ambiguous = self._handoff.claim_all(bucket, lease.dir_fd, items)
+        if not ambiguous:
+            return list(items.values()), [], None
+        names, stopped = list(items), None
+        tried = names
+        last, outcome = list(ambiguous.items())[-1]
+        if outcome.kind not in (DONE, GONE):
+            tried = names[: names.index(last) + 1]
+            stopped = self._why_not_claimed(lease, last, outcome)
+        missed = {name for name, outcome in ambiguous.items() if outcome.kind != DONE}
+        taken = [items[name] for name in tried if name not in missed]
+        return taken, [items[name] for name in names[len(tried) :]], stopped
 
-        def ambiguous(name: str, outcome: Outcome) -> None:
-            nonlocal tried
-            if outcome.kind == DONE:
-                return
-            missed.add(name)
-            if outcome.kind != GONE:
-                tried = names.index(name) + 1
-                lease.renew()
-                raise _failure(f"claim {name}", outcome)
-
-        stopped = None
+    def _why_not_claimed(self, lease: Lease, name: str, outcome: Outcome) -> TemporaryError:
+        """The error of an item that may or may not have been claimed. Raises LeaseLost: fenced."""
         try:
-            self._handoff.claim_all(bucket, lease.dir_fd, names, ambiguous)
+            lease.renew()
         except LeaseLost:
             raise
         except TemporaryError as error:
-            stopped = error
-        if not missed:
-            return list(items.values()), [], None
-        taken = [items[name] for name in names[:tried] if name not in missed]
-        return taken, [items[name] for name in names[tried:]], stopped
+            return error
+        return _failure(f"claim {name}", outcome)
 
     def keep_one_name(self, lease: Lease, item: Item, bucket: str) -> None:
         """See `second_names.keep_one_name`. Raises OSError, LeaseLost: another worker keeps the item."""
@@ -134,7 +131,8 @@ class Spool:
             self._fs.unlink(item.name, dir_fd=lease.dir_fd)
         except OSError as error:
             self._resolve_ack(lease, item, error)
-        lease.forget(item.name)
+        lease.recently_removed.add(item.name)  # `forget`, without a call for each item
+        lease.held.discard(item.name)
 
     def _resolve_ack(self, lease: Lease, item: Item, error: OSError) -> None:
         for pause in _PAUSES:

@@ -15,13 +15,18 @@ from maildir_safe._fs.quirks import quirks
 from maildir_safe._handoff.group_commit import DirectorySync
 from maildir_safe._handoff.rename import close_quietly
 from maildir_safe._handoff.small_files import make_directory
+from maildir_safe._queue.store import envelope
 from maildir_safe._queue.store.bucket import LIMIT, NOW, Bucket
-from maildir_safe._queue.store.item import Item, suffix
+from maildir_safe._queue.store.item import Item
+from maildir_safe._queue.store.states import OWED
 from maildir_safe.errors import TemporaryError, storage_error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from maildir_safe._delivery.content import Chunks
+    from collections.abc import Sequence
+
+    from maildir_safe._delivery.content import Content
+    from maildir_safe._delivery.dsn import Dsn
     from maildir_safe._fs import FileSystem
     from maildir_safe._queue.store.item import ItemIds
     from maildir_safe._queue.store.layout import Layout
@@ -35,10 +40,9 @@ _SUBDIR = "pending"
 
 
 class PutJob(DeliveryJob):
-    """An item that is being put.
+    """An item that is being put; `put_job` makes one.
 
-    Args:
-        chunks: the envelope and the message.
+    Attributes:
         states: one letter per recipient.
         not_before: seconds since 1970 before which it is not attempted; 0: at once.
     """
@@ -47,10 +51,23 @@ class PutJob(DeliveryJob):
 
     __slots__ = ("not_before", "states")
 
-    def __init__(self, chunks: Chunks, states: str, not_before: int) -> None:
-        DeliveryJob.__init__(self, chunks, _SUBDIR, suffix(states, not_before))
-        self.states = states
-        self.not_before = not_before
+    states: str
+    not_before: int
+
+
+def put_job(
+    message: Content,
+    sender: str,
+    recipients: Sequence[str],
+    not_before: float | None = None,
+    dsn: Dsn | None = None,
+) -> PutJob:
+    """Return a job that puts a message; the arguments and errors are those of `Queue.put`."""
+    when, states = int(not_before) if not_before else 0, OWED * len(recipients)
+    # the name's end is that of `item.suffix`
+    job = PutJob(envelope.below(sender, recipients, message, dsn), _SUBDIR, f",g0,t0,n{when},{states}")
+    job.states, job.not_before = states, when
+    return job
 
 
 class BucketTarget:
@@ -69,7 +86,7 @@ class BucketTarget:
         self.name = name
         self.count = 0
         self.made = fs.monotonic()
-        self._fresh: list[Item] = []
+        self._fresh: list[list[PutJob]] = []
         self._noted = 0.0
         self.dir_fd = dir_fd
         self.root = layout.root
@@ -84,21 +101,21 @@ class BucketTarget:
 
     def note(self, puts: list[PutJob]) -> None:
         """Remember items that were put, so that this process can claim them without listing the bucket."""
-        fresh = self._fresh
-        if not fresh:
+        if not self._fresh:
             self._noted = self._fs.monotonic()
-        fresh.extend(
-            [
-                Item(put.unique, put.size, 0, 0, put.not_before, put.states, put.name)
-                for put in puts
-                if put.commit_record
-            ]
-        )
+        self._fresh.append(puts)
 
     def fresh(self) -> list[Item]:
         """The items noted since the last call; none if other workers have had time to claim the first."""
         fresh, self._fresh = self._fresh, []
-        return fresh if self._fs.monotonic() - self._noted < _FRESH else []
+        if self._fs.monotonic() - self._noted >= _FRESH:
+            return []
+        return [
+            Item(put.unique, put.size, 0, 0, put.not_before, put.states, put.name)
+            for puts in fresh
+            for put in puts
+            if put.commit_record
+        ]
 
     def moved_on(self, name: str) -> bool:
         """Whether an item that left tmp/ was put: a worker has claimed it from the bucket, or returned it.
@@ -184,9 +201,10 @@ class SpoolWriter:
                     job.error = error
                 good = False
                 continue
-            good &= delivery.commit_alike(batch)
-            if period == NOW:
-                target.note(batch)
+            all_put = delivery.commit_alike(batch)
+            good &= all_put
+            if period == NOW:  # only what was put, since a refused job still has its message
+                target.note(batch if all_put else [job for job in batch if job.commit_record])
         return good
 
     def target(self, period: str, count: int = 0, anew: bool = False) -> BucketTarget:
@@ -211,8 +229,7 @@ class SpoolWriter:
 
     def _current_target(self, period: str, anew: bool) -> BucketTarget:
         """The bucket that `target` has just returned; with `anew` a new one, since that one has vanished."""
-        target = None if anew else self._targets.get(period)
-        return target or self.target(period, anew=anew)
+        return (None if anew else self._targets.get(period)) or self.target(period, anew=anew)
 
     def current(self) -> BucketTarget | None:
         """The last bucket for items that are due now; None if there was none yet."""
