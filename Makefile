@@ -8,7 +8,7 @@ SERVE ?=
 # what `make bench-compare` compares with
 REVISION ?= HEAD
 
-.PHONY: help serve test test-mounts lint docs bench bench-compare compare prove lab release deb clean
+.PHONY: help serve test test-mounts lint docs bench bench-compare compare screenshots prove lab release deb clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ bench-compare: $(VENV)/.dev  ## is this tree more than 10 % slower than REVISION
 
 compare: $(VENV)/.dev  ## probe and bench on all mounts that come up here: an hour (root, Debian)
 	$(BIN)/python -m benchmarks.compare
+
+screenshots: $(VENV)/.dev  ## the pictures of the inbox page in docs/img, taken anew (Debian's chromium)
+	$(BIN)/python tests/system/screenshots.py
 
 lab: $(VENV)/.dev  ## every promise on every mount, into docs/reference/file-systems.md: half an hour (root, Debian)
 	$(BIN)/python -m tests.lab

@@ -59,7 +59,7 @@ function icon(unread) {
 let plain = "";
 
 // Shows times in the local time zone, in the server's format: 2026-11-23 09:30. The list shows minutes for
-// the last hour, the time for today and only the date for others, below a line for each day.
+// the last hour and the time of day for others, below a line for each day.
 function localTimes() {
   const day = (date) => date.toLocaleDateString("sv");
   const now = new Date();
@@ -74,7 +74,7 @@ function localTimes() {
     const row = time.closest(".messages li");
     if (!row) continue;
     if (minutes >= 0 && minutes < 60) time.textContent = minutes ? minutes + " min ago" : "now";
-    else time.textContent = names[day(date)] === "Today" ? text.slice(11, 16) : text.slice(0, 10);
+    else time.textContent = text.slice(11, 16);
     if (day(date) !== before) row.dataset.day = names[day(date)] ?? date.toLocaleDateString(undefined, { dateStyle: "full" });
     else delete row.dataset.day;
     before = day(date);
