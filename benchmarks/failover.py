@@ -1,7 +1,7 @@
 """Failover of two mail hosts on GlusterFS behind HAProxy, under load, one failure after the other.
 
 python -m benchmarks.failover                  all failures; root, Debian with haproxy and GlusterFS
-python -m benchmarks.failover --write          and the table goes into docs/howto/two-hosts.md
+python -m benchmarks.failover --write          and their rows go into docs/howto/two-hosts.md; others stay
 python -m benchmarks.failover --only NAME      one of them, such as 'network'
 python -m benchmarks.failover --lease 3        of the workers, in seconds
 python -m benchmarks.failover --scale 0.3      each failure lasts 0.3 times as long
@@ -139,12 +139,24 @@ HEAD = """\
 |---|---|---|---|---|---|"""
 
 
-def write(rows: list[str]) -> None:
-    """Put the table into the page, between its two marks."""
-    text = PAGE.read_text()
-    before, _, rest = text.partition(_BEGIN)
-    _, _, after = rest.partition(_END)
-    PAGE.write_text(f"{before}{_BEGIN}\n{HEAD}\n" + "\n".join(rows) + f"\n{_END}{after}")
+def rows_of(text: str) -> dict[str, str]:
+    """The rows in a text, by the names of their failures."""
+    names = {failure.about: failure.name for failure in FAILURES}
+    found = {}
+    for line in text.splitlines():
+        about = line.removeprefix("| ").partition(" | ")[0]
+        if line.startswith("| ") and about in names:
+            found[names[about]] = line
+    return found
+
+
+def written(page: str, new: dict[str, str]) -> str:
+    """A page with new rows, by the names of their failures, between its two marks; other rows stay."""
+    before, _, rest = page.partition(_BEGIN)
+    table, _, after = rest.partition(_END)
+    rows = rows_of(table) | new
+    lines = [rows[failure.name] for failure in FAILURES if failure.name in rows]
+    return "\n".join([before + _BEGIN, HEAD, *lines, _END + after])
 
 
 def main() -> int:
@@ -157,21 +169,22 @@ def main() -> int:
     parser.add_argument("--scale", type=float, default=1.0)
     args = parser.parse_args()
     wanted = [failure for failure in FAILURES if args.only is None or failure.name in args.only]
-    rows, complaints = [], []
+    rows: dict[str, str] = {}
+    complaints: list[str] = []
     try:
         with cluster(args.lease) as up:
             print(HEAD, flush=True)
             for failure in wanted:
                 found = run(failure, up, args.scale)
-                rows.append(row(failure, found))
+                rows[failure.name] = row(failure, found)
                 complaints += found.complaints()
-                print(rows[-1], flush=True)
+                print(rows[failure.name], flush=True)
                 print(f"  {dict(found.trouble)}", file=sys.stderr, flush=True)
     except MountError as error:
         print(f"benchmarks.failover: {error}", file=sys.stderr)
         return 1
     if args.write and not complaints:
-        write(rows)
+        PAGE.write_text(written(PAGE.read_text(), rows))
     print("\n".join(complaints), file=sys.stderr)
     return 1 if complaints else 0
 

@@ -1,7 +1,7 @@
 """How fast does mail come in by SMTP and LMTP? ``python -m benchmarks.smtp``.
 
 Makes its own ext4 (root). Every server runs on a fresh Maildir there, with the same client
-(`smtp_client`), 8 and 32 connections that are kept, messages of 4 KiB; servers alternate, and two
+(`smtp_client`), 8, 32 and 128 connections that are kept, messages of 4 KiB; servers alternate, and two
 are compared by the median of their ratios, taken round by round. After each run every message
 that was acknowledged must be in the Maildir, once. Exit status 1 if a figure is not reached.
 ``--save`` writes results/smtp.json and the tables in README.md.
@@ -13,6 +13,7 @@ import argparse
 import json
 import re
 import shutil
+import statistics
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -25,10 +26,13 @@ from benchmarks.mounts import KINDS, mounted
 from benchmarks.smtp_client import Load, send, wire_form
 from benchmarks.smtp_servers import (
     DOVECOT,
+    FRONT,
     LMTP,
     MAILBOX,
     NOOP,
+    QUEUE,
     SMTP,
+    WORKERS,
     Contender,
     contenders,
 )
@@ -37,7 +41,7 @@ HERE = Path(__file__).resolve().parent
 README = HERE / "README.md"
 BEGIN = "<!-- smtp: written by `python -m benchmarks.smtp --save` -->\n"
 END = "<!-- end of smtp -->\n"
-CONNECTIONS = (8, 32)
+CONNECTIONS = (8, 32, 128)
 _IMAGE = 3072  # MiB
 _MOST = 20_000  # messages in a run
 
@@ -48,7 +52,15 @@ _RATIOS = (
     (SMTP, MAILBOX, 8, 2.0),
     (SMTP, MAILBOX, 32, 2.0),
     (SMTP, NOOP, 32, 0.8),
+    (SMTP, FRONT, 32, 0.55),  # what storing leaves of the front end's speed
+    (SMTP, FRONT, 128, 0.65),
+    (SMTP, DOVECOT, 8, 2.0),
+    (SMTP, DOVECOT, 32, 4.0),
+    (SMTP, DOVECOT, 128, 5.0),
+    (WORKERS, SMTP, 32, 1.6),
+    (QUEUE, SMTP, 32, 0.9),
 )
+_CPU_CONNECTIONS, _CPU_TARGET = 32, 250.0  # µs of processor time a message
 
 Results = dict[tuple[str, int], Series]
 
@@ -65,7 +77,7 @@ def main() -> int:
         results = run(everyone, folder, messages, rounds, seconds)
         figures = _speed_figures(results)
         if not options.quick:
-            figures.append(_memory(everyone, folder, messages))
+            figures += [_memory(everyone, folder, messages), _processor_time(everyone, folder, messages)]
         report = text(everyone, results, figures, about)
         print(report)
         if options.save:
@@ -178,6 +190,35 @@ def _memory(everyone: Sequence[Contender], folder: Path, messages: Sequence[byte
     return Figure(
         "resident memory, 100,000 messages / 20,000", 1.05, sizes[-1] / sizes[0], detail, at_most=True
     )
+
+
+def _processor_time(everyone: Sequence[Contender], folder: Path, messages: Sequence[bytes]) -> Figure:
+    """Processor time a message, of all processes and threads of the server; the medians of a few runs."""
+    spent = []
+    ours = next(one for one in everyone if one.name == SMTP)
+    for _ in range(3):
+        box = _fresh(folder)
+        with ours.start(box) as running:
+            assert running.pid is not None
+            send(running.address, False, messages[:2000], _CPU_CONNECTIONS)
+            before = processor_time(running.pid)
+            load = send(running.address, False, messages[:10_000], _CPU_CONNECTIONS)
+            spent.append((processor_time(running.pid) - before) / len(load.acknowledged) * 1e6)
+        shutil.rmtree(box)
+    return Figure(
+        f"µs of processor time a message, {_CPU_CONNECTIONS} connections", _CPU_TARGET,
+        statistics.median(spent), ", ".join(f"{one:.0f}" for one in spent), at_most=True,
+    )  # fmt: skip
+
+
+def processor_time(pid: int) -> float:
+    """Seconds of processor time that a process, and those that it started, have used."""
+    spent, waiting = 0.0, [pid]
+    while waiting:
+        for task in Path(f"/proc/{waiting.pop()}/task").iterdir():
+            spent += int((task / "schedstat").read_text().split()[0]) / 1e9
+            waiting += map(int, (task / "children").read_text().split())
+    return spent
 
 
 def _resident(pid: int | None) -> int:

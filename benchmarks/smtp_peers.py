@@ -38,7 +38,11 @@ class Nowhere:
 
     test_mode = True
     sends_reports = False
+    keeps_binary = False
     busy = False
+
+    def close(self) -> None:
+        """Nothing runs."""
 
     async def locate(self, address: str) -> str:
         """Everybody has a mailbox."""

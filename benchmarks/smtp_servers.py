@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.children import ENVIRONMENT
 from benchmarks.peers import dovecot
 
 
@@ -53,7 +54,7 @@ class Contender:
 @contextmanager
 def _process(command: list[str], address: str) -> Iterator[Running]:
     with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log)
+        process = subprocess.Popen(command, stdout=log, stderr=log, env=ENVIRONMENT)
         try:
             _wait_until_it_answers(address, process)
             yield Running(address, process.pid)
@@ -96,6 +97,12 @@ def _ours(*flags: str) -> Callable[[Path], AbstractContextManager[Running]]:
     return start
 
 
+def _our_queue(box: Path) -> AbstractContextManager[Running]:
+    address = f"127.0.0.1:{_free_port()}"
+    spool = ["--queue", str(box / "spool")]
+    return _process([*_SERVE, "--smtp", address, *spool], address)
+
+
 @contextmanager
 def _our_lmtp(box: Path) -> Iterator[Running]:
     with tempfile.TemporaryDirectory(prefix="smtp.") as place:
@@ -122,6 +129,7 @@ def _dovecot(box: Path) -> Iterator[Running]:
 SMTP = "maildir_safe SMTP"
 LMTP = "maildir_safe LMTP"
 WORKERS = "maildir_safe SMTP, 2 workers"
+QUEUE = "maildir_safe SMTP into a queue"
 FRONT = "maildir_safe SMTP, storing nothing"
 NOOP = "aiosmtpd, storing nothing"
 MAILBOX = "aiosmtpd, handlers.Mailbox"
@@ -134,6 +142,7 @@ def contenders() -> list[Contender]:
         Contender(SMTP, "yes", _ours()),
         Contender(LMTP, "yes", _our_lmtp, lmtp=True),
         Contender(WORKERS, "yes", _ours("--workers", "2")),
+        Contender(QUEUE, "yes", _our_queue, stores=False),
         Contender(FRONT, "nothing", _peer("front"), stores=False),
         Contender(NOOP, "nothing", _peer("noop"), stores=False),
         Contender(MAILBOX, "file only", _peer("mailbox"), exact=False),

@@ -72,7 +72,7 @@ def commands(maildir: str, spool: str) -> dict[str, list[str]]:
 
 
 def main() -> int:
-    """Measure and report; 1 if the console script is over the limit."""
+    """Measure and report; 1 if `deliver` or `sendmail` is over the limit."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.startup", description=__doc__)
     parser.add_argument("--runs", type=int, default=100, help="of each command (default: 100)")
     parser.add_argument("--json", action="store_true")
@@ -89,6 +89,7 @@ def main() -> int:
     bare = medians["python3 -c pass"]
     ratio = medians["maildir-safe deliver"] / bare
     imported = medians["Maildir.deliver"] / medians["mailbox.Maildir.add"]
+    worst = max(ratio, medians["maildir-safe sendmail -t"] / bare)
     if args.json:
         found = {"medians": medians, "ratio": ratio, "limit": LIMIT, "imported": imported, "runs": args.runs}
         print(json.dumps(found))
@@ -96,7 +97,7 @@ def main() -> int:
         for name, median in medians.items():
             print(f"{name:<24} {median * 1000:6.2f} ms  {median / bare:5.2f}x")
         print(f"Maildir.deliver / mailbox.Maildir.add: {imported:.2f} (at most {IMPORT_LIMIT})")
-    return 0 if ratio <= LIMIT and imported <= IMPORT_LIMIT else 1
+    return 0 if worst <= LIMIT and imported <= IMPORT_LIMIT else 1
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+from benchmarks.children import ENVIRONMENT
 from benchmarks.deliver_rounds import Contender, Deliver
 from benchmarks.peers.peer import Peer
 
@@ -29,7 +30,9 @@ def _processes(box: Path, command: _Command) -> Iterator[Deliver]:
 
         def deliver(messages: Sequence[bytes]) -> None:
             for message in messages:
-                subprocess.run(arguments, input=message, check=True, stdout=subprocess.DEVNULL)
+                subprocess.run(
+                    arguments, input=message, check=True, stdout=subprocess.DEVNULL, env=ENVIRONMENT
+                )
 
         yield deliver
 

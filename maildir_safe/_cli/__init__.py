@@ -83,6 +83,7 @@ def main(words: list[str] | None = None) -> int:
     words = _words_of(sys.argv)
     if words[:1] in (["deliver"], ["sendmail"], ["qmail-queue"]):
         hold_signals(_OF_QMAIL if words[0] == "qmail-queue" else ())
+        _import_quickly()
         gc.disable()  # one message makes no cycles worth a collection, which would cost a twentieth
         code = _run(words)
         _close_stdout()
@@ -100,6 +101,15 @@ def _words_of(argv: list[str]) -> list[str]:
     """The arguments, with the verb that the name of the program implies."""
     name = argv[0].rpartition("/")[2]
     return [*_PROGRAM_NAMES[name], *argv[1:]] if name in _PROGRAM_NAMES else argv[1:]
+
+
+def _import_quickly() -> None:
+    try:
+        from maildir_safe._cli.quick_imports import install
+
+        install(__name__.partition(".")[0], __file__.rpartition("/_cli/")[0])
+    except Exception:  # noqa: BLE001 - not in this interpreter, or a damaged file, of which `_run` will tell
+        return
 
 
 def hold_signals(numbers: tuple[int, ...] = ()) -> None:

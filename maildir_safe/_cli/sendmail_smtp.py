@@ -22,14 +22,13 @@ from maildir_safe._smtp.server.limits import MemoryBudget
 from maildir_safe._smtp.server.message_log import MessageLog
 from maildir_safe._smtp.server.server_context import ServerContext
 from maildir_safe._smtp.server.session import SmtpSession
-from maildir_safe._submission import spool
+from maildir_safe._submission import Rejected, spool
 from maildir_safe._submission.mailbox_list import complete_address
 from maildir_safe._submission.message import Submitted
-from maildir_safe._submission.rejected import Rejected
 from maildir_safe.errors import MaildirSafeError
 
 if TYPE_CHECKING:
-    from maildir_safe._queue.queue import Queue
+    from maildir_safe._queue.puts import QueuePuts
     from maildir_safe._smtp.backends.store import MailObject
     from maildir_safe._submission.settings import Settings
 
@@ -51,12 +50,16 @@ class SubmissionStore:
 
     test_mode = False
     sends_reports = True
+    keeps_binary = False
     busy = False
 
-    def __init__(self, queue: Queue, settings: Settings, user: str) -> None:
+    def __init__(self, queue: QueuePuts, settings: Settings, user: str) -> None:
         self._queue = queue
         self._settings = settings
         self._user = user
+
+    def close(self) -> None:
+        """See `Store.close`: nothing runs."""
 
     async def locate(self, address: str) -> str:
         """See `Store.locate`: everybody is accepted whom `store` can then put into the queue."""

@@ -65,6 +65,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the page by HTTPS; without a file, make a certificate",
     )
     flag("--web-root", metavar="PATH", help="the page's path behind a proxy, such as /mail")
+    flag(
+        "--relay",
+        metavar="URL",
+        help="for tests: the server to which a program may release messages (POST …/release): "
+        "smtp://[user@]host[:port], smtps://…",
+    )
+    flag(
+        "--relay-to",
+        action="append",
+        metavar="PATTERN",
+        help="with --relay: the addresses that messages may be released to, such as '*@example.com'; may be "
+        "repeated",
+    )
     flag("--no-web", dest="web", action="store_const", const="", help="no inbox page")
     flag(
         "--metrics",

@@ -42,20 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.description = DESCRIPTION
     parser.add_argument("spool", metavar="SPOOL")
-    parser.add_argument("--to", required=True, metavar="COURIER", help="the courier of the messages")
-    parser.add_argument(
-        "--password-file", metavar="FILE", help="the password of the user in --to, on its first line"
-    )
-    parser.add_argument("--bounces-to", metavar="COURIER", help="the courier of bounces (default: as --to)")
-    parser.add_argument("--hostname", metavar="NAME", help="our name in EHLO and in bounces (this host's)")
-    parser.add_argument("--once", action="store_true", help="stop when no more items are due")
-    parser.add_argument("--concurrency", type=_positive, default=10, metavar="N", help="items at a time (10)")
-    parser.add_argument("--per-destination", type=_positive, metavar="N", help="items per domain (no limit)")
-    parser.add_argument("--timeout", type=float, default=1800, metavar="SECONDS", help="per item (1800)")
-    parser.add_argument(
-        "--warn-after", type=float, default=0, metavar="HOURS",
-        help="tell the sender once that a message is still on its way (never; 4 is usual)",
-    )  # fmt: skip
+    add_sending(parser)
     parser.add_argument(
         "--lease", type=int, metavar="SECONDS",
         help=f"others take over from a worker that stalls for so long ({LEASE}, or as the mount needs; "
@@ -69,6 +56,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="answer /livez, /readyz and /metrics on this address (:PORT: this machine only)",
     )
     parser.add_argument("-v", "--verbose", action="store_true", help="log all recipients, not only failures")
+
+
+def add_sending(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments that say where the messages go, and how many at a time."""
+    parser.add_argument("--to", required=True, metavar="COURIER", help="the courier of the messages")
+    parser.add_argument(
+        "--password-file", metavar="FILE", help="the password of the user in --to, on its first line"
+    )
+    parser.add_argument(
+        "--relays", metavar="FILE",
+        help="other servers for some senders, as lines 'SENDER SERVER [PASSWORD-FILE]', where SENDER is "
+        "user@domain or @domain and SERVER is as in --to",
+    )  # fmt: skip
+    parser.add_argument("--bounces-to", metavar="COURIER", help="the courier of bounces (default: as --to)")
+    parser.add_argument("--hostname", metavar="NAME", help="our name in EHLO and in bounces (this host's)")
+    parser.add_argument("--once", action="store_true", help="stop when no more items are due")
+    parser.add_argument("--concurrency", type=_positive, default=10, metavar="N", help="items at a time (10)")
+    parser.add_argument("--per-destination", type=_positive, metavar="N", help="items per domain (no limit)")
+    parser.add_argument("--timeout", type=float, default=1800, metavar="SECONDS", help="per item (1800)")
+    parser.add_argument(
+        "--warn-after", type=float, default=0, metavar="HOURS",
+        help="tell the sender once that a message is still on its way (never; 4 is usual)",
+    )  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> int:
@@ -109,6 +119,8 @@ def _couriers(args: argparse.Namespace) -> tuple[Courier, Courier | None]:
     if args.staging and not any(place.lower().startswith("maildir:") for place in places):
         raise ValueError("--staging is for Maildirs: neither --to nor --bounces-to is one")
     courier = make_courier(args.to, args.password_file, args.hostname, args.staging)
+    if args.relays:
+        courier = _by_sender(args.relays, courier, args.hostname)
     if not args.bounces_to:
         return courier, None
     return courier, make_courier(args.bounces_to, hostname=args.hostname, staging=args.staging)
@@ -230,6 +242,22 @@ _SCHEMES: dict[str, Callable[[str, str | None, str | None], Courier]] = {
     "lmtp": _to_a_server,
     "mx": _by_dns,
 }
+
+
+def _by_sender(path: str, other: Courier, hostname: str | None) -> Courier:
+    from maildir_safe._queue.couriers.by_sender import SenderCourier, read_couriers
+    from maildir_safe._queue.couriers.courier import Relays
+
+    if not isinstance(other, Relays):
+        raise ValueError("--relays is for mail that goes to servers, and --to names none")
+
+    def make(where: str, password_file: str | None) -> Courier:
+        made = make_courier(where, password_file, hostname)
+        if not isinstance(made, Relays):
+            raise ValueError(f"{where.partition(':')[0]!a} is not the scheme of a server")
+        return made
+
+    return SenderCourier(read_couriers(path, make), other)
 
 
 def _has_password(url: str) -> bool:

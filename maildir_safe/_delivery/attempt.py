@@ -97,7 +97,9 @@ class Attempt:
             OSError: a directory cannot be opened.
         """
         # not if the jobs may be written in two directories, which may be two file systems
-        self._use_syncfs = self._in_tmp and len(jobs) >= _SYNCFS_FROM and syncfs_reports_errors(self._dirs)
+        self._use_syncfs = (
+            self._in_tmp and len(jobs) >= _SYNCFS_FROM and syncfs_reports_errors(self._dirs.fstype)
+        )
         self._timed = len(jobs) == 1 and jobs[0].timed
         self._complete = names.complete
         self._start_writeback_early = (
@@ -305,6 +307,10 @@ def _worth_a_new_file(step: str, error: OSError) -> bool:
     return step == "create" and error.errno in _CURED_BY_NEW_FILE
 
 
-def syncfs_reports_errors(dirs: DeliveryTarget) -> bool:
-    """Report whether one syncfs makes all files of a batch durable and reports failed writes."""
-    return quirks(dirs.fstype).syncfs and _KERNEL >= _SYNCFS_KERNEL
+def syncfs_reports_errors(fstype: str) -> bool:
+    """Report whether one syncfs makes all files of a batch durable and reports failed writes.
+
+    Args:
+        fstype: the file system's type, as /proc/self/mountinfo names it.
+    """
+    return quirks(fstype).syncfs and _KERNEL >= _SYNCFS_KERNEL

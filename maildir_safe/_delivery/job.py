@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from maildir_safe._delivery.receipt import Receipt
 from maildir_safe.errors import UnknownOutcome
 
 TYPE_CHECKING = False
@@ -10,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from maildir_safe._delivery.content import Chunks
+    from maildir_safe._delivery.receipt import Receipt
 
 ATTEMPTS = 3
 """Attempts for a job whose failure a newly written file may cure."""
@@ -112,6 +112,8 @@ class DeliveryJob:
         commit_record = self.commit_record
         if commit_record is None:
             return self.failure()
+        from maildir_safe._delivery.receipt import Receipt  # a put into the queue has none
+
         return Receipt(
             f"{commit_record.place}/{self.name}",
             self.name[: len(self.name) - len(self.info)],

@@ -69,7 +69,7 @@ class DeliveryPipeline:
         outstanding = self._outstanding
         outstanding.append(job)  # only their number counts: `append` and `pop` need no lock
         try:
-            if len(outstanding) >= _CROWD and syncfs_reports_errors(self._directories(False)):
+            if len(outstanding) >= _CROWD and syncfs_reports_errors(self._directories(False).fstype):
                 self._combiner.run(job, self.commit)
             elif not self._attempt([job]):
                 self._retry([job])

@@ -1,9 +1,12 @@
 """The headers that record a delivery: they are written on top of a message and read back from it.
 
-They are Return-Path, X-Original-To and Delivered-To. The SMTP server itself writes `Received`.
+They are Return-Path, X-Original-To and Delivered-To. Whoever accepts a message from a client adds Received,
+and makes its parts by `client_name` and `date`.
 """
 
 from __future__ import annotations
+
+import time
 
 from maildir_safe._delivery.content import gap
 from maildir_safe.errors import PermanentError
@@ -14,6 +17,10 @@ if TYPE_CHECKING:
 
 HEADER = 128 << 10
 """The most bytes of a header that are examined: deliveries add their headers on top."""
+
+_IN_NAMES = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:[]-")
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
 def trace_headers(
@@ -63,6 +70,20 @@ def checked_address(what: str, address: str) -> str:
 def bare(address: str) -> str:
     """Return the address without the angle brackets that some mail servers leave around it."""
     return address[1:-1] if address.startswith("<") and address.endswith(">") else address
+
+
+def client_name(name: str) -> str:
+    """A HELO, EHLO or LHLO name, cut to 255 characters, with every unsafe character replaced by ``?``."""
+    return "".join(c if c in _IN_NAMES else "?" for c in name[:255])
+
+
+def date(seconds: float) -> str:
+    """A date for a header (RFC 5322 3.3), in UTC, and in English in every locale."""
+    t = time.gmtime(seconds)
+    return (
+        f"{_DAYS[t.tm_wday]}, {t.tm_mday} {_MONTHS[t.tm_mon - 1]} {t.tm_year} "
+        f"{t.tm_hour:02}:{t.tm_min:02}:{t.tm_sec:02} +0000"
+    )
 
 
 def _line(name: str, value: str) -> bytes:

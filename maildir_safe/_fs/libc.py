@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import struct
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -13,10 +14,20 @@ if TYPE_CHECKING:
 _libc = ctypes.CDLL(None, use_errno=True)
 _RENAME_NOREPLACE = 1
 _SYNC_FILE_RANGE_WRITE = 2
+_MACHINE = os.uname().machine, ctypes.sizeof(ctypes.c_void_p)
 _SYS_SETGROUPS = {  # by machine and size of a pointer: see syscall(2), and asm/unistd.h of each
     ("x86_64", 8): 116, ("x86_64", 4): 206, ("i686", 4): 206, ("aarch64", 8): 159, ("riscv64", 8): 159,
     ("loongarch64", 8): 159, ("ppc64le", 8): 81, ("s390x", 8): 206, ("armv7l", 4): 206, ("armv6l", 4): 206,
 }  # fmt: skip
+_SYS_STATX = {("x86_64", 8): 332, ("x86_64", 4): 383, ("i686", 4): 383, ("aarch64", 8): 291}  # as above
+_SYS_OPENAT2 = 437  # everywhere
+_RESOLVE_NO_MAGICLINKS = 2
+_HOW = struct.Struct("=QQQ")  # struct open_how: flags, mode, resolve
+_AT_FDCWD = -100
+_AT_NO_AUTOMOUNT, _AT_STATX_DONT_SYNC = 0x800, 0x4000
+_STATX_INO, _STATX_MNT_ID = 0x100, 0x1000  # the second since Linux 5.8
+_STATX = struct.Struct("=I28xQ104xQ104x")  # struct statx: mask, inode, mount
+_StatxBuffer = ctypes.c_char * _STATX.size  # a type that ctypes would forget, and make anew each time
 _ALL = ctypes.c_int64(0)  # from the beginning, to the end
 
 
@@ -47,6 +58,46 @@ def rename_noreplace(src: str, dst: str, src_dir_fd: int, dst_dir_fd: int) -> No
     _checked(_libc.renameat2(src_dir_fd, os.fsencode(src), dst_dir_fd, os.fsencode(dst), _RENAME_NOREPLACE))
 
 
+def mount_and_inode(path: str) -> tuple[int, int]:
+    """The mount and the inode of a file, by one statx(2), which follows links and asks no server for them.
+
+    While a mount exists, its number is unique in all mount namespaces.
+
+    Raises:
+        OSError: there is no such file, or the kernel does not tell mounts (before Linux 5.8).
+    """
+    number = _SYS_STATX.get(_MACHINE, -1)
+    buffer = _StatxBuffer()
+    flags, mask = _AT_NO_AUTOMOUNT | _AT_STATX_DONT_SYNC, _STATX_INO | _STATX_MNT_ID
+    _checked(_libc.syscall(number, _AT_FDCWD, os.fsencode(path), flags, mask, buffer))
+    found, inode, mount = _STATX.unpack(buffer)
+    if found & mask != mask:
+        raise OSError(errno.ENOSYS, "the kernel does not tell mounts")
+    return mount, inode
+
+
+def open_directory(path: str, dir_fd: int | None) -> int:
+    """Open a directory for look-ups (O_PATH) in the way that is the same for each process; see openat2(2).
+
+    Links of /proc, as in /proc/self/cwd, mean something else in another process. A path that leads through
+    one is refused, unless the kernel, or the profile of a container, does not know openat2.
+
+    Raises:
+        OSError: ELOOP: the path leads through such a link; or there is no such directory.
+    """
+    flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+    how = _HOW.pack(flags, 0, _RESOLVE_NO_MAGICLINKS)
+    start = _AT_FDCWD if dir_fd is None else dir_fd
+    size = ctypes.c_size_t(_HOW.size)
+    fd = int(_libc.syscall(ctypes.c_long(_SYS_OPENAT2), ctypes.c_long(start), os.fsencode(path), how, size))
+    if fd >= 0:
+        return fd
+    number = ctypes.get_errno()
+    if number in (errno.ENOSYS, errno.EPERM):
+        return os.open(path, flags, dir_fd=dir_fd)
+    raise OSError(number, os.strerror(number))
+
+
 def set_file_system_ids(uid: int, gid: int, groups: Sequence[int] | None = None) -> None:
     """Set the user and groups with which the calling thread, and no other, accesses files.
 
@@ -72,6 +123,12 @@ def set_file_system_ids(uid: int, gid: int, groups: Sequence[int] | None = None)
         raise PermissionError(errno.EPERM, f"cannot use files as uid {uid}, gid {gid}")
 
 
+def has_file_system_ids(uid: int, gid: int, groups: Sequence[int]) -> bool:
+    """Whether the calling thread accesses files with this user and these groups, and no others."""
+    found = (_libc.setfsuid(-1), _libc.setfsgid(-1), sorted(os.getgroups()))
+    return found == (uid, gid, sorted(groups))
+
+
 def set_file_system_group(gid: int) -> None:
     """Set the group with which the calling thread, and no other, accesses files; see setfsgid(2).
 
@@ -84,7 +141,7 @@ def set_file_system_group(gid: int) -> None:
 
 
 def _set_groups(groups: Sequence[int]) -> None:
-    number = _SYS_SETGROUPS.get((os.uname().machine, ctypes.sizeof(ctypes.c_void_p)))
+    number = _SYS_SETGROUPS.get(_MACHINE)
     if number is None:
         raise PermissionError(errno.EPERM, "cannot leave root's groups here: run it without them (setpriv)")
     _checked(_libc.syscall(number, len(groups), (ctypes.c_uint32 * len(groups))(*groups)))

@@ -42,6 +42,8 @@ class Quirks:
         early_writeout: whether a batch is faster if writeback of its pages starts before syncfs.
         old_names_return: whether a crash after the fsync of one directory can restore the name that a
             file had in another directory, so that the whole file system must be synced.
+        replies_get_lost: whether a call may fail although it was executed, or is executed later. On a
+            file system of this kernel alone no call is.
         staging: where messages are written: ``"tmp"``, or ``"new"`` under a dot name.
         open_directories_stay_stale: whether a directory that any process of this host holds open
             keeps showing its old contents after another host has changed it.
@@ -63,6 +65,7 @@ class Quirks:
     interrupted = True
     early_writeout = False
     old_names_return = False
+    replies_get_lost = True
     staging = "tmp"
     open_directories_stay_stale = False
     known: tuple[str, str, str] | None = None
@@ -83,8 +86,8 @@ def quirks(fstype: str) -> Quirks:
 _ORDINARY = Quirks()
 # syncfs reports failed writes since Linux 5.8: syncfs(2). FUSE and network mounts do not pass it on.
 # fsync on these types waits for the disk, and only a fatal signal ends the wait: fsync(2) names no EINTR
-# one kernel has it mounted, so all processes see one state
-_LOCAL = {"syncfs": True, "interrupted": False, "seen_at_once": True}
+# one kernel has it mounted, so all processes see one state, and each call's result is the driver's own
+_LOCAL = {"syncfs": True, "interrupted": False, "seen_at_once": True, "replies_get_lost": False}
 # a rename is not written in one step: mkfs.fat(8), exfat(5); ext2 has no journal
 _NO_JOURNAL = {
     "seen_at_once": True,  # as _LOCAL

@@ -8,11 +8,8 @@ path, and each call opens the directory, and closes it again.
 from __future__ import annotations
 
 import itertools
-import os
+from typing import TYPE_CHECKING
 
-from maildir_safe._fs.quirks import quirks
-
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import ExitStack
@@ -32,27 +29,7 @@ _OTHERS = (
 _FIRST = 1 << 30  # no process has so many descriptors
 
 
-def hold_no_directories(fs: FileSystem, path: str) -> FileSystem:
-    """Return `fs`; on a mount where an open directory stays stale, no call of it leaves a directory open.
-
-    Args:
-        fs: the file system's calls.
-        path: a directory, which may be about to be created.
-    """
-    for place in (path, os.path.dirname(path)):
-        try:
-            fd = fs.open_dir(place)
-        except OSError:
-            continue  # whoever uses it finds out why
-        try:
-            stale = quirks(fs.mount(fd).fstype).open_directories_stay_stale
-        finally:
-            _close(fs, fd)
-        return _UnheldFileSystem(fs) if stale else fs  # type: ignore[return-value]
-    return fs
-
-
-class _UnheldFileSystem:
+class UnheldFileSystem:
     """The calls of another `FileSystem`, to which a directory is the names on the way to it. Thread-safe."""
 
     def __init__(self, fs: FileSystem) -> None:

@@ -19,7 +19,7 @@ from maildir_safe.errors import NotAMaildir
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Iterator
+    from collections.abc import Container, Iterable
     from typing import Any, BinaryIO
 
     from maildir_safe._delivery.content import Content
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from maildir_safe._handoff.group_commit_async import AsyncCombiner
     from maildir_safe._maildir.directories import OpenDirectories
     from maildir_safe._maildir.janitor import CleanReport
-    from maildir_safe._maildir.message_store import Message, MessageStore
+    from maildir_safe._maildir.message_store import Listing, Message, MessageStore
     from maildir_safe._maildir.quota import Quota
 
 
@@ -172,7 +172,7 @@ class Maildir:
 
     # Reading
 
-    def messages(self, unchanged: Container[str] = ()) -> Iterator[Message]:
+    def messages(self, unchanged: Container[str] = ()) -> Listing:
         """Return all messages, those in new/ first, from the listings alone: no message is opened.
 
         A message that moves during the listing is returned once or not at all; a new listing shows it.

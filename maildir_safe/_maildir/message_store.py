@@ -15,8 +15,9 @@ from maildir_safe._fs.quirks import quirks
 from maildir_safe._handoff.listing import stable_listing
 from maildir_safe._handoff.rename import DONE, GONE, UNKNOWN, close_quietly
 from maildir_safe._handoff.seals import holds_directory
+from maildir_safe._maildir.listed import Listed, difference, doubtful
 from maildir_safe._maildir.message_file import whole
-from maildir_safe._names import flags_of, is_unique, may_be_message, size_of, split, with_flags
+from maildir_safe._names import flags_of, may_be_message, size_of, split, with_flags
 from maildir_safe.errors import TemporaryError, UnknownOutcome, storage_error
 
 if TYPE_CHECKING:
@@ -64,24 +65,30 @@ class Message:
         return f"Message({self.subdir}/{self.name})"
 
 
-class _Listed:
-    """A directory as it was last listed.
+class Listing:
+    """The messages that one listing showed: an iterator that makes each `Message` when it is asked for.
 
     Attributes:
-        names: all names as listed, including strays.
-        strays: names that were not files; they are checked again, since a name may become a file.
-        by_name, by_key: its messages.
+        new, cur: the names in new/ and cur/ by key, not to be changed. A message that moved during the
+            listing may be in both; that in new/ counts.
     """
 
-    __slots__ = ("by_key", "by_name", "names", "strays")
+    def __init__(self, new: dict[str, str], cur: dict[str, str]) -> None:
+        self.new, self.cur = new, cur
+        self._rest = self._each()
 
-    def __init__(
-        self, names: list[str], strays: set[str], by_name: dict[str, Message], by_key: dict[str, Message]
-    ) -> None:
-        self.names = names
-        self.strays = strays
-        self.by_name = by_name
-        self.by_key = by_key
+    def __iter__(self) -> Listing:
+        return self
+
+    def __next__(self) -> Message:
+        return next(self._rest)
+
+    def _each(self) -> Iterator[Message]:
+        for name in self.new.values():
+            yield Message("new", name)
+        for key, name in self.cur.items():
+            if key not in self.new:
+                yield Message("cur", name)
 
 
 class MessageStore:
@@ -108,18 +115,16 @@ class MessageStore:
         self._directories = directories
         self._handoff = handoff
         self._separator = separator
-        self._known: dict[str, Message] = {}
-        self._listed = {subdir: _Listed([], set(), {}, {}) for subdir in ("new", "cur")}
+        self._renamed: dict[str, Message | None] = {}  # since the last listing
+        self._listed = {subdir: Listed([], set()) for subdir in ("new", "cur")}
 
-    def messages(self, unchanged: Container[str] = ()) -> Iterator[Message]:
+    def messages(self, unchanged: Container[str] = ()) -> Listing:
         """Return all messages, those in new/ first, each key once.
 
         A message that appears or moves during the listing is returned once or not at all; a new listing
-        shows it. A message that was listed before under the same name is the same object. See
-        `Maildir.messages`.
+        shows it. See `Maildir.messages`.
         """
-        self._known = self._listing(self._directories(False), unchanged)
-        return iter(list(self._known.values()))  # the caller may rename messages between two items
+        return self._listing(self._directories(False), unchanged)
 
     def stamp(self) -> tuple[int, int]:
         """Return the modification times of new/ and cur/ in nanoseconds; see `Maildir.stamp`."""
@@ -258,9 +263,9 @@ class MessageStore:
             raise kind(
                 str(storage_error(f"rename {self._path}/{message.subdir}/{message.name} to {name}", error))
             )
-        self._known.pop(message.key, None)
+        self._renamed[message.key] = None
         if target is dirs:
-            self._known[split(name)[0]] = Message(subdir, name)
+            self._renamed[split(name)[0]] = Message(subdir, name)
         try:
             if quirks(dirs.fstype).old_names_return and dirs.fd(message.subdir) != target.fd(subdir):
                 # otherwise a crash may leave both names (tests/crash/test_disk_replay.py)
@@ -288,10 +293,10 @@ class MessageStore:
         reopen = False
         for _ in range(_LOOKS):
             dirs = self._directories(reopen)
-            message = None if fresh else self._known.get(key)
+            message = None if fresh else self._known(key)
             if message is None:
-                self._known = self._listing(dirs)
-                message = self._known.get(key)
+                self._listing(dirs)
+                message = self._known(key)
             if message is None:
                 missed += 1
                 if missed == 2:  # a name missing from one listing proves nothing
@@ -311,17 +316,27 @@ class MessageStore:
                 fresh = True
         raise TemporaryError(f"{self._path}: the message {key} keeps moving; try again")
 
-    def _listing(self, dirs: OpenDirectories, unchanged: Container[str] = ()) -> dict[str, Message]:
-        """Return all messages by key. One that moves during it may appear twice: the first counts."""
+    def _known(self, key: str) -> Message | None:
+        """Where a message was when it was last listed or renamed."""
+        if key in self._renamed:
+            return self._renamed[key]
+        for subdir in ("new", "cur"):
+            name = self._listed[subdir].by_key.get(key)
+            if name is not None:
+                return Message(subdir, name)
+        return None
+
+    def _listing(self, dirs: OpenDirectories, unchanged: Container[str] = ()) -> Listing:
+        """List both directories."""
         try:
             self._fs.stat("tmp", dirs.root)  # before new/: see `OpenDirectories`
             new, cur = self._list("new", dirs.new, unchanged), self._list("cur", dirs.cur, unchanged)
         except OSError as error:
             raise storage_error(f"list {self._path}", error) from error
-        both = new.by_key | cur.by_key
-        return both if len(both) == len(new.by_key) + len(cur.by_key) else both | new.by_key
+        self._renamed = {}
+        return Listing(new.by_key, cur.by_key)
 
-    def _list(self, subdir: str, fd: int, unchanged: Container[str]) -> _Listed:
+    def _list(self, subdir: str, fd: int, unchanged: Container[str]) -> Listed:
         """List one directory. Only names that appeared or disappeared are processed, since most stay."""
         before = self._listed[subdir]
         if subdir in unchanged and not before.strays:
@@ -331,25 +346,13 @@ class MessageStore:
             return before
         names = stable_listing(self._fs, fd, names)
         look_at_all = holds_directory(self._fs, fd)
-        come, gone = _difference(before.names, names)
-        by_name, by_key = before.by_name.copy(), before.by_key.copy()
-        for name in gone:
-            message = by_name.pop(name, None)
-            if message is not None:
-                by_key.pop(message.key, None)
-        strays = set()
-        for name in come | (before.strays - gone):
-            if not may_be_message(name):
-                continue
-            doubtful = look_at_all or not is_unique(name) or name in before.strays
-            if doubtful and not self._is_file(name, fd):
-                strays.add(name)
-                continue
-            message = by_name[name] = Message(subdir, name)
-            by_key[message.key] = message
-        if len(by_key) != len(by_name):  # two names with one key, now or before: the last one listed
-            by_key = {by_name[name].key: by_name[name] for name in names if name in by_name}
-        listed = _Listed(names, strays, by_name, by_key)
+        come, gone = difference(before.names, names) if before.names else (names, set[str]())
+        to_check = {*(come if look_at_all else doubtful(come))} | (before.strays - gone)
+        unfit = {name for name in to_check if not may_be_message(name)}
+        strays = {name for name in to_check - unfit if not self._is_file(name, fd)}
+        if to_check:
+            come = ({*come} | to_check) - unfit - strays
+        listed = before.changed(names, strays, come, gone)
         self._listed[subdir] = listed  # assigned when complete, since other threads read it
         return listed
 
@@ -363,27 +366,4 @@ class MessageStore:
 
     def _set_aside(self, message: Message) -> None:
         """Move a listed name to the strays: its type had not been checked before."""
-        old = self._listed[message.subdir]
-        by_name = {name: one for name, one in old.by_name.items() if name != message.name}
-        by_key = {key: one for key, one in old.by_key.items() if one.name != message.name}
-        self._listed[message.subdir] = _Listed(old.names, old.strays | {message.name}, by_name, by_key)
-
-
-def _difference(before: list[str], names: list[str]) -> tuple[set[str], set[str]]:
-    """Return the names that appeared and those that disappeared. Equal starts and ends are skipped."""
-    start = _alike(before, names)
-    end = min(_alike(before[::-1], names[::-1]), len(before) - start, len(names) - start)
-    old, new = set(before[start : len(before) - end]), set(names[start : len(names) - end])
-    return new - old, old - new
-
-
-def _alike(one: list[str], other: list[str]) -> int:
-    """Return the length of the common start of two lists. It bisects: slices compare faster than items."""
-    low, high = 0, min(len(one), len(other))
-    while low < high:
-        middle = (low + high + 1) // 2
-        if one[low:middle] == other[low:middle]:
-            low = middle
-        else:
-            high = middle - 1
-    return low
+        self._listed[message.subdir] = self._listed[message.subdir].without(message.name)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 from _thread import allocate_lock as Lock
 
-from maildir_safe._fs.owner import as_owner
 from maildir_safe._fs.posix import OsFileSystem
 from maildir_safe._names import host_token
 from maildir_safe._queue.store.item import ItemIds
@@ -32,6 +31,10 @@ def owners_calls(path: str) -> FileSystem:
     Raises:
         TemporaryError: another user could redirect root's path.
     """
+    if os.geteuid() != 0:
+        return OsFileSystem()
+    from maildir_safe._fs.owner import as_owner
+
     try:
         return as_owner(OsFileSystem(), path)
     except OSError as error:

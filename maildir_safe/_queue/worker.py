@@ -263,7 +263,7 @@ class Worker:
     def _deliver(self, claim: Claim) -> None:
         owed = claim.envelope.owed
         own = isinstance(self._courier, HasDestinations)  # a mount: it stalls, and is never out of reach
-        destination, trouble = destination_of(self._courier, claim.id, owed[0])
+        destination, trouble = destination_of(self._courier, claim.id, owed[0], claim.envelope.sender)
         trouble = trouble or (None if own else self._suspensions.status(destination))
         if trouble is not None:
             statuses = dict.fromkeys(owed, trouble)

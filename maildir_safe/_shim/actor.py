@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 
+from maildir_safe._fs import libc
 from maildir_safe._fs.posix import OsFileSystem
 from maildir_safe._handoff.group_commit import DirectorySync
 from maildir_safe._shim.handoff import LinkHandoff, Result
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from maildir_safe._fs import FileSystem
-
-_DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 class Place:
@@ -69,7 +68,8 @@ class Actor:
             wanted: per path the directory that it starts from (None if it is absolute), and the path.
 
         Raises:
-            OSError: the caller's own call would fail in the same way.
+            OSError: the caller's own call would fail in the same way, except ELOOP: the path may mean
+                another directory in another process (`libc.open_directory`).
             ValueError: a path does not end in a plain name.
         """
         places: list[Place] = []
@@ -79,9 +79,9 @@ class Actor:
                 if name in ("", ".", ".."):
                     raise ValueError(path)
                 if path.startswith("/"):
-                    fd = os.open(above or "/", _DIRECTORY)
+                    fd = libc.open_directory(above or "/", None)
                 else:
-                    fd = os.open(above or ".", _DIRECTORY, dir_fd=base)
+                    fd = libc.open_directory(above or ".", base)
                 places.append(Place(fd, (0, 0), "", name))
                 found = os.fstat(fd)
                 places[-1].identity = (found.st_dev, found.st_ino)

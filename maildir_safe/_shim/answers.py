@@ -6,7 +6,6 @@ caller cannot be fully determined.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import threading
@@ -15,26 +14,20 @@ from maildir_safe._shim import caller as callers
 from maildir_safe._shim.calls import LINK, RENAME, RENAME_NOREPLACE, SANDBOX, UNLINK, Call, decode
 from maildir_safe._shim.decisions import PASS_ON, Decisions
 from maildir_safe._shim.ghosts import Ghosts, Owner
+from maildir_safe._shim.turns import Turns
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from typing import Any
-
     from maildir_safe._shim.actor import Actor, Place
     from maildir_safe._shim.caller import Caller
     from maildir_safe._shim.helpers import Helper
     from maildir_safe._shim.listener import Listener, Question
+    from maildir_safe._shim.needless import Needless
     from maildir_safe._shim.pairs import Pairs
     from maildir_safe._shim.report import Report
     from maildir_safe._shim.supervisor import Actors
 
     Process = tuple[int, int]
-
-
-MOST_OF_A_USER = 128
-"""Most calls in progress per user other than the supervisor's own. Further calls are left to the kernel, so
-that no user can delay others."""
 
 
 _EACH_ITS_OWN = ("/proc/", "/dev/fd/")
@@ -59,24 +52,26 @@ class Answers:
         report: receives events.
         durable: fsync the target's directory before a handoff is reported done.
         check: change nothing, and report what would be changed.
+        needless: the mounts whose links need no help; None if there can be none.
     """
 
     def __init__(
         self, listener: Listener, actors: Actors, pairs: Pairs, report: Report,
-        durable: bool = False, check: bool = False,
+        durable: bool = False, check: bool = False, needless: Needless | None = None,
     ) -> None:  # fmt: skip
         self._listener = listener
         self._actors = actors
         self._report = report
         self._ghosts = Ghosts(alive)
         self._decisions = Decisions(pairs, self._ghosts, report, durable, check)
+        self._check = check
+        self._needless = needless
         self._me = os.getpid()
         self._sandboxed = False
         self._sandboxed_users: frozenset[int] = frozenset()
         self._lock = threading.Lock()
-        self._turns: dict[int, list[Any]] = {}
-        self._in_hand: dict[int, int] = {}
         self._user = os.geteuid()
+        self._turns = Turns(self._user)
 
     def handle(self, question: Question) -> None:
         """Answer one question."""
@@ -86,40 +81,16 @@ class Answers:
         elif call.kind == SANDBOX:
             self._sandbox(question)
         else:
-            with self._place(question.tid) as free, self._turn(question.tid):
-                if free:
-                    self._look(question, call)
-                else:
+            user, group = callers.user(question.tid)
+            turn = self._turns.enter(question.tid, user)
+            try:
+                if turn is None:
                     self._listener.pass_on(question)
-
-    @contextlib.contextmanager
-    def _place(self, tid: int) -> Iterator[bool]:
-        """Whether this user is below the limit of calls: a user can make even reading his memory hang."""
-        user = callers.user(tid)
-        with self._lock:
-            in_hand = self._in_hand[user] = self._in_hand.get(user, 0) + 1
-        try:
-            yield user == self._user or in_hand <= MOST_OF_A_USER
-        finally:
-            with self._lock:
-                self._in_hand[user] -= 1
-                if not self._in_hand[user]:
-                    del self._in_hand[user]
-
-    @contextlib.contextmanager
-    def _turn(self, tid: int) -> Iterator[None]:
-        """Serialise a thread's questions: after a signal it may ask again before the first is answered."""
-        with self._lock:
-            turn = self._turns.setdefault(tid, [threading.Lock(), 0])
-            turn[1] += 1
-        try:
-            with turn[0]:
-                yield
-        finally:
-            with self._lock:
-                turn[1] -= 1
-                if not turn[1]:
-                    del self._turns[tid]
+                else:
+                    with turn:
+                        self._look(question, call, user, group)
+            finally:
+                self._turns.leave(question.tid, user)
 
     def _is_plain(self, call: Call) -> bool:
         """Whether the flags alone show that a call is to be left to the kernel."""
@@ -157,11 +128,17 @@ class Answers:
             whose = f"every call of user {min(users)}"
         self._report.note(f"a program uses Landlock: from now on {whose} is left to the kernel")
 
-    def _look(self, question: Question, call: Call) -> None:
+    def _look(self, question: Question, call: Call, user: int, group: int) -> None:
         paths = self._paths(question, call)
         if paths is None or self._cannot_matter(call, paths):
             self._listener.pass_on(question)
             return
+        mount = None
+        if self._needless is not None and call.kind == LINK:
+            mount = self._mount(self._needless, question.tid, (user, group), call, paths)
+            if mount is not None and self._needless.known(mount):
+                self._listener.pass_on(question)
+                return
         bases: list[int] = []
         try:
             caller = callers.Caller(question.tid, self._actors.labels)
@@ -180,7 +157,7 @@ class Answers:
                 ):
                     self._listener.pass_on(question)
                 else:
-                    self._open_and_act(question, call, actor, wanted, caller)
+                    self._open_and_act(question, call, actor, wanted, caller, mount)
         except (OSError, ValueError):
             self._listener.pass_on(question)
         finally:
@@ -191,11 +168,32 @@ class Answers:
         """Whether the paths alone show that a call is to be left to the kernel."""
         if call.kind == UNLINK and not self._ghosts.may_know(paths[0].rpartition("/")[2]):
             return True
+        if call.kind == LINK and not self._check and self._is_in_one_directory(call, paths):
+            return True
         return any(path.startswith(_EACH_ITS_OWN) for path in paths)
+
+    def _is_in_one_directory(self, call: Call, paths: list[str]) -> bool:
+        """Whether both names are in the same directory, as in a lock: so the kernel is to answer."""
+        src, dst = ((fd, path.rpartition("/")[0]) for (fd, _), path in zip(call.paths, paths, strict=True))
+        return src == dst and paths[0].startswith("/") == paths[1].startswith("/")
+
+    def _mount(
+        self, needless: Needless, tid: int, ids: tuple[int, int], call: Call, paths: list[str]
+    ) -> int | None:
+        """The mount in which a link is made, which may be one where it needs no help."""
+        if self._ghosts.may_know(paths[0].rpartition("/")[2]):  # it may have been renamed away
+            return None
+        if ids[0] == self._user:
+            return needless.mount(tid, call, paths)
+        try:
+            with self._actors.seeing_as(*ids) as seen:
+                return needless.mount(tid, call, paths) if seen else None
+        except OSError:
+            return None
 
     def _open_and_act(
         self, question: Question, call: Call, actor: Actor | Helper, wanted: list[tuple[int | None, str]],
-        caller: Caller,
+        caller: Caller, mount: int | None,
     ) -> None:  # fmt: skip
         try:
             places = actor.open(wanted)
@@ -204,7 +202,7 @@ class Answers:
             # mount's refusal would not tell the program to try again
             self._listener.answer(question, errno.ENOENT)
             return
-        self._act(question, call, actor, places, caller)
+        self._act(question, call, actor, places, caller, mount)
 
     def _paths(self, question: Question, call: Call) -> list[str] | None:
         try:
@@ -219,7 +217,7 @@ class Answers:
 
     def _act(
         self, question: Question, call: Call, actor: Actor | Helper, places: list[Place],
-        caller: Caller,
+        caller: Caller, mount: int | None,
     ) -> None:  # fmt: skip
         """Carry out a call. An error here may come after a change, so the kernel must not repeat the call."""
         taken = None
@@ -227,11 +225,15 @@ class Answers:
         def who() -> Owner:
             return self._owner(caller)
 
+        def linked() -> None:
+            if mount is not None and self._needless is not None:
+                self._needless.learn(mount)
+
         try:
             if call.kind == UNLINK:
                 answer, taken = self._decisions.unlink(actor, places[0], who, caller)
             elif call.kind == LINK:
-                answer = self._decisions.link(actor, places[0], places[1], who, caller)
+                answer = self._decisions.link(actor, places[0], places[1], who, caller, linked)
             else:
                 noreplace = bool(call.flags & RENAME_NOREPLACE)
                 answer = self._decisions.rename(actor, places[0], places[1], noreplace, who, caller)

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import os
 
+from maildir_safe._fs import libc
 from maildir_safe._shim.calls import AT_FDCWD
 
 _PATH_MAX = 4096
+_USUAL = 256  # most paths are shorter, and a page is much to copy
 _BASE = os.O_PATH | os.O_CLOEXEC
 
 
@@ -51,16 +53,15 @@ class Caller:
         credentials: see `Credentials`.
         confined: whether it has ``no_new_privs``, which sandboxes need.
         filters: the number of its seccomp filters.
-        namespaces: its user and mount namespaces.
+        user_namespace: its user namespace.
         command: the name of its program, for people.
         label: its label from a security module (AppArmor, SELinux); nothing on systems without one.
-        root: device, inode and path of its root directory. If a file system is mounted twice, device and
-            inode do not tell which of the mounts it is.
+        root: mount and inode of its root directory. Each mount is in one mount namespace.
     """
 
     __slots__ = (
-        "command", "confined", "credentials", "filters", "label", "namespaces",
-        "parent", "root", "tgid", "tid",
+        "command", "confined", "credentials", "filters", "label", "parent", "root", "tgid", "tid",
+        "user_namespace",
     )  # fmt: skip
 
     def __init__(self, tid: int, labels: bool = True) -> None:
@@ -87,10 +88,9 @@ class Caller:
         )
         self.confined = int(_field(status, b"NoNewPrivs"))
         self.filters = int(_field(status, b"Seccomp_filters"))
-        self.namespaces = tuple(os.readlink(f"/proc/{tid}/ns/{kind}") for kind in ("user", "mnt"))
+        self.user_namespace = os.readlink(f"/proc/{tid}/ns/user")
         self.label = _label(tid) if labels else b""
-        found = os.stat(f"/proc/{tid}/root")
-        self.root = (found.st_dev, found.st_ino, os.readlink(f"/proc/{tid}/root"))
+        self.root = libc.mount_and_inode(f"/proc/{tid}/root")
 
 
 def _status(tid: int) -> bytes:
@@ -131,12 +131,13 @@ def process(pid: int) -> tuple[int, int]:
     return pid, int(fields[19])
 
 
-def user(tid: int) -> int:
-    """The effective user of a thread, by one fast call; 0 if it is gone."""
+def user(tid: int) -> tuple[int, int]:
+    """The effective user and group of a thread, by one fast call; root's if it is gone."""
     try:
-        return os.stat(f"/proc/{tid}").st_uid
+        found = os.stat(f"/proc/{tid}")
     except OSError:
-        return 0
+        return 0, 0
+    return found.st_uid, found.st_gid
 
 
 def has_rights(caller: Caller) -> bool:
@@ -167,7 +168,9 @@ class Memory:
             OSError, ValueError: there is no path.
         """
         try:
-            text = os.pread(self._fd, _PATH_MAX, address)
+            text = os.pread(self._fd, _USUAL, address)
+            if b"\0" not in text:
+                text = os.pread(self._fd, _PATH_MAX, address)
         except OverflowError:  # the upper half of the address space is not the program's
             raise ValueError("not an address of a program") from None
         end = text.find(b"\0")

@@ -50,9 +50,15 @@ class Decisions:
         self._check = check
 
     def link(
-        self, actor: Actor | Helper, src: Place, dst: Place, who: Callable[[], Owner], caller: Caller
+        self,
+        actor: Actor | Helper,
+        src: Place,
+        dst: Place,
+        who: Callable[[], Owner],
+        caller: Caller,
+        linked: Callable[[], None],
     ) -> int | None:
-        """Answer a link: an errno, 0, or `PASS_ON`."""
+        """Answer a link: an errno, 0, or `PASS_ON`. `linked` is called when the mount has made the link."""
         pair = None if src.identity == dst.identity else self._pairs.match(src.path, dst.path)
         if pair is None:
             if self._check:
@@ -72,7 +78,9 @@ class Decisions:
         if result.moved:
             target = (dst.identity, dst.name)
             self._ghosts.add(Ghost(src.identity, src.name, who(), target, result.error, result.aside))
-        if result.refusal:
+        if not result.refusal:
+            linked()
+        else:
             self._report.tell(Event(caller, src, dst, result.how, result.refusal, pair, result.error))
         return result.error
 

@@ -78,7 +78,7 @@ def check_kernel() -> None:
         raise Unsupported("the shim needs /proc, mounted in the process namespace that it runs in")
 
 
-def install(code: bytes, killable: bool = True) -> tuple[int, bool]:
+def install(code: bytes, killable: bool = True) -> tuple[int, bool, bool]:
     """Put this process, and all that it starts, under the filter. It cannot be removed again.
 
     Args:
@@ -86,8 +86,8 @@ def install(code: bytes, killable: bool = True) -> tuple[int, bool]:
         killable: let only fatal signals interrupt a call that the supervisor is handling.
 
     Returns:
-        The descriptor of the kernel's questions, and whether ``no_new_privs`` had to be set for good, which
-        the kernel requires without CAP_SYS_ADMIN.
+        The descriptor of the kernel's questions; whether ``no_new_privs`` had to be set for good, which
+        the kernel requires without CAP_SYS_ADMIN; and whether only fatal signals interrupt.
 
     Raises:
         Unsupported: the filter cannot be installed; the text has the reason.
@@ -97,7 +97,7 @@ def install(code: bytes, killable: bool = True) -> tuple[int, bool]:
     while True:
         fd, error = _seccomp(code, flags)
         if fd >= 0:
-            return fd, given_up
+            return fd, given_up, bool(flags & _WAIT_KILLABLE)
         if error == errno.EINVAL and flags & _WAIT_KILLABLE:
             flags &= ~_WAIT_KILLABLE
         elif error == errno.EACCES and not given_up:

@@ -14,6 +14,7 @@ from maildir_safe._shim import filter as filters, helpers
 from maildir_safe._shim.answers import Answers
 from maildir_safe._shim.descriptors import keep_only
 from maildir_safe._shim.listener import Listener
+from maildir_safe._shim.needless import Needless
 from maildir_safe._shim.pairs import Pairs
 from maildir_safe._shim.report import Report
 from maildir_safe._shim.supervisor import Actors
@@ -96,8 +97,8 @@ class Launcher:
         """In the child: install the filter, and execute the program."""
         try:
             names = filters.CAUGHT + (filters.RENAMES if self._durable else ())
-            fd, given_up = filters.install(filters.program(names), self._killable)
-            socket.send_fds(sock, [b"1" if given_up else b"0"], [fd])
+            fd, *found = filters.install(filters.program(names), self._killable)
+            socket.send_fds(sock, [bytes(found)], [fd])
             os.close(fd)
             if not sock.recv(2):
                 return  # the supervisor is gone
@@ -116,12 +117,14 @@ class Launcher:
         os.set_inheritable(fds[0], False)
         self._detach({fds[0], sock.fileno()})
         listener = Listener(fds[0])
-        given_up = said == b"1"
+        given_up, uninterrupted = map(bool, said)
         if given_up:
             ctypes.CDLL(None).prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
             self._report.note("not root: set-user-ID programs get no privilege under this (no_new_privs)")
         actors = Actors(self._helpers, given_up)
-        answers = Answers(listener, actors, self._pairs, self._report, self._durable, self._check)
+        swift = uninterrupted and not (actors.labelled or self._durable or self._check)
+        needless = Needless() if swift else None
+        answers = Answers(listener, actors, self._pairs, self._report, self._durable, self._check, needless)
         Threads(listener, answers.handle, self._failed).start()
         return listener
 

@@ -8,38 +8,40 @@ import os
 from maildir_safe._fs import libc
 from maildir_safe._shim import caller as callers
 from maildir_safe._shim.actor import Actor
+from maildir_safe._shim.caller import Credentials
 from maildir_safe._shim.helpers import owner_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from maildir_safe._shim.caller import Caller, Credentials
+    from maildir_safe._shim.caller import Caller
     from maildir_safe._shim.helpers import Helper, Helpers
 
 _CAP_SETGID = 6
 
 
 @contextlib.contextmanager
-def _groups_of(caller: Credentials, me: Credentials) -> Iterator[None]:
-    """Let this thread, and no other, access files with a caller's groups. All else of theirs is the same.
+def _ids_of(caller: Credentials, me: Credentials) -> Iterator[None]:
+    """Let this thread, and no other, access files with a caller's user and groups.
 
     Raises:
         OSError: that is not possible.
-        RuntimeError: this thread has not got its own groups back: the supervisor must end.
+        RuntimeError: this thread has not got its own back: the supervisor must end.
     """
     try:
-        _set_groups(caller, me)
+        _set_ids(caller, me)
         yield
     finally:
         try:
-            _set_groups(me, caller)
-        except OSError as error:
-            raise RuntimeError("the supervisor has lost its groups") from error
+            _set_ids(me, caller)
+        except OSError as error:  # also where no group may be changed at all, so that none was
+            if not libc.has_file_system_ids(me.uids[3], me.gids[3], me.groups):
+                raise RuntimeError("the supervisor has lost its user or its groups") from error
 
 
-def _set_groups(wanted: Credentials, now: Credentials) -> None:
-    if wanted.groups == now.groups:
+def _set_ids(wanted: Credentials, now: Credentials) -> None:
+    if (wanted.uids[3], wanted.groups) == (now.uids[3], now.groups):
         libc.set_file_system_group(wanted.gids[3])
     else:
         libc.set_file_system_ids(wanted.uids[3], wanted.gids[3], wanted.groups)
@@ -50,6 +52,7 @@ class Actors:
 
     Attributes:
         labels: whether this system has labels of a security module.
+        labelled: whether such a module confines this process.
 
     Args:
         helpers: None if this process cannot take on other credentials.
@@ -60,6 +63,7 @@ class Actors:
         self._helpers = helpers
         self._me = callers.Caller(os.getpid())
         self.labels = bool(self._me.label)
+        self.labelled = self._me.label.strip(b"\0\n") not in (b"", b"unconfined")
         self._confined = confined or bool(self._me.confined)
         self._key = self._me.credentials.key()
         self._rights = self._me.credentials.rights()
@@ -73,23 +77,36 @@ class Actors:
         of its own, or a sandbox (which needs ``no_new_privs``) may forbid what we would do.
         """
         return (
-            caller.namespaces[0] != self._me.namespaces[0]
+            caller.user_namespace != self._me.user_namespace
             or caller.label != self._me.label
             or caller.filters != self._me.filters + 1  # ours
             or (bool(caller.confined) and not self._confined)
         )
 
     @contextlib.contextmanager
+    def seeing_as(self, uid: int, gid: int) -> Iterator[bool]:
+        """Let this thread look paths up with no more rights than another user has; False: it cannot.
+
+        Without the user's further groups: a directory that only these may enter is not seen.
+        """
+        if self._helpers is None:
+            yield False
+        else:
+            user = Credentials((uid,) * 4, (gid,) * 4, (), 0)
+            with _ids_of(user, self._me.credentials):
+                yield True
+
+    @contextlib.contextmanager
     def acting_for(self, caller: Caller) -> Iterator[Actor | Helper | None]:
         """The actor for the caller; None: leave the call to the kernel."""
-        at_home = (caller.root, caller.namespaces) == (self._me.root, self._me.namespaces)
+        at_home = caller.root == self._me.root
         if self.hides_rights(caller):
             yield None
         elif at_home and caller.credentials.key() == self._key:
             yield self._actor
         elif at_home and self._changes_groups and caller.credentials.rights() == self._rights:
             # a set-group-ID program that root runs, such as procmail: far cheaper than a helper
-            with _groups_of(caller.credentials, self._me.credentials):
+            with _ids_of(caller.credentials, self._me.credentials):
                 yield self._actor
         elif self._helpers is None:
             yield None

@@ -9,9 +9,9 @@ run a program or to write a file with the rights of whoever calls `sendmail` is 
 
 from __future__ import annotations
 
-from maildir_safe._submission.config_file import read_file
+from maildir_safe._submission import CONFIGURATION, Rejected
 from maildir_safe._submission.mailbox_list import MOST_RECIPIENTS, addresses, complete_address
-from maildir_safe._submission.rejected import CONFIGURATION, Rejected
+from maildir_safe._submission.settings import read_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from maildir_safe._submission import Rejected
 from maildir_safe._submission.mailbox_list import addresses
-from maildir_safe._submission.rejected import Rejected
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import socket
 from typing import TYPE_CHECKING
 
 from maildir_safe._delivery.status import one_line
-from maildir_safe._submission.rejected import NO_PERMISSION, Rejected
+from maildir_safe._submission import NO_PERMISSION, Rejected
 from maildir_safe._submission.spool import in_items
 from maildir_safe.errors import TemporaryError, UnknownOutcome
 

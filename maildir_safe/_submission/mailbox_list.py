@@ -6,7 +6,7 @@ to somebody else, or not at all.
 
 from __future__ import annotations
 
-from maildir_safe._submission.rejected import Rejected
+from maildir_safe._submission import Rejected
 
 MOST_RECIPIENTS = 10_000
 """Most addresses of one list, and most recipients of one message."""

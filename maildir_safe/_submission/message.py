@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from maildir_safe._delivery.content import gap
-from maildir_safe._smtp.protocol.trace import date
+from maildir_safe._delivery.trace_headers import date
+from maildir_safe._submission import USAGE, Rejected
 from maildir_safe._submission.fields import Field, split
 from maildir_safe._submission.mailbox_list import MOST_RECIPIENTS, addresses, complete_address
-from maildir_safe._submission.rejected import USAGE, Rejected
 from maildir_safe._submission.spool import MAX_HOPS
 
 TYPE_CHECKING = False

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from maildir_safe._submission import stdin
+from maildir_safe._submission import Rejected, stdin
 from maildir_safe._submission.fields import split
 from maildir_safe._submission.mailbox_list import MOST_RECIPIENTS, complete_address
-from maildir_safe._submission.rejected import Rejected
 from maildir_safe._submission.spool import MAX_HOPS
 from maildir_safe.errors import TemporaryError
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 
-from maildir_safe._queue.queue import Queue
+from maildir_safe._delivery.trace_headers import client_name, date
+from maildir_safe._queue.puts import QueuePuts
 from maildir_safe._queue.store.item import MAX_RECIPIENTS
-from maildir_safe._smtp.protocol.trace import client_name, date
-from maildir_safe._submission.rejected import NO_PERMISSION, Rejected
+from maildir_safe._submission import NO_PERMISSION, Rejected
 from maildir_safe.errors import TemporaryError
 
 TYPE_CHECKING = False
@@ -32,7 +32,7 @@ def received(host: str, program: str, now: float) -> bytes:
     return f"Received: {by};\n\t{date(now)}\n".encode()
 
 
-def open_spool(path: str) -> Queue:
+def open_spool(path: str) -> QueuePuts:
     """Open a spool for puts. Root acts as the spool's owner, who can then deliver what root has put.
 
     Raises:
@@ -40,7 +40,7 @@ def open_spool(path: str) -> Queue:
         Rejected: this user may not use it (exit code 77).
     """
     try:
-        return Queue(path, create=False, shared=False)
+        return QueuePuts(path, create=False, shared=False)
     except TemporaryError as error:
         if isinstance(error.__cause__, PermissionError):
             raise _forbidden(str(error)) from error
@@ -53,7 +53,7 @@ def in_items(recipients: Sequence[str]) -> list[Sequence[str]]:
 
 
 def put(
-    queue: Queue,
+    queue: QueuePuts,
     message: tuple[bytes, ...],
     envelopes: Sequence[tuple[str, Sequence[str]]],
     dsn: Dsn | None = None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from maildir_safe._delivery.incoming import Incoming
-from maildir_safe._submission.rejected import Rejected
+from maildir_safe._submission import Rejected
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

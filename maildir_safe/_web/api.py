@@ -23,10 +23,12 @@ from maildir_safe._mail.structure import Part
 from maildir_safe._mail.summary import Summary
 from maildir_safe._mail.transfer import decoded
 from maildir_safe._web.answers import begun, download, pieces
-from maildir_safe._web.inbox import Box, Closed, Inbox, NoSuchBox
-from maildir_safe._web.mailbox_set import Placed
+from maildir_safe._web.box import Box
+from maildir_safe._web.inbox import Closed, Inbox, NoSuchBox
+from maildir_safe._web.messages import Messages
 from maildir_safe._web.ordering import is_unread, printable, received
 from maildir_safe._web.parameters import Query, bad
+from maildir_safe._web.placed import Placed
 from maildir_safe._web.search import folded
 
 _MOST = 500
@@ -60,7 +62,7 @@ def list_entry(inbox: Inbox, message: Placed) -> dict[str, Any]:
     }
 
 
-async def find_messages(inbox: Inbox, box: Box, search: str) -> tuple[list[Placed], bool]:
+async def find_messages(inbox: Inbox, box: Box, search: str) -> tuple[Messages, bool]:
     """All messages of a mailbox, or those that match `search`; and whether the search was complete."""
     messages = await inbox.messages(box=box)
     if not search.strip():
@@ -68,7 +70,7 @@ async def find_messages(inbox: Inbox, box: Box, search: str) -> tuple[list[Place
     return await inbox.run_heavy(lambda: inbox.search(messages, search))
 
 
-async def list_entries(inbox: Inbox, messages: list[Placed]) -> list[dict[str, Any]]:
+async def list_entries(inbox: Inbox, messages: Messages) -> list[dict[str, Any]]:
     """Messages as entries of the list."""
     return await asyncio.to_thread(lambda: [list_entry(inbox, message) for message in messages])
 
@@ -232,7 +234,7 @@ async def _match(
     try:
         while True:
             listed = await inbox.messages(1.0, box)
-            messages = [message for message in listed if message.key not in looked_at]
+            messages = listed.of([key for key in listed.ids if key not in looked_at])
             some = messages[:_AT_A_TIME]
             before = len(looked_at)
             found = await asyncio.to_thread(_first, inbox, some, wanted, after, unread, looked_at, until)
@@ -245,7 +247,7 @@ async def _match(
 
 def _first(
     inbox: Inbox,
-    messages: list[Placed],
+    messages: Messages,
     wanted: dict[str, str],
     after: str,
     unread: set[str],

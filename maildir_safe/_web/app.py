@@ -25,6 +25,7 @@ from maildir_safe._maildir.maildir import Maildir
 from maildir_safe._smtp.faults.chaos import Chaos
 from maildir_safe._smtp.server.counters import Counters
 from maildir_safe._smtp.server.page import PageSetup
+from maildir_safe._smtp.server.relay import Relay
 from maildir_safe._smtp.server.transcripts import Transcripts
 from maildir_safe._web import (
     api,
@@ -34,7 +35,9 @@ from maildir_safe._web import (
     mailhog,
     mailpit,
     mailpit_chaos,
+    mailpit_events,
     mailpit_message,
+    mailpit_release,
     metrics,
     openapi,
     page_changes,
@@ -66,6 +69,7 @@ def application(
     check: StorageCheck | None = None,
     chaos: Chaos | None = None,
     transcripts: Transcripts | None = None,
+    relay: Relay | None = None,
 ) -> Starlette:
     """The inbox as an ASGI application. It answers every request, so put it behind a `Guard`.
 
@@ -76,6 +80,7 @@ def application(
         check: tells whether mail can be stored; by default it is not asked.
         chaos: the random refusals of the SMTP server; None: it has none.
         transcripts: what was said on its last connections; None: nobody remembers.
+        relay: where programs may release messages to; None: nowhere.
     """
     static = Mount("/static", StaticFiles(directory=Path(__file__).parent / "static"))
     handlers = {
@@ -97,12 +102,22 @@ def application(
         *metrics.ROUTES,
         *openapi.ROUTES,
     ]
-    others = [*mailpit.ROUTES, *mailpit_message.ROUTES, *mailpit_chaos.ROUTES, *mailhog.ROUTES]
+    others = [
+        *mailpit.ROUTES,
+        *mailpit_message.ROUTES,
+        *mailpit_chaos.ROUTES,
+        *mailpit_events.ROUTES,
+        *mailpit_release.ROUTES,
+        *mailhog.ROUTES,
+    ]
     app = Starlette(routes=[*ours, *others, static], exception_handlers=handlers)
     app.router.redirect_slashes = False  # DELETE /api/messages/ must not become "delete all"
     app.state.inbox = Inbox(MailboxSet.of(shown) if isinstance(shown, Maildir) else shown)
     app.state.entries = Entries(app.state.inbox)
+    app.state.events = mailpit_events.Events(app.state.entries)
     app.state.trash = Trash(app.state.inbox)
+    app.state.relay = relay
+    app.state.releasing = asyncio.Semaphore(2)  # each holds a message, while a server may be slow
     app.state.sending = asyncio.Semaphore(2)  # a request may be 36 MiB long
     app.state.response_budget = ResponseBudget()
     app.state.addresses = addresses or []
@@ -171,7 +186,13 @@ def _protocol(setup: PageSetup) -> Any:
 async def serve_page(setup: PageSetup) -> None:
     """Serve the inbox until cancelled."""
     app = application(
-        shown_mailboxes(setup), setup.addresses, setup.counters, setup.check, setup.chaos, setup.transcripts
+        shown_mailboxes(setup),
+        setup.addresses,
+        setup.counters,
+        setup.check,
+        setup.chaos,
+        setup.transcripts,
+        setup.relay,
     )
     app.state.script = setup.script
     guarded: ASGIApp = PasswordDoor(app, setup.passwords) if setup.passwords else app
@@ -179,7 +200,8 @@ async def serve_page(setup: PageSetup) -> None:
         Prefix(Guard(guarded, setup.hosts), setup.prefix),
         http=_protocol(setup),
         lifespan="off",
-        ws="none",
+        ws_max_size=1024,  # what a listener sends is dropped
+        ws_per_message_deflate=False,
         log_level="warning",
         access_log=False,
         server_header=False,

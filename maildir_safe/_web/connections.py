@@ -11,11 +11,16 @@ import resource
 import socket
 import struct
 from collections import Counter
+from typing import Any, TypeVar
 
+import h11
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+T = TypeVar("T")
+
 MOST_CONNECTIONS = 200
+MOST_LISTENERS = 50
 FIRST_REQUEST = 15.0
 """Seconds within which a request must have arrived."""
 STALLED = 60.0
@@ -26,6 +31,7 @@ class BoundedProtocol(H11Protocol):
     """A connection to the page."""
 
     most = MOST_CONNECTIONS
+    most_listeners = MOST_LISTENERS
     first_request = FIRST_REQUEST
     stalled = STALLED
     _timer: asyncio.TimerHandle | None = None
@@ -46,14 +52,20 @@ class BoundedProtocol(H11Protocol):
             self._make_room([other for other in others if other is not self])
 
     def _make_room(self, others: list[BoundedProtocol]) -> None:
-        counts = Counter(other._peer for other in others)
-        most = max(counts.values())
-        of_one = [other for other in others if counts[other._peer] == most]
+        of_one = _of_the_greediest({other: other._peer for other in others})
         min(of_one, key=lambda other: (not other._idle, other._since))._drop()
+
+    def handle_websocket_upgrade(self, event: h11.Request) -> None:
+        """Leave the connection to a websocket, which has limits of its own: it may be silent for long."""
+        self._stop()
+        websockets = {one: _peer(one) for one in self.connections if not isinstance(one, BoundedProtocol)}
+        if len(websockets) >= limit(self.most_listeners):
+            _of_the_greediest(websockets)[0].transport.abort()
+        super().handle_websocket_upgrade(event)
 
     @property
     def _peer(self) -> str:
-        return str(self.client[0]) if self.client else ""
+        return _peer(self)
 
     async def _whole_or_reset(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Call the application. If it fails in the middle of a response, reset the connection.
@@ -116,6 +128,17 @@ class BoundedProtocol(H11Protocol):
         self.connections.discard(self)
         if self.transport is not None:
             self.transport.abort()
+
+
+def _peer(connection: Any) -> str:
+    return str(connection.client[0]) if connection.client else ""
+
+
+def _of_the_greediest(peers: dict[T, str]) -> list[T]:
+    """The connections of the client that has the most."""
+    counts = Counter(peers.values())
+    most = max(counts.values())
+    return [one for one, peer in peers.items() if counts[peer] == most]
 
 
 def limit(most: int) -> int:

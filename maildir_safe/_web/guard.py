@@ -12,7 +12,7 @@ import re
 import socket
 from collections.abc import Collection
 
-from starlette.requests import Request
+from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -47,7 +47,7 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
-        refusal = self._refusal(Request(scope)) if scope["type"] == "http" else ""
+        refusal = self._refusal(HTTPConnection(scope)) if scope["type"] in ("http", "websocket") else ""
         if refusal:
             await _refused(_path(scope), refusal)(scope, receive, send)
             return
@@ -61,7 +61,7 @@ class Guard:
 
         await self._app(scope, receive, add_headers)
 
-    def _refusal(self, request: Request) -> str:
+    def _refusal(self, request: HTTPConnection) -> str:
         given = request.headers.get("host")  # not request.url: that replaces a malformed host by our own
         found = None if given is None else _HOST.fullmatch(given)
         host = ((found[1] or found[2]) if found else given or "").lower()
@@ -98,11 +98,11 @@ def _path(scope: Scope) -> str:
     return str(scope["path"]).removeprefix(scope.get("root_path", ""))
 
 
-def _from_here(request: Request) -> bool:
+def _from_here(request: HTTPConnection) -> bool:
     site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
     if site:  # browsers set it, and pages cannot change it; not sent over plain http to other machines
         # another site's link opens a page, and not what costs much and is for programs
-        link = request.method == "GET" and request.headers.get("sec-fetch-mode") == "navigate"
+        link = request.scope.get("method") == "GET" and request.headers.get("sec-fetch-mode") == "navigate"
         link = link and not _path(request.scope).startswith("/api/")
         return site in ("same-origin", "none") or link
     return not origin or origin.partition("://")[2].lower() == request.headers.get("host", "").lower()

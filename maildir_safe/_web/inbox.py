@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import time
-from collections import Counter
 from collections.abc import Callable, Collection as Keys
+from itertools import chain
 from typing import TypeVar
 
 from maildir_safe._mail.summary import Summary, read_head, summarize
 from maildir_safe._maildir.message_store import Message
+from maildir_safe._web.box import Box
 from maildir_safe._web.index import Answer, Needle, SearchIndex
-from maildir_safe._web.mailbox_set import Changes, MailboxSet, Placed
-from maildir_safe._web.ordering import arranged, is_unread, order, printable, received
+from maildir_safe._web.mailbox_set import MailboxSet
+from maildir_safe._web.messages import Messages, together
+from maildir_safe._web.ordering import arranged, newest_first, order, printable, received
+from maildir_safe._web.placed import Changes, Placed
 from maildir_safe._web.search import BoundedCache, folded, has_all, haystack, texts
 from maildir_safe.errors import MaildirSafeError
 
@@ -46,37 +48,6 @@ class NoSuchBox(KeyError):
     """There is no mailbox of this name."""
 
 
-class Box:
-    """One mailbox of an inbox, or all of them together.
-
-    Attributes:
-        name: the mailbox's name; ``""``: all together.
-        messages: its messages, newest first.
-        version: increases whenever a listing differs from the previous one.
-        unread: number of messages without the flag "seen".
-        latest: key of the message that arrived last; ``""`` before the first.
-    """
-
-    def __init__(self, name: str) -> None:
-        self.name, self.version, self.unread, self.latest = name, 0, 0, ""
-        self.messages: list[Placed] = []
-
-    def show(self, messages: list[Placed], version: int, fresh: Keys[str], unread: int) -> None:
-        """Take over a new listing.
-
-        Args:
-            messages: all messages.
-            version: the listing's version.
-            fresh: the keys of messages that just arrived, here or in other mailboxes.
-            unread: by how much the number of unread messages has changed.
-        """
-        self.messages, self.version = messages, version
-        self.unread += unread
-        if fresh:
-            arrived = (key for message in messages if (key := printable(message.key)) in fresh)
-            self.latest = next(arrived, self.latest)
-
-
 class Inbox:
     """The messages of one mailbox or several, newest first.
 
@@ -86,6 +57,7 @@ class Inbox:
     Attributes:
         everything: the messages of all mailboxes.
         when_gone: called with the key of each message that is gone, in the thread that lists.
+        when_changed: called there with what a listing changed, mailbox by mailbox.
         index: finds words without reading the messages; None: every message is read.
     """
 
@@ -94,10 +66,12 @@ class Inbox:
         self.everything = Box("")
         self.everything.version = self._version = time.time_ns() // 1_000_000  # differs from earlier servers'
         self.when_gone: list[Callable[[str], None]] = []
+        self.when_changed: list[Callable[[list[Changes]], None]] = []
         self.index: SearchIndex | None = None
         self._boxes: dict[str, Box] = {}
-        self._by_key: dict[str, Placed] = {}
+        self._odd: dict[str, str] = {}
         self._came: dict[str, int] = {}
+        self._first = 0
         self._forced = False
         self._summaries: BoundedCache[Summary] = BoundedCache(
             _REMEMBERED, _REMEMBERED_LENGTH, lambda s: s.length + 200
@@ -109,7 +83,7 @@ class Inbox:
         self._closing = asyncio.Event()
         self._heavy = asyncio.Semaphore(2)
 
-    async def messages(self, age: float = 0.0, box: Box | None = None) -> list[Placed]:
+    async def messages(self, age: float = 0.0, box: Box | None = None) -> Messages:
         """The messages of a mailbox, or all messages, by a listing that is at most `age` seconds old."""
         async with self._refreshing:
             start = time.monotonic()
@@ -170,65 +144,70 @@ class Inbox:
     def refresh(self) -> None:
         """List what may have changed, and apply what has. Raises TemporaryError: it cannot be listed."""
         forced, self._forced = self._forced, False
-        collects = gc.isenabled() and not self.everything.messages
-        if collects:
-            gc.disable()  # of a first listing's 400,000 objects none is garbage, and each is looked at often
         try:
             if self.maildir.refresh(forced):
                 self._apply()
         except MaildirSafeError:
             self._forced = forced
             raise
-        finally:
-            if collects:
-                gc.enable()
 
     def _apply(self) -> None:
         """Apply what has changed since the last listing."""
         names = self.maildir.names
-        new = [name for name in names if name not in self._boxes]
-        gone_boxes = self._boxes.keys() - {*names}
+        new, gone_boxes = {*names} - self._boxes.keys(), self._boxes.keys() - {*names}
         changes = self.maildir.take_changes()
-        come, gone = changes.come, changes.gone
-        if not (come or gone or new or gone_boxes):
+        if not (changes or new or gone_boxes):
             return
-        for message in gone:
-            self._by_key.pop(printable(message.key), None)
-        arrived = {printable(message.key): message for message in come}
-        self._by_key |= arrived
-        for message in gone:
-            if printable(message.key) not in self._by_key:
-                self._summaries.forget(message.key)
-                self._texts.forget(message.key)
-                for forget in self.when_gone:
-                    forget(message.key)
         self._version += 1
-        fresh = dict.fromkeys(arrived.keys() - self._came.keys(), self._version)
-        self._came |= fresh
+        self._first = self._first or self._version
         for name in gone_boxes:
             self._boxes[name].version = self._version
         self._boxes = {name: self._boxes.get(name) or Box(name) for name in names}
-        unread = Counter(message.mailbox for message in come if is_unread(message))
-        unread.subtract(message.mailbox for message in gone if is_unread(message))
-        touched = {message.mailbox for message in come | gone} | {*new}
-        self._share(touched, changes, fresh, unread)
-        if len(self._came) > 2 * len(self._by_key) + _REMEMBERED_GONE:
-            for key in [key for key in self._came if key not in self._by_key][:-_REMEMBERED_GONE]:
+        come = {name: self._fresh(one.come) for name, one in changes.items()}
+        self._share({*changes, *new}, changes, come)
+        for one in changes.values():
+            for key in one.gone:
+                self._lose(key)
+        for tell in self.when_changed:
+            tell([*changes.values()])
+        if len(self._came) > 2 * len(self.everything.messages) + _REMEMBERED_GONE:
+            for key in [key for key in self._came if not self.has(key)][:-_REMEMBERED_GONE]:
                 del self._came[key]
 
-    def _share(
-        self, touched: set[str], changes: Changes, fresh: dict[str, int], unread: Counter[str]
-    ) -> None:
+    def _fresh(self, come: set[str]) -> Keys[str]:
+        """Remember when messages came; return those that were not here before."""
+        if not "".join(come).isascii():
+            self._odd |= {shown: key for key in come if (shown := printable(key)) != key}
+        if self._version == self._first:
+            return come
+        fresh = [key for key in come if printable(key) not in self._came]
+        self._came |= dict.fromkeys(map(printable, fresh), self._version)
+        return fresh
+
+    def _lose(self, key: str) -> None:
+        """Forget what was read of a message that is gone, and remember when it came."""
+        shown = printable(key)
+        self._odd.pop(shown, None)
+        self._came.setdefault(shown, self._first)
+        self._summaries.forget(key)
+        self._texts.forget(key)
+        for forget in self.when_gone:
+            forget(key)
+
+    def _share(self, touched: Keys[str], changes: dict[str, Changes], fresh: dict[str, Keys[str]]) -> None:
         """Give each mailbox that has changed its messages, and all of them to `everything`."""
-        newest = arranged(self.everything.messages, changes.come, changes.gone)
-        self.everything.show(newest, self._version, fresh, unread.total())
-        come: dict[str, set[Placed]] = {name: set() for name in touched}
-        for message in changes.come:
-            come[message.mailbox].add(message)
+        parts = {name: self.maildir.part(name) for name in self._boxes}
+        come = set[str]().union(*(one.come for one in changes.values()))
+        gone = set[str]().union(*(one.gone for one in changes.values()))
+        newest = Messages(arranged(self.everything.messages.ids, come, gone), together(parts.values()))
+        new_ones = [*chain.from_iterable(fresh.values())]
+        unread = {name: part.unread for name, part in parts.items()}
+        self.everything.show(newest, self._version, new_ones, sum(unread.values()))
         for name in touched & self._boxes.keys():
-            box = self._boxes[name]
-            part = newest if len(self._boxes) == 1 else arranged(box.messages, come[name], changes.gone)
-            box.show(part, self._version, fresh, unread[name])
+            box, one = self._boxes[name], changes.get(name) or Changes()
+            ids = newest.ids if len(parts) == 1 else arranged(box.messages.ids, one.come, one.gone)
+            shown = Messages(ids, together([parts[name]]))
+            box.show(shown, self._version, fresh.get(name, ()), unread[name])
 
     def forget(self) -> None:
         """List again on the next request: this page has changed something."""
@@ -237,15 +216,22 @@ class Inbox:
     async def find(self, key: str) -> Placed:
         """The message with this key, in the form of `printable`. Raises KeyError if there is none."""
         await self.messages()
-        return self._by_key[key]
+        found = self.get(key)
+        if found is None:
+            raise KeyError(key)
+        return found
+
+    def get(self, key: str) -> Placed | None:
+        """The message with this key in the last listing; the key is in the form of `printable`."""
+        return self.everything.messages.get(self._odd.get(key, key))
 
     def has(self, key: str) -> bool:
         """Whether the last listing showed this message; the key is in the form of `printable`."""
-        return key in self._by_key
+        return self.get(key) is not None
 
     def knows(self, key: str) -> bool:
         """Whether `is_newer` can compare with this key: the message was here, or its name has a time."""
-        return key in self._came or received(key) > 0
+        return self._arrival(key) is not None or received(key) > 0
 
     def is_newer(self, key: str, than: str) -> bool:
         """Whether a message arrived after another.
@@ -253,10 +239,14 @@ class Inbox:
         The listings in which the messages first appeared give the order, independent of the clock. If
         both first appeared in the same listing, their names give it.
         """
-        this, that = self._came.get(key), self._came.get(than)
+        this, that = self._arrival(key), self._arrival(than)
         if this is not None and that is not None and this != that:
             return this > that
         return order(key) > order(than)
+
+    def _arrival(self, key: str) -> int | None:
+        """The version of the listing in which a message first appeared."""
+        return self._came.get(key) or (self._first if self.has(key) else None)
 
     def read(self, key: str, limit: int = -1) -> bytes:
         """Read a message, or its first `limit` bytes. Raises KeyError if it is gone."""
@@ -286,8 +276,8 @@ class Inbox:
         return known
 
     def search(
-        self, messages: list[Placed], words: str, seconds: float = _SEARCH_SECONDS
-    ) -> tuple[list[Placed], bool]:
+        self, messages: Messages, words: str, seconds: float = _SEARCH_SECONDS
+    ) -> tuple[Messages, bool]:
         """Find the messages that contain all of the words.
 
         Args:
@@ -299,24 +289,29 @@ class Inbox:
             The messages found, newest first; and whether all messages were searched.
         """
         wanted = [*dict.fromkeys(folded(words).split())]
-        complete, found = True, list[Placed]()
         until = time.monotonic() + seconds
         answer = self.ask([Needle("text", word) for word in wanted])
-        for message in answer.candidates(messages) if answer else messages:
-            if answer and answer.row(message.key):
-                found.append(message)
-                continue
+        if answer is None:
+            found, complete = self._read_through(messages, wanted, until)
+            return messages.of(found), complete
+        known, left = answer.found(messages.ids)
+        if not left:
+            return messages.of(known), True
+        read, complete = self._read_through(messages.of(left), wanted, until)
+        return messages.of(newest_first([*known, *read]) if read else known), complete
+
+    def _read_through(self, messages: Messages, wanted: list[str], until: float) -> tuple[list[str], bool]:
+        """The ids of the messages whose text has all words, and whether there was time for all."""
+        complete, found = True, list[str]()
+        for message in messages:
             if time.monotonic() > until:
-                complete = False
-                if answer is None:
-                    break
-                continue
+                return found, False
             text = self.text(message)
             has = text is not None and has_all(text, wanted, until)
             if has is None:
                 complete = False
             elif has:
-                found.append(message)
+                found.append(message.key)
         return found, complete
 
     def ask(self, needles: list[Needle]) -> Answer | None:
@@ -335,7 +330,7 @@ class Inbox:
         self._texts.put(message.key, text)
         return text
 
-    def chosen(self, messages: list[Placed], search: str, upto: str) -> tuple[list[Placed], str]:
+    def chosen(self, messages: Messages, search: str, upto: str) -> tuple[Messages, str]:
         """The messages that a search finds, or all (``""``), without those that arrived after `upto`.
 
         Also why these may not be all; ``""``: they are all.
@@ -343,7 +338,7 @@ class Inbox:
         found, complete = messages, True
         if search.strip():
             found, complete = self.search(messages, search, DISCARD_SECONDS)
-        chosen = [one for one in found if not (upto and self.is_newer(printable(one.key), upto))]
+        chosen = found.of([key for key in found.ids if not (upto and self.is_newer(printable(key), upto))])
         return chosen, "" if complete else f"the search was cut after {DISCARD_SECONDS:g} s; try again"
 
     async def discard(self, box: Box, search: str, upto: str) -> tuple[int, str]:

@@ -17,18 +17,12 @@ import unicodedata
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol, TypeVar
+from typing import NamedTuple, TypeVar
 
 from maildir_safe import __version__
 
 T = TypeVar("T")
 
-
-class _Keyed(Protocol):
-    key: str
-
-
-M = TypeVar("M", bound=_Keyed)
 
 FIELDS = ("from", "to", "cc", "bcc", "reply-to", "subject", "message-id")
 """The fields that are searched each for itself, beside the body and all text."""
@@ -37,6 +31,7 @@ _SCHEMA = f"1 {__version__} {unicodedata.unidata_version}"
 _LONGEST = 1 << 20
 _MOST_PAGES = 1 << 19  # of 4 KiB
 _MOST_TRIGRAMS = 8
+_MANY = 8  # from an eighth of the rows on
 _REMEMBERED = 8
 _KEPT = 30 * 86400
 _NOT_DAMAGED = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_CANTOPEN", "SQLITE_FULL", "SQLITE_READONLY")
@@ -49,6 +44,10 @@ CREATE TABLE mail (id INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT NOT NULL UNIQU
 CREATE VIRTUAL TABLE words USING fts5(text, detail=none, tokenize='trigram case_sensitive 1');
 """
 _INSERT = f"INSERT INTO mail VALUES ({', '.join('?' * (8 + len(FIELDS)))})"
+
+
+_Places = tuple[list[str], tuple[list[int | None], dict[int, int], list[int]]]
+_NO_PLACES: _Places = ([], ([], {}, []))
 
 
 class Needle(NamedTuple):
@@ -89,24 +88,33 @@ class Answer:
     """Which rows have the needles. Rows added later are not in it.
 
     Args:
-        rows: the row of each message that the index answers for.
+        index: the index.
         last: the last row when the index was asked.
         hits: the rows with each needle.
     """
 
-    def __init__(self, rows: dict[str, int], last: int, hits: dict[Needle, set[int]]) -> None:
-        self._rows, self._last, self.hits = rows, last, hits
+    def __init__(self, index: SearchIndex, last: int, hits: dict[Needle, set[int]]) -> None:
+        self._index, self._last, self.hits = index, last, hits
 
     def row(self, key: str) -> int | None:
         """The row of a message; None: look at the message itself."""
-        row = self._rows.get(key)
+        row = self._index.rows.get(key)
         return row if row is not None and row <= self._last else None
 
-    def candidates(self, messages: list[M]) -> list[M]:
-        """The messages that have all needles, and those without a row."""
-        rows, last = self._rows.get, self._last
-        found = set.intersection(*self.hits.values())
-        return [one for one in messages if not 0 < (row := rows(one.key, 0)) <= last or row in found]
+    def found(self, ids: list[str]) -> tuple[list[str], list[str]]:
+        """Those of some messages that have all needles, and those at which the caller must look itself.
+
+        Both lists are in the order of `ids`. What is the same list as before costs nothing but its hits.
+        """
+        rows_of, places, without = self._index.places(ids)
+        rows = set.intersection(*sorted(self.hits.values(), key=len))
+        if len(rows) > len(ids) // _MANY:
+            known = [key for key, row in zip(ids, rows_of, strict=True) if row in rows]
+        else:
+            known = [ids[at] for at in sorted([places[row] for row in rows if row in places])]
+        if self._index.last > self._last:
+            without = [at for at, row in enumerate(rows_of) if row is None or row > self._last]
+        return known, [ids[at] for at in without]
 
 
 def cache_directory() -> Path:
@@ -131,6 +139,7 @@ class SearchIndex:
     Attributes:
         rows: the row of each message whose file was compared in this run.
         stored: the rows of earlier runs that were not compared yet: row, size and time of change.
+        last: the last row.
 
     Raises:
         OSError, sqlite3.Error: there can be no index: no such directory, no FTS5, or another process has it.
@@ -140,10 +149,11 @@ class SearchIndex:
         self._path = path
         self._lock = threading.RLock()
         self._until = float("inf")
-        self._last = 0
+        self.last = 0
         self.rows: dict[str, int] = {}
         self.stored: dict[str, tuple[int, tuple[int, int]]] = {}
         self._remembered: dict[Needle, set[int]] = {}
+        self._places: _Places = _NO_PLACES
         self._closed = False
         _prepare(path.parent)
         try:
@@ -167,13 +177,24 @@ class SearchIndex:
             self._until = time.monotonic() + seconds
             hits = self._guarded(lambda: {needle: self._hits(needle) for needle in wanted})
             self._until = float("inf")
-            return None if hits is None else Answer(self.rows, self._last, hits)
+            return None if hits is None else Answer(self, self.last, hits)
+
+    def places(self, ids: list[str]) -> tuple[list[int | None], dict[int, int], list[int]]:
+        """The row of each id of a list; at which place of it each row is; and the places without a row."""
+        with self._lock:
+            if self._places[0] is not ids:
+                rows = [*map(self.rows.get, ids)]
+                of_row = {row: at for at, row in enumerate(rows) if row is not None}
+                without = [at for at, row in enumerate(rows) if row is None]
+                self._places = ids, (rows, of_row, without)
+            return self._places[1]
 
     def confirm(self, key: str, stamp: tuple[int, int]) -> bool:
         """Count a row of an earlier run again if the message's file is the same; if not, remove the row."""
         with self._lock:
             row, stored = self.stored.pop(key, (0, (-1, -1)))
             if row and stored == stamp:
+                self._places = _NO_PLACES
                 self.rows[key] = row
                 return True
             if row:
@@ -189,6 +210,7 @@ class SearchIndex:
     def remove(self, keys: list[str]) -> None:
         """Remove messages that are gone."""
         with self._lock:
+            self._places = _NO_PLACES
             known = [self.rows.pop(key, 0) or self.stored.pop(key, (0, (0, 0)))[0] for key in keys]
             self._guarded(lambda: self._delete([row for row in known if row]))
 
@@ -221,11 +243,11 @@ class SearchIndex:
         except sqlite3.Error:
             db.close()
             raise
-        self._last = max((row for row, _ in self.stored.values()), default=0)
+        self.last = max((row for row, _ in self.stored.values()), default=0)
         db.set_progress_handler(lambda: time.monotonic() > self._until, 1000)
 
     def _rebuild(self) -> None:
-        self.rows, self.stored, self._remembered = {}, {}, {}
+        self.rows, self.stored, self._remembered, self._places = {}, {}, {}, _NO_PLACES
         for end in ("", "-wal", "-shm", "-journal"):
             self._path.with_name(self._path.name + end).unlink(missing_ok=True)
         self._open()
@@ -244,7 +266,7 @@ class SearchIndex:
                 self._db.close()
                 self._rebuild()
             except (sqlite3.Error, OSError):
-                self._closed, self.rows, self.stored = True, {}, {}
+                self._closed, self.rows, self.stored, self._places = True, {}, {}, _NO_PLACES
         return None
 
     def _roll_back(self) -> None:
@@ -254,7 +276,7 @@ class SearchIndex:
 
     def _add(self, documents: list[Document]) -> int:
         self._remembered.clear()
-        added, row = {}, self._last
+        added, row = {}, self.last
         self._db.execute("BEGIN")
         for one in documents:
             row += 1
@@ -265,7 +287,8 @@ class SearchIndex:
             self._db.execute("INSERT INTO words (rowid, text) VALUES (?, ?)", (row, one.text))
             added[one.key] = row
         self._db.execute("COMMIT")
-        self._last = row
+        self.last = row
+        self._places = _NO_PLACES
         self.rows |= added
         return len(added)
 
@@ -280,12 +303,22 @@ class SearchIndex:
     def _hits(self, needle: Needle) -> set[int]:
         known = self._remembered.get(needle)
         if known is None:
-            sql, values = _select(needle)
-            known = {row for (row,) in self._db.execute(sql, values)}
+            match = "" if needle.where not in ("text", "body") else _match(needle.what)
+            if match and self._has_many(match):
+                match = ""
+            sql, values = _select(needle, match)
+            rows = self._db.execute(sql, values).fetchone()[0]
+            known = set(map(int, rows.split(","))) if rows else set()
             if len(self._remembered) >= _REMEMBERED:
                 del self._remembered[next(iter(self._remembered))]
             self._remembered[needle] = known
         return known
+
+    def _has_many(self, match: str) -> bool:
+        """Whether trigrams are in so many rows that it is faster to look at each text, one after another."""
+        many = len(self.rows) // _MANY
+        counted = "SELECT count(*) FROM (SELECT rowid FROM words WHERE words MATCH ? LIMIT ?)"
+        return many > 0 and self._db.execute(counted, (match, many)).fetchone()[0] == many
 
 
 def _wrong_version() -> sqlite3.DatabaseError:
@@ -294,22 +327,33 @@ def _wrong_version() -> sqlite3.DatabaseError:
     return error
 
 
-def _select(needle: Needle) -> tuple[str, list[str]]:
-    """The statement that finds the rows with a needle. Trigrams propose rows, and the text decides."""
-    what = needle.what
-    if needle.where in ("attachments", "inlines"):
-        return f"SELECT id FROM mail WHERE {needle.where} > 0", []
-    if needle.where not in ("text", "body"):
-        names = [f'instr("{name}", ?)' for name in needle.where.split() if name in FIELDS]
-        return f"SELECT id FROM mail WHERE {' OR '.join(names)}", [what] * len(names)
+def _match(what: str) -> str:
+    """The query for some of a text's trigrams; ``""``: it has none."""
     grams = [what[at : at + 3] for at in range(len(what) - 2)]
     grams = [*dict.fromkeys(grams[:: max(1, len(grams) // _MOST_TRIGRAMS)])][:_MOST_TRIGRAMS]
-    match = " AND ".join('"' + gram.replace('"', '""') + '"' for gram in grams)
-    where, values = ("words MATCH ? AND ", [match]) if match else ("", [])
+    return " AND ".join('"' + gram.replace('"', '""') + '"' for gram in grams)
+
+
+def _select(needle: Needle, match: str) -> tuple[str, list[str]]:
+    """The statement that returns the rows with a needle, as one text: a row for each costs more to fetch.
+
+    Trigrams propose rows, and the text decides. Without trigrams, all texts are looked at.
+    """
+    what = needle.what
+    if needle.where in ("attachments", "inlines"):
+        return f"SELECT group_concat(id) FROM mail WHERE {needle.where} > 0", []
+    if needle.where not in ("text", "body"):
+        names = [f'instr("{name}", ?)' for name in needle.where.split() if name in FIELDS]
+        return f"SELECT group_concat(id) FROM mail WHERE {' OR '.join(names)}", [what] * len(names)
+    # FTS5 keeps the texts in this table; to read it past FTS5 is faster if every text is read
+    table, text, where, values = "words_content", "c0", "", list[str]()
+    if match:
+        table, text, where, values = "words", "text", "words MATCH ? AND ", [match]
+    row = "id" if table == "words_content" else "rowid"
     if needle.where == "text":
-        return f"SELECT rowid FROM words WHERE {where}instr(text, ?)", [*values, what]
-    joined = "SELECT mail.id FROM words JOIN mail ON mail.id = words.rowid"
-    return f"{joined} WHERE {where}instr(substr(text, start, length), ?)", [*values, what]
+        return f"SELECT group_concat({row}) FROM {table} WHERE {where}instr({text}, ?)", [*values, what]
+    joined = f"SELECT group_concat(mail.id) FROM {table} JOIN mail ON mail.id = {table}.{row}"
+    return f"{joined} WHERE {where}instr(substr({text}, start, length), ?)", [*values, what]
 
 
 def _odd(text: str) -> bool:

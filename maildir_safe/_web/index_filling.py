@@ -11,8 +11,9 @@ from collections.abc import Callable
 from maildir_safe._mail.everything import read_everything
 from maildir_safe._web.inbox import MOST_READ, UNREADABLE, Closed, Inbox
 from maildir_safe._web.index import Document, SearchIndex, index_path
-from maildir_safe._web.mailbox_set import Placed
 from maildir_safe._web.mailpit_entries import read_entry
+from maildir_safe._web.messages import Messages
+from maildir_safe._web.placed import Placed
 from maildir_safe._web.search import folded, haystack_of
 from maildir_safe.errors import MaildirSafeError
 
@@ -37,7 +38,7 @@ class Filler:
         self._inbox, self._index = inbox, index
         self._version = -1
         self._left_out: set[str] = set()
-        self._waiting: list[Placed] = []
+        self._waiting: list[str] = []
         self._gone: list[str] = []
 
     def step(self) -> bool:
@@ -54,7 +55,9 @@ class Filler:
         documents: list[Document] = []
         length = 0
         while self._waiting and time.monotonic() < until and length < 1 << 20:
-            message = self._waiting.pop()
+            message = self._inbox.everything.messages.get(self._waiting.pop())
+            if message is None:
+                continue
             try:
                 stamp = self._inbox.maildir.stamp_of(message)
             except UNREADABLE:
@@ -71,13 +74,13 @@ class Filler:
         self._left_out -= self._index.rows.keys() & {one.key for one in documents}
         return bool(self._waiting)
 
-    def _plan(self, messages: list[Placed]) -> None:
+    def _plan(self, messages: Messages) -> None:
         rows, stored = self._index.rows, self._index.stored
-        here = {message.key for message in messages}
+        here = set(messages.ids)
         self._left_out &= here
         self._gone = [key for key in (*rows, *stored) if key not in here]
         known = rows.keys() | self._left_out
-        self._waiting = [message for message in reversed(messages) if message.key not in known]
+        self._waiting = [key for key in reversed(messages.ids) if key not in known]
 
     def _document(self, message: Placed, stamp: tuple[int, int]) -> Document | None:
         try:

@@ -14,9 +14,9 @@ from starlette.routing import Route
 from maildir_safe._mail.links import codes, links
 from maildir_safe._mail.message import read_mail
 from maildir_safe._web.inbox import Inbox
-from maildir_safe._web.mailbox_set import Placed
 from maildir_safe._web.mailpit_message import find_message
 from maildir_safe._web.parameters import Query
+from maildir_safe._web.placed import Placed
 
 
 async def get_links(request: Request) -> Response:

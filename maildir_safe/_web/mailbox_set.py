@@ -1,13 +1,8 @@
-"""The Maildirs whose messages the page shows: one with its folders, or those of many addresses.
-
-A message is identified by its key; outside the one Maildir, and in folders, by its key, ``~`` and eight
-digits that stand for the mailbox, since two mailboxes may hold copies of one file.
-"""
+"""The Maildirs whose messages the page shows: one with its folders, or those of many addresses."""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import time
 from collections.abc import Callable
 from typing import BinaryIO
@@ -19,6 +14,7 @@ from maildir_safe._maildir.maildir import Maildir
 from maildir_safe._maildir.message_store import Message
 from maildir_safe._maildir.side_file import SideFiles
 from maildir_safe._smtp.protocol.replies import Refused
+from maildir_safe._web.placed import Changes, Part, Placed, mark
 from maildir_safe.errors import MaildirSafeError
 
 _COARSEST = 2.5  # seconds; vfat keeps times in steps of 2
@@ -27,33 +23,12 @@ TRASH = "Trash"
 """The folder of messages that the page has deleted. It is not shown."""
 
 
-class Placed(Message):
-    """a message of a mailbox set.
-
-    Attributes:
-        key: its id in the set.
-        own: its key in its Maildir.
-        mailbox: the name of its mailbox.
-    """
-
-    __slots__ = ("mailbox", "own")
-
-    def __init__(self, message: Message, mailbox: str, mark: str) -> None:
-        self.subdir, self.name, self.own = message.subdir, message.name, message.key
-        self.key, self.mailbox = message.key + mark, mailbox
-
-
-def mark(name: str) -> str:
-    """What follows the key in the id of a message in this mailbox."""
-    return "" if name == INBOX else f"~{hashlib.sha256(name.encode(errors='replace')).hexdigest()[:8]}"
-
-
 class _Held:
     """One Maildir of the set, and the messages that it had when it was last listed."""
 
     def __init__(self, place: Place, maildir: Maildir) -> None:
-        self.place, self.maildir, self.mark = place, maildir, mark(place.name)
-        self.messages: dict[Message, Placed] = {}
+        self.place, self.maildir = place, maildir
+        self.part = Part(place.name, {}, {})
         self._stamps: dict[str, int] = {}
         self._since: dict[str, float] = {}
         self._stable: set[str] = set()
@@ -71,39 +46,11 @@ class _Held:
                 self._stable.discard(name)
         if len(self._stable) == 2 and not force:
             return False
-        listed, known = list(self.maildir.messages(() if force else self._stable)), self.messages
-        come = [message for message in listed if message not in known]
-        if len(listed) != len(known) + len(come):
-            for message in known.keys() - set(listed):
-                changes.lose(known.pop(message))
-        for message in come:
-            changes.gain(known.setdefault(message, Placed(message, self.place.name, self.mark)))
+        listing = self.maildir.messages(() if force else self._stable)
+        before, self.part = self.part, Part(self.place.name, listing.new, listing.cur, self.part)
+        changes.compare(before, self.part)
         self._stable = {name for name, since in self._since.items() if now - since > _COARSEST}
         return True
-
-
-class Changes:
-    """What listings found.
-
-    Attributes:
-        come: messages that appeared, or have another name now.
-        gone: messages that disappeared, or had another name.
-    """
-
-    def __init__(self) -> None:
-        self.come: set[Placed] = set()
-        self.gone: set[Placed] = set()
-
-    def gain(self, message: Placed) -> None:
-        """A message was listed for the first time."""
-        self.come.add(message)
-
-    def lose(self, message: Placed) -> None:
-        """A message was no longer listed."""
-        if message in self.come:
-            self.come.discard(message)
-        else:
-            self.gone.add(message)
 
 
 class MailboxSet:
@@ -134,7 +81,7 @@ class MailboxSet:
         self._held: dict[str, _Held] = {}
         self.files = files or SideFiles(OsFileSystem(), tree.root)
         self._marks: dict[str, str] = {}
-        self._changes = Changes()
+        self._changes: dict[str, Changes] = {}
         self._trash_of: dict[str, str] = {}
 
     @classmethod
@@ -183,13 +130,12 @@ class MailboxSet:
         for name in self._held.keys() - found.keys():
             held = self._held.pop(name)
             held.maildir.close()
-            for message in held.messages.values():
-                self._changes.lose(message)
+            self._changes.setdefault(name, Changes()).compare(held.part, Part(name, {}, {}))
             listed = True
         self.troubles = {}
         for name, place in found.items():
             try:
-                listed |= self._hold(place).refresh(force, self._changes)
+                listed |= self._hold(place).refresh(force, self._changes.setdefault(name, Changes()))
             except MaildirSafeError as error:
                 if name == INBOX:
                     raise
@@ -211,14 +157,19 @@ class MailboxSet:
             main = self._open(place.path)
             maildir = main.folder(place.folder, create=False) if place.folder else main
             held = self._held[place.name] = _Held(place, maildir)
-            if held.mark:
-                self._marks[held.mark] = place.name
+            if held.part.mark:
+                self._marks[held.part.mark] = place.name
         return held
 
-    def take_changes(self) -> Changes:
-        """What has changed since the last call."""
-        taken, self._changes = self._changes, Changes()
-        return taken
+    def take_changes(self) -> dict[str, Changes]:
+        """What has changed since the last call, by mailbox; those without changes are left out."""
+        taken, self._changes = self._changes, {}
+        return {name: changes for name, changes in taken.items() if changes}
+
+    def part(self, name: str) -> Part:
+        """The messages of a mailbox by the last listing; none if it could not be listed so far."""
+        held = self._held.get(name)
+        return held.part if held else Part(name, {}, {})
 
     def open(self, key: str) -> BinaryIO:
         """See `Maildir.open`; the key is a message's id here, as in the methods below."""

@@ -19,9 +19,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from maildir_safe._web.inbox import MOST_READ, UNREADABLE, Inbox
-from maildir_safe._web.mailbox_set import Placed
 from maildir_safe._web.mailhog_message import Room, whole
+from maildir_safe._web.messages import Messages
 from maildir_safe._web.parameters import Query, bad
+from maildir_safe._web.placed import Placed
 from maildir_safe._web.search import folded
 
 KINDS = ("from", "to", "containing")
@@ -53,15 +54,15 @@ async def search_messages(request: Request) -> Response:
     return await _page(request, query, found)
 
 
-def _matching(inbox: Inbox, messages: list[Placed], kind: str, wanted: str) -> list[Placed]:
+def _matching(inbox: Inbox, messages: Messages, kind: str, wanted: str) -> Messages:
     until = time.monotonic() + _SECONDS
     found = []
     for message in messages:
         if time.monotonic() > until:
             raise HTTPException(503, f"the search takes longer than {_SECONDS:g} s; try again")
         if wanted in _searched(inbox, message, kind):
-            found.append(message)
-    return found
+            found.append(message.key)
+    return messages.of(found)
 
 
 def _searched(inbox: Inbox, message: Placed, kind: str) -> str:
@@ -76,7 +77,7 @@ def _searched(inbox: Inbox, message: Placed, kind: str) -> str:
     return folded("\n".join([*summary.envelope, summary.to]))
 
 
-async def _page(request: Request, query: Query, found: list[Placed]) -> Response:
+async def _page(request: Request, query: Query, found: Messages) -> Response:
     inbox: Inbox = request.app.state.inbox
     start = query.integer("start", 0, _FURTHEST)
     limit = query.integer("limit", _USUAL, _FURTHEST) or _USUAL  # as in MailHog, 0 is no limit given
@@ -88,7 +89,7 @@ async def _page(request: Request, query: Query, found: list[Placed]) -> Response
     return answer
 
 
-def _items(inbox: Inbox, messages: list[Placed]) -> list[dict[str, Any]]:
+def _items(inbox: Inbox, messages: Messages) -> list[dict[str, Any]]:
     """Messages in full, until the room of a response is used up. The first is cut if it alone is too long."""
     room, items = Room(), list[dict[str, Any]]()
     for message in messages:

@@ -24,12 +24,13 @@ from starlette.routing import Route
 
 from maildir_safe._web import metrics
 from maildir_safe._web.inbox import UNREADABLE, Closed, Inbox
-from maildir_safe._web.mailbox_set import Placed
 from maildir_safe._web.mailpit_body import read_fields
 from maildir_safe._web.mailpit_entries import Entries, Entry
 from maildir_safe._web.mailpit_query import SearchQuery, TooSlow, moment
-from maildir_safe._web.ordering import is_unread, printable
+from maildir_safe._web.messages import Messages
+from maildir_safe._web.ordering import is_unread, printable, received
 from maildir_safe._web.parameters import Query, bad
+from maildir_safe._web.placed import Placed
 from maildir_safe.errors import MaildirSafeError
 
 MOST_LISTED = 1000
@@ -51,7 +52,7 @@ def ok() -> Response:
     return PlainTextResponse("ok")
 
 
-async def search(request: Request, text: str, zone: str = "") -> list[Placed]:
+async def search(request: Request, text: str, zone: str = "") -> Messages:
     """All messages that match a query, newest first.
 
     Raises:
@@ -64,25 +65,23 @@ async def search(request: Request, text: str, zone: str = "") -> list[Placed]:
     return await entries.inbox.run_heavy(lambda: matching(entries, query, messages))
 
 
-def matching(entries: Entries, query: SearchQuery, messages: list[Placed]) -> list[Placed]:
+def matching(entries: Entries, query: SearchQuery, messages: Messages) -> Messages:
     """The messages that match a query, by the index where it knows them. Raises HTTPException: too slow."""
     until = time.monotonic() + _SECONDS
     answer, rest = entries.inbox.ask(query.needles), query.without_needles()
-    found = []
+
+    def matched(key: str) -> bool:
+        row = answer.row(key) if answer else None
+        if answer and row is not None and (not query.passes(row, answer.hits) or rest.is_empty):
+            return query.passes(row, answer.hits)
+        message = messages.get(key)
+        return message is not None and matches(Entry(entries, message), rest if row else query, until)
+
     try:
-        for message in messages:
-            row = answer.row(message.key) if answer else None
-            entry = Entry(entries, message)
-            if answer is None or row is None:
-                matched = matches(entry, query, until)
-            else:
-                matched = query.passes(row, answer.hits) and matches(entry, rest, until)
-            if matched:
-                found.append(message)
+        return messages.of([key for key in messages.ids if matched(key)])
     except TooSlow:
         text = f"the search takes longer than {_SECONDS:g} s; try again"
         raise HTTPException(503, text) from None
-    return found
 
 
 def matches(entry: Entry, query: SearchQuery, until: float) -> bool:
@@ -93,13 +92,13 @@ def matches(entry: Entry, query: SearchQuery, until: float) -> bool:
         return False
 
 
-async def _page(request: Request, query: Query, found: list[Placed]) -> Response:
+async def _page(request: Request, query: Query, found: Messages) -> Response:
     entries = entries_of(request)
     start, limit = query.integer("start", 0, _FURTHEST), query.integer("limit", 50, _FURTHEST)
     total, unread = len(await entries.inbox.messages()), entries.inbox.everything.unread
     if "before" in query:
         before = moment("before", query.text("before"), None)
-        found = [entry.message for entry in entries.of(found) if entry.created < before]
+        found = found.of([key for key in found.ids if received(key) < before])
     some = found[start : start + min(limit, MOST_LISTED)]
     listed = await entries.inbox.run_heavy(lambda: entries.summaries(some))
     answer: Response = request.app.state.response_budget.json(
@@ -146,16 +145,16 @@ async def delete_messages(request: Request) -> Response:
     return answer if ids or "accept" in request.headers else Response()
 
 
-async def _chosen(inbox: Inbox, ids: list[str] | None) -> list[Placed]:
+async def _chosen(inbox: Inbox, ids: list[str] | None) -> Messages:
     """The messages with these ids, or all messages (None)."""
     messages = await inbox.messages()
     if ids is None:
         return messages
     wanted = set(ids)
-    return [message for message in messages if printable(message.key) in wanted]
+    return messages.of([key for key in messages.ids if printable(key) in wanted])
 
 
-async def _discard(inbox: Inbox, messages: list[Placed]) -> Response:
+async def _discard(inbox: Inbox, messages: Messages) -> Response:
     def discard() -> int:
         failed = 0
         for message in messages:
@@ -243,6 +242,8 @@ async def put_tags(request: Request) -> Response:
     chosen = await _chosen(entries.inbox, fields.get("IDs", []))
     keys = [printable(message.key) for message in chosen]
     await asyncio.to_thread(entries.tags.put, keys, fields.get("Tags", []))
+    if keys:
+        request.app.state.events.tell_tags(keys)
     return ok()
 
 
@@ -264,6 +265,7 @@ async def _rename(request: Request, new: str | None) -> Response:
     await entries.inbox.messages()
     if not await asyncio.to_thread(entries.tags.rename, request.path_params["tag"], new):
         raise HTTPException(404 if new is None else 400, "there is no such tag")
+    request.app.state.events.tell_tags([])
     return ok()
 
 

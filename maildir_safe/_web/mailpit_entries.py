@@ -6,7 +6,7 @@ Where Mailpit keeps a column of its database, we read the message itself, once, 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -17,9 +17,9 @@ from maildir_safe._mail.everything import Everything, is_inline, read_everything
 from maildir_safe._mail.message import Mail, describe, read_mail
 from maildir_safe._mail.structure import Part
 from maildir_safe._web.inbox import MOST_READ, UNREADABLE, Inbox
-from maildir_safe._web.mailbox_set import Placed
 from maildir_safe._web.mailpit_tags import Tags
 from maildir_safe._web.ordering import is_unread, printable, received
+from maildir_safe._web.placed import Placed
 from maildir_safe._web.search import BoundedCache, folded
 
 _REMEMBERED = 100_000
@@ -119,11 +119,11 @@ class Entries:
         inbox.when_gone.append(self._known.forget)
         self._last_body = ("", "")
 
-    def of(self, messages: list[Placed]) -> Iterator[Entry]:
+    def of(self, messages: Iterable[Placed]) -> Iterator[Entry]:
         """Messages as entries."""
         return (Entry(self, message) for message in messages)
 
-    def summaries(self, messages: list[Placed]) -> list[dict[str, Any]]:
+    def summaries(self, messages: Iterable[Placed]) -> list[dict[str, Any]]:
         """Messages as Mailpit's summaries. Those that are gone or cannot be read are left out."""
         found = []
         for entry in self.of(messages):

@@ -26,12 +26,12 @@ from maildir_safe._mail.transfer import decoded
 from maildir_safe._mail.words import raw_text
 from maildir_safe._web.answers import begun, pieces
 from maildir_safe._web.inbox import Inbox
-from maildir_safe._web.mailbox_set import Placed
 from maildir_safe._web.mailpit import entries_of, mark, search
 from maildir_safe._web.mailpit_body import copy_body
 from maildir_safe._web.mailpit_entries import Entry, whole
 from maildir_safe._web.mailpit_send import MOST_SENT, build
 from maildir_safe._web.parameters import Query, bad
+from maildir_safe._web.placed import Placed
 
 _LATEST = "latest"
 _IN_MEMORY = 256 << 10  # bytes of a request that is still arriving

@@ -117,6 +117,11 @@ class SearchQuery:
         """What an index must look for."""
         return [term.needle for term in self._terms if term.needle]
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether it has no terms, so that every message matches."""
+        return not self._terms
+
     def matches(self, mail: Searched, until: float = float("inf")) -> bool:
         """Whether a message matches every term.
 

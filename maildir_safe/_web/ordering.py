@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Collection, Iterable
+from itertools import groupby
+
 from maildir_safe._maildir.message_store import Message
 from maildir_safe._names import arrival_time
-from maildir_safe._web.mailbox_set import Placed
 
 _FEW = 200
+_LONG = 19
+_ORDERLY = re.compile(r"(?:[0-9]{10}\.M[0-9]{6}[^0-9])*")
+_SHORT = 11
+_TEN_DIGITS = re.compile(r"(?:[0-9]{10}\.)*")
 
 
 def is_unread(message: Message) -> bool:
@@ -16,20 +23,45 @@ def is_unread(message: Message) -> bool:
     return "S" not in message.flags
 
 
-def arranged(messages: list[Placed], come: set[Placed], gone: set[Placed]) -> list[Placed]:
-    """A new list, newest first, without those that are gone and with those that came."""
-    result = [message for message in messages if message not in gone] if gone else messages.copy()
+def arranged(ids: list[str], come: Collection[str], gone: Collection[str]) -> list[str]:
+    """A new list of ids, newest first, without those that are gone and with those that came."""
+    result = [key for key in ids if key not in gone] if gone else ids.copy()
     if len(come) > _FEW:
-        result += come
-        result.sort(key=lambda message: order(message.key), reverse=True)
-        return result
-    for message in come:
-        this, low, high = order(message.key), 0, len(result)
+        return newest_first([*result, *come])
+    for key in come:
+        this, low, high = order(key), 0, len(result)
         while low < high:
             middle = (low + high) // 2
-            low, high = (middle + 1, high) if order(result[middle].key) > this else (low, middle)
-        result.insert(low, message)
+            low, high = (middle + 1, high) if order(result[middle]) > this else (low, middle)
+        result.insert(low, key)
     return result
+
+
+def newest_first(ids: Iterable[str]) -> list[str]:
+    """Sort ids by `order`, newest first.
+
+    To take 100,000 times out of the names costs more than to list them. Most names begin with ten digits,
+    a dot, and microseconds of six digits: their text alone has the right order. Names without
+    microseconds, or with fewer digits there, are in the wrong order only within one second.
+    """
+    result = sorted(ids, reverse=True)
+    if _begin_like(result, _ORDERLY, _LONG):
+        return result
+    if not _begin_like(result, _TEN_DIGITS, _SHORT):
+        return sorted(result, key=order, reverse=True)
+    heads = [key[:_SHORT] for key in result]
+    if len({*heads}) == len(heads):
+        return result
+    seconds = (sorted(some, key=order, reverse=True) for _, some in groupby(result, lambda key: key[:_SHORT]))
+    return [key for some in seconds for key in some]
+
+
+def _begin_like(keys: list[str], pattern: re.Pattern[str], length: int) -> bool:
+    """Whether the first `length` characters of every key match a pattern."""
+    if not (keys and pattern.fullmatch(keys[0][:length])):
+        return False
+    heads = "".join([key[:length] for key in keys])
+    return len(heads) == length * len(keys) and pattern.fullmatch(heads) is not None
 
 
 def order(key: str) -> tuple[float, str]:

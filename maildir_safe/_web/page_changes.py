@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from urllib.parse import quote
 
 from starlette.requests import Request
@@ -12,12 +12,11 @@ from starlette.routing import Route
 
 from maildir_safe._web.api import known_key
 from maildir_safe._web.inbox import Inbox
-from maildir_safe._web.mailbox_set import Placed
 from maildir_safe._web.mailpit import mark
 from maildir_safe._web.mailpit_body import read_form
-from maildir_safe._web.ordering import printable
 from maildir_safe._web.pages import error_page, link
 from maildir_safe._web.parameters import Query
+from maildir_safe._web.placed import Placed
 from maildir_safe._web.trash import MOST, Trash
 
 
@@ -62,7 +61,8 @@ async def change_selected(request: Request) -> Response:
     if what not in ("delete", "read", "unread"):
         return error_page(request, 404, "Selected messages can be deleted, or marked as read or unread.")
     keys = await _selected(request)
-    messages = [message for message in await inbox.messages() if printable(message.key) in keys]
+    await inbox.messages()
+    messages = [message for key in keys if (message := inbox.get(key))]
     if what == "delete":
         return await _delete(request, query, lambda: messages)
     failed = await inbox.run_heavy(lambda: sum(not mark(inbox, one, what == "read") for one in messages))
@@ -79,7 +79,7 @@ async def _selected(request: Request) -> set[str]:
 
 
 async def _delete(
-    request: Request, query: Query, choose: Callable[[], list[Placed]], stay: bool = True
+    request: Request, query: Query, choose: Callable[[], Sequence[Placed]], stay: bool = True
 ) -> Response:
     """Delete messages, and lead back to the list, where that can be undone."""
     inbox: Inbox = request.app.state.inbox

@@ -23,7 +23,8 @@ from maildir_safe._mail.html import loads_anything, without_connections
 from maildir_safe._mail.links import links
 from maildir_safe._mail.message import Mail, read_mail
 from maildir_safe._web.api import find_messages, list_entries, list_entry
-from maildir_safe._web.inbox import Box, Closed, Inbox
+from maildir_safe._web.box import Box
+from maildir_safe._web.inbox import Closed, Inbox
 from maildir_safe._web.ordering import is_unread, printable
 from maildir_safe._web.parameters import Query, bad
 from maildir_safe._web.trash import MOST, Trash
@@ -151,7 +152,7 @@ async def show_message(request: Request) -> Response:
         raise bad(f"view: {wanted[:100]!r} is not one of {', '.join(_VIEWS)}")
     message = await inbox.find(request.path_params["key"])
     found = (await find_messages(inbox, box, search))[0]
-    at = next((n for n, other in enumerate(found) if other.key == message.key), None)
+    at = found.number(message.key)
     mail, source, length = await inbox.parse(
         message.key,
         lambda raw: (read_mail(raw), raw[:_MOST_SOURCE].decode("utf-8", "replace"), len(raw)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import HTTPConnection
 
 
 class Query:
@@ -17,7 +17,7 @@ class Query:
         HTTPException: 400, for a parameter that is not allowed or is given twice.
     """
 
-    def __init__(self, request: Request, *names: str) -> None:
+    def __init__(self, request: HTTPConnection, *names: str) -> None:
         self._found: dict[str, str] = {}
         for name, value in request.query_params.multi_items():
             if name not in names:

@@ -49,7 +49,7 @@ class PasswordDoor:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
-        path = scope["path"].removeprefix(scope.get("root_path", "")) if scope["type"] == "http" else ""
+        path = scope.get("path", "").removeprefix(scope.get("root_path", ""))
         answer = None if path in OPEN else await self._refusal(scope, receive, path)
         await (answer or self._app)(scope, receive, send)
 
@@ -81,7 +81,7 @@ async def _delay(seconds: float, receive: Receive) -> None:
     """Wait, as long as the client does: who hangs up leaves nothing behind. What it sends is dropped."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds):
-            while (await receive())["type"] != "http.disconnect":
+            while (await receive())["type"] not in ("http.disconnect", "websocket.disconnect"):
                 pass
 
 

@@ -21,7 +21,7 @@ class Prefix:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
-        if scope["type"] != "http" or not self._path or scope["path"] in OPEN:
+        if scope["type"] == "lifespan" or not self._path or scope["path"] in OPEN:
             await self._app(scope, receive, send)
         elif scope["path"].startswith(f"{self._path}/"):
             await self._app({**scope, "root_path": self._path}, receive, send)

@@ -8,11 +8,12 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from maildir_safe._maildir.maildir import Maildir
 from maildir_safe._web.inbox import Closed, Inbox
-from maildir_safe._web.mailbox_set import Placed
+from maildir_safe._web.placed import Placed
 from maildir_safe.errors import MaildirSafeError
 
 MOST = 1000
@@ -50,7 +51,7 @@ class Trash:
         self._deletions: dict[str, Deletion] = {}
         self._seen: dict[tuple[str, str], float] = {}
 
-    def delete(self, messages: list[Placed]) -> Deletion:
+    def delete(self, messages: Sequence[Placed]) -> Deletion:
         """Delete messages; up to `MOST` of them go into the trash. A message that is gone is passed over."""
         deletion = Deletion(secrets.token_urlsafe(9) if 0 < len(messages) <= MOST else "")
         for message in messages:

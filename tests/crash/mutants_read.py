@@ -48,7 +48,7 @@ def an_old_listing_is_believed(patch: Patch) -> None:
     set_flags = MessageStore.set_flags
 
     def lazy(self: MessageStore, key: str, flags: str) -> Any:
-        known = self._known.get(key)
+        known = self._known(key)
         return known if known and known.flags == flags else set_flags(self, key, flags)
 
     patch.setattr(MessageStore, "set_flags", lazy)
@@ -70,7 +70,7 @@ def one_listing_is_believed(patch: Patch) -> None:
     on = MessageStore._on
 
     def at_once(self: MessageStore, key: str, *args: Any, **how: Any) -> Any:
-        if key not in self._listing(self._directories(False)):
+        if all(key != message.key for message in self.messages()):
             raise KeyError(key)
         return on(self, key, *args, **how)
 

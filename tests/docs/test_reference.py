@@ -10,7 +10,7 @@ from blocks import DOCS, REPOSITORY
 from maildir_safe import _cli
 from maildir_safe._cli import work
 from maildir_safe._probe.report import LABELS
-from maildir_safe._submission.rejected import CONFIGURATION, NO_PERMISSION
+from maildir_safe._submission import CONFIGURATION, NO_PERMISSION
 from tools import reference
 
 

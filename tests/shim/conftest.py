@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from shim_cases import build
+from shim_cases import WAYS, build
 
 
-@pytest.fixture(scope="session", params=["dynamic", "static", "i386"])
+@pytest.fixture(scope="session", params=sorted(WAYS))
 def program(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
     """Our programs (programs.c), built."""
     return build(tmp_path_factory.mktemp("built"), request.param)

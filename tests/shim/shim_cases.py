@@ -14,26 +14,26 @@ HERE = Path(__file__).parent
 RUN = [sys.executable, "-m", "maildir_safe", "run"]
 MESSAGE = b"From: a@example.org\nTo: b@example.org\nSubject: one message\n\nThe body.\n"
 
+WAYS = {
+    "dynamic": ["gcc"],
+    "static": ["gcc", "-static"],
+    "i386": ["gcc", "-m32", "-static"],
+    "musl": ["musl-gcc"],
+    "musl-static": ["musl-gcc", "-static"],
+}
+"""How our programs can be built: the compiler and its options."""
+
 Done = subprocess.CompletedProcess[bytes]
 
 
 def build(directory: Path, how: str) -> str:
-    """Build programs.c; skip the test where there is no compiler."""
-    if shutil.which("gcc") is None:
-        pytest.skip("gcc is not installed")
+    """Build programs.c, one of `WAYS`; skip the test where there is no compiler for it."""
+    compiler, *flags = WAYS[how]
+    if shutil.which(compiler) is None:
+        pytest.skip(f"{compiler} is not installed")
     out = directory / "programs"
-    flags = {"static": ["-static"], "i386": ["-m32", "-static"], "dynamic": []}[how]
-    command = [
-        "gcc",
-        "-O1",
-        "-Wall",
-        "-Werror",
-        *flags,
-        "-o",
-        str(out),
-        str(HERE / "programs.c"),
-        "-lpthread",
-    ]
+    command = [compiler, "-O1", "-Wall", "-Werror", *flags, "-o", str(out)]
+    command += [str(HERE / "programs.c"), "-lpthread"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode and how != "dynamic":
         pytest.skip(f"cannot build {how} programs here: {done.stderr.splitlines()[-1:]}")

@@ -85,7 +85,7 @@ class Shimmed:
         except OSError as error:
             return error.errno or errno.EIO
         try:
-            answer = self.decisions.link(self.actor, *places, lambda: self.owner, self.caller)
+            answer = self.decisions.link(self.actor, *places, lambda: self.owner, self.caller, lambda: None)
             if answer is PASS_ON:
                 answer = self.actor.link(*places)
         except OSError:

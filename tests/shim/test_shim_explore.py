@@ -54,10 +54,10 @@ def a_lock_is_renamed(patch: Patch) -> None:
     )
     link = decisions.Decisions.link
 
-    def changed(self, actor, src, dst, who, pid):  # type: ignore[no-untyped-def]
+    def changed(self, actor, src, dst, *rest):  # type: ignore[no-untyped-def]
         if src.identity == dst.identity:
             dst.identity = (0, 0)
-        return link(self, actor, src, dst, who, pid)
+        return link(self, actor, src, dst, *rest)
 
     patch.setattr(decisions.Decisions, "link", changed)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import fcntl
 import os
@@ -15,7 +14,7 @@ from typing import Any
 import pytest
 from shim_cases import HERE, MESSAGE, listing
 
-from maildir_safe._shim import answers, caller as callers, filter as filters, helpers, listener
+from maildir_safe._shim import filter as filters, helpers, listener, turns
 from maildir_safe._shim.caller import Credentials
 
 FEW_THREADS = """
@@ -63,16 +62,28 @@ def test_no_more_descriptors(monkeypatch: pytest.MonkeyPatch) -> None:
     assert pool._busy == {}
 
 
-def test_a_user_has_so_many_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_user_has_so_many_calls() -> None:
     """Root's have no limit."""
-    one = answers.Answers(*[SimpleNamespace()] * 4)  # type: ignore[arg-type]
-    one._user = 0
-    monkeypatch.setattr(callers, "user", lambda tid: 1000 if tid == 7 else 0)
-    with contextlib.ExitStack() as stack:
-        most = answers.MOST_OF_A_USER
-        assert [stack.enter_context(one._place(7)) for _ in range(most + 5)] == [True] * most + [False] * 5
-        assert all(stack.enter_context(one._place(8)) for _ in range(most + 5))
-    assert one._in_hand == {}
+    one, most = turns.Turns(0), turns.MOST_OF_A_USER
+    for user in (1000, 0):
+        got = [one.enter(tid, user) for tid in range(most + 5)]
+        assert [turn is not None for turn in got] == [True] * most + [user == 0] * 5
+    assert one.enter(3, 1000) is None  # and was begun: it must be left as well
+    one.leave(3, 1000)
+    for user in (1000, 0):
+        for tid in range(most + 5):
+            one.leave(tid, user)
+    assert (one._in_hand, one._threads) == ({}, {})
+
+
+def test_a_thread_has_one_turn() -> None:
+    """After a signal it may ask again before the first call is answered."""
+    one = turns.Turns(0)
+    first, again, other = one.enter(7, 0), one.enter(7, 0), one.enter(8, 0)
+    assert first is again
+    assert other is not first
+    one.leave(7, 0)
+    assert one.enter(7, 0) is first
 
 
 def test_an_answer_that_a_signal_interrupts_is_given(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,12 +26,12 @@ def need(program: str) -> None:
         (pytest.fail if os.environ.get("CI") else pytest.skip)(f"{program} is not installed")
 
 
-def build(directory: Path, *flags: str) -> Path:
+def build(directory: Path, *flags: str, compiler: str = "gcc") -> Path:
     """Our programs of tests/shim/programs.c, readable by all."""
-    need("gcc")
+    need(compiler)
     out = directory / "programs"
     source = str(SHIM / "programs.c")
-    subprocess.run(["gcc", "-O1", *flags, "-o", str(out), source, "-lpthread"], check=True)
+    subprocess.run([compiler, "-O1", *flags, "-o", str(out), source, "-lpthread"], check=True)
     open_path(out)
     out.chmod(0o755)
     return out

@@ -60,7 +60,3 @@ def test_systemd_takes_the_mount_and_the_drop_in(tmp_path: Path) -> None:
     done = run("systemd-analyze", "verify", "--man=no", *(tmp_path / name for name in names))
     assert str(tmp_path) not in done.stderr, done.stderr
     assert done.returncode == 0, done.stderr
-
-
-def test_the_gate_is_a_script() -> None:
-    assert run("sh", "-n", KIT / "gate.sh").returncode == 0

@@ -11,20 +11,30 @@ from pathlib import Path
 
 import pytest
 from mta import need
-from smtp_support import Serve
+from smtp_support import Serve, stored
 
 pytestmark = pytest.mark.mounts
 
 HERE = Path(__file__).parent
 NOT_OFFERED = {
-    "getConfiguration", "getAttachmentThumbnail", "releaseMessage", "htmlCheck", "linkCheck",
-    "spamAssassinCheck",
+    "getConfiguration", "getAttachmentThumbnail", "htmlCheck", "linkCheck", "spamAssassinCheck",
 }  # fmt: skip
 
 
 @pytest.fixture
-def serve(tmp_path: Path) -> Iterator[Serve]:
-    serve = Serve(tmp_path, "--web", "127.0.0.1:0")
+def sink(tmp_path: Path) -> Iterator[Serve]:
+    """The server that messages are released to."""
+    directory = tmp_path / "sink"
+    directory.mkdir()
+    sink = Serve(directory)
+    yield sink
+    assert sink.end()[0] == 0
+
+
+@pytest.fixture
+def serve(tmp_path: Path, sink: Serve) -> Iterator[Serve]:
+    relay = ("--relay", f"smtp://{sink.address}", "--relay-to", "*@example.com")
+    serve = Serve(tmp_path, "--web", "127.0.0.1:0", *relay)
     yield serve
     assert serve.end()[0] == 0
 
@@ -43,7 +53,20 @@ def test_mailpit_api_of_npm(serve: Serve, tmp_path: Path) -> None:
     failed = {name: result for name, result in results.items() if result != "passed"}
     assert failed.keys() == NOT_OFFERED, failed
     assert all(" 404 " in text for text in failed.values()), failed
-    assert len(results) - len(failed) == 21
+    assert len(results) - len(failed) == 22
+    (released,) = stored(tmp_path / "sink/Maildir")
+    assert b"Delivered-To: x@example.com\n" in released
+    assert b"From: Ada <ada@example.com>\n" in released
+
+
+def test_events_of_mailpit_api_of_npm(serve: Serve, tmp_path: Path) -> None:
+    """Version 1.9.1 is the last that has them."""
+    run(need("npm"), "install", "--no-audit", "--no-fund", "mailpit-api@1.9.1", cwd=tmp_path)
+    script = tmp_path / "events.mjs"
+    script.write_text((HERE / "mailpit_events.mjs").read_text())
+    results = json.loads(run(need("node"), script, serve.told("Inbox"), cwd=tmp_path))
+    assert set(results.values()) == {"passed"}, results
+    assert len(results) == 7
 
 
 def test_mailpit_api_client_of_pypi(serve: Serve, tmp_path: Path) -> None:

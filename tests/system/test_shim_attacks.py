@@ -85,7 +85,7 @@ def test_a_process_that_nobody_may_inspect_counts_as_its_users() -> None:
         assert run.stdout is not None
         assert run.stdout.readline() == b"\n"
         assert Path(f"/proc/{run.pid}/status").stat().st_uid == 0
-        assert callers.user(run.pid) == ANN
+        assert callers.user(run.pid) == (ANN, ANN)
         run.communicate(b"\n")
 
 
@@ -104,13 +104,23 @@ def test_pointers(tmp_path: Path) -> None:
     assert (listing(box / "tmp"), listing(box / "new")) == (["b"], ["a"])
 
 
-def test_paths_that_each_process_sees_otherwise(programs: str, tmp_path: Path) -> None:
-    """/proc/self is the program's own, also where the supervisor has its rights, and looks up for it."""
-    box = maildir(tmp_path / "box")
+@pytest.mark.parametrize("user", [0, ANN])
+@pytest.mark.parametrize("way", ["/proc/self/cwd", "here", "/proc/thread-self/cwd", "shared/here"])
+def test_paths_that_each_process_sees_otherwise(way: str, user: int, programs: str, tmp_path: Path) -> None:
+    """/proc/self is the program's own, also where the supervisor or a helper looks up for it.
+
+    Their own working directory is another.
+    """
+    box = maildir(tmp_path / "box", user)
+    (box / "here").symlink_to("/proc/self/cwd")
+    (box / "shared").symlink_to(box)
     (box / "tmp/a").write_bytes(MESSAGE)
-    words = [programs, "names", "/proc/self/cwd/tmp/a", "/proc/self/cwd/new/a"]
-    done = subprocess.run([*REFUSE, str(NO), *RUN, "--", *words], cwd=box, capture_output=True, check=False)
+    os.chown(box / "tmp/a", user, user)
+    words = as_user(user, programs, "names", f"{way}/tmp/a", f"{way}/new/a")
+    command = [*REFUSE, str(NO), *RUN, "--trace", "--", *words]
+    done = subprocess.run(command, cwd=box, capture_output=True, check=False)
     assert done.stdout == b"0 0\n", done.stderr
+    assert done.stderr == b""  # the kernel made the link
     assert listing(box / "new") == ["a"]
 
 
@@ -147,7 +157,7 @@ def test_a_helper_cannot_be_traced(programs: str, tmp_path: Path) -> None:
 def _is_anns_helper(pid: int) -> bool:
     try:
         command = Path(f"/proc/{pid}/cmdline").read_bytes()
-        return b"maildir_safe" in command and callers.user(pid) == ANN
+        return b"maildir_safe" in command and callers.user(pid)[0] == ANN
     except OSError:
         return False
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from shim_support import MESSAGE, RUN, build, listing
+from shim_support import MESSAGE, RUN, build, listing, need
 
 from maildir_safe.testing.faultmount import FaultMount
 
@@ -134,6 +134,47 @@ def test_a_link_whose_reply_is_lost_where_links_work(mount: FaultMount, programs
     assert mount.fired("link")
     assert copies(mount) == 1
     assert listing(mount.backing / "box/tmp") == []
+
+
+@pytest.mark.parametrize("flags", [(), ("-static",)], ids=["dynamic", "static"])
+def test_programs_with_musl(flags: tuple[str, ...], mount: FaultMount, tmp_path: Path) -> None:
+    """Nothing depends on the program's C library."""
+    program = str(build(tmp_path, *flags, compiler="musl-gcc"))
+    no_links(mount)
+    assert run(program, "local", str(mount.path / "box")) == 0
+    assert run(program, "queue", str(mount.path / "queue")) == 0
+    assert copies(mount) == 1
+    (number,) = listing(mount.backing / "queue/todo")
+    assert (mount.backing / f"queue/mess/{int(number) % 23}/{number}").read_bytes() == MESSAGE
+    assert listing(mount.backing / "queue/pid") == listing(mount.backing / "queue/intd") == []
+
+
+def test_links_that_worked_are_not_believed_to_work_for_ever(mount: FaultMount, programs: str) -> None:
+    """One kernel's own file system would be left alone after the first message; a server's never is."""
+    mount.inject("link")  # the first is made
+    mount.inject("link", errno.EIO, executed=True)
+    no_links(mount)
+    (mount.backing / "m").write_bytes(MESSAGE)
+    one = f"{programs} local {mount.path}/box <{mount.backing}/m"
+    assert run("sh", "-c", f"{one} && {one} && {one}") == 0
+    assert len(mount.fired("link")) == 3
+    assert copies(mount) == 3
+    assert listing(mount.backing / "box/tmp") == []
+
+
+def test_a_mount_that_only_the_caller_sees(mount: FaultMount, programs: str, tmp_path: Path) -> None:
+    """The same paths, but in a mount namespace of its own, where what is mounted there refuses links."""
+    need("unshare")
+    no_links(mount)
+    box = tmp_path / "disk/box"
+    for part in ("tmp", "new", "cur"):
+        (box / part).mkdir(parents=True)
+    one = f"{programs} local {box}"
+    (tmp_path / "m").write_bytes(MESSAGE)
+    inside = f"mount --bind {mount.path}/box {box} && {one} <{tmp_path}/m"
+    script = f"{one} <{tmp_path}/m && {one} <{tmp_path}/m && unshare --mount sh -c '{inside}'"
+    assert run("sh", "-c", script) == 0
+    assert (len(listing(box / "new")), copies(mount)) == (2, 1)
 
 
 def test_an_unlink_that_fails_is_told(mount: FaultMount, programs: str) -> None:

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from shim_support import (
@@ -29,6 +30,9 @@ from shim_support import (
     open_path,
     shimmed,
 )
+
+from maildir_safe._fs import libc
+from maildir_safe._shim.supervisor import Actors
 
 pytestmark = pytest.mark.mounts
 NO = errno.EXDEV
@@ -325,6 +329,43 @@ def test_a_mutant_gains_a_right(mutant: str, programs: str, tmp_path: Path) -> N
     done = subprocess.run(words, capture_output=True, timeout=60, check=False)
     assert done.stdout.split()[0] == b"0", (done.stdout, done.stderr)
     assert listing(box / "new") == ["a"]
+
+
+def test_what_a_user_must_not_see_the_supervisor_does_not_look_at(tmp_path: Path) -> None:
+    """Where links work it looks at two directories for a user: in closed ones it must find nothing, either.
+
+    It has its own rights again afterwards, also after an error.
+    """
+    box = maildir(tmp_path / "box", BOB)
+    mine = os.getgroups()
+    actors = Actors(SimpleNamespace(), confined=False)  # type: ignore[arg-type]
+    for user, found in ((ANN, False), (BOB, True)):
+        with actors.seeing_as(user, user) as seen:
+            assert seen
+            assert os.path.exists(box / "new") is found
+        assert (box / "new").exists()
+        with pytest.raises(OSError, match="mine"), actors.seeing_as(user, user):
+            raise OSError("mine")
+        assert (box / "new").exists()
+        assert os.getgroups() == mine
+    with Actors(None, confined=False).seeing_as(ANN, ANN) as seen:
+        assert not seen  # who has no helpers cannot take on other rights
+
+
+@pytest.mark.parametrize("changed", [False, True])
+def test_where_groups_cannot_be_changed(changed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a user namespace that denies setgroups: the supervisor goes on if its own rights are left."""
+
+    def denied(groups: object) -> None:  # noqa: ARG001
+        raise PermissionError(errno.EPERM, "denied")
+
+    actors, has = Actors(SimpleNamespace(), confined=False), libc.has_file_system_ids  # type: ignore[arg-type]
+    monkeypatch.setattr(libc, "_set_groups", denied)
+    if changed:
+        monkeypatch.setattr(libc, "has_file_system_ids", lambda uid, gid, groups: not has(uid, gid, groups))
+    error: type[Exception] = RuntimeError if changed else PermissionError
+    with pytest.raises(error), actors.seeing_as(ANN, ANN):
+        pytest.fail("with whose groups?")
 
 
 def test_a_hundred_at_once_of_one_user(programs: str, tmp_path: Path) -> None:

@@ -197,3 +197,25 @@ def _postfix(base: Path) -> Postfix:
 
 def _client(postfix: Postfix) -> smtplib.SMTP:
     return smtplib.SMTP("127.0.0.1", postfix.port, timeout=20)
+
+
+PERL = r"""
+use strict; use Net::SMTP;
+local $/; binmode STDIN; my $message = <STDIN>;
+my $smtp = Net::SMTP->new($ARGV[0], Hello => "client.example") or die "no connection";
+$smtp->mail('a@example.com', Bits => "binary") and $smtp->to('b@example.org') or die $smtp->message;
+my $half = int(length($message) / 2);
+$smtp->bdat(substr($message, 0, $half)) and $smtp->bdatlast(substr($message, $half)) or die $smtp->message;
+$smtp->quit;
+"""
+
+
+def test_perls_net_smtp_sends_binary_mime(base: Path) -> None:
+    message = MESSAGE.replace(b"\n", b"\r\n") + bytes(range(256)) * 20
+    serve = Serve(base)
+    run("perl", "-e", PERL, serve.address, stdin=message)
+    assert serve.end()[0] == 0
+    (one,) = Maildir(base / "Maildir").messages()
+    with Maildir(base / "Maildir").open(one.key) as file:
+        raw = file.read()
+    assert raw.endswith(b"\n" + message)

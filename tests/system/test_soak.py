@@ -15,7 +15,7 @@ MINUTES = float(os.environ.get("MAILDIR_SAFE_SOAK_MINUTES", "0.33"))
 pytestmark = [
     pytest.mark.mounts,
     pytest.mark.skipif(bool(lacks()), reason=lacks() or "-"),
-    pytest.mark.timeout(MINUTES * 60 + 600),
+    pytest.mark.timeout(MINUTES * 60 + 1200),
 ]
 
 

@@ -10,16 +10,18 @@ import pytest
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.mail import EmailMessage, get_connection, send_mail
+from django.core.management import CommandError, call_command
 from django.test.utils import override_settings
 
 from maildir_safe import PermanentError, Queue, TemporaryError
 from maildir_safe.contrib.django import QueueBackend
 from tests.spool_support import queued
+from tests.unit.test_queue_smtp import Server
 
 BACKEND = "maildir_safe.contrib.django.QueueBackend"
 
 if not settings.configured:
-    settings.configure(EMAIL_BACKEND=BACKEND)
+    settings.configure(EMAIL_BACKEND=BACKEND, INSTALLED_APPS=["maildir_safe.contrib.django"])
     django.setup()
 
 
@@ -78,3 +80,43 @@ def test_the_spool_as_an_option(spool: Path, tmp_path: Path) -> None:
     assert QueueBackend(spool=str(other)).send_messages([EmailMessage("s", "t", "a@b", ["c@d"])]) == 1
     assert queued(spool) == []
     assert len(queued(other)) == 1
+
+
+def test_the_command_sends_what_is_queued(spool: Path) -> None:
+    server = Server({}, ["250 ok"])
+    try:
+        assert send_mail("s", "text", "a@b.example", ["c@d.example"]) == 1
+        call_command(
+            "maildir_safe_work", f"--to=lmtp://127.0.0.1:{server.port}", "--once", "--hostname=us.example"
+        )
+        assert "LHLO us.example" in [line.replace("lhlo", "LHLO") for line in server.lines]
+        assert server.data.endswith(b"text\r\n")
+    finally:
+        server.close()
+    assert queued(spool) == []
+
+
+def test_the_command_makes_the_spool(spool: Path, tmp_path: Path) -> None:
+    with override_settings(MAILDIR_SAFE_SPOOL=str(tmp_path / "made")):
+        call_command("maildir_safe_work", "--to=smtp://127.0.0.1:9", "--once")
+        assert send_mail("s", "text", "a@b.example", ["c@d.example"]) == 1
+        with pytest.raises(CommandError) as told:
+            call_command("maildir_safe_work", "--to=smtp://127.0.0.1:9", "--once")
+    assert told.value.returncode == 75
+    assert len(queued(tmp_path / "made")) == 1
+    assert queued(spool) == []
+
+
+def test_what_is_wrong_with_the_command(spool: Path, tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match="--to"):
+        call_command("maildir_safe_work")
+    with pytest.raises(CommandError) as told:
+        call_command("maildir_safe_work", "--to=http://x")
+    assert told.value.returncode == 64
+    with override_settings(MAILDIR_SAFE_SPOOL=None), pytest.raises(CommandError, match="MAILDIR_SAFE_SPOOL"):
+        call_command("maildir_safe_work", "--to=smtp://127.0.0.1:9")
+    (tmp_path / "file").write_text("")
+    with override_settings(MAILDIR_SAFE_SPOOL=str(tmp_path / "file")), pytest.raises(CommandError) as told:
+        call_command("maildir_safe_work", "--to=smtp://127.0.0.1:9")
+    assert told.value.returncode == 75
+    assert queued(spool) == []

@@ -174,11 +174,10 @@ def loaded_by_deliver(maildir: Path) -> set[str]:
 
 
 def loaded_by_submission(spool: Path) -> set[str]:
-    """What `sendmail` and `qmail-queue` load to queue a message."""
-    script = (
-        "import sys; from maildir_safe._cli import main; assert main(sys.argv[1:]) == 0;"
-        "print(*[name for name in sys.modules if name.startswith('maildir_safe')], file=sys.stderr)"
-    )
+    """What `sendmail`, `qmail-queue` and a program that puts a message load to queue it."""
+    put = "import sys; from maildir_safe import Queue; Queue(sys.argv[1]).put(b'x', 'a@b', ['c@d']);"
+    script = "import sys; from maildir_safe._cli import main; assert main(sys.argv[1:]) == 0;"
+    show = "print(*[name for name in sys.modules if name.startswith('maildir_safe')], file=sys.stderr)"
     loaded: set[str] = set()
     aliases = spool.parent / "aliases"
     aliases.write_text("c: d\n")
@@ -186,10 +185,10 @@ def loaded_by_submission(spool: Path) -> set[str]:
         config.write(f'aliases = "{aliases}"\n')
     envelope = spool.parent / "envelope"
     envelope.write_bytes(b"Fa@b\0Tc@d\0\0")
-    for words in (["sendmail", "-ti"], ["qmail-queue"]):
+    for code, words in ((script, ["sendmail", "-ti"]), (script, ["qmail-queue"]), (put, [f"{spool}-new"])):
         with envelope.open("rb") as descriptor_1:
             done = subprocess.run(
-                [sys.executable, "-c", script, *words],
+                [sys.executable, "-c", code + show, *words],
                 input="To: c@d\n\nx\n", stdout=descriptor_1, stderr=subprocess.PIPE, text=True, check=True,
             )  # fmt: skip
         loaded |= set(done.stderr.split())
@@ -200,7 +199,8 @@ def test_types_are_imported_as_everywhere_but_where_mail_servers_wait(tmp_path: 
     """`typing` costs a mail delivery agent a tenth of its start-up time; elsewhere nobody needs the trick."""
     spared = {dotted(path) for path in MODULES if "\nTYPE_CHECKING = False\n" in path.read_text()}
     needless = spared - loaded_by_deliver(tmp_path / "m") - loaded_by_submission(spool) - {"maildir_safe"}
-    waited_for = ("maildir_safe._shim", "maildir_safe._fs.fsync")  # of `run`; and of network mounts
+    # of `run`; of network mounts; and of the installed script, which this test does not run
+    waited_for = ("maildir_safe._shim", "maildir_safe._fs.fsync", "maildir_safe._cli.quick_imports")
     assert {name for name in needless if not name.startswith(waited_for)} == set()
 
 

@@ -14,6 +14,7 @@ from starlette.testclient import TestClient
 
 from maildir_safe import Maildir
 from maildir_safe._smtp.faults.chaos import Chaos
+from maildir_safe._smtp.server.relay import Relay
 from maildir_safe._smtp.server.transcripts import Transcripts
 from maildir_safe._web import page_changes
 from maildir_safe._web.app import application
@@ -38,12 +39,14 @@ REQUIRED = [
 STRICT_NAMES = [f"{method} {path}" for method, path, _ in STRICT]
 NAMES = [f"{method} {path}" for method, path, _ in OPERATIONS]
 HTML = (
-    b"Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: text/html\n\n<p>hi\n"
+    b"From: ada@example.com\nContent-Type: multipart/mixed; boundary=b\n\n"
+    b"--b\nContent-Type: text/html\n\n<p>hi\n"
     b"--b\nContent-Disposition: attachment; filename=a.txt\n\ndata\n--b--\n"
 )
 BODIES: dict[str, Any] = {
     "POST /api/faults": {"stage": "rcpt", "reply": "451 4.0.0 Later"},
     "POST /api/v1/send": {"From": {"Email": "ada@example.com"}},
+    "POST /api/v1/message/{id}/release": {"To": ["bob@example.org"]},
     "PUT /api/v1/tags/{tag}": {"Name": "blue"},
 }
 VALUES = {
@@ -57,7 +60,13 @@ def client(tmp_path: Path) -> Iterator[TestClient]:
     maildir = Maildir(tmp_path / "m")
     maildir.deliver(HTML)
     with TestClient(
-        application(maildir, chaos=Chaos(), transcripts=Transcripts()), base_url="http://127.0.0.1"
+        application(
+            maildir,
+            chaos=Chaos(),
+            transcripts=Transcripts(),
+            relay=Relay(lambda _: None, ["*@example.org"], "mx.example"),
+        ),
+        base_url="http://127.0.0.1",
     ) as client:
         yield client
 

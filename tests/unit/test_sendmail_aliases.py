@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, strategies as st
 from test_cli_sendmail import sendmail
 
+from maildir_safe._submission import Rejected
 from maildir_safe._submission.aliases import Aliases
-from maildir_safe._submission.rejected import Rejected
 from tests.spool_support import queued
 
 FILE = """\

@@ -8,9 +8,8 @@ import tomllib
 import pytest
 
 from maildir_safe._smtp.protocol.address import parse_recipient
-from maildir_safe._submission import settings
+from maildir_safe._submission import Rejected, settings
 from maildir_safe._submission.mailbox_list import addresses, complete_address
-from maildir_safe._submission.rejected import Rejected
 
 PIECES = [
     "spool", "domain", "size_limit", "other", " = ", "=", '"', '"/s"', "'", "\\", "\\n", "#", " # x", "\n",

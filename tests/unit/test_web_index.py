@@ -275,3 +275,34 @@ def test_a_large_inbox_gets_an_index_and_a_small_one_does_not(
     maildir.deliver(b"Subject: ten\n\n")
     assert asyncio.run(look(10)) == 10
     assert index_path(maildir.path).exists()
+
+
+def test_what_is_added_after_the_question_is_looked_at(maildir: Maildir, tmp_path: Path) -> None:
+    """An answer knows nothing of later rows; the search reads such messages itself."""
+    first = maildir.deliver(b"Subject: word one\n\n").key
+    inbox = filled(maildir, tmp_path / "cache" / "i.search")
+    answer = inbox.ask([Needle("text", "word")])
+    second = maildir.deliver(b"Subject: word two\n\n").key
+    inbox.refresh()
+    ids = inbox.everything.messages.ids
+    assert answer is not None
+    assert answer.found(ids) == ([first], [second])
+    assert inbox.index is not None
+    filler = Filler(inbox, inbox.index)
+    while filler.step():
+        pass
+    assert answer.found(ids) == ([first], [second])
+    again = inbox.ask([Needle("text", "word")])
+    assert again is not None
+    assert again.found(ids) == ([second, first], [])
+
+
+def test_common_and_rare_words_are_found_by_different_ways_with_one_result(
+    maildir: Maildir, tmp_path: Path
+) -> None:
+    for number in range(64):
+        maildir.deliver(f"Subject: common {'rare' if number % 16 == 0 else 'x'} {number}\n\n".encode())
+    inbox = filled(maildir, tmp_path / "cache" / "i.search")
+    found = {word: len(inbox.search(inbox.everything.messages, word)[0]) for word in ("common", "rare", "co")}
+    assert found == {"common": 64, "rare": 4, "co": 64}
+    assert len(inbox.search(inbox.everything.messages, "common rare 48")[0]) == 1

@@ -95,8 +95,8 @@ def test_whatever_changes_the_list_is_as_if_made_anew(tmp_path: Path) -> None:
         fresh = sorted(Maildir(tmp_path / "m").messages(), key=lambda m: order(m.key), reverse=True)
         shown = [(m.subdir, m.name) for m in inbox.everything.messages]
         assert shown == [(m.subdir, m.name) for m in fresh]
-        assert {m.key for m in fresh} == set(inbox._by_key)
-        assert all(inbox._by_key[m.key] is m for m in inbox.everything.messages)
+        assert all(inbox.has(m.key) for m in fresh)
+        assert all(inbox.everything.messages.number(m.key) == at for at, m in enumerate(fresh))
         assert (inbox.everything.version != version) or shown == before
     assert count > 100
 

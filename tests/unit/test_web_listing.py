@@ -10,9 +10,11 @@ import pytest
 
 from maildir_safe import Maildir
 from maildir_safe._fs.posix import OsFileSystem
+from maildir_safe._maildir.message_store import Message
 from maildir_safe._web import mailbox_set, ordering
 from maildir_safe._web.inbox import Inbox
 from maildir_safe._web.mailbox_set import MailboxSet
+from maildir_safe._web.placed import Placed
 
 
 def shown(inbox: Inbox) -> list[tuple[str, str]]:
@@ -65,3 +67,49 @@ def test_a_directory_that_did_not_change_is_not_listed(
     seen = {name for names in listed for name in names if ":2," in name}
     assert seen == set()
     assert len(inbox.everything.messages) == 2
+
+
+@pytest.mark.parametrize("kind", ["ours", "unpadded", "without", "old", "odd", "all"])
+def test_many_names_are_sorted_as_by_their_times(kind: str) -> None:
+    """The text of most names has the right order; of the others it must not be believed."""
+    dice = random.Random(kind)
+    forms = {
+        "ours": lambda: f"{dice.randrange(1_700_000_000, 1_700_000_005)}.M{dice.randrange(10**6):06}P1.h",
+        "unpadded": lambda: f"{dice.randrange(1_700_000_000, 1_700_000_005)}.M{dice.randrange(10**6)}P1.h",
+        "without": lambda: f"{dice.randrange(1_700_000_000, 1_700_000_005)}.P{dice.randrange(10**6)}.h",
+        "old": lambda: f"{dice.randrange(999_999_990, 1_000_000_010)}.M1234567{dice.randrange(99)}.h",
+        "odd": lambda: dice.choice(["x", "1700000000", ".M1", "99999999999.M000001P1"]) + str(dice.random()),
+    }
+    chosen = [*forms.values()] if kind == "all" else [forms[kind]]
+    keys = list({dice.choice(chosen)() for _ in range(3000)})
+    assert ordering.newest_first(keys) == sorted(keys, key=ordering.order, reverse=True)
+
+
+def test_a_first_listing_makes_no_objects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 100,000 messages the page shows 50; an object for each of them took a second."""
+    maildir = Maildir(tmp_path / "m")
+    for _ in range(30):
+        maildir.deliver(b"Subject: x\n\n")
+    maildir.set_flags(next(maildir.messages()).key, "S")
+    made: list[str] = []
+    init = Message.__init__
+    monkeypatch.setattr(Message, "__init__", lambda self, *a: made.append(a[1]) or init(self, *a))
+    placed = Placed.__init__
+    monkeypatch.setattr(Placed, "__init__", lambda self, *a: made.append(a[1]) or placed(self, *a))
+    inbox = Inbox(MailboxSet.of(Maildir(maildir.path)))
+    inbox.refresh()
+    assert (len(inbox.everything.messages), inbox.everything.unread, made) == (30, 29, [])
+    assert len([*inbox.everything.messages[:7]]) == 7
+    assert len(made) == 7
+
+
+def test_a_message_in_both_directories_is_one_and_unread(tmp_path: Path) -> None:
+    maildir = Maildir(tmp_path / "m")
+    name = Path(maildir.path, "new", maildir.find(maildir.deliver(b"Subject: x\n\n").key).name).name
+    (tmp_path / "m/cur" / f"{name}:2,").write_bytes(b"Subject: x\n\n")
+    inbox = Inbox(MailboxSet.of(Maildir(maildir.path)))
+    inbox.refresh()
+    assert (len(inbox.everything.messages), inbox.everything.unread) == (1, 1)
+    (tmp_path / "m/new" / name).unlink()
+    assert shown(inbox) == [(name, f"{name}:2,")]
+    assert inbox.everything.unread == 1

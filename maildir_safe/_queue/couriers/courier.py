@@ -9,7 +9,8 @@ A courier returns one status per recipient. It does not change the queue; the wo
 implement more protocols. `DeliversFiles` is for a courier whose recipients have Maildirs, into which
 the worker may rename an item's file. `HasDestinations` is for a courier that groups recipients by something
 other than the domain, such as the mount that they wait for. `HoldsConnections` is for a courier that keeps
-connections open. `Relays` is for a courier to other mail servers.
+connections open. `HasRoutes` is for a courier that sends by different servers. `Relays` is for a courier to
+other mail servers.
 """
 
 from __future__ import annotations
@@ -101,6 +102,17 @@ class HasDestinations(Protocol):
 
 
 @runtime_checkable
+class HasRoutes(Protocol):
+    """A courier that chooses the next server by the sender.
+
+    A server that cannot be reached must not hold up what goes to the same domains by another one.
+    """
+
+    def route(self, sender: str) -> str:
+        """The way that a sender's mail takes, as any text; ``""`` for the usual one."""
+
+
+@runtime_checkable
 class HoldsConnections(Protocol):
     """A courier that keeps connections open between two messages."""
 
@@ -124,13 +136,18 @@ def domain_of(recipient: str) -> str:
     return recipient.rpartition("@")[2].lower()
 
 
-def destination_of(courier: Courier, ident: str, recipient: str) -> tuple[str, RecipientStatus | None]:
+def destination_of(
+    courier: Courier, ident: str, recipient: str, sender: str
+) -> tuple[str, RecipientStatus | None]:
     """The destination of a recipient of the item `ident`; with a status if the courier cannot tell."""
     try:
+        route = courier.route(sender) if isinstance(courier, HasRoutes) else ""
         own = isinstance(courier, HasDestinations)
         destination = courier.destination(recipient) if own else domain_of(recipient)  # type: ignore[attr-defined]
         if not isinstance(destination, str):
             raise TypeError(f"destination returned {type(destination).__name__}")
+        if route:
+            destination = f"{destination} by {route}"
     except Exception as error:  # noqa: BLE001 - a courier may be anybody's code
         return "", status_of_failure(ident, error)
     return destination, None

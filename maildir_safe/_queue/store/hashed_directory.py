@@ -7,11 +7,12 @@ A part is created when it is first needed, and stays. Buckets keep pending/ shor
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from maildir_safe._handoff.group_commit import DirectorySync
 from maildir_safe._handoff.rename import close_quietly
 from maildir_safe._handoff.small_files import make_directory
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from maildir_safe._fs import FileSystem
 

@@ -8,14 +8,13 @@ import stat
 from maildir_safe._handoff.group_commit import DirectorySync
 from maildir_safe._handoff.rename import close_quietly
 from maildir_safe._handoff.small_files import make_directory
-from maildir_safe._maildir.directories import make
-from maildir_safe._queue.store.hashed_directory import HashedDirectory
 from maildir_safe._queue.store.mount_rules import MountRules
 from maildir_safe.errors import NotAMaildir, TemporaryError, storage_error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from maildir_safe._fs import FileSystem
+    from maildir_safe._queue.store.hashed_directory import HashedDirectory
 
 DIRECTORIES = ("tmp", "pending", "claimed", "alive", "fenced", "notes", "ids", "hold", "failed", "corrupt")
 _HASHED = ("notes", "ids", "hold", "failed", "corrupt")
@@ -33,7 +32,6 @@ class Layout:
         root: the descriptor of the spool itself.
         fd: the descriptors of `DIRECTORIES`, by name.
         sync: their shared fsyncs, by name.
-        hashed: the hashed directories, by name: ``notes``, ``ids``, ``hold``, ``failed``, ``corrupt``.
         rules: the rules of its mount.
         mount: the mount of pending/. fstype: its type, as in /proc/self/mountinfo.
 
@@ -48,6 +46,8 @@ class Layout:
         where = path
         try:
             if create:
+                from maildir_safe._maildir.directories import make
+
                 make(fs, path, DIRECTORIES)
             self.root = self.fd[""] = fs.open_dir(path)
             for name in DIRECTORIES:
@@ -59,9 +59,19 @@ class Layout:
         self.fstype = self.mount.fstype
         self.rules = MountRules(fs, path, self.mount)
         self.sync = {name: DirectorySync(fs, fd, self.fstype) for name, fd in self.fd.items()}
-        self.hashed = {
-            name: HashedDirectory(fs, self.fd[name], self.sync[name], self.fstype) for name in _HASHED
-        }
+        self._hashed: dict[str, HashedDirectory] = {}
+
+    @property
+    def hashed(self) -> dict[str, HashedDirectory]:
+        """The hashed directories, by name: ``notes``, ``ids``, ``hold``, ``failed``, ``corrupt``."""
+        if not self._hashed:
+            from maildir_safe._queue.store.hashed_directory import HashedDirectory  # most puts need none
+
+            self._hashed = {
+                name: HashedDirectory(self._fs, self.fd[name], self.sync[name], self.fstype)
+                for name in _HASHED
+            }
+        return self._hashed
 
     def _open(self, name: str) -> int:
         try:

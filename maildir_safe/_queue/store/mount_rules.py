@@ -38,6 +38,30 @@ def default_lease(fstype: str, hidden_for: float | None) -> int:
     return max(LEASE, -int(-3 * hidden // 1))  # rounded up; `math` would be loaded by every put
 
 
+def hold_no_directories(fs: FileSystem, path: str) -> FileSystem:
+    """Return `fs`; on a mount where an open directory stays stale, no call of it leaves a directory open.
+
+    Args:
+        fs: the file system's calls.
+        path: a directory, which may be about to be created.
+    """
+    for place in (path, os.path.dirname(path)):
+        try:
+            fd = fs.open_dir(place)
+        except OSError:
+            continue  # whoever uses it finds out why
+        try:
+            stale = quirks(fs.mount(fd).fstype).open_directories_stay_stale
+        finally:
+            close_quietly(fs, fd)
+        if not stale:
+            return fs
+        from maildir_safe._fs.unheld import UnheldFileSystem
+
+        return UnheldFileSystem(fs)  # type: ignore[return-value]
+    return fs
+
+
 class MountRules:
     """The rules for a spool on a mount.
 

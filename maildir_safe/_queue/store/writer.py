@@ -7,7 +7,6 @@ knows the number of its items without listing it.
 
 from __future__ import annotations
 
-import itertools
 from _thread import allocate_lock as Lock
 
 from maildir_safe._delivery.job import DeliveryJob
@@ -172,7 +171,7 @@ class SpoolWriter:
         self._require = require
         self._resolve_timeout = resolve_timeout
         self._lock = Lock()
-        self._seq = itertools.count()
+        self._seq = 0
         self._targets: dict[str, BucketTarget] = {}
         self._now = self._pipeline(NOW)
 
@@ -238,7 +237,8 @@ class SpoolWriter:
 
     def _make(self, period: str) -> BucketTarget:
         """Create a bucket, durable before anything in it is acknowledged."""
-        name = Bucket(period, self._shard, next(self._seq)).name
+        name = Bucket(period, self._shard, self._seq).name
+        self._seq += 1  # even if it cannot be made: no name is used twice
         pending = self._layout.fd["pending"]
         try:
             dir_fd = make_directory(self._fs, name, pending)

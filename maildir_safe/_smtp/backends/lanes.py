@@ -36,10 +36,14 @@ class Lane:
         deliveries: most deliveries at a time.
 
     Attributes:
+        name: as given.
         executor: runs the file calls of this lane.
+        under_way: number of deliveries that have a place now.
     """
 
     def __init__(self, name: str, deliveries: int) -> None:
+        self.name = name
+        self.under_way = 0
         self._places = asyncio.Semaphore(deliveries)
         self.executor = ThreadPoolExecutor(THREADS, f"maildir-safe {name}")
         self._begun: dict[object, float] = {}
@@ -69,11 +73,13 @@ class Lane:
                 self.check()
         else:
             await self._places.acquire()
+        self.under_way += 1
         return self._begin()
 
     def release(self, token: object) -> None:
         """Give the place back that `acquire` took."""
         self._end(token)
+        self.under_way -= 1
         self._places.release()
 
     def _begin(self) -> object:

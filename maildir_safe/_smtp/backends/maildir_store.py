@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from maildir_safe._delivery.content import gap
+from maildir_safe._delivery.content import chunks, gap
+from maildir_safe._delivery.receipt import Receipt
 from maildir_safe._delivery.status import RecipientStatus
-from maildir_safe._delivery.trace_headers import delivered_to
+from maildir_safe._delivery.trace_headers import delivered_to, trace_headers
 from maildir_safe._fs.mounts import mount_points
 from maildir_safe._mailboxes import NoSuchMailbox
 from maildir_safe._smtp.backends.delivery_ids import delivery_ids
@@ -21,8 +22,8 @@ from maildir_safe._smtp.protocol.replies import Refused
 from maildir_safe.errors import MaildirSafeError, TemporaryError
 
 if TYPE_CHECKING:
-    from maildir_safe._delivery.receipt import Receipt
     from maildir_safe._mailboxes import Mailboxes
+    from maildir_safe._smtp.backends.committer import Committer, Committers
     from maildir_safe._smtp.backends.lanes import Lane
     from maildir_safe._smtp.backends.routing import Routing
     from maildir_safe._smtp.backends.store import MailObject, Recipient
@@ -36,24 +37,38 @@ class MaildirStore:
         mailboxes: finds and opens Maildirs, by the same routing.
         deliveries: most deliveries at a time; each needs file descriptors.
         repeats: recognise a message that is sent again without ENVID, see `delivery_ids`.
+        committers: processes that store in place of the threads when many send at once; None: none.
     """
 
     sends_reports = False
+    keeps_binary = True
 
     def __init__(
-        self, routing: Routing, mailboxes: Mailboxes, deliveries: int = 100, *, repeats: bool = False
+        self,
+        routing: Routing,
+        mailboxes: Mailboxes,
+        deliveries: int = 100,
+        *,
+        repeats: bool = False,
+        committers: Committers | None = None,
     ) -> None:
         self.test_mode = routing.test_mode
         self._routing = routing
         self._mailboxes = mailboxes
         self._lanes = Lanes(mount_points, max(1, deliveries // 2))  # half stays free if one lane hangs
         self._repeats = repeats
+        self._committers = committers
         self._places = asyncio.Semaphore(deliveries)
 
     @property
     def busy(self) -> bool:
         """See `Store.busy`."""
         return self._lanes.busy
+
+    def close(self) -> None:
+        """See `Store.close`."""
+        if self._committers:
+            self._committers.close()
 
     async def locate(self, address: str) -> str:
         """See `Store.locate`: 550 5.1.1 if the mailbox certainly does not exist, 450 or 451 if in doubt."""
@@ -128,14 +143,33 @@ class MaildirStore:
         maildir = self._mailboxes.opened(path)
         if maildir is None:
             maildir = await lane.run(self._mailboxes.open, path)
+        message = (headers + gap(*mail.body), *mail.body)
+        if delivery_id is None and self._committers:
+            committer = self._committers.of_lane(lane, path)
+            receipt = committer and await self._by_process(committer, maildir.path, message, first, mail)
+            if receipt:
+                return receipt
         if not self.test_mode:
             await lane.run(maildir.check_quota, mail.size)
         recognised = {} if delivery_id is None else {"delivery_id": delivery_id}
         return await maildir.deliver_async(
-            (headers + gap(*mail.body), *mail.body),
+            message,
             sender=mail.sender,
             recipient=first.address,
             original_recipient=first.original,
             executor=lane.executor,
             **recognised,
         )
+
+    async def _by_process(
+        self, committer: Committer, path: str, message: tuple[bytes, ...], first: Recipient, mail: MailObject
+    ) -> Receipt | None:
+        """Let the committer store a message; None if it did not."""
+        head = trace_headers(mail.sender, first.address, first.original)
+        size = mail.size
+        quota = -1 if self.test_mode else size
+        told = await committer.store(size, path, chunks(message, head), quota)
+        if told is None:
+            return None
+        key, durability, size, renames = told
+        return Receipt(f"{path}/new/{key}", key, durability, size, renames)

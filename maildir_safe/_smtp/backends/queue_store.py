@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from maildir_safe._queue.queue import Queue
+    from maildir_safe._smtp.backends.committer import Committers
     from maildir_safe._smtp.backends.store import MailObject, Store
 
 MAX_HOPS = 100
@@ -33,20 +34,38 @@ class QueueStore:
         queue: the spool.
         mailboxes: knows which addresses are mailboxes here; None: every address is accepted.
         repeats: recognise a message that is sent again without ENVID, see `delivery_ids`.
+        committers: processes that put in place of threads when many send at once; None: none.
     """
 
     test_mode = False
     sends_reports = True
+    keeps_binary = False  # a worker may have to send it by DATA
 
-    def __init__(self, queue: Queue, mailboxes: Store | None, *, repeats: bool = False) -> None:
+    def __init__(
+        self,
+        queue: Queue,
+        mailboxes: Store | None,
+        *,
+        repeats: bool = False,
+        committers: Committers | None = None,
+    ) -> None:
         self._queue = queue
         self._repeats = repeats
         self._mailboxes = mailboxes
+        self._committers = committers
+        self._under_way = 0
 
     @property
     def busy(self) -> bool:
         """See `Store.busy`."""
         return self._mailboxes is not None and self._mailboxes.busy
+
+    def close(self) -> None:
+        """See `Store.close`."""
+        if self._mailboxes is not None:
+            self._mailboxes.close()
+        if self._committers is not None:
+            self._committers.close()
 
     async def locate(self, address: str) -> str:
         """See `Store.locate`."""
@@ -64,11 +83,11 @@ class QueueStore:
         items = groups(list(dict.fromkeys(addresses)), each=self._mailboxes is not None)
         message = (mail.received + gap(*mail.body), *mail.body)
         ids = await delivery_ids(mail, map(" ".join, items), self._repeats)
-        puts = (
-            self._queue.put_async(message, mail.sender, item, delivery_id=ids[" ".join(item)], dsn=mail.dsn)
-            for item in items
-        )
-        outcomes = await asyncio.gather(*puts, return_exceptions=True)
+        puts = [self._put(message, mail, item, ids[" ".join(item)]) for item in items]
+        if len(puts) == 1:  # nearly always; a task of its own costs as much as writing the file
+            outcomes = [await puts[0]]
+        else:
+            outcomes = await asyncio.gather(*puts)
         results = {
             address: self._result(outcome)
             for item, outcome in zip(items, outcomes, strict=True)
@@ -76,7 +95,26 @@ class QueueStore:
         }
         return [results[address] for address in addresses]
 
-    def _result(self, outcome: str | BaseException) -> RecipientStatus:
+    async def _put(
+        self, message: tuple[bytes, ...], mail: MailObject, item: Sequence[str], delivery_id: str | None
+    ) -> str | Exception:
+        """Put one item; return its id, or the error."""
+        self._under_way += 1
+        try:
+            if delivery_id is None and mail.dsn is None and self._committers is not None:
+                committer = self._committers.of_queue(self._queue.path, self._under_way)
+                told = committer and await committer.store(mail.size, message, mail.sender, [*item])
+                if told:
+                    return str(told[0])
+            return await self._queue.put_async(
+                message, mail.sender, item, delivery_id=delivery_id, dsn=mail.dsn
+            )
+        except Exception as error:  # noqa: BLE001 - whatever it is, the client keeps the message
+            return error
+        finally:
+            self._under_way -= 1
+
+    def _result(self, outcome: str | Exception) -> RecipientStatus:
         if isinstance(outcome, str):
             return RecipientStatus(250, f"2.0.0 Queued as {outcome}", stored=outcome)
         if isinstance(outcome, MaildirSafeError):

@@ -69,8 +69,8 @@ class MailObject:
 
 def _message_id(body: Sequence[bytes]) -> str:
     first = body[0] if body else b""
-    end = first.find(b"\n\n")
-    header = first[:end] if end >= 0 else first
+    ends = [end for empty in (b"\n\n", b"\n\r\n") if (end := first.find(empty)) >= 0]
+    header = first[: min(ends)] if ends else first
     start = (b"\n" + header.lower()).find(b"\nmessage-id:")
     if start < 0:
         return ""
@@ -86,14 +86,19 @@ class Store(Protocol):
     Attributes:
         test_mode: see `routing.Routing`.
         sends_reports: whether the reports that a sender asks for (`MailObject.dsn`) are sent.
+        keeps_binary: whether each message stays as it is, and need never be sent by DATA (BINARYMIME).
         busy: whether file calls are running, for which a normal exit of the process would wait.
     """
 
     test_mode: bool
     sends_reports: bool
+    keeps_binary: bool
 
     @property
     def busy(self) -> bool: ...
+
+    def close(self) -> None:
+        """Nothing will be stored any more: end what runs for this store."""
 
     async def locate(self, address: str) -> str:
         """The mailbox for `address`. Raises `Refused`."""

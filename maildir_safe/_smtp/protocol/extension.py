@@ -29,17 +29,24 @@ class Offer:
         starttls: whether the client can start TLS.
         auth: the mechanisms by which the client can authenticate; none if it cannot.
         dsn: whether reports that the sender asks for are sent, or the server runs to test senders.
+        binary: whether a message that is not lines of text stays as it is on its whole way.
     """
 
-    __slots__ = ("auth", "dsn", "max_size", "starttls")
+    __slots__ = ("auth", "binary", "dsn", "max_size", "starttls")
 
     def __init__(
-        self, max_size: int, starttls: bool = False, auth: Sequence[str] = (), dsn: bool = False
+        self,
+        max_size: int,
+        starttls: bool = False,
+        auth: Sequence[str] = (),
+        dsn: bool = False,
+        binary: bool = False,
     ) -> None:
         self.max_size = max_size
         self.starttls = starttls
         self.auth = auth
         self.dsn = dsn
+        self.binary = binary
 
 
 class Extension:
@@ -113,6 +120,11 @@ def _one_of(name: str, *words: str) -> Check:
     return check
 
 
+def _body(value: str, offer: Offer) -> None:
+    check = _one_of("BODY", "7BIT", "8BITMIME", *(["BINARYMIME"] if offer.binary else []))
+    check(value, offer)
+
+
 def _no_value(value: str, offer: Offer) -> None:  # noqa: ARG001
     if value:
         raise Refused("501 5.5.4 SMTPUTF8 takes no value")
@@ -143,7 +155,8 @@ def xtext(value: str, offer: Offer) -> None:  # noqa: ARG001
 
 PIPELINING = Extension(lambda offer: "PIPELINING")  # noqa: ARG005 - RFC 2920
 SIZE = Extension(lambda offer: f"SIZE {offer.max_size}", mail={"SIZE": _size})  # RFC 1870
-EIGHT_BIT = Extension(lambda offer: "8BITMIME", mail={"BODY": _one_of("BODY", "7BIT", "8BITMIME")})  # noqa: ARG005
+EIGHT_BIT = Extension(lambda offer: "8BITMIME", mail={"BODY": _body})  # noqa: ARG005 - RFC 6152
+BINARY = Extension(lambda offer: "BINARYMIME" if offer.binary else "")  # RFC 3030
 UTF8 = Extension(lambda offer: "SMTPUTF8", mail={"SMTPUTF8": _no_value})  # noqa: ARG005 - RFC 6531
 CODES = Extension(lambda offer: "ENHANCEDSTATUSCODES")  # noqa: ARG005 - RFC 2034
 # RFC 3461. The offer promises reports: a worker of the queue sends them.

@@ -6,25 +6,9 @@ literals.
 
 from __future__ import annotations
 
-import time
+from maildir_safe._delivery.trace_headers import client_name, date
 
-_IN_NAMES = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:[]-")
-_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-
-
-def client_name(name: str) -> str:
-    """A HELO, EHLO or LHLO name, cut to 255 characters, with every unsafe character replaced by ``?``."""
-    return "".join(c if c in _IN_NAMES else "?" for c in name[:255])
-
-
-def date(seconds: float) -> str:
-    """A date for a header (RFC 5322 3.3), in UTC, and in English in every locale."""
-    t = time.gmtime(seconds)
-    return (
-        f"{_DAYS[t.tm_wday]}, {t.tm_mday} {_MONTHS[t.tm_mon - 1]} {t.tm_year} "
-        f"{t.tm_hour:02}:{t.tm_min:02}:{t.tm_sec:02} +0000"
-    )
+__all__ = ["client_name", "date", "protocol", "received"]
 
 
 def protocol(lmtp: bool, extended: bool, tls: bool, authenticated: bool, utf8: bool) -> str:

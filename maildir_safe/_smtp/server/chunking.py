@@ -5,7 +5,9 @@ even if the command is refused, or else they would be executed as commands; and 
 cannot be read the connection is closed. A chunk has no dots to remove. CR LF becomes LF as with DATA, also
 where it lies across two chunks.
 
-BINARYMIME is not offered: a Maildir's messages have LF line ends, and binary data would not survive that.
+With BODY=BINARYMIME the message is not lines of text: it is stored as it came, CR LF and all. So its own
+header has CR LF on disk, below our lines with LF; readers of Maildirs take both. It is offered where every
+message goes into a Maildir. A queue may have to relay it by DATA, which could not carry it.
 """
 
 from __future__ import annotations
@@ -41,6 +43,7 @@ class Chunks:
 
     Args:
         reservation: counts the bytes, and says when there are too many.
+        binary: whether to keep CR LF.
 
     Attributes:
         reservation: as given. It is released by `close`, unless `take` has handed it on.
@@ -48,8 +51,9 @@ class Chunks:
         failed: whether a chunk was refused: no other is taken then.
     """
 
-    def __init__(self, reservation: MemoryReservation) -> None:
+    def __init__(self, reservation: MemoryReservation, binary: bool = False) -> None:
         self.reservation, self.failed = reservation, False
+        self._binary = binary
         self.start = time.monotonic()
         self._pieces: list[bytes] = []
         self._tail = bytearray()  # many small chunks must not cost an object each
@@ -71,16 +75,19 @@ class Chunks:
         self._tail += piece
         if len(self._tail) >= PIECE:
             cut = len(self._tail) - self._tail.endswith(b"\r")  # its LF may be in the next chunk
-            self._pieces.append(bytes(self._tail[:cut]).replace(b"\r\n", b"\n"))
+            self._pieces.append(self._as_stored(self._tail[:cut]))
             del self._tail[:cut]
+
+    def _as_stored(self, data: bytearray) -> bytes:
+        return bytes(data) if self._binary else bytes(data).replace(b"\r\n", b"\n")
 
     def _drop(self) -> None:
         self._pieces, self._tail = [], bytearray()
 
     def take(self) -> list[bytes]:
-        """The message, with LF line ends. The caller then owns it and the reservation."""
+        """The message as it is stored. The caller then owns it and the reservation."""
         if self._tail:
-            self._pieces.append(bytes(self._tail).replace(b"\r\n", b"\n"))
+            self._pieces.append(self._as_stored(self._tail))
         pieces, self._pieces, self._tail = self._pieces, [], bytearray()
         return pieces
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from maildir_safe._smtp.protocol.extension import CODES, DSN, EIGHT_BIT, PIPELINING, SIZE, UTF8
+from maildir_safe._smtp.protocol.extension import BINARY, CODES, DSN, EIGHT_BIT, PIPELINING, SIZE, UTF8
 from maildir_safe._smtp.server.authentication import AUTH
 from maildir_safe._smtp.server.chunking import CHUNKING
 from maildir_safe._smtp.server.starttls import STARTTLS
@@ -12,7 +12,7 @@ from maildir_safe._smtp.server.starttls import STARTTLS
 if TYPE_CHECKING:
     from maildir_safe._smtp.protocol.extension import Offer
 
-EXTENSIONS = (PIPELINING, SIZE, EIGHT_BIT, UTF8, CODES, CHUNKING, STARTTLS, AUTH, DSN)
+EXTENSIONS = (PIPELINING, SIZE, EIGHT_BIT, UTF8, CODES, CHUNKING, BINARY, STARTTLS, AUTH, DSN)
 
 MAIL_PARAMETERS = {name: check for extension in EXTENSIONS for name, check in extension.mail.items()}
 """The parameters of MAIL, each with the check of its value."""

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from maildir_safe._fs.posix import OsFileSystem
 from maildir_safe._smtp.faults.faulty_fs import FaultyFileSystem
 
 if TYPE_CHECKING:
     from maildir_safe._smtp.faults.faults import Faults
-    from maildir_safe._smtp.server.counters import Counters
+
+
+class Counts(Protocol):
+    """Counts fsyncs and failed renames, in any thread."""
+
+    def fsync(self, seconds: float) -> None:
+        """Count an fsync, or a syncfs, that took so long."""
+
+    def ambiguous_rename(self) -> None:
+        """Count a rename that failed."""
 
 
 class MeteredFileSystem(OsFileSystem):
@@ -19,7 +28,7 @@ class MeteredFileSystem(OsFileSystem):
         counters: counts them.
     """
 
-    def __init__(self, counters: Counters) -> None:
+    def __init__(self, counters: Counts) -> None:
         self._counters = counters
 
     def fsync(self, fd: int) -> None:
@@ -50,12 +59,12 @@ class MeteredFileSystem(OsFileSystem):
 class _MeteredFaultyFileSystem(MeteredFileSystem, FaultyFileSystem):
     """The same with scripted faults; what these make fail is counted too."""
 
-    def __init__(self, counters: Counters, faults: Faults) -> None:
+    def __init__(self, counters: Counts, faults: Faults) -> None:
         MeteredFileSystem.__init__(self, counters)
         FaultyFileSystem.__init__(self, faults)
 
 
-def server_file_system(counters: Counters, faults: Faults | None) -> MeteredFileSystem:
+def server_file_system(counters: Counts, faults: Faults | None) -> MeteredFileSystem:
     """Return the file system of a server.
 
     Args:

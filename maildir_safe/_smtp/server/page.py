@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from maildir_safe._smtp.faults.faults import Faults
     from maildir_safe._smtp.protocol.auth import Passwords
     from maildir_safe._smtp.server.counters import Counters
+    from maildir_safe._smtp.server.relay import Relay
     from maildir_safe._smtp.server.transcripts import Transcripts
 
     Page = Callable[["PageSetup"], Coroutine[Any, Any, None]]
@@ -41,6 +42,7 @@ class PageSetup:
         tls: makes the page's connections TLS; None: clear text.
         prefix: the path under which the page is, such as ``/mail``; ``""``: the root of the host.
         transcripts: what was said on the last connections; None: nobody remembers.
+        relay: where programs may release messages to; None: nowhere.
         script: returns the scripted faults as they are now, or None.
     """
 
@@ -57,4 +59,5 @@ class PageSetup:
     tls: ssl.SSLContext | None = None
     prefix: str = ""
     transcripts: Transcripts | None = None
+    relay: Relay | None = None
     script: Callable[[], Faults | None] = lambda: None

@@ -46,7 +46,7 @@ async def store(
 
     Args:
         connection: the connection, with the envelope.
-        body: the message, with LF line ends.
+        body: the message as it is to be stored.
         reservation: its memory, released at the end.
         start: when it began to arrive, by the monotonic clock.
 

@@ -141,6 +141,7 @@ class ServerContext:
             starttls=self.tls is not None and not tls,
             auth=self.mechanisms if self.offers_auth(tls) else (),
             dsn=self.store.test_mode or self.store.sends_reports,
+            binary=self.store.keeps_binary,
         )
 
     async def close(self, grace: float) -> bool:
@@ -162,4 +163,5 @@ class ServerContext:
             (open_before & self._connections) or self.delivering or self.store.busy
         ) and asyncio.get_running_loop().time() < end:
             await asyncio.sleep(0.02)
+        self.store.close()
         return not self.delivering and not self.store.busy

@@ -20,6 +20,7 @@ from maildir_safe._mailboxes import Mailboxes, open_as_owner
 from maildir_safe._notify import Notifier
 from maildir_safe._queue.queue import Queue
 from maildir_safe._smtp.backends import retention
+from maildir_safe._smtp.backends.committer import Committers
 from maildir_safe._smtp.backends.maildir_store import MaildirStore
 from maildir_safe._smtp.backends.queue_store import QueueStore
 from maildir_safe._smtp.backends.routing import CatchAll, MailboxMap, SplitMap
@@ -36,6 +37,7 @@ from maildir_safe._smtp.server.metered_fs import server_file_system
 from maildir_safe._smtp.server.operator import tell
 from maildir_safe._smtp.server.page import PageSetup
 from maildir_safe._smtp.server.proxies import Proxies
+from maildir_safe._smtp.server.relay import relay_of
 from maildir_safe._smtp.server.reload import changed, read_parts
 from maildir_safe._smtp.server.server import Server, serve, turn_away
 from maildir_safe._smtp.server.server_context import ServerContext
@@ -104,6 +106,7 @@ class Service:
         settings.check()
         self._settings = settings
         self._reread = reread or (lambda: settings)
+        self._relay = relay_of(settings)
         self._log = log or MessageLog(sys.stderr, settings.log_json)
         self._given_faults = faults
         self._parts = parts = read_parts(settings, faults=faults)
@@ -313,13 +316,20 @@ class Service:
         """The store. Each process opens its own."""
         mailboxes = self._mailboxes(self._descriptors.kept)
         repeats = self._settings.recognise_repeats
-        maildirs = MaildirStore(self._routing, mailboxes, self._descriptors.deliveries, repeats=repeats)
+        # scripted faults are played in this process
+        committers = None
+        if not isinstance(self._fs, FaultyFileSystem):
+            committers = Committers(self._counters, self._settings.staging)
+        maildirs = MaildirStore(
+            self._routing, mailboxes, self._descriptors.deliveries, repeats=repeats, committers=committers
+        )
         if self._settings.queue is None:
             return maildirs
         queue = Queue(
             self._settings.queue, create=False, shared=False, fs=as_owner(self._fs, self._settings.queue)
         )
-        return QueueStore(queue, maildirs if self._settings.map else None, repeats=repeats)
+        known = maildirs if self._settings.map else None
+        return QueueStore(queue, known, repeats=repeats, committers=committers)
 
     def _mailboxes(self, kept_open: int) -> Mailboxes:
         if isinstance(self._routing, SplitMap):
@@ -369,6 +379,7 @@ class Service:
             self._web_tls,
             settings.web_root,
             self._transcripts,
+            self._relay,
             lambda: self._parts.faults,
         )
 

@@ -165,6 +165,7 @@ class SmtpSession(Connection):
         await self.fault("mail", path.address)
         self.transaction.sender = path.address
         self.transaction.utf8 = "SMTPUTF8" in path.parameters
+        self.transaction.binary = path.parameters.get("BODY", "").upper() == "BINARYMIME"
         if "ENVID" in path.parameters:
             self.transaction.envelope_id = decode_xtext(path.parameters["ENVID"])
         if path.parameters:
@@ -205,6 +206,8 @@ class SmtpSession(Connection):
             raise Refused("501 5.5.4 Syntax: DATA")
         if self.transaction.chunks is not None:
             raise Refused("503 5.5.1 BDAT has begun this message")
+        if self.transaction.binary:
+            raise Refused("503 5.5.1 A message with BODY=BINARYMIME comes by BDAT")
         if not self.transaction.recipients:
             raise Refused("503 5.5.1 No valid recipients")
         self.busy = True
@@ -259,7 +262,7 @@ class SmtpSession(Connection):
             if not transaction.recipients:
                 raise Refused("503 5.5.1 No valid recipients")
             self.restart_timer()
-            transaction.chunks = Chunks(self.context.reservation())
+            transaction.chunks = Chunks(self.context.reservation(), transaction.binary)
             try:
                 await self.fault("data", *transaction.addresses)
             except Refused:

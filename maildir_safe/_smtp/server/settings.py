@@ -48,6 +48,9 @@ class Settings:
         web_auth: a file of names and password hashes; with it, the page asks for a password.
         web_tls: a PEM file with chain and key, for the page; ``"made"``: make a certificate for this run.
         web_root: the path under which a proxy passes the page on, such as ``/mail``; empty: ``/``.
+        relay: in test mode, the server to which the page's API releases messages: ``smtp://[user@]host[:port]``,
+            ``smtps://…``; a password in it (``user:password@``) belongs in the file.
+        relay_to: patterns of the addresses that messages may be released to, such as ``*@example.com``.
         metrics: address of /metrics, /livez and /readyz; without a host: this machine only. Empty: none.
         postmaster: with `map`, the address that gets mail for postmaster.
         proxy_from: networks of load balancers, such as ``192.0.2.0/24``, whose connections begin with a
@@ -89,6 +92,8 @@ class Settings:
     web_auth: str | None = None
     web_tls: str | None = None
     web_root: str = ""
+    relay: str | None = None
+    relay_to: list[str] = field(default_factory=list)
     metrics: str = ""
     postmaster: str | None = None
     proxy_from: list[str] = field(default_factory=list)
@@ -142,6 +147,7 @@ class Settings:
         if self.smtps and self.proxy_from:
             raise ValueError("smtps cannot be combined with proxy_from: let the proxy do TLS, and use smtp")
         self._check_web()
+        self._check_relay()
         self._check_auth()
         if min(self.keep or 0, self.keep_days or 0) < 0:
             raise ValueError("keep and keep_days must not be negative")
@@ -155,6 +161,18 @@ class Settings:
             raise ValueError("web_auth, web_tls and web_root need web: there is no page")
         if self.web_root and not _PATH.fullmatch(self.web_root):
             raise ValueError(f"web_root is {self.web_root}, but must be a path such as /mail")
+
+    def _check_relay(self) -> None:
+        if self.relay is None and self.relay_to:
+            raise ValueError("relay_to needs relay: the server that messages are released to")
+        if self.relay is None:
+            return
+        if not self.relay_to:
+            raise ValueError("relay needs relay_to: the addresses that messages may be released to")
+        if not all("@" in pattern for pattern in self.relay_to):
+            raise ValueError("relay_to has patterns of addresses, such as *@example.com")
+        if not self.web or self.map is not None or self.queue is not None:
+            raise ValueError("relay is for a test server with its page: not with map, queue or no-web")
 
     def _check_auth(self) -> None:
         unknown = sorted({*self.auth_mechanisms} - {*TEST_MECHANISMS})

@@ -21,6 +21,7 @@ class Transaction:
         utf8: whether the client asked for SMTPUTF8.
         envelope_id: ENVID (RFC 3461), decoded; None if not given.
         dsn: the reports that the sender asks for; None before the first parameter of MAIL or RCPT.
+        binary: whether the message is not lines of text (BINARYMIME): it comes by BDAT and stays as it is.
         chunks: what has arrived by BDAT; None before the first.
     """
 
@@ -29,7 +30,7 @@ class Transaction:
         self.recipients: list[Recipient] = []
         self.refused: list[str] = []
         self.overshoot = 0
-        self.utf8 = False
+        self.utf8 = self.binary = False
         self.envelope_id: str | None = None
         self.dsn: Dsn | None = None
         self.chunks: Chunks | None = None

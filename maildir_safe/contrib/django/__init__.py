@@ -4,8 +4,9 @@
     EMAIL_BACKEND = "maildir_safe.contrib.django.QueueBackend"
     MAILDIR_SAFE_SPOOL = "/var/spool/maildir-safe"
 
-A worker (``maildir-safe work``) sends the messages later, so that no request waits for a mail server and
-no mail is lost while one is down. The spool must exist; a worker makes it.
+A worker sends the messages later, so that no request waits for a mail server and no mail is lost while one
+is down: ``maildir-safe work``, or ``manage.py maildir_safe_work`` with this package in ``INSTALLED_APPS``.
+The latter makes the spool if there is none.
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""For Django, which looks here for the application's commands."""
