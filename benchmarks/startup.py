@@ -88,8 +88,8 @@ def main() -> int:
     medians = {name: statistics.median(times) for name, times in seconds.items()}
     bare = medians["python3 -c pass"]
     ratio = medians["maildir-safe deliver"] / bare
-    imported = medians["Maildir.deliver"] / medians["mailbox.Maildir.add"]
     worst = max(ratio, medians["maildir-safe sendmail -t"] / bare)
+    imported = medians["Maildir.deliver"] / medians["mailbox.Maildir.add"]
     if args.json:
         found = {"medians": medians, "ratio": ratio, "limit": LIMIT, "imported": imported, "runs": args.runs}
         print(json.dumps(found))

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import NamedTuple
 
+from maildir_safe._mail.client_features import used
+from maildir_safe._mail.client_support import Feature, features
 from maildir_safe._mail.links import links
 from maildir_safe._mail.message import Mail
 
@@ -14,6 +16,7 @@ CLIPPED = 102 * 1024
 """Bytes of HTML after which Gmail shows the rest only on demand."""
 
 _MOST_IMAGES = 10_000
+_MOST_TOLD = 5
 _IMAGE = re.compile(r"<img\b([^<>]{0,10000})", re.IGNORECASE)
 _ALT = re.compile(r"\balt\s{0,9}=", re.IGNORECASE)
 _ONCE = ("date", "from", "message-id", "subject", "to")
@@ -40,7 +43,13 @@ def checks(mail: Mail, size: int) -> list[Check]:
         mail: the message.
         size: of the message, in bytes.
     """
-    return [*_headers(mail), *_body(mail), *_links(mail), Check("size", True, f"{size:,} bytes in all")]
+    return [
+        *_headers(mail),
+        *_body(mail),
+        *_clients(mail),
+        *_links(mail),
+        Check("size", True, f"{size:,} bytes in all"),
+    ]
 
 
 def _headers(mail: Mail) -> Iterator[Check]:
@@ -77,6 +86,21 @@ def _body(mail: Mail) -> Iterator[Check]:
     yield Check("alt", not silent, said if images else "no images")
     length = len(mail.html.encode("utf-8", "replace"))
     yield Check("html-size", length <= CLIPPED, f"{length:,} bytes of HTML; Gmail clips at {CLIPPED:,}")
+
+
+def clients(mail: Mail) -> list[Feature]:
+    """The features of the HTML that some mail client does not support; the worst first."""
+    return features(used(mail.html)) if mail.html is not None else []
+
+
+def _clients(mail: Mail) -> Iterator[Check]:
+    if mail.html is None:
+        return
+    missing = [one for one in clients(mail) if one.missing]
+    told = [f"{one.title} ({', '.join(one.missing[:3])}{', …' * (len(one.missing) > 3)})" for one in missing]
+    more = f" and {len(told) - _MOST_TOLD} more" if len(told) > _MOST_TOLD else ""
+    text = f"not in every major client, says caniemail.com: {', '.join(told[:_MOST_TOLD])}{more}"
+    yield Check("clients", not missing, text if told else "nothing that a major client does not support")
 
 
 def _links(mail: Mail) -> Iterator[Check]:

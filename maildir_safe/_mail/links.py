@@ -33,6 +33,17 @@ def links(mail: Mail) -> list[str]:
     return _first(_links(mail))
 
 
+def with_links(text: str) -> Iterator[tuple[str, bool]]:
+    """A text in pieces: each with whether it is a web address."""
+    at = 0
+    for found in _ADDRESS.finditer(text):
+        yield text[at : found.start()], False
+        address = _trimmed(found[0])
+        yield address, True
+        at = found.start() + len(address)
+    yield text[at:], False
+
+
 def codes(mail: Mail) -> list[str]:
     """The numbers of six digits in a message's subject and text, each once, in their order.
 
@@ -48,10 +59,15 @@ def _links(mail: Mail) -> Iterator[str]:
         if address.lower().startswith(("http://", "https://")) and address.isprintable():
             yield address
     for found in _ADDRESS.finditer(f"{mail.text or ''}\n{mail.html_text}"):
-        address = found[0].rstrip(_AFTER)
-        if "(" in address and found[0].startswith(f"{address})"):
-            address += ")"  # it closes what the address has opened
-        yield address
+        yield _trimmed(found[0])
+
+
+def _trimmed(found: str) -> str:
+    """An address without what follows it in a sentence."""
+    address = found.rstrip(_AFTER)
+    if "(" in address and found.startswith(f"{address})"):
+        address += ")"  # it closes what the address has opened
+    return address
 
 
 def _first(found: Iterable[str]) -> list[str]:

@@ -37,6 +37,10 @@ class ResponseBudget:
         """A response with a JSON object. Raises HTTPException: 503, the budget is used up."""
         return self._answer(JSONResponse(what))
 
+    def content(self, data: bytes, content_type: str, headers: dict[str, str]) -> Response:
+        """A response with some bytes. Raises HTTPException: 503, the budget is used up."""
+        return self._answer(Response(data, media_type=content_type, headers=headers))
+
     def _answer(self, answer: Response) -> Response:
         body = bytes(answer.body)
         if len(body) <= _SMALL:

@@ -36,12 +36,14 @@ from maildir_safe._web import (
     mailpit,
     mailpit_chaos,
     mailpit_events,
+    mailpit_html_check,
     mailpit_message,
     mailpit_release,
     metrics,
     openapi,
     page_changes,
     pages,
+    parts,
     sessions,
 )
 from maildir_safe._web.answers import ResponseBudget
@@ -94,6 +96,7 @@ def application(
     ours = [
         *pages.ROUTES,
         *page_changes.ROUTES,
+        *parts.ROUTES,
         *sessions.ROUTES,
         *faults.ROUTES,
         *api.ROUTES,
@@ -107,6 +110,7 @@ def application(
         *mailpit_message.ROUTES,
         *mailpit_chaos.ROUTES,
         *mailpit_events.ROUTES,
+        *mailpit_html_check.ROUTES,
         *mailpit_release.ROUTES,
         *mailhog.ROUTES,
     ]
@@ -126,6 +130,7 @@ def application(
     app.state.chaos = chaos
     app.state.transcripts = transcripts
     app.state.script = lambda: None
+    app.state.smtp = ""
     return app
 
 
@@ -194,7 +199,7 @@ async def serve_page(setup: PageSetup) -> None:
         setup.transcripts,
         setup.relay,
     )
-    app.state.script = setup.script
+    app.state.script, app.state.smtp = setup.script, setup.smtp
     guarded: ASGIApp = PasswordDoor(app, setup.passwords) if setup.passwords else app
     config = uvicorn.Config(
         Prefix(Guard(guarded, setup.hosts), setup.prefix),

@@ -45,6 +45,7 @@ _QUERIES: dict[tuple[str, str], tuple[str, ...]] = {
     ("GET", "/api/v1/wait"): ("query", "timeout", "tz"),
     ("GET", "/api/v1/message/{id}"): _LATEST,
     ("GET", "/api/v1/message/{id}/headers"): _LATEST,
+    ("GET", "/api/v1/message/{id}/html-check"): _LATEST,
     ("GET", "/api/v1/message/{id}/links"): _LATEST,
     ("POST", "/api/v1/message/{id}/release"): _LATEST,
     ("GET", "/api/v1/message/{id}/raw"): (*_LATEST, "dl"),

@@ -23,7 +23,7 @@ from maildir_safe._web.trash import MOST, Trash
 async def toggle(request: Request) -> Response:
     """Toggle a flag of a message: read or unread (S), starred or not (F)."""
     inbox: Inbox = request.app.state.inbox
-    query = Query(request, "search", "mailbox")
+    query = Query(request, "search", "mailbox", "offset")
     key, flag = request.path_params["key"], request.path_params["flag"]
     message = await inbox.find(key)
     flags = message.flags
@@ -38,7 +38,7 @@ async def toggle(request: Request) -> Response:
 
 async def delete(request: Request) -> Response:
     """Delete a message: the page's button "Delete"."""
-    query = Query(request, "search", "mailbox")
+    query = Query(request, "search", "mailbox", "offset")
     message = await request.app.state.inbox.find(request.path_params["key"])
     return await _delete(request, query, lambda: [message])
 
@@ -57,7 +57,7 @@ async def delete_found(request: Request) -> Response:
 async def change_selected(request: Request) -> Response:
     """Delete the messages that are selected in the list, or mark them as read or unread."""
     inbox: Inbox = request.app.state.inbox
-    query, what = Query(request, "search", "mailbox"), request.path_params["what"]
+    query, what = Query(request, "search", "mailbox", "offset"), request.path_params["what"]
     if what not in ("delete", "read", "unread"):
         return error_page(request, 404, "Selected messages can be deleted, or marked as read or unread.")
     keys = await _selected(request)
@@ -97,7 +97,7 @@ async def undo(request: Request) -> Response:
     """Bring back what was deleted."""
     inbox: Inbox = request.app.state.inbox
     trash: Trash = request.app.state.trash
-    query = Query(request, "search", "mailbox")
+    query = Query(request, "search", "mailbox", "offset")
     try:
         undone = await inbox.run_heavy(lambda: trash.undo(request.path_params["token"]))
     finally:
@@ -112,7 +112,8 @@ async def undo(request: Request) -> Response:
 def _back(request: Request, path: str, query: Query, token: str = "", stay: bool = True) -> Response:
     """Lead back to a page, with the same search in the same mailbox."""
     search = query.text("search") if stay else ""
-    same = {"search": search, "mailbox": query.text("mailbox"), "undo": token}
+    offset = query.text("offset") if stay else ""
+    same = {"search": search, "mailbox": query.text("mailbox"), "offset": offset, "undo": token}
     return RedirectResponse(link(request, path, **same), 303)
 
 

@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 
 from jinja2 import pass_context
 from jinja2.runtime import Context
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
@@ -20,20 +20,24 @@ from starlette.templating import Jinja2Templates
 
 from maildir_safe._mail.checks import checks
 from maildir_safe._mail.html import loads_anything, without_connections
-from maildir_safe._mail.links import links
+from maildir_safe._mail.links import codes, links, with_links
 from maildir_safe._mail.message import Mail, read_mail
 from maildir_safe._web.api import find_messages, list_entries, list_entry
 from maildir_safe._web.box import Box
+from maildir_safe._web.guard import HEADERS
 from maildir_safe._web.inbox import Closed, Inbox
 from maildir_safe._web.ordering import is_unread, printable
 from maildir_safe._web.parameters import Query, bad
+from maildir_safe._web.parts import kind_of, tree
 from maildir_safe._web.trash import MOST, Trash
 from maildir_safe.errors import MaildirSafeError
 
 _PAGE = 50
 _FURTHEST = 10**9
+_LINK = '<a href="{}" target="_blank" rel="noopener noreferrer">{}</a>'
 _MOST_SOURCE = 1 << 20
-_VIEWS = ("html", "text", "headers", "source", "checks")
+_VIEWS = ("html", "text", "headers", "parts", "source", "checks")
+_ALSO = ("reply-to", "bcc", "date", "message-id")
 _templates = Jinja2Templates(Path(__file__).parent / "templates")
 
 
@@ -58,6 +62,22 @@ def size(count: int | None) -> str:
     return f"{count / 1024:.1f} KiB" if count < 1 << 20 else f"{count / (1 << 20):.1f} MiB"
 
 
+def linked(text: str) -> Markup:
+    """Text of a message, with its web addresses as links that open in a window of their own."""
+    shown = Markup(_LINK)
+    return Markup("").join(
+        shown.format(piece, piece) if is_link else escape(piece) for piece, is_link in with_links(text)
+    )
+
+
+def swaks(request: Request) -> str:
+    """A command that sends mail here; ``""``: this server takes none by SMTP."""
+    host, _, port = str(request.app.state.smtp).rpartition(":")
+    if host in ("0.0.0.0", "[::]"):  # every address: the browser knows one
+        host = request.url.hostname or "127.0.0.1"
+    return f"swaks --server {host}:{port} --from me@example.com --to you@example.com" if host else ""
+
+
 def link(request: Request, path: str, **parameters: object) -> str:
     """A link within this server; ``""`` is the page that is shown. Empty parameters are left out."""
     query = urlencode({name: value for name, value in parameters.items() if value})
@@ -71,7 +91,8 @@ def address(context: Context, path: str, **parameters: object) -> str:
     return link(context["request"], path, **parameters)
 
 
-_templates.env.filters.update(when=when, size=size)
+_templates.env.filters.update(when=when, size=size, linked=linked)
+_templates.env.globals.update(kind_of=kind_of)
 _templates.env.globals.update(address=address)
 
 
@@ -136,6 +157,7 @@ async def show_list(request: Request) -> Response:
         "path": printable(inbox.maildir.path),
         "version": inbox.everything.version,
         "addresses": request.app.state.addresses,
+        "swaks": swaks(request),
         "faults": request.app.state.chaos is not None,
         "sessions": request.app.state.transcripts is not None,
     }
@@ -145,7 +167,7 @@ async def show_list(request: Request) -> Response:
 async def show_message(request: Request) -> Response:
     """Show a message, and mark it as read."""
     inbox: Inbox = request.app.state.inbox
-    query = Query(request, "view", "remote", "search", "mailbox")
+    query = Query(request, "view", "remote", "search", "mailbox", "offset")
     box = await inbox.box(query.text("mailbox"))
     search, wanted = query.text("search").strip(), query.text("view")
     if wanted and wanted not in _VIEWS:
@@ -153,9 +175,14 @@ async def show_message(request: Request) -> Response:
     message = await inbox.find(request.path_params["key"])
     found = (await find_messages(inbox, box, search))[0]
     at = found.number(message.key)
-    mail, source, length = await inbox.parse(
+    mail, source, length, parts = await inbox.parse(
         message.key,
-        lambda raw: (read_mail(raw), raw[:_MOST_SOURCE].decode("utf-8", "replace"), len(raw)),
+        lambda raw: (
+            read_mail(raw),
+            raw[:_MOST_SOURCE].decode("utf-8", "replace"),
+            len(raw),
+            tree(raw) if wanted == "parts" else [],
+        ),
     )
     if is_unread(message):
         with contextlib.suppress(MaildirSafeError):  # on a read-only mount the message can still be read
@@ -171,6 +198,10 @@ async def show_message(request: Request) -> Response:
         "remote": "remote" in query,
         "has_remote": loads_anything(mail.html or ""),
         "search": search,
+        "offset": query.integer("offset", 0, _FURTHEST),
+        "also": _first_of(mail),
+        "codes": codes(mail)[:5],
+        "parts": parts,
         "box": printable(box.name),
         "alone": inbox.maildir.alone,
         "source": source,
@@ -182,8 +213,15 @@ async def show_message(request: Request) -> Response:
         "links": links(mail) if wanted == "checks" else [],
     }
     page = _templates.get_template("message.html").render({"request": request, **context})
-    answer: Response = request.app.state.response_budget.html(page)
+    policy = HEADERS["Content-Security-Policy"].replace("img-src data:", "img-src 'self' data:")
+    answer: Response = request.app.state.response_budget.html(page, {"Content-Security-Policy": policy})
     return answer
+
+
+def _first_of(mail: Mail) -> dict[str, str]:
+    """Header fields that the top of the page shows, besides those of the list: the first of each."""
+    found = {name.lower(): value for name, value in reversed(mail.headers)}
+    return {name: found[name] for name in _ALSO if found.get(name)}
 
 
 def _has(mail: Mail, view: str) -> bool:
@@ -194,14 +232,16 @@ async def show_html(request: Request) -> Response:
     """Show the HTML of a message in a sandboxed frame, without scripts and forms.
 
     Nothing is loaded from the network, unless the user asks for it. A link opens a new window, which has
-    no reference to this one.
+    no reference to this one. The page around it may look into the frame, to make it as high as the mail
+    and to take its keys; that is harmless only because nothing in the frame runs.
     """
     inbox: Inbox = request.app.state.inbox
     remote = "remote" in Query(request, "remote")
     message = await inbox.find(request.path_params["key"])
     sources = " https: http:" if remote else ""
     policy = (
-        f"sandbox allow-popups allow-popups-to-escape-sandbox; default-src 'none'; img-src data:{sources};"
+        "sandbox allow-same-origin allow-popups allow-popups-to-escape-sandbox; default-src 'none';"
+        f" img-src data:{sources};"
         f" style-src 'unsafe-inline'{sources}; font-src data:{sources}; form-action 'none';"
         " base-uri 'none'; frame-ancestors 'self'"
     )
@@ -234,7 +274,8 @@ async def events(request: Request) -> Response:
             else:
                 yield f"data: {version}\n\n"
 
-    return StreamingResponse(stream(version), media_type="text/event-stream")
+    headers = {"X-Accel-Buffering": "no"}  # else nginx keeps the events until it has many
+    return StreamingResponse(stream(version), media_type="text/event-stream", headers=headers)
 
 
 ROUTES = [

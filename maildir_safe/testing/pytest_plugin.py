@@ -92,7 +92,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, None]:
 def _what_came(server: MaildirSmtp) -> str:
     try:
         messages = server.messages
-        lines = [f"{len(messages)} messages in {server.maildir.path}", *map(repr, messages[:_SHOWN])]
+        lines = [f"{len(messages)} messages in {server.directory}", *map(repr, messages[:_SHOWN])]
     except Exception as error:  # noqa: BLE001 - a test may do anything to its Maildir and its messages
         lines = [f"the messages cannot be read: {type(error).__name__}: {error}"]
     return "\n".join(lines) + f"\n{server.log}"

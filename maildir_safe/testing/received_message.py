@@ -88,6 +88,7 @@ class ReceivedMessage(EmailMessage):
         recipients: of the envelope (RCPT TO), in their order; Bcc too.
         raw: the message as sent, with LF line ends.
         key: its key in the Maildir.
+        mailbox: the name of that Maildir, such as ``ada@example.com``; ``""`` if there is only one.
         problem: why its parts are not told apart (`raw` has them); ``""`` if they are.
     """
 
@@ -95,6 +96,7 @@ class ReceivedMessage(EmailMessage):
     recipients: list[str] = []
     raw: bytes = b""
     key: str = ""
+    mailbox: str = ""
     problem: str = ""
 
     def __repr__(self) -> str:

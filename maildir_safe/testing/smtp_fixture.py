@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
 import re
 import ssl
 import time
@@ -23,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from maildir_safe import Maildir
 from maildir_safe._mail.charsets import guess
 from maildir_safe._mail.words import clean
+from maildir_safe._mailbox_tree import MailboxTree
 from maildir_safe._names import arrival_time
 from maildir_safe._smtp.faults.faults import Faults
 from maildir_safe._smtp.protocol.auth import hash_password
@@ -53,13 +55,13 @@ class MaildirSmtp:
         port: a fixed one, where a program cannot be told; 0 takes a free one.
         settings: more of `maildir_safe._smtp.server.settings.Settings`, such as ``max_size=1000``,
             ``lmtp=["127.0.0.1:0"]``, ``auth_mechanisms=["CRAM-MD5"]`` (none: ``[]``) or
-            ``maildir="/mnt/mail"``; ``smtp=["127.0.0.1:2525"]`` says where
-            it listens in place of `port`.
+            ``maildir="/mnt/mail"``; ``smtp=["127.0.0.1:2525"]`` says where it listens in place of `port`.
+            With ``split="{domain}/{local}"`` each address has a Maildir of its own; see `mailbox`.
 
     Attributes:
         faults: what shall go wrong: ``faults.add(stage="rcpt", reply="450 4.2.1 Later", times=1)``;
             see `maildir_safe._smtp.faults.faults.Fault`.
-        maildir: where the messages are.
+        directory: where the messages are: the one Maildir, or the directory of the Maildirs.
 
     Raises:
         CannotListen: the port is taken. TypeError: no such setting. ValueError: settings that do not go
@@ -94,9 +96,13 @@ class MaildirSmtp:
             MessageLog(self._log),
             _page() if settings.get("web") else None,
         )
-        self.maildir = Maildir(settings["maildir"])
-        self._parsed: dict[str, ReceivedMessage] = {}
-        self._waited_for: set[str] = set()
+        self.directory = os.path.abspath(settings["maildir"])
+        self._tree = MailboxTree(self.directory, settings.get("split") or "")
+        self._maildirs: dict[str, Maildir] = {}
+        if not self._tree.many:
+            self._maildirs[""] = Maildir(self.directory)
+        self._parsed: dict[tuple[str, str], ReceivedMessage] = {}
+        self._waited_for: set[tuple[str, str]] = set()
 
     @property
     def host(self) -> str:
@@ -138,15 +144,48 @@ class MaildirSmtp:
 
     @property
     def messages(self) -> list[ReceivedMessage]:
-        """Return all readable messages in the Maildir, oldest first."""
-        keys = sorted((message.key for message in self.maildir.messages()), key=_when)
-        for key in keys:
-            if key not in self._parsed:
+        """Return all readable messages, of all Maildirs together, oldest first.
+
+        With `split`, a message to several addresses is there once for each, with that address's `mailbox`.
+        """
+        found = [
+            (message.key, name)
+            for name, maildir in self._mailboxes().items()
+            for message in maildir.messages()
+        ]
+        found.sort(key=lambda one: (_when(one[0]), one[1]))
+        for key, name in found:
+            if (key, name) not in self._parsed:
                 try:
-                    self._parsed[key] = self._read(key)
+                    self._parsed[key, name] = self._read(key, name)
                 except (KeyError, MaildirSafeError, OSError):
                     continue  # removed in the meantime, not a message, or not readable now
-        return [self._parsed[key] for key in keys if key in self._parsed]
+        return [self._parsed[one] for one in found if one in self._parsed]
+
+    @property
+    def maildir(self) -> Maildir:
+        """The one Maildir. ValueError: there are several; see `mailbox`."""
+        if self._tree.many:
+            raise ValueError("with split there are several Maildirs: use mailbox(address)")
+        return self._maildirs[""]
+
+    def mailbox(self, name: str) -> Maildir:
+        """The Maildir of an address, with `split`.
+
+        Args:
+            name: what the fields of `split` name, in lower case, such as ``"ada@example.com"``.
+
+        Raises:
+            KeyError: there is none: no mail for it has come.
+        """
+        return self._mailboxes()[name]
+
+    def _mailboxes(self) -> dict[str, Maildir]:
+        if self._tree.many:
+            for place in self._tree.find():
+                if not place.folder and place.name not in self._maildirs:
+                    self._maildirs[place.name] = Maildir(place.path, create=False)
+        return dict(sorted(self._maildirs.items()))
 
     def wait(self, to: str = "", subject: str = "", timeout: float = 10.0) -> ReceivedMessage:
         """Wait for the oldest matching message that no earlier call has returned.
@@ -163,8 +202,8 @@ class MaildirSmtp:
         while True:
             messages = self.messages
             for message in messages:
-                if message.key not in self._waited_for and _fits(message, to.lower(), subject.lower()):
-                    self._waited_for.add(message.key)
+                if _id(message) not in self._waited_for and _fits(message, to.lower(), subject.lower()):
+                    self._waited_for.add(_id(message))
                     return message
             if time.monotonic() > until:
                 raise TimeoutError(f"no new message to {to!r} about {subject!r} in {timeout} s of {messages}")
@@ -191,13 +230,13 @@ class MaildirSmtp:
         __tracebackhide__ = True
         wanted = Wanted(to, subject, body)
         until = time.monotonic() + timeout
-        examined: set[str] = set()
+        examined: set[tuple[str, str]] = set()
         while True:
             messages = self.messages
             for message in messages:
-                if message.key not in examined and not wanted.misses(message):
+                if _id(message) not in examined and not wanted.misses(message):
                     return message
-                examined.add(message.key)
+                examined.add(_id(message))
             if time.monotonic() > until:
                 raise AssertionError(wanted.explain(messages))
             time.sleep(_LOOK_AGAIN)
@@ -205,7 +244,7 @@ class MaildirSmtp:
     def clear(self) -> None:
         """Remove all messages."""
         for message in self.messages:
-            self.maildir.discard(message.key)
+            self._maildirs[message.mailbox].discard(message.key)
 
     def __enter__(self) -> MaildirSmtp:
         self._server.start()
@@ -214,11 +253,12 @@ class MaildirSmtp:
     def __exit__(self, *exc: object) -> None:
         self._server.stop()
 
-    def _read(self, key: str) -> ReceivedMessage:
-        with self.maildir.open(key) as file:
+    def _read(self, key: str, mailbox: str) -> ReceivedMessage:
+        with self._maildirs[mailbox].open(key) as file:
             sender, recipients, raw = _without_trace(file.read())
         message = received_message(raw)
         message.sender, message.recipients, message.key = sender, recipients, key
+        message.mailbox = mailbox
         return message
 
 
@@ -226,6 +266,10 @@ def _page() -> Page:
     from maildir_safe._web.app import serve_page
 
     return serve_page
+
+
+def _id(message: ReceivedMessage) -> tuple[str, str]:
+    return message.mailbox, message.key
 
 
 def _fits(message: ReceivedMessage, to: str, subject: str) -> bool:

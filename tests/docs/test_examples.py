@@ -157,6 +157,23 @@ def test_the_pytest_example(tmp_path: Path) -> None:
     assert "2 passed" in done.stdout, done.stdout
 
 
+@pytest.mark.mounts  # make test-mounts installs chromium
+def test_the_example_with_a_browser(tmp_path: Path) -> None:
+    chromium = shutil.which("chromium")
+    assert chromium
+    words = ["-q", "-p", "no:cacheprovider", EXAMPLES / "test_signup_browser.py"]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *words],
+        cwd=tmp_path,
+        env={**os.environ, "CHROMIUM": chromium},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=250,
+    )
+    assert "1 passed" in done.stdout, done.stdout
+
+
 def test_the_configuration_is_read() -> None:
     from maildir_safe._smtp.server.settings import Settings, read
 

@@ -1,4 +1,4 @@
-"""The pictures of the inbox page in docs/img: .venv/bin/python tests/system/screenshots.py"""
+"""The pictures of the inbox page in docs/img: make screenshots"""
 
 from __future__ import annotations
 
@@ -67,14 +67,15 @@ def fill(path: Path) -> None:
         if "4711" in subject:
             message.add_alternative(ORDER, subtype="html")
             html = message.get_payload()[1]
-            html.add_related(_apples(), "image", "png", cid="<apples>")  # type: ignore[union-attr]
+            html.add_related(apples(), "image", "png", cid="<apples>")  # type: ignore[union-attr]
             message.add_attachment(b"%PDF-1.7" * 4000, "application", "pdf", filename="Invoice 4711.pdf")
         address = recipient.rpartition("<")[2].strip(">")
         flags = "FS" if "code" in subject else "S" * (at < 5)
         maildir.deliver(message, sender="bounces@shop.example", recipient=address, flags=flags)
 
 
-def _apples() -> bytes:
+def apples() -> bytes:
+    """A picture of three apples, 96 pixels wide."""
     image = Image.new("RGBA", (96, 96))
     draw = ImageDraw.Draw(image)
     for x, y, colour in ((8, 34, "#c0392b"), (46, 40, "#d35438"), (26, 8, "#a93226")):

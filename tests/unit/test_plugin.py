@@ -22,6 +22,7 @@ EXAMPLES = dict(re.findall(r"```python\n# (\w+\.py)\n(.*?)```", DOCUMENT.read_te
 PASSED = {
     "test_plain.py": 1, "test_options.py": 1, "test_faults.py": 3, "test_django.py": 3, "test_flask.py": 2,
     "test_without_pytest.py": 1, "test_simulated.py": 2, "test_mount.py": 2, "test_sent.py": 2,
+    "test_two_mailboxes.py": 1,
 }  # fmt: skip
 
 

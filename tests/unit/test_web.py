@@ -136,10 +136,11 @@ def test_nothing_shown_can_become_markup(client: TestClient, maildir: Maildir, f
 def test_html_is_framed_without_scripts_and_without_the_network(client: TestClient, maildir: Maildir) -> None:
     key = maildir.deliver(mail(html=f"<b>hi</b>{EVIL}<img src=https://tracker.example/p.gif>")).key
     assert (
-        '<iframe sandbox="allow-popups allow-popups-to-escape-sandbox" ' in client.get(f"/message/{key}").text
+        '<iframe sandbox="allow-same-origin allow-popups allow-popups-to-escape-sandbox" '
+        in client.get(f"/message/{key}").text
     )
     policy = client.get(f"/message/{key}/html").headers["content-security-policy"]
-    assert "sandbox allow-popups" in policy
+    assert "sandbox allow-same-origin allow-popups allow-popups-to-escape-sandbox;" in policy
     assert "default-src 'none'; img-src data:;" in policy
     assert "script" not in policy
     assert "https:" in client.get(f"/message/{key}/html?remote").headers["content-security-policy"]

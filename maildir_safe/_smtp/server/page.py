@@ -44,6 +44,7 @@ class PageSetup:
         transcripts: what was said on the last connections; None: nobody remembers.
         relay: where programs may release messages to; None: nowhere.
         script: returns the scripted faults as they are now, or None.
+        smtp: where it takes mail by SMTP; ``""``: nowhere.
     """
 
     sock: socket.socket
@@ -61,3 +62,4 @@ class PageSetup:
     transcripts: Transcripts | None = None
     relay: Relay | None = None
     script: Callable[[], Faults | None] = lambda: None
+    smtp: str = ""

@@ -381,6 +381,7 @@ class Service:
             self._transcripts,
             self._relay,
             lambda: self._parts.faults,
+            self.smtp_addresses[0] if self.smtp_addresses else "",
         )
 
 

@@ -33,6 +33,7 @@ async function refresh() {
   for (const box of boxes()) box.checked = selected.has(box.value);
   links().find((link) => link.getAttribute("href") === href)?.focus();
   facts();
+  offerCopies();
   offerUndo();
   tell("");
 }
@@ -45,18 +46,59 @@ function facts() {
   form.querySelector("button").disabled = found.total === "0";
   const title = document.title.replace(/^\(\d+\) /, "");
   document.title = found.unread === "0" ? title : `(${found.unread}) ${title}`;
+  icon(found.unread !== "0");
 }
 
-// Shows times in the local time zone, in the server's format: 2026-11-23 09:30. The list shows only the
-// time for today's messages, and only the date for others.
+// A dot on the icon in the browser's tab while something is unread.
+function icon(unread) {
+  const link = document.getElementById("icon");
+  plain ||= link.href;
+  const dot = "%3Ccircle cx='12.5' cy='3.5' r='3.5' fill='%23d93025'/%3E%3C/svg%3E";
+  link.href = unread ? plain.replace("%3C/svg%3E", dot) : plain;
+}
+let plain = "";
+
+// Shows times in the local time zone, in the server's format: 2026-11-23 09:30. The list shows minutes for
+// the last hour, the time for today and only the date for others, below a line for each day.
 function localTimes() {
-  const today = new Date().toLocaleDateString("sv");
+  const day = (date) => date.toLocaleDateString("sv");
+  const now = new Date();
+  const names = { [day(now)]: "Today", [day(new Date(now - 86_400_000))]: "Yesterday" };
+  let before = "";
   for (const time of document.querySelectorAll("time")) {
-    const text = new Date(time.dateTime).toLocaleString("sv");
-    const short = text.startsWith(today) ? text.slice(11, 16) : text.slice(0, 10);
+    const date = new Date(time.dateTime);
+    const text = date.toLocaleString("sv");
+    const minutes = Math.floor((now - date) / 60_000);
     time.title = text;
-    time.textContent = time.closest(".messages") ? short : text.slice(0, 16);
+    time.textContent = text.slice(0, 16);
+    const row = time.closest(".messages li");
+    if (!row) continue;
+    if (minutes >= 0 && minutes < 60) time.textContent = minutes ? minutes + " min ago" : "now";
+    else time.textContent = names[day(date)] === "Today" ? text.slice(11, 16) : text.slice(0, 10);
+    if (day(date) !== before) row.dataset.day = names[day(date)] ?? date.toLocaleDateString(undefined, { dateStyle: "full" });
+    else delete row.dataset.day;
+    before = day(date);
   }
+}
+
+// Buttons that copy. Browsers give a page by http from another machine no clipboard, but the old command works.
+async function copy(button) {
+  try {
+    await navigator.clipboard.writeText(button.dataset.copy);
+  } catch {
+    const area = document.body.appendChild(document.createElement("textarea"));
+    area.value = button.dataset.copy;
+    area.select();
+    document.execCommand("copy");
+    area.remove();
+    button.focus();
+  }
+  button.textContent = "Copied";
+  setTimeout(() => (button.textContent = "Copy"), 2000);
+}
+
+function offerCopies() {
+  for (const button of document.querySelectorAll(".copy")) button.hidden = false;
 }
 
 // A deletion can be undone for ten seconds after the page shows it first.
@@ -102,7 +144,10 @@ function fold() {
 }
 
 localTimes();
+offerCopies();
 if (list) {
+  setInterval(localTimes, 60_000);
+  facts();
   fold();
   wide.addEventListener("change", fold);
   document.querySelector(".mailboxes [aria-current]")?.scrollIntoView({ block: "nearest" });
@@ -113,6 +158,11 @@ if (list) {
 } else {
   sessionStorage.opened = location.pathname;  // so that the list can focus it later
 }
+
+document.addEventListener("click", (event) => {
+  const button = event.target.closest(".copy");
+  if (button) copy(button);
+});
 
 document.addEventListener("submit", (event) => {
   if (event.target.id !== "delete-found") return;
@@ -150,9 +200,9 @@ async function act(id, path) {
   await refresh();
 }
 
-document.addEventListener("keydown", (event) => {
+function onKey(event) {
   if (event.ctrlKey || event.altKey || event.metaKey) return;
-  if (event.target.matches("input:not([type=checkbox])")) {
+  if (event.target.matches?.("input:not([type=checkbox]), textarea, select")) {
     if (event.key === "Escape") event.target.blur();
     return;
   }
@@ -170,4 +220,5 @@ document.addEventListener("keydown", (event) => {
   if (!(event.key in keys)) return;
   event.preventDefault();
   keys[event.key]();
-});
+}
+document.addEventListener("keydown", onKey);
