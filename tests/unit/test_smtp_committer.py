@@ -148,6 +148,23 @@ def test_few_clients_get_none(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("local")
+def test_mail_for_many_maildirs_stays_with_the_threads(tmp_path: Path) -> None:
+    paths = [tmp_path / f"M{number}" for number in range(20)]
+    for path in paths:
+        Maildir(path)
+
+    async def main() -> None:
+        store = store_of(paths[0])
+        await with_committer(store, paths[0])
+        _, *others = await asyncio.gather(*[store.store(mail(path, 1)) for path in paths])
+        assert by_process([status for statuses in others for status in statuses]) == {os.getpid()}
+        assert [len(stored(path)) for path in paths[1:]] == [1] * 19
+        store.close()
+
+    run(main)
+
+
+@pytest.mark.usefixtures("local")
 def test_what_it_had_when_it_died_is_unknown_and_later_mail_is_stored(tmp_path: Path) -> None:
     path = tmp_path / "M"
     Maildir(path)

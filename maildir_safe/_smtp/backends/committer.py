@@ -187,15 +187,21 @@ class Committers:
         self._not_before: dict[str, float] = {}
         self._starting: dict[str, asyncio.Task[None]] = {}
 
-    def of_lane(self, lane: Lane, path: str) -> Committer | None:
-        """The committer of a lane of Maildirs; None if it has none, perhaps not yet.
+    def of_lane(self, lane: Lane, path: str, under_way: int) -> Committer | None:
+        """The committer of a lane, for one of its Maildirs; None if threads are better, or it is not ready.
+
+        A committer makes a batch durable Maildir by Maildir. Where clients send to many Maildirs, threads
+        wait for several of them at a time.
 
         Args:
             lane: the lane.
-            path: one of its Maildirs.
+            path: the Maildir.
+            under_way: number of the lane's deliveries that are for this Maildir.
         """
+        if 2 * under_way < lane.under_way:
+            return None
         found = self._ready.get(lane.name)
-        if found is None and lane.under_way >= CROWD:
+        if found is None and under_way >= CROWD:
             self._begin(lane.name, lane.run, path, MAILDIRS, self._staging or "")
         return found
 

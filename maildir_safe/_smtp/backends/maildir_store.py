@@ -7,6 +7,7 @@ line per recipient. So in test mode, with one Maildir for all, it stays one mess
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from maildir_safe._delivery.content import chunks, gap
@@ -59,6 +60,7 @@ class MaildirStore:
         self._repeats = repeats
         self._committers = committers
         self._places = asyncio.Semaphore(deliveries)
+        self._under_way: Counter[str] = Counter()
 
     @property
     def busy(self) -> bool:
@@ -110,10 +112,14 @@ class MaildirStore:
         try:
             lane = self._lanes.of(path)
             place = await lane.acquire()
+            self._under_way[path] += 1
             try:
                 async with self._places:
                     receipt = await self._deliver_in(lane, path, group, mail, delivery_id)
             finally:
+                self._under_way[path] -= 1
+                if not self._under_way[path]:
+                    del self._under_way[path]
                 lane.release(place)
         except Refused as refused:
             hangs = f"{path}: the file system has hung for some time"
@@ -145,7 +151,7 @@ class MaildirStore:
             maildir = await lane.run(self._mailboxes.open, path)
         message = (headers + gap(*mail.body), *mail.body)
         if delivery_id is None and self._committers:
-            committer = self._committers.of_lane(lane, path)
+            committer = self._committers.of_lane(lane, path, self._under_way[path])
             receipt = committer and await self._by_process(committer, maildir.path, message, first, mail)
             if receipt:
                 return receipt
