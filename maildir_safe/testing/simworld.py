@@ -207,6 +207,8 @@ class World:
         except (TemporaryError, KeyError) as error:
             answer = "failed"
             entry.places = before
+            if self.server.profile.listing:  # a cache may have hidden the second name from whoever looked
+                entry.second_names += any(fault.effect == "both" for fault in self.host(host).plan.hits)
             if isinstance(error, KeyError) and not entry.loose and not self._may_be_unseen(host):
                 self._found(Violation("I6", f"{token} is there and was not found"))
         else:

@@ -87,6 +87,13 @@ def test_a_claim_whose_reply_is_lost_while_a_directory_cannot_be_listed() -> Non
         assert len(world.host("a").plan.hits) == 2
 
 
+def test_a_second_name_that_a_cache_hides() -> None:
+    """Found by the test above: a change is refused, and the cache hides the name that its first try has made."""
+    faults = Fault("rename", errno.EIO, "both"), Fault("rename", errno.ENOSPC, nth=2)
+    world = Explorer(histories.read_flag_move, "smb", crash=False).run(*faults)
+    assert len(world.host("a").plan.hits) == 2
+
+
 @pytest.mark.parametrize("profile", PROFILES if LONG else ["local", "nfs3", "smb", "coda"])
 @pytest.mark.parametrize("history", [histories.deliver_two, histories.read_flag_move])
 def test_three_faults_sampled(history: History, profile: str) -> None:
