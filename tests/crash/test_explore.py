@@ -88,7 +88,7 @@ def test_a_claim_whose_reply_is_lost_while_a_directory_cannot_be_listed() -> Non
 
 
 def test_a_second_name_that_a_cache_hides() -> None:
-    """Found by the test above: a change is refused, and the cache hides the name that its first try has made."""
+    """Found by the test above: a change is refused, and a cache hides the name that its first try made."""
     faults = Fault("rename", errno.EIO, "both"), Fault("rename", errno.ENOSPC, nth=2)
     world = Explorer(histories.read_flag_move, "smb", crash=False).run(*faults)
     assert len(world.host("a").plan.hits) == 2

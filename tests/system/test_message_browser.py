@@ -180,6 +180,7 @@ def test_back_returns_to_the_same_page_of_the_list(page: Page, maildir: Maildir)
     expect(page.locator(".messages li")).to_have_count(10)
     expect(page.locator(".pages")).to_contain_text("60 of 60")
     page.locator(".messages a").first.click()
+    page.wait_for_url("**/message/**")  # its scripts have run by then
     page.keyboard.press("u")
     expect(page.locator(".pages")).to_contain_text("60 of 60")
     page.locator(".messages a").first.click()
