@@ -356,11 +356,10 @@ def test_signal_while_the_command_starts(box: Path, number: signal.Signals, load
     """It died of the signal, or of a traceback with exit code 1: mail servers bounce at both."""
     script = f"""
 import os, sys
-class Killer:
-    def find_spec(self, name, *_):
-        if name == {loaded!r}:
-            os.kill(os.getpid(), {int(number)})
-sys.meta_path.insert(0, Killer())
+def kill(event, about):
+    if event == "import" and about[0] == {loaded!r}:
+        os.kill(os.getpid(), {int(number)})
+sys.addaudithook(kill)
 {start}
 """
     done = subprocess.run(
@@ -410,11 +409,10 @@ def test_signal_after_the_delivery_changes_nothing(box: Path, number: signal.Sig
     """With 75, the mail server would deliver once more."""
     script = f"""
 import os, sys
-class Killer:
-    def find_spec(self, name, *_):
-        if name == "json":
-            os.kill(os.getpid(), {int(number)})
-sys.meta_path.insert(0, Killer())
+def kill(event, about):
+    if event == "import" and about[0] == "json":
+        os.kill(os.getpid(), {int(number)})
+sys.addaudithook(kill)
 {STARTS["console script"]}
 """
     words = [sys.executable, "-c", script, "deliver", "--json", box]

@@ -168,14 +168,13 @@ import os, sys
 class Killed:
     def __set_name__(self, owner, name):
         os.kill(os.getpid(), {int(number)})
-class Killer:
-    def find_spec(self, name, *_):
-        if name == {loaded!r}:
-            if {how == "class"}:
-                type("Made", (), {{"killed": Killed()}})
-            else:
-                os.kill(os.getpid(), {int(number)})
-sys.meta_path.insert(0, Killer())
+def kill(event, about):
+    if event == "import" and about[0] == {loaded!r}:
+        if {how == "class"}:
+            type("Made", (), {{"killed": Killed()}})
+        else:
+            os.kill(os.getpid(), {int(number)})
+sys.addaudithook(kill)
 sys.argv[0] = "qmail-queue"
 from maildir_safe._cli import main; sys.exit(main())
 """

@@ -25,7 +25,8 @@ def test_a_message_from_smtplib(tmp_path: Path) -> None:
         client.ehlo("client.example")
         assert client.esmtp_features["size"] == "26214400"
         assert set(client.esmtp_features) == {
-            "pipelining", "size", "chunking", "8bitmime", "smtputf8", "enhancedstatuscodes", "auth", "dsn",
+            "pipelining", "size", "chunking", "8bitmime", "binarymime", "smtputf8", "enhancedstatuscodes",
+            "auth", "dsn",
         }  # fmt: skip
         assert client.sendmail("a@example.com", ["b@example.com"], MESSAGE) == {}
     (message,) = stored(tmp_path / "M")
