@@ -250,14 +250,12 @@ class Claim:
                     self._lost(lost)
                     raise
                 self._over = True
-            if item.gen or "D" in item.id:  # else it has no notes, and no delivery id
-                self._delivery_log.finish(item)
+            self._delivery_log.finish(item)
 
     def _remove(self) -> None:
         item = self.item
         self._spool.ack(self._lease, item)
-        if item.gen or "D" in item.id:  # else it has no notes, and no delivery id
-            self._delivery_log.finish(item)
+        self._delivery_log.finish(item)
         self._lease.fsync_removals(item.id)
 
     def _into(self, maildir: Maildir) -> bool:

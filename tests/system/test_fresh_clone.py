@@ -7,11 +7,9 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browser import chromium
 from mta import need
 from playwright.sync_api import Browser
 
@@ -19,12 +17,6 @@ pytestmark = pytest.mark.mounts
 
 ROOT = Path(__file__).parents[2]
 MAKE = ["make", "serve", "SERVE=--smtp 127.0.0.1:0 --web 127.0.0.1:0"]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
 
 
 class Made:

@@ -7,7 +7,7 @@ from email.message import EmailMessage
 from pathlib import Path
 
 import pytest
-from browser import Tracker, chromium
+from browser import Tracker
 from playwright.sync_api import Browser, Page, expect
 from smtp_support import Serve
 
@@ -33,19 +33,6 @@ HOSTILE = """<html><head>
 <form action="{tracker}/form"><input name="a" autofocus onfocus="this.form.submit()"></form>
 <a id="link" href="{tracker}/link" ping="{tracker}/ping">a link</a>
 </body></html>"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
-
-
-@pytest.fixture
-def serve(tmp_path: Path) -> Iterator[Serve]:
-    serve = Serve(tmp_path, "--web", "127.0.0.1:0")
-    yield serve
-    assert serve.end()[0] == 0
 
 
 @pytest.fixture

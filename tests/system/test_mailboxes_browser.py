@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browser import chromium
 from playwright.sync_api import Browser, Locator, Page, expect
 from smtp_support import Serve
 
@@ -16,12 +15,6 @@ from maildir_safe import Maildir
 pytestmark = pytest.mark.mounts
 
 ADA, BOB = "ada@example.com", "bob@example.com"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ from email.message import EmailMessage
 from pathlib import Path
 
 import pytest
-from browser import chromium
 from playwright.sync_api import Browser, Page, expect
 from screenshots import apples
 from smtp_support import Serve
@@ -18,12 +17,6 @@ pytestmark = pytest.mark.mounts
 
 TEXT = "Your code is 481 206.\nSee https://shop.example/a?b=1&c=2, or write.\n<b>no markup</b>\n"
 HTML = '<body style="margin:0"><div id="tall" style="height:1500px">tall</div>'
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import smtplib
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from browser import chromium
 from playwright.sync_api import Browser, Page, expect
 from screenshots import fill
 from smtp_support import Serve
@@ -19,19 +17,6 @@ from maildir_safe import Maildir
 pytestmark = pytest.mark.mounts
 
 VIEWS = ("html", "text", "headers", "parts", "source", "checks")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
-
-
-@pytest.fixture
-def serve(tmp_path: Path) -> Iterator[Serve]:
-    serve = Serve(tmp_path, "--web", "127.0.0.1:0")
-    yield serve
-    assert serve.end()[0] == 0
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1100), ("dark", 390)])

@@ -91,6 +91,21 @@ async def with_committer(store: Store, path: Path) -> subprocess.Popen[bytes]:
     return one._process
 
 
+async def killed_with(store: Store, path: Path, count: int) -> list[RecipientStatus]:
+    """Stop the committer, send so many messages one after another, and kill it; the answers to them.
+
+    The first `AT_ONCE` are batches that it has; what waits behind them never left the server.
+    """
+    (one,) = committers_of(store).values()
+    os.kill(one._process.pid, signal.SIGSTOP)
+    sent = []
+    for number in range(count):
+        sent.append(asyncio.ensure_future(store.store(mail(path, number))))
+        await asyncio.sleep(0.01)
+    os.kill(one._process.pid, signal.SIGKILL)
+    return [status for statuses in await asyncio.gather(*sent) for status in statuses]
+
+
 def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
     asyncio.run(test())
 
@@ -171,15 +186,9 @@ def test_what_it_had_when_it_died_is_unknown_and_later_mail_is_stored(tmp_path: 
 
     async def main() -> None:
         store = store_of(path)
-        process = await with_committer(store, path)
-        os.kill(process.pid, signal.SIGSTOP)
+        await with_committer(store, path)
         before = len(os.listdir(path / "new"))
-        # so many batches are sent to it at once; what waits behind them never left the server
-        sent = [asyncio.ensure_future(store.store(mail(path, n))) for n in range(AT_ONCE)]
-        for _ in sent:
-            await asyncio.sleep(0.01)
-        os.kill(process.pid, signal.SIGKILL)
-        answers = [status for statuses in await asyncio.gather(*sent) for status in statuses]
+        answers = await killed_with(store, path, AT_ONCE)
         lost = [status for status in answers if status.code != 250]
         assert lost
         assert {status.reply for status in lost} == {"451 4.3.0 Storage is not available, try again later"}
@@ -200,15 +209,9 @@ def test_what_waits_when_it_dies_is_stored_by_the_threads(tmp_path: Path) -> Non
 
     async def main() -> None:
         store = store_of(path)
-        process = await with_committer(store, path)
-        os.kill(process.pid, signal.SIGSTOP)
-        answers: list[asyncio.Future[list[RecipientStatus]]] = []
-        for number in range(AT_ONCE + 5):
-            answers.append(asyncio.ensure_future(store.store(mail(path, number))))
-            await asyncio.sleep(0.01)
-        os.kill(process.pid, signal.SIGKILL)
-        codes = [status.code for statuses in await asyncio.gather(*answers) for status in statuses]
-        assert codes == [451] * AT_ONCE + [250] * 5
+        await with_committer(store, path)
+        answers = await killed_with(store, path, AT_ONCE + 5)
+        assert [status.code for status in answers] == [451] * AT_ONCE + [250] * 5
         store.close()
 
     run(main)

@@ -71,10 +71,14 @@ def read_couriers(path: str, make: Callable[[str, str | None], Courier]) -> dict
     with open(path, "rb") as file:
         data = file.read(_LARGEST_FILE + 1)
     if len(data) > _LARGEST_FILE:
-        raise ValueError(f"{path}: has more than {_LARGEST_FILE} bytes")
+        raise ValueError(f"{path}: has more than {_LARGEST_FILE} bytes: give a domain one line, @domain")
     made: dict[tuple[str, str | None], Courier] = {}
     couriers: dict[str, Courier] = {}
-    for number, line in enumerate(data.decode().split("\n"), 1):
+    try:
+        lines = data.decode().split("\n")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: save it as UTF-8: {error}") from None
+    for number, line in enumerate(lines, 1):
         words = line.split()
         if not words or words[0].startswith("#"):
             continue

@@ -116,7 +116,7 @@ class DeliveryLog:
 
     def finish(self, item: Item) -> None:
         """Record that an item has left the queue: mark its delivery id as done, and remove its notes."""
-        if key := key_in(item):
+        if "D" in item.id and (key := key_in(item)):
             self.ids.finish(key, item.id)
         if item.gen:
             self.remove(item)

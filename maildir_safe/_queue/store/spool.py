@@ -131,8 +131,7 @@ class Spool:
             self._fs.unlink(item.name, dir_fd=lease.dir_fd)
         except OSError as error:
             self._resolve_ack(lease, item, error)
-        lease.recently_removed.add(item.name)  # `forget`, without a call for each item
-        lease.held.discard(item.name)
+        lease.forget(item.name)
 
     def _resolve_ack(self, lease: Lease, item: Item, error: OSError) -> None:
         for pause in _PAUSES:

@@ -17,7 +17,7 @@ from maildir_safe._handoff.rename import close_quietly
 from maildir_safe._handoff.small_files import make_directory
 from maildir_safe._queue.store import envelope
 from maildir_safe._queue.store.bucket import LIMIT, NOW, Bucket
-from maildir_safe._queue.store.item import Item
+from maildir_safe._queue.store.item import Item, suffix
 from maildir_safe._queue.store.states import OWED
 from maildir_safe.errors import TemporaryError, storage_error
 
@@ -64,8 +64,7 @@ def put_job(
 ) -> PutJob:
     """Return a job that puts a message; the arguments and errors are those of `Queue.put`."""
     when, states = int(not_before) if not_before else 0, OWED * len(recipients)
-    # the name's end is that of `item.suffix`
-    job = PutJob(envelope.below(sender, recipients, message, dsn), _SUBDIR, f",g0,t0,n{when},{states}")
+    job = PutJob(envelope.below(sender, recipients, message, dsn), _SUBDIR, suffix(states, when))
     job.states, job.not_before = states, when
     return job
 

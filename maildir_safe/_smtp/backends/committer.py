@@ -47,7 +47,7 @@ LARGEST = 1 << 18
 """The most bytes of a message that is passed to a committer: it is copied on the way."""
 
 CROWD = 8
-"""Messages at a time from which there is a committer: its threads hardly wait for the loop before."""
+"""Messages at a time that start a committer. With fewer, threads hardly wait for the event loop."""
 
 IDLE = 60.0
 """Seconds without a message after which a committer ends."""
