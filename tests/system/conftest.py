@@ -10,10 +10,11 @@ import pytest
 from mounts import Mounts
 
 from benchmarks.mounts import Mount
-from tests.smtp_support import Serve
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
+
+    from tests.smtp_support import Serve
 
 
 @pytest.fixture(scope="session")
@@ -42,6 +43,8 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture
 def serve(tmp_path: Path) -> Iterator[Serve]:
     """A server with its page; at its end, it has ended well."""
+    from tests.smtp_support import Serve  # needs what a server needs, which the guest does not have
+
     serve = Serve(tmp_path, "--web", "127.0.0.1:0")
     yield serve
     assert serve.end()[0] == 0

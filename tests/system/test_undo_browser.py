@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 from smtp_support import Serve
 
 from maildir_safe import Maildir
@@ -87,3 +87,21 @@ def test_undo_is_offered_for_ten_seconds(page: Page) -> None:
     page.clock.fast_forward(2_000)
     expect(page.locator(".undo")).to_have_count(0)
     assert "undo" not in page.url
+
+
+def test_rows_that_come_late_do_not_offer_undo_again(page: Page, tmp_path: Path) -> None:
+    page.clock.install()
+    page.locator(".messages a").first.focus()
+    page.keyboard.press("d")
+    shows(page, 2, 1, 0)
+    expect(page.locator(".undo")).to_be_visible()
+    held: list[Route] = []
+    page.route(lambda address: "rows" in address, lambda route: held.append(route))
+    with page.expect_request(lambda request: "rows" in request.url):
+        Maildir(tmp_path / "Maildir", create=False).deliver(b"Subject: number 4\n\ntext\n")
+    page.clock.fast_forward(11_000)
+    expect(page.locator(".undo")).to_have_count(0)
+    for route in held:
+        route.continue_()
+    shows(page, 4, 2, 1, 0)
+    expect(page.locator(".undo")).to_have_count(0)

@@ -103,11 +103,15 @@ function offerCopies() {
 
 // A deletion can be undone for ten seconds after the page shows it first.
 let offered = "";
+let withdrawn = "";
 function offerUndo() {
-  const token = document.querySelector(".undo")?.dataset.token;
+  const bar = document.querySelector(".undo");
+  const token = bar?.dataset.token;
+  if (token && token === withdrawn) bar.remove();  // these rows were asked for before the ten seconds ended
   if (!token || token === offered) return;
   offered = token;
   setTimeout(() => {
+    withdrawn = token;
     const url = new URL(location);
     if (url.searchParams.get("undo") === token) {
       url.searchParams.delete("undo");
