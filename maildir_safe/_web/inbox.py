@@ -197,7 +197,7 @@ class Inbox:
     def _share(self, touched: Keys[str], changes: dict[str, Changes], fresh: dict[str, Keys[str]]) -> None:
         """Give each mailbox that has changed its messages, and all of them to `everything`."""
         parts = {name: self.maildir.part(name) for name in self._boxes}
-        come = set[str]().union(*(one.come for one in changes.values()))
+        come = [*chain.from_iterable(one.come for one in changes.values())]
         gone = set[str]().union(*(one.gone for one in changes.values()))
         newest = Messages(arranged(self.everything.messages.ids, come, gone), together(parts.values()))
         new_ones = [*chain.from_iterable(fresh.values())]
