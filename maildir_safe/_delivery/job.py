@@ -9,7 +9,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from maildir_safe._delivery.content import Chunks
-    from maildir_safe._delivery.receipt import Receipt
 
 ATTEMPTS = 3
 """Attempts for a job whose failure a newly written file may cure."""
@@ -107,29 +106,6 @@ class DeliveryJob:
         self.error = None
         self.retriable = False
 
-    def outcome(self) -> Receipt | BaseException:
-        """Return the receipt, or the error if there is none."""
-        commit_record = self.commit_record
-        if commit_record is None:
-            return self.failure()
-        from maildir_safe._delivery.receipt import Receipt  # a put into the queue has none
-
-        return Receipt(
-            f"{commit_record.place}/{self.name}",
-            self.name[: len(self.name) - len(self.info)],
-            commit_record.level if self.synced else "none",
-            self.size,
-            self.renames,
-            commit_record.marks,
-        )
-
     def failure(self) -> BaseException:
         """Return the error of a job that has no receipt."""
         return self.error or UnknownOutcome("the delivery was interrupted")
-
-    def result(self) -> Receipt:
-        """Return the receipt, or raise the error if there is none."""
-        outcome = self.outcome()
-        if isinstance(outcome, BaseException):
-            raise outcome
-        return outcome
