@@ -312,8 +312,9 @@ class Worker:
                 self.failed += status.permanent
                 self.deferred += not (status.done or status.permanent)
             detail = f" ({status.error})" if status.error else ""
+            level = logging.INFO if status.done else logging.WARNING
             with suppress(Exception):
-                log.info("%s: to=<%s> %d %s%s", ident, recipient, status.code, status.text, detail)
+                log.log(level, "%s: to=<%s> %d %s%s", ident, recipient, status.code, status.text, detail)
             self._count("deliveries", courier, status)
 
     def _write_down(self, claim: Claim, statuses: Mapping[str, RecipientStatus]) -> None:
@@ -347,9 +348,8 @@ class Worker:
             self._note(self._bounces, request.id, statuses)
             over = self._schedule.is_over(claim.attempt, claim.item.arrived, self._now(), times=2)
             if not (status.done or status.permanent or over):
-                note = {
-                    "recipients": {envelope.sender: [status.code, f"(bounce) {status.text}", status.error]}
-                }
+                text = f"(bounce) {status.text}"
+                note = {"recipients": {envelope.sender: [status.code, text, status.error]}}
                 self._record_with_retry(claim, claim.item.states, self._delay(claim), note)
                 return
             self._sent.remember(key, {envelope.sender})

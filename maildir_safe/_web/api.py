@@ -104,7 +104,7 @@ async def get_message(request: Request) -> Response:
             **await asyncio.to_thread(list_entry, inbox, message),
             "headers": mail.headers,
             "text": mail.text,
-            "html": mail.html,
+            "html": mail.html_with_images,
             "attachments": [
                 {"number": part.number, "name": part.name, "type": part.content_type, "size": part.size}
                 for part in mail.attachments
