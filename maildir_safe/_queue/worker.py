@@ -315,8 +315,9 @@ class Worker:
                 self.failed += status.permanent
                 self.deferred += not (status.done or status.permanent)
             detail = f" ({status.error})" if status.error else ""
+            level = logging.INFO if status.done else logging.WARNING
             with suppress(Exception):
-                log.info("%s: to=<%s> %d %s%s", ident, recipient, status.code, status.text, detail)
+                log.log(level, "%s: to=<%s> %d %s%s", ident, recipient, status.code, status.text, detail)
             self._count("deliveries", courier, status)
 
     def _write_down(self, claim: Claim, statuses: Mapping[str, RecipientStatus]) -> None:

@@ -16,7 +16,7 @@ from maildir_safe import Maildir
 from maildir_safe._smtp.faults.chaos import Chaos
 from maildir_safe._smtp.server.relay import Relay
 from maildir_safe._smtp.server.transcripts import Transcripts
-from maildir_safe._web import page_changes, parts
+from maildir_safe._web import message_page, page_changes, parts
 from maildir_safe._web.app import application
 from maildir_safe._web.openapi import document, is_for_programs
 from maildir_safe._web.pages import ROUTES as PAGES
@@ -87,7 +87,7 @@ def place(client: TestClient, path: str) -> str:
 
 
 def test_every_route_is_in_it_and_nothing_else() -> None:
-    people = {route.path for route in [*PAGES, *page_changes.ROUTES, *parts.ROUTES]} | {
+    people = {route.path for route in [*PAGES, *message_page.ROUTES, *page_changes.ROUTES, *parts.ROUTES]} | {
         "/sessions",
         "/faults",
         "/faults/{number}/remove",
