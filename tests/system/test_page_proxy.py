@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from smtp_support import Serve, until
+from smtp_support import Serve, free_port, until
 
 from maildir_safe import Maildir
 from maildir_safe._smtp.protocol.auth import hash_password
@@ -20,11 +20,6 @@ from maildir_safe._smtp.protocol.auth import hash_password
 pytestmark = pytest.mark.mounts
 
 FLAGS = ("--web", "127.0.0.1:0", "--web-root", "/mail", "--web-host", "mail.example")
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return int(sock.getsockname()[1])
 
 
 @contextlib.contextmanager
