@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import random
 import re
 import resource
 import signal
@@ -38,7 +39,7 @@ class Wire:
         else:
             host, _, port = address.rpartition(":")
             self.sock = socket.create_connection((host, int(port)))
-        self.sock.settimeout(20)
+        self.sock.settimeout(60)
         self._file = self.sock.makefile("rb")
         self.banner = self.reply()
         assert self.banner.startswith(greeting), self.banner
@@ -113,7 +114,7 @@ class Serve:
 
     def client(self) -> smtplib.SMTP:
         host, _, port = self.address.rpartition(":")
-        return smtplib.SMTP(host, int(port), timeout=20)
+        return smtplib.SMTP(host, int(port), timeout=60)
 
     def end(self, number: int = signal.SIGTERM) -> tuple[int, str]:
         """Exit code and log."""
@@ -142,12 +143,26 @@ def hung_up(wire: Wire) -> bool:
         return True
 
 
+def free_port() -> int:
+    """A port that nobody listens on; not one that the kernel gives to who asks for any, meanwhile."""
+    while True:
+        port = random.SystemRandom().randrange(20_000, 32_000)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+
+
+def listens(path: Path) -> bool:
+    """Whether a server listens on a Unix socket, whose file is there a moment before."""
+    with socket.socket(socket.AF_UNIX) as sock:
+        return sock.connect_ex(str(path)) == 0
+
+
 def unchanged_for_long(directory: Path) -> None:
     """Make a directory look so: only then is it believed that a mailbox is not in it."""
     os.utime(directory, (1e9, 1e9))
 
 
-def until(condition: Callable[[], Any], seconds: float = 30) -> None:
+def until(condition: Callable[[], Any], seconds: float = 60) -> None:
     """Wait until the condition gives something true."""
     end = time.monotonic() + seconds
     while not condition():
@@ -176,7 +191,7 @@ def body(message: bytes) -> bytes:
 
 def workers_of(serve: Serve, count: int, without: str = "") -> list[str]:
     """Wait until there are so many worker processes."""
-    pid, end = serve.process.pid, time.monotonic() + 20
+    pid, end = serve.process.pid, time.monotonic() + 60
     while time.monotonic() < end:
         found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
         if len(found) == count and without not in found:

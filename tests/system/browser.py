@@ -4,27 +4,49 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 _FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
     "--disable-sync", "--no-first-run",
 ]  # fmt: skip
 
+PATIENCE = 60_000  # ms that `expect` and every action may take: on a busy machine a page loads for seconds
+
 
 @contextlib.contextmanager
 def chromium() -> Iterator[Browser]:
     """A browser without a window."""
+    expect.set_options(timeout=PATIENCE)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=_FLAGS)
         try:
             yield browser
         finally:
             browser.close()
+
+
+def waits(page: Page, true: Callable[[], Any], what: str) -> None:
+    """Wait until something is true that no locator shows, while the page goes on.
+
+    Raises:
+        AssertionError: it stayed false for `PATIENCE`; `what` is named.
+    """
+    for _ in range(PATIENCE // 50):
+        if true():
+            return
+        page.wait_for_timeout(50)
+    raise AssertionError(f"waited in vain for {what}")
+
+
+def stop_clock(page: Page) -> None:
+    """Stop the page's clock: from now on its timers run only when the test lets time pass."""
+    page.clock.install()
+    page.clock.pause_at(page.evaluate("Date.now() / 1000") + 600)  # it runs until then
 
 
 class Tracker(ThreadingHTTPServer):

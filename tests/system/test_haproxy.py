@@ -10,17 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from page_proxies import free_port
 from smtp_support import Serve, stored, until
 
 pytestmark = pytest.mark.mounts
 
 CLIENT = "127.0.0.5"
 FLAGS = ("--proxy-from", "127.0.0.1", "--metrics", "127.0.0.1:0")
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return int(sock.getsockname()[1])
 
 
 @contextlib.contextmanager

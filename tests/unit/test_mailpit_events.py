@@ -33,7 +33,7 @@ class Page:
         self.http = httpx.Client(base_url=f"{scheme}://{address}/api/v1", timeout=20)
 
     def listen(self, **how: Any) -> ClientConnection:
-        return connect(f"ws://{self.address}/api/events", **how)
+        return connect(f"ws://{self.address}/api/events", open_timeout=60, **how)
 
 
 @pytest.fixture
@@ -108,7 +108,13 @@ def test_many_changes_at_once_are_one_prune(page: Page, monkeypatch: pytest.Monk
             told += heard(socket, "stats")
         kinds = [kind for kind, _ in told]
         page.http.request("DELETE", "messages")
-        assert [kind for kind, _ in heard(socket, "stats")] == ["prune", "truncate", "stats"]
+        told = heard(socket, "stats")
+        while told[-1][1]["Total"]:
+            told += heard(socket, "stats")
+        ends = [kind for kind, _ in told]
+    assert ends[-2:] == ["truncate", "stats"]
+    assert ends.count("truncate") == 1
+    assert "prune" in ends or ends.count("delete") == 10
     assert kinds.count("new") == 10 or "prune" in kinds  # several listings may have shared the work
 
 

@@ -101,7 +101,10 @@ async def killed_with(store: Store, path: Path, count: int) -> list[RecipientSta
     sent = []
     for number in range(count):
         sent.append(asyncio.ensure_future(store.store(mail(path, number))))
-        await asyncio.sleep(0.01)
+        while len(one._batches) + len(one._waiting) <= number:
+            await asyncio.sleep(0.01)
+        while len(one._batches) < min(number + 1, AT_ONCE):
+            await asyncio.sleep(0.01)
     os.kill(one._process.pid, signal.SIGKILL)
     return [status for statuses in await asyncio.gather(*sent) for status in statuses]
 
@@ -438,7 +441,9 @@ def test_into_a_queue_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         assert [status.code for status in await store.store(reported)] == [250]
         os.kill(process.pid, signal.SIGSTOP)
         answer = asyncio.ensure_future(store.store(mail(path, 8)))
-        await asyncio.sleep(0.05)
+        (one,) = committers_of(store).values()
+        while not one._batches:
+            await asyncio.sleep(0.01)
         os.kill(process.pid, signal.SIGKILL)
         assert [status.code for status in await answer] == [451]
         assert {status.code for status in await together(store, path, range(200, 220))} == {250}

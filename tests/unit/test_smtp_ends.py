@@ -31,7 +31,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("impatient")
 def test_a_client_that_stalls_in_the_handshake_hears_nothing(tmp_path: Path) -> None:
     """A 421 in clear text is no TLS record; and its place is free although asyncio would wait for 60 s."""
-    with serving(tmp_path, tls="made", timeout=0.3, max_connections=1) as server:
+    with serving(tmp_path, tls="made", timeout=3.0, max_connections=1) as server:
         wire = Wire(server.service.smtp_addresses[0])
         in_handshake(wire)
         said = b"nothing"
@@ -171,7 +171,7 @@ def _serving_at(server: BackgroundServer) -> str:
 def test_before_mail_a_silent_client_is_cut_off_sooner(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection, "BEFORE_MAIL", 0.3)
+    monkeypatch.setattr(connection, "BEFORE_MAIL", 3.0)
     with serving(tmp_path) as server:
         silent, busy = Wire(_serving_at(server)), Wire(_serving_at(server))
         in_transaction(busy)

@@ -76,7 +76,8 @@ def test_an_answer_that_comes_late(tmp_path: Path) -> None:
         start = time.monotonic()
         wire.send(MESSAGE + b".\r\n")
         while not list((tmp_path / "M" / "new").iterdir()):
-            assert time.monotonic() < start + 10
+            assert time.monotonic() < start + 60
+            time.sleep(0.01)
         assert wire.reply().startswith("250")
         assert time.monotonic() - start >= 0.4  # not a figure of speed: the script says 0.4
 

@@ -169,7 +169,7 @@ def test_ten_thousand_recipients(tmp_path: Path) -> None:
 
 def test_a_slow_sender_holds_a_connection_no_longer_than_the_timeout(tmp_path: Path) -> None:
     """Slow loris: a byte now and then does not count as progress."""
-    with serving(tmp_path, timeout=1.0) as server:
+    with serving(tmp_path, timeout=4.0) as server:
         wire = Wire(server.service.smtp_addresses[0])
         wire.ready_for_data()
         with pytest.raises(OSError, match=r"reset|Broken pipe"):

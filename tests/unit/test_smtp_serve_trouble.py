@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import trustme
-from smtp_support import COMMAND, Serve, Wire, serving, stored, until, workers_of
+from smtp_support import COMMAND, Serve, Wire, listens, serving, stored, until, workers_of
 
 from maildir_safe import Maildir
 from maildir_safe._fs.posix import OsFileSystem
@@ -95,13 +95,21 @@ def test_a_spool_that_cannot_be_opened_is_a_line_and_no_traceback(tmp_path: Path
 
 
 def test_a_worker_that_cannot_open_the_spool_says_so_in_a_line(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    began = tmp_path / "began"
+
+    def stop() -> None:
+        until(lambda: began.exists() and began.stat().st_size > 1)  # the first one has ended
+        os.kill(os.getpid(), signal.SIGTERM)
+
     def work(number: int, parent: socket.socket) -> None:  # noqa: ARG001
+        with began.open("a") as file:
+            file.write("x")
         raise NotAMaildir("/spool\x1b[2J: Permission denied")
 
     monkeypatch.setattr("maildir_safe._smtp.server.workers.RESTART_DELAY", 0.0)
-    threading.Timer(0.7, os.kill, (os.getpid(), signal.SIGTERM)).start()
+    threading.Thread(target=stop).start()
     assert supervise(1, work) == 1
     said = capfd.readouterr().err
     assert "/spool [2J: Permission denied" in said
@@ -135,9 +143,10 @@ def test_sigterm_does_not_wait_for_a_look_up_that_hangs(tmp_path: Path) -> None:
         "sys.exit(main(['serve', '--no-web', *sys.argv[1:]]))\n"
     )
     (tmp_path / "serve.toml").write_text("grace = 0.2\n")
+    (tmp_path / "mail").mkdir()
     flags = ["--config", "serve.toml", "--smtp", f"{tmp_path}/s", "--map", f"{tmp_path}/mail/{{local}}"]
     process = subprocess.Popen([sys.executable, "-c", code, *flags], cwd=tmp_path, stderr=subprocess.PIPE)
-    until(lambda: (tmp_path / "s").exists())
+    until(lambda: listens(tmp_path / "s"))
     wire = Wire(f"{tmp_path}/s")
     wire.ask("EHLO x")
     assert wire.ask("MAIL FROM:<a@b>").startswith("250")
@@ -199,7 +208,7 @@ def test_a_log_that_cannot_be_written_stops_nobody(tmp_path: Path, workers: tupl
     command = [*COMMAND, "--smtp", f"{tmp_path}/s", "--no-web", *workers]
     with Path("/dev/full").open("w") as full:
         process = subprocess.Popen(command, cwd=tmp_path, stdout=full, stderr=full)
-    until(lambda: (tmp_path / "s").exists())
+    until(lambda: listens(tmp_path / "s"))
     for last in (False, True):
         wire = Wire(f"{tmp_path}/s")
         wire.ready_for_data()

@@ -40,10 +40,10 @@ def test_a_message_from_smtplib(tmp_path: Path) -> None:
 
 def test_the_answer_comes_after_the_receipt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """250 is said when `deliver_async` has returned, and the other sessions go on meanwhile."""
-    deliver, released = Maildir.deliver_async, []
+    deliver, released, go_on = Maildir.deliver_async, [], asyncio.Event()
 
     async def slow(self: Maildir, *args: object, **options: object) -> Receipt:
-        await asyncio.sleep(0.3)
+        await go_on.wait()
         receipt = await deliver(self, *args, **options)  # type: ignore[arg-type]
         released.append(receipt.path)
         return receipt
@@ -55,6 +55,7 @@ def test_the_answer_comes_after_the_receipt(tmp_path: Path, monkeypatch: pytest.
         wire.send(MESSAGE + b".\r\n")
         assert other.ask("NOOP") == "250 2.0.0 OK"
         assert released == []
+        server._loop.call_soon_threadsafe(go_on.set)
         reply = wire.reply()
         assert Path(released[0]).exists()
         assert reply == f"250 2.0.0 Stored as {Path(released[0]).name}"

@@ -29,10 +29,21 @@ async def answer(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: A
     await send({"type": "http.response.body", "body": b""})
 
 
+class Noted(BoundedProtocol):
+    """Notes which connections have ended."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        _lost.append(self)
+
+
+_lost: list[BoundedProtocol] = []
+
+
 @contextlib.asynccontextmanager
 async def serving(**limits: float) -> AsyncIterator[int]:
     """A server with these limits; its port."""
-    kind = type("Limited", (BoundedProtocol,), limits)
+    kind = type("Limited", (Noted,), limits)
     config = uvicorn.Config(answer, http=kind, lifespan="off", log_level="critical", ws="none")
     server = uvicorn.Server(config)
     server.capture_signals = contextlib.nullcontext  # type: ignore[assignment,method-assign]
@@ -78,8 +89,10 @@ def test_who_says_nothing_is_hung_up_on() -> None:
 def test_who_reads_nothing_is_hung_up_on() -> None:
     async def run() -> None:
         async with serving(stalled=0.3) as port:
+            lost = len(_lost)
             reader = await ask(port, "/large")
-            await asyncio.sleep(1.5)
+            while len(_lost) == lost:
+                await asyncio.sleep(0.05)
             got = 0
             with contextlib.suppress(ConnectionError):
                 while piece := await reader.read(1 << 20):
@@ -91,11 +104,11 @@ def test_who_reads_nothing_is_hung_up_on() -> None:
 
 def test_a_long_answer_is_not_an_idle_connection() -> None:
     async def run() -> None:
-        async with serving(first_request=0.2) as port:
+        async with serving(first_request=2.0) as port:
             reader = await ask(port, "/forever")
             assert await reader.readline()
             with pytest.raises(TimeoutError):
-                await asyncio.wait_for(reader.read(), 0.6)
+                await asyncio.wait_for(reader.read(), 4.0)
 
     asyncio.run(run())
 

@@ -12,18 +12,37 @@ const mailboxes = () => document.querySelector(".mailboxes");
 const wide = matchMedia("(min-width: 44.01rem)");
 const chosen = () => document.activeElement?.closest(".messages a");
 
-// Fetches the rows from the server, which has escaped them.
+// A link that is replaced between the press and the release of the button would not be clicked.
+let released = Promise.resolve();
+addEventListener("pointerdown", (event) => {
+  if (event.button) return;  // a menu may keep the release of the others for itself
+  released = new Promise((resolve) => {
+    const end = () => setTimeout(resolve);  // the click itself comes after this event
+    for (const type of ["pointerup", "pointercancel"]) addEventListener(type, end, { once: true });
+    setTimeout(resolve, 10_000);
+  });
+});
+
+// Fetches the rows from the server, which has escaped them. What is focused and selected is looked at when
+// they are there, not when they were asked for. Rows that were asked for earlier may come later.
+let asked = 0;
+let shown = 0;
 async function refresh() {
   const query = new URLSearchParams(location.search);
   query.set("rows", "");
+  const turn = ++asked;
   const answer = await fetch(root + "?" + query);
+  const rows = await answer.text();
+  await released;
+  if (turn < shown) return;
+  shown = turn;
   if (!answer.ok) return tell("The server answers: " + answer.status + " " + answer.statusText);
   const href = chosen()?.getAttribute("href");
   const scrolled = mailboxes()?.querySelector("nav").scrollTop;
   const open = mailboxes()?.open;
   const selected = new Set(boxes().filter((box) => box.checked).map((box) => box.value));
   const box = document.activeElement?.closest(".mailboxes a")?.getAttribute("href");
-  list.innerHTML = await answer.text();
+  list.innerHTML = rows;
   if (mailboxes()) {
     mailboxes().open = open ?? wide.matches;
     mailboxes().querySelector("nav").scrollTop = scrolled ?? 0;
