@@ -8,6 +8,7 @@ from maildir_safe._mail.addresses import Mailbox, mailboxes
 from maildir_safe._mail.charsets import decode
 from maildir_safe._mail.html import decode_html, plain_text
 from maildir_safe._mail.message import shown_headers
+from maildir_safe._mail.snippet import one_line
 from maildir_safe._mail.structure import Part, Structure
 from maildir_safe._mail.summary import Summary, summary_of
 from maildir_safe._mail.words import clean
@@ -89,11 +90,11 @@ def read_everything(raw: bytes, longest_snippet: int = 250, deep: int = 3) -> Ev
         if room <= 0:
             cut = True
             break
-    shown = clean(" ".join((page or first)[: 4 * longest_snippet].split()))
-    snippet = shown if len(shown) <= longest_snippet else shown[:longest_snippet] + "..."
     summary = summary_of(structure.parts[0].fields)
     names = [clean(part.filename) for part in structure.leaves() if part.filename]
-    return Everything(summary, structure, "\n".join(texts), snippet, cut, names)
+    return Everything(
+        summary, structure, "\n".join(texts), one_line(page or first, longest_snippet), cut, names
+    )
 
 
 def is_inline(part: Part) -> bool:

@@ -7,6 +7,7 @@ from typing import BinaryIO
 
 from maildir_safe._mail.addresses import Mailbox, addresses_text, mailboxes
 from maildir_safe._mail.fields import LONGEST_HEADER, Fields, head_is_complete
+from maildir_safe._mail.snippet import first_words
 from maildir_safe._mail.structure import Part, Structure
 from maildir_safe._mail.words import clean, raw_text
 
@@ -25,6 +26,7 @@ class Summary:
         name, address: name and address of the first sender.
         subject: the subject, decoded.
         date: the field Date, decoded.
+        snippet: the first words of the text.
         attached: whether something is attached, as far as the beginning of the message shows.
         returns: the envelope's sender; None if unknown.
         envelope: the envelope's recipients.
@@ -37,6 +39,7 @@ class Summary:
     cc: str = ""
     subject: str = ""
     date: str = ""
+    snippet: str = ""
     attached: bool = False
     returns: str | None = None
     envelope: list[str] = field(default_factory=list)
@@ -44,7 +47,16 @@ class Summary:
     @property
     def length(self) -> int:
         """The approximate number of characters in the summary."""
-        texts = (self.sender, self.name, self.address, self.to, self.cc, self.subject, self.date)
+        texts = (
+            self.sender,
+            self.name,
+            self.address,
+            self.to,
+            self.cc,
+            self.subject,
+            self.date,
+            self.snippet,
+        )
         return sum(map(len, texts)) + sum(map(len, self.envelope))
 
 
@@ -61,6 +73,7 @@ def summarize(head: bytes) -> Summary:
     structure = Structure(head)
     summary = summary_of(structure.parts[0].fields)
     summary.attached = any(map(_is_attached, structure.leaves()))
+    summary.snippet = first_words(structure, head)
     return summary
 
 

@@ -56,6 +56,7 @@ def list_entry(inbox: Inbox, message: Placed) -> dict[str, Any]:
         "cc": summary.cc,
         "subject": summary.subject,
         "date": summary.date,
+        "snippet": summary.snippet,
         "attached": summary.attached,
         "envelope_from": summary.returns,
         "envelope_to": summary.envelope,

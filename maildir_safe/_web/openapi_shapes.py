@@ -49,7 +49,7 @@ def _or_null(shape: Shape) -> Shape:
 
 
 _LINE = {
-    **_each(TEXT, "key mailbox flags from from_name from_address to cc subject date"),
+    **_each(TEXT, "key mailbox flags from from_name from_address to cc subject date snippet"),
     **_each(TRUTH, "unread attached"),
     "size": WHOLE,
     "received": _NUMBER,
