@@ -135,14 +135,8 @@ def count(ledger: Path, mail: Path, brick: Path, seen: dict[str, float]) -> Coun
 
 
 def _why(number: str, unsure: dict[str, set[str]]) -> str:
-    """Why a message may be there twice; with an ENVID only a host that stands still may be the reason.
-
-    It has looked whether it has the message, stands still, and goes on when the other host has it too.
-    """
-    if has_envid(number):
-        stood_still = number.startswith("stopped") and "unanswered" in unsure.get(number, ())
-        return "sent again while its host stood still" if stood_still else ""
-    if number not in unsure:
+    """Why a message may be there twice; ``""``: there is no reason, as for every message with an ENVID."""
+    if has_envid(number) or number not in unsure:
         return ""
     return "reply lost" if "unanswered" in unsure[number] else "answered 4xx after the data"
 

@@ -62,14 +62,15 @@ def _process(command: list[str], address: str) -> Iterator[Running]:
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, env=ENVIRONMENT)
         try:
-            _wait_until_it_answers(address, process)
+            wait_until_it_answers(address, process)
             yield Running(address, process.pid)
         finally:
             process.terminate()
             process.wait(30)
 
 
-def _wait_until_it_answers(address: str, process: subprocess.Popen[bytes]) -> None:
+def wait_until_it_answers(address: str, process: subprocess.Popen[bytes]) -> None:
+    """Wait until a server takes a connection. Raises OSError if it ends, or takes none within 20 seconds."""
     end = time.monotonic() + 20
     while True:
         try:
@@ -86,7 +87,8 @@ def _wait_until_it_answers(address: str, process: subprocess.Popen[bytes]) -> No
             time.sleep(0.02)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -97,14 +99,14 @@ _SERVE = [sys.executable, "-m", "maildir_safe", "serve", "--no-web", "--max-conn
 
 def _ours(*flags: str) -> Callable[[Path], AbstractContextManager[Running]]:
     def start(box: Path) -> AbstractContextManager[Running]:
-        address = f"127.0.0.1:{_free_port()}"
+        address = f"127.0.0.1:{free_port()}"
         return _process([*_SERVE, str(box), "--smtp", address, *flags], address)
 
     return start
 
 
 def _our_queue(box: Path) -> AbstractContextManager[Running]:
-    address = f"127.0.0.1:{_free_port()}"
+    address = f"127.0.0.1:{free_port()}"
     spool = ["--queue", str(box / "spool")]
     return _process([*_SERVE, "--smtp", address, *spool], address)
 
@@ -125,7 +127,7 @@ def _our_lmtp(box: Path) -> Iterator[Running]:
 
 def _peer(kind: str) -> Callable[[Path], AbstractContextManager[Running]]:
     def start(box: Path) -> AbstractContextManager[Running]:
-        address = f"127.0.0.1:{_free_port()}"
+        address = f"127.0.0.1:{free_port()}"
         return _process([sys.executable, "-m", "benchmarks.smtp_peers", kind, address, str(box)], address)
 
     return start
@@ -145,7 +147,7 @@ def _postfix(box: Path) -> Iterator[Running]:
 
 @contextmanager
 def _unpacked(box: Path, command: Callable[[Path, int], list[str]]) -> Iterator[Running]:
-    port = _free_port()
+    port = free_port()
     place = box / "server"
     place.mkdir()
     for above in (box, *box.parents):  # the server drops its rights

@@ -50,6 +50,15 @@ default_process_limit = 300
 in_flow_delay = 0
 """
 
+_RELAY = """\
+virtual_mailbox_domains =
+relay_domains = example.org
+relay_transport = smtp
+relayhost = [127.0.0.1]:{port}
+smtp_destination_concurrency_limit = {connections}
+initial_destination_concurrency = {connections}
+"""
+
 _MASTER = """\
 127.0.0.1:{port} inet n - n - - smtpd
 pickup unix n - n 60 1 pickup
@@ -64,6 +73,8 @@ error unix - - n - - error
 retry unix - - n - - error
 showq unix n - n - - showq
 virtual unix - n n - - virtual
+smtp unix - - n - - smtp
+scache unix - - n - 1 scache
 anvil unix - - n - 1 anvil
 postlog unix-dgram n - n - 1 postlogd
 """
@@ -86,6 +97,32 @@ def accepting(box: Path) -> AbstractContextManager[int]:
 def queued(box: Path) -> int:
     """How many messages a Postfix that is `accepting` holds."""
     return sum(path.is_file() for path in box.with_name("postfix").glob("queue/hold/**/*"))
+
+
+def relaying(box: Path, port: int, connections: int) -> AbstractContextManager[int]:
+    """A Postfix that takes mail by SMTP and holds it; what is released it relays.
+
+    Args:
+        box: its queue lies beside this directory.
+        port: of the server that it relays to.
+        connections: most at a time.
+    """
+    return running(box, _HOLD + _RELAY.format(port=port, connections=connections))
+
+
+def command(box: Path, *words: str) -> None:
+    """Run postsuper or postqueue on the queue beside `box`."""
+    program, *arguments = words
+    config = str(box.with_name("postfix") / "config")
+    subprocess.run([f"/usr/sbin/{program}", "-c", config, *arguments], check=True, capture_output=True)
+
+
+def waiting(box: Path) -> int:
+    """How many messages are in the queue beside `box`, and not held."""
+    queue = box.with_name("postfix") / "queue"
+    return sum(
+        len(names) for part in ("incoming", "active", "deferred") for _, _, names in os.walk(queue / part)
+    )
 
 
 @contextmanager

@@ -153,8 +153,6 @@ async def show_list(request: Request) -> Response:
         "version": inbox.everything.version,
         "addresses": request.app.state.addresses,
         "swaks": swaks(request),
-        "faults": request.app.state.chaos is not None,
-        "sessions": request.app.state.transcripts is not None,
     }
     return _templates.TemplateResponse(request, "rows.html" if "rows" in query else "list.html", context)
 

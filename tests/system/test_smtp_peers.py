@@ -1,8 +1,8 @@
-"""The mail servers of the SMTP benchmark come up, take its load, and their queues are looked at."""
+"""The mail servers of the benchmarks come up, take their load, and their queues are looked at."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +10,7 @@ from mta import scratch
 
 from benchmarks.deliver_rounds import message
 from benchmarks.peers.unpacked import unpacked
+from benchmarks.relay import ours, rate, theirs
 from benchmarks.smtp import present
 from benchmarks.smtp_client import send, wire_form
 from benchmarks.smtp_servers import CHASQUID, OPENSMTPD, POSTFIX, Contender, contenders
@@ -42,6 +43,13 @@ def test_a_peer_takes_what_is_sent(name: str, package: str, box: Path) -> None:
         assert (sorted(load.acknowledged), load.refused) == ([*range(6)], [])
         if one.queued:
             assert one.queued(box) == 6
+
+
+@pytest.mark.parametrize("kind", [ours, theirs])
+def test_a_queue_is_relayed_into_the_sink_that_counts(
+    kind: Callable[[Path, int, int], float], box: Path
+) -> None:
+    assert rate(kind, box, 5) > 0
 
 
 def test_a_peer_that_does_not_come_up_is_named(box: Path) -> None:
