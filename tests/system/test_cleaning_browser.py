@@ -50,6 +50,7 @@ def runs(page: Page, html: str) -> bool:
     return bool(page.evaluate("window.ran === 1 || document.title === 'ran'"))
 
 
+@pytest.mark.timeout(1200)  # hundreds of pages
 def test_no_known_attack_runs_in_a_cleaned_page_without_a_policy(browser: Browser) -> None:
     page = browser.new_page()
     dangerous = [
