@@ -20,6 +20,7 @@ from pathlib import Path
 
 from benchmarks.failover_cluster import Cluster, cluster
 from benchmarks.failover_count import Count, Observer, count
+from benchmarks.failover_evidence import evidence
 from benchmarks.mounts.stage import MountError, wait_until
 
 PAGE = Path(__file__).parents[1] / "docs" / "howto" / "two-hosts.md"
@@ -118,7 +119,9 @@ def run(failure: Failure, up: Cluster, scale: float) -> Count:
                 failure.happens(up, failure.seconds * scale)
                 time.sleep(_STEADY)
             wait_until(lambda: _drained(up), "the end of the queue", _DRAIN)
-        return count(ledger, up.mail["c2"], up.bricks[1], observer.seen)
+        found = count(ledger, up.mail["c2"], up.bricks[1], observer.seen)
+        found.evidence = evidence(found.unexplained, ledger, up.bricks, up.logs())
+        return found
 
 
 def _drained(up: Cluster) -> bool:

@@ -174,6 +174,10 @@ class Cluster:
         """What `serve` or `work` of a mail host has logged."""
         return self._stage.folder("log") / f"{host}.{what}"
 
+    def logs(self) -> list[Path]:
+        """What both mail hosts have logged."""
+        return [self.log(host, what) for host in MAIL_HOSTS for what in ("serve", "work")]
+
 
 @contextlib.contextmanager
 def cluster(lease: int | None = None) -> Iterator[Cluster]:

@@ -7,7 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
@@ -73,6 +73,7 @@ class Count:
         silence: the longest time without a 250, of all connections together, in seconds.
         slowest: the longest time from a 250 to the Maildir, in seconds.
         trouble: how often the client was refused, cut off, and so on.
+        evidence: what ledger, file servers and logs show of the unexplained ones, in lines.
     """
 
     messages: int
@@ -82,11 +83,13 @@ class Count:
     silence: float
     slowest: float
     trouble: Counter[str]
+    evidence: list[str] = field(default_factory=list)
 
     def complaints(self) -> list[str]:
         """What must not be, in words."""
         found = [f"{number} is lost" for number in self.lost]
-        return found + [f"{number} is doubled, and nothing explains it" for number in self.unexplained]
+        found += [f"{number} is doubled, and nothing explains it" for number in self.unexplained]
+        return found + self.evidence
 
 
 def count(ledger: Path, mail: Path, brick: Path, seen: dict[str, float]) -> Count:
@@ -132,14 +135,8 @@ def count(ledger: Path, mail: Path, brick: Path, seen: dict[str, float]) -> Coun
 
 
 def _why(number: str, unsure: dict[str, set[str]]) -> str:
-    """Why a message may be there twice; with an ENVID only a host that stands still may be the reason.
-
-    It has looked whether it has the message, stands still, and goes on when the other host has it too.
-    """
-    if has_envid(number):
-        stood_still = number.startswith("stopped") and "unanswered" in unsure.get(number, ())
-        return "sent again while its host stood still" if stood_still else ""
-    if number not in unsure:
+    """Why a message may be there twice; ``""``: there is no reason, as for every message with an ENVID."""
+    if has_envid(number) or number not in unsure:
         return ""
     return "reply lost" if "unanswered" in unsure[number] else "answered 4xx after the data"
 

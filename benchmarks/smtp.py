@@ -4,16 +4,17 @@ Makes its own ext4 (root). Every server runs on a fresh Maildir there, with the 
 (`smtp_client`), 8, 32 and 128 connections that are kept, messages of 4 KiB; servers alternate, and two
 are compared by the median of their ratios, taken round by round. After each run every message
 that was acknowledged must be in the Maildir, once. Exit status 1 if a figure is not reached.
+A server that does not come up is named.
 ``--save`` writes results/smtp.json and the tables in README.md.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import shutil
 import statistics
+import subprocess
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -24,12 +25,14 @@ from benchmarks.deliver_report import environment
 from benchmarks.deliver_rounds import SIZE, Series, message, ratio
 from benchmarks.mounts import KINDS, mounted
 from benchmarks.smtp_client import Load, send, wire_form
+from benchmarks.smtp_report import Results, as_json, save, text
 from benchmarks.smtp_servers import (
     DOVECOT,
     FRONT,
     LMTP,
     MAILBOX,
     NOOP,
+    POSTFIX,
     QUEUE,
     SMTP,
     WORKERS,
@@ -37,10 +40,6 @@ from benchmarks.smtp_servers import (
     contenders,
 )
 
-HERE = Path(__file__).resolve().parent
-README = HERE / "README.md"
-BEGIN = "<!-- smtp: written by `python -m benchmarks.smtp --save` -->\n"
-END = "<!-- end of smtp -->\n"
 CONNECTIONS = (8, 32, 128)
 _IMAGE = 3072  # MiB
 _MOST = 20_000  # messages in a run
@@ -57,12 +56,12 @@ _RATIOS = (
     (SMTP, DOVECOT, 8, 2.0),
     (SMTP, DOVECOT, 32, 4.0),
     (SMTP, DOVECOT, 128, 5.0),
+    (SMTP, POSTFIX, 8, 2.0),  # the only one of the three mail servers that syncs anything
+    (SMTP, POSTFIX, 32, 2.0),
     (WORKERS, SMTP, 32, 1.6),
     (QUEUE, SMTP, 32, 0.9),
 )
 _CPU_CONNECTIONS, _CPU_TARGET = 32, 250.0  # µs of processor time a message
-
-Results = dict[tuple[str, int], Series]
 
 
 def main() -> int:
@@ -74,11 +73,13 @@ def main() -> int:
     about = {**environment(), "mount": options.mount, "rounds": rounds, "seconds": seconds}
     with mounted(options.mount, size=_IMAGE) as mount:
         folder = mount.folder()
-        results = run(everyone, folder, messages, rounds, seconds)
-        figures = _speed_figures(results)
+        rates, absent = present(everyone, folder, messages[:640])
+        here = [one for one in everyone if one.name in rates]
+        results = run(here, rates, folder, messages, rounds, seconds)
+        figures = _speed_figures(results, absent)
         if not options.quick:
             figures += [_memory(everyone, folder, messages), _processor_time(everyone, folder, messages)]
-        report = text(everyone, results, figures, about)
+        report = text(results, figures, about, absent)
         print(report)
         if options.save:
             save(report, as_json(results, figures, about))
@@ -87,16 +88,35 @@ def main() -> int:
 
 
 def run(
-    everyone: Sequence[Contender], folder: Path, messages: Sequence[bytes], rounds: int, seconds: float
+    everyone: Sequence[Contender],
+    rates: dict[str, float],
+    folder: Path,
+    messages: Sequence[bytes],
+    rounds: int,
+    seconds: float,
 ) -> Results:
-    """Run all contenders `rounds` times; each run takes about so many seconds, as a first one tells."""
+    """Run all contenders `rounds` times; each run takes about so many seconds, as `rates` tell."""
     results = {(one.name, n): Series(one.durable) for one in everyone for n in CONNECTIONS}
-    counts = {one.name: _multiple(_rate(one, folder, messages[:640]) * seconds) for one in everyone}
+    counts = {one.name: _multiple(rates[one.name] * seconds) for one in everyone}
     for turn in range(rounds):
         for one in everyone if turn % 2 else list(reversed(everyone)):
             _round(one, folder, messages[: counts[one.name]], results)
             print(f"round {turn + 1} of {rounds}: {one.name}", file=sys.stderr)
     return results
+
+
+def present(
+    everyone: Sequence[Contender], folder: Path, messages: Sequence[bytes]
+) -> tuple[dict[str, float], dict[str, str]]:
+    """A first look: messages a second of each, and of those that do not come up, why."""
+    rates, absent = {}, {}
+    for one in everyone:
+        try:
+            rates[one.name] = _rate(one, folder, messages)
+        except (OSError, subprocess.CalledProcessError) as error:
+            absent[one.name] = str(error).strip().replace("\n", " ")
+            print(f"{one.name} does not come up: {absent[one.name]}", file=sys.stderr)
+    return rates, absent
 
 
 def _multiple(wanted: float) -> int:
@@ -105,9 +125,11 @@ def _multiple(wanted: float) -> int:
 
 def _rate(one: Contender, folder: Path, messages: Sequence[bytes]) -> float:
     box = _fresh(folder)
-    with one.start(box) as running:
-        load = send(running.address, one.lmtp, messages, 8)
-    shutil.rmtree(box)
+    try:
+        with one.start(box) as running:
+            load = send(running.address, one.lmtp, messages, 8, pipelined=one.pipelined)
+    finally:
+        shutil.rmtree(box)
     return len(load.acknowledged) / load.seconds
 
 
@@ -117,9 +139,12 @@ def _round(one: Contender, folder: Path, messages: Sequence[bytes], results: Res
         box = _fresh(folder)
         series = results[one.name, connections]
         with one.start(box) as running:
-            warm = send(running.address, one.lmtp, messages[:connections], connections)
-            load = send(running.address, one.lmtp, messages, connections)
-        problem = _problem(one, box, messages, [warm, load])
+            warm, load = (
+                send(running.address, one.lmtp, part, connections, pipelined=one.pipelined)
+                for part in (messages[:connections], messages)
+            )
+            queued = one.queued(box) if one.queued else None
+        problem = _problem(one, box, messages, [warm, load], queued)
         if problem:
             series.problems.append(problem)
         series.rates.append(len(load.acknowledged) / load.seconds if not problem else float("nan"))
@@ -133,11 +158,16 @@ def _fresh(folder: Path) -> Path:
     return box
 
 
-def _problem(one: Contender, box: Path, messages: Sequence[bytes], loads: Sequence[Load]) -> str:
+def _problem(
+    one: Contender, box: Path, messages: Sequence[bytes], loads: Sequence[Load], queued: int | None
+) -> str:
     """What differs between what was acknowledged and what is there; "" if nothing does."""
     refused = [reply for load in loads for reply in load.refused]
     if refused:
         return f"refused: {refused[0]}"
+    acknowledged = sum(len(load.acknowledged) for load in loads)
+    if queued is not None and queued != acknowledged:
+        return f"{acknowledged} acknowledged messages, but {queued} in the queue"
     if not one.stores:
         return ""
     sent = {_number(text): text.replace(b"\r\n", b"\n").removesuffix(b".\n") for text in messages}
@@ -160,13 +190,13 @@ def _number(content: bytes) -> int:
     return int(match[1])
 
 
-def _speed_figures(results: Results) -> list[Figure]:
+def _speed_figures(results: Results, absent: dict[str, str]) -> list[Figure]:
     figures = []
     for ours, other, connections, target in _RATIOS:
         what = f"{ours} / {other}, {connections} connections"
         mine, theirs = results[ours, connections], results.get((other, connections))
         if theirs is None:
-            figures.append(Figure(what, target, None, "apt-get install dovecot-lmtpd, and root"))
+            figures.append(Figure(what, target, None, absent.get(other, "needs root")))
         else:
             figures.append(
                 Figure(what, target, ratio(mine, theirs), f"{mine.median:.0f}/s and {theirs.median:.0f}/s")
@@ -224,52 +254,6 @@ def processor_time(pid: int) -> float:
 def _resident(pid: int | None) -> int:
     status = Path(f"/proc/{pid}/status").read_text()
     return int(status.partition("VmRSS:")[2].split()[0])
-
-
-def text(
-    everyone: Sequence[Contender], results: Results, figures: Sequence[Figure], about: dict[str, object]
-) -> str:
-    """Tables in Markdown."""
-    lines = [", ".join(f"{name} {value}" for name, value in about.items()), ""]
-    lines += ["Messages a second, medians:", ""]
-    lines += ["| server | durable at 250 | " + " | ".join(f"{n} connections" for n in CONNECTIONS) + " |"]
-    lines += ["|---|---|" + "---:|" * len(CONNECTIONS)]
-    for one in everyone:
-        rates = " | ".join(f"{results[one.name, n].median:,.0f}" for n in CONNECTIONS)
-        lines.append(f"| {one.name} | {one.durable} | {rates} |")
-    lines += ["", "| figure | target | here | |", "|---|---|---|---|"]
-    for figure in figures:
-        sign = "at most" if figure.at_most else "at least"
-        value = "-" if figure.value is None else f"{figure.value:.2f}"
-        lines.append(
-            f"| {figure.what} | {sign} {figure.target} | {value} | {figure.verdict}: {figure.detail} |"
-        )
-    problems = {
-        f"- {name}, {n} connections: {p}" for (name, n), series in results.items() for p in series.problems
-    }
-    found = sorted(problems) or [
-        "Every message of every round that was answered with 250 was there once, whole."
-    ]
-    return "\n".join([*lines, "", *found]) + "\n"
-
-
-def save(report: str, everything: dict[str, object]) -> None:
-    """Write what was measured where it is published."""
-    (HERE / "results/smtp.json").write_text(json.dumps(everything, indent=1) + "\n")
-    published = README.read_text()
-    before, after = published[: published.index(BEGIN)], published[published.index(END) :]
-    README.write_text(before + BEGIN + report + after)
-
-
-def as_json(results: Results, figures: Sequence[Figure], about: dict[str, object]) -> dict[str, object]:
-    """Everything that was measured."""
-    return {
-        "about": about,
-        "rates": {f"{name}, {n}": series.rates for (name, n), series in results.items()},
-        "figures": [
-            {"what": f.what, "target": f.target, "value": f.value, "verdict": f.verdict} for f in figures
-        ],
-    }
 
 
 def _arguments() -> argparse.Namespace:

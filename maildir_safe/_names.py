@@ -64,6 +64,11 @@ def carries(name: str, hashed_id: str) -> bool:
     return hashed_id in name.partition(",")[0]
 
 
+def with_size(unique: str, size: int) -> str:
+    """Return a unique name with the message's size in bytes, which `size_of` parses."""
+    return f"{unique},S={size}"
+
+
 class UniqueNames:
     """Makes names that no other delivery ever makes, on any host.
 
@@ -95,14 +100,7 @@ class UniqueNames:
             names.append(f"{seconds}.M{micros}P{self._pid}Q{self._count}R{bits}{hashed_id}.{self._host}")
         return names
 
-    def complete(self, unique: str, size: int) -> str:
-        """Return the name of a message in a Maildir, without info, once its size in bytes is known."""
-        return with_size(unique, size)
-
-
-def with_size(unique: str, size: int) -> str:
-    """Return a unique name with the message's size in bytes, which `size_of` parses."""
-    return f"{unique},S={size}"
+    complete = staticmethod(with_size)  # a message in a Maildir, without info
 
 
 def split(name: str) -> tuple[str, str]:

@@ -115,6 +115,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     flag("--keep", type=int, metavar="N", help="remove all but the newest N messages of each Maildir")
     flag("--keep-days", type=float, metavar="D", help="remove messages older than D days")
     flag("--workers", type=int, metavar="N", help="number of processes (default: 1)")
+    flag("--user", metavar="NAME", help="as root: become this user once all ports are open")
+    flag("--group", metavar="NAME", help="with --user: and this group (default: the user's own)")
     flag("--hostname", metavar="NAME", help="our name in greetings and headers (default: this host's)")
     flag("--max-size", type=int, metavar="BYTES", help="largest message (default: 25 MiB)")
     flag("--max-recipients", type=int, metavar="N", help="most recipients of one message (default: 100)")

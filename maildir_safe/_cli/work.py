@@ -55,7 +55,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="ADDR",
         help="answer /livez, /readyz and /metrics on this address (:PORT: this machine only)",
     )
-    parser.add_argument("-v", "--verbose", action="store_true", help="log all recipients, not only failures")
+    parser.add_argument(
+        "-v",
+        "--verbose",
+        action="store_true",
+        help="log all recipients, not only those that failed or are retried",
+    )
 
 
 def add_sending(parser: argparse.ArgumentParser) -> None:

@@ -9,7 +9,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from maildir_safe._delivery.content import Chunks
-    from maildir_safe._delivery.receipt import Receipt
 
 ATTEMPTS = 3
 """Attempts for a job whose failure a newly written file may cure."""
@@ -42,7 +41,8 @@ class DeliveryJob:
         timed: whether to record how long each step takes.
         subdir: the directory to which it goes.
         info: the part of its name after the size.
-        hashed_id: the hash of its delivery id, from `_names.id_hash`; else ``""``.
+        hashed_id: the hash of its delivery id, from `_names.id_hash`; else ``""``. What it means is the
+            business of the source of names.
         attempts_left: how many attempts are left, the present one included.
         final: the name to publish it under; by default a new unique name, its size and `info`.
         mtime_ns: the file's modification time, in nanoseconds since 1970; None: when it is written.
@@ -59,6 +59,11 @@ class DeliveryJob:
     """
 
     timed = True
+
+    @property
+    def keeps_name(self) -> bool:
+        """Whether another attempt would have the same unique name, so that only the caller may make one."""
+        return False
 
     __slots__ = (
         "attempts_left",
@@ -99,37 +104,20 @@ class DeliveryJob:
         self.error: BaseException | None = None
         self.retriable = False
 
+    @property
+    def can_retry(self) -> bool:
+        """Whether another attempt may succeed, and the content is still there for it."""
+        return self.retriable and self.attempts_left > 1 and isinstance(self.chunks, tuple)
+
     def reset(self) -> None:
         """Clear the outcome for another attempt."""
+        self.attempts_left -= 1
         self.size = 0
         self.renames = 1
         self.synced = True
         self.error = None
         self.retriable = False
 
-    def outcome(self) -> Receipt | BaseException:
-        """Return the receipt, or the error if there is none."""
-        commit_record = self.commit_record
-        if commit_record is None:
-            return self.failure()
-        from maildir_safe._delivery.receipt import Receipt  # a put into the queue has none
-
-        return Receipt(
-            f"{commit_record.place}/{self.name}",
-            self.name[: len(self.name) - len(self.info)],
-            commit_record.level if self.synced else "none",
-            self.size,
-            self.renames,
-            commit_record.marks,
-        )
-
     def failure(self) -> BaseException:
         """Return the error of a job that has no receipt."""
         return self.error or UnknownOutcome("the delivery was interrupted")
-
-    def result(self) -> Receipt:
-        """Return the receipt, or raise the error if there is none."""
-        outcome = self.outcome()
-        if isinstance(outcome, BaseException):
-            raise outcome
-        return outcome

@@ -103,8 +103,7 @@ class DeliveryPipeline:
     def _retry(self, batch: Sequence[DeliveryJob]) -> bool:
         """Retry the jobs of a batch that are retriable; return whether all are delivered now."""
         for job in batch:
-            if job.retriable and job.attempts_left > 1 and isinstance(job.chunks, tuple):
-                job.attempts_left -= 1
+            if job.can_retry and not job.keeps_name:
                 job.reset()
                 self.commit_alike([job])  # alone, so that only the faulty job is refused
         return all(job.commit_record for job in batch)

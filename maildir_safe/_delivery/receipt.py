@@ -7,6 +7,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
+    from maildir_safe._delivery.job import DeliveryJob
+
 DURABILITY_LEVELS = ("none", "client", "file", "full")
 """Durability, weakest first.
 
@@ -68,3 +70,26 @@ class Receipt:
 
     def __repr__(self) -> str:
         return f"Receipt(path={self.path!r}, durability={self.durability!r}, size={self.size})"
+
+
+def outcome_of(job: DeliveryJob) -> Receipt | BaseException:
+    """Return the receipt of a job that is done, or the error if there is none."""
+    commit_record = job.commit_record
+    if commit_record is None:
+        return job.failure()
+    return Receipt(
+        f"{commit_record.place}/{job.name}",
+        job.name[: len(job.name) - len(job.info)],
+        commit_record.level if job.synced else "none",
+        job.size,
+        job.renames,
+        commit_record.marks,
+    )
+
+
+def receipt_of(job: DeliveryJob) -> Receipt:
+    """Return the receipt of a job that is done, or raise the error if there is none."""
+    outcome = outcome_of(job)
+    if isinstance(outcome, BaseException):
+        raise outcome
+    return outcome

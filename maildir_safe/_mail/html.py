@@ -10,6 +10,8 @@ from urllib.parse import unquote
 
 from maildir_safe._mail.charsets import decode
 
+MOST_IMAGES = 20 << 20
+"""Most characters of images that are put into a page."""
 _META = re.compile(rb"<meta[^<>]{0,200}?charset\s*=\s*[\"']?\s*([A-Za-z0-9_:.-]{1,40})", re.IGNORECASE)
 _CID = re.compile(r"cid:([^\"'\s>)]{1,500})", re.IGNORECASE)
 _SILENT = re.compile(r"<(/?)(?:style|script|head|title)\b[^<>]*>", re.IGNORECASE)
@@ -18,8 +20,6 @@ _TAG = re.compile(r"<[^<>]*>")
 _TAG_SPACES = re.compile(r"[ \t\r\n]+")
 _SPACES = re.compile(r"[ \t\r\f\v\xa0]+")
 _LONG_NUMBER = re.compile(r"&#(?:[0-9]{8,}+|[xX][0-9a-fA-F]{8,}+);?")  # of no character
-_LINK = re.compile(r"<(?:link|frame)(?![a-z0-9-])", re.IGNORECASE)
-_IFRAME = re.compile(r"<(/?)iframe(?![a-z0-9-])", re.IGNORECASE)
 _REMOTE = re.compile(
     r"(?:\b(?:src|srcset|background|poster)\s{0,9}=|\burl\(|@import)[\s\"']{0,9}(?:https?:)?//|<link(?![a-z-])",
     re.IGNORECASE,
@@ -51,7 +51,7 @@ def image_type(content_type: str, data: bytes) -> str:
     return next((kind for magic, kind in _MAGIC if data.startswith(magic)), "")
 
 
-def with_images(page: str, images: Mapping[str, str], room: int) -> str:
+def with_images(page: str, images: Mapping[str, str], room: int = MOST_IMAGES) -> str:
     """Replace the ``cid:`` addresses in HTML, as far as `room` allows: a page may name one a million times.
 
     Args:
@@ -63,26 +63,16 @@ def with_images(page: str, images: Mapping[str, str], room: int) -> str:
     def image(found: re.Match[str]) -> str:
         nonlocal room
         name = unescaped(found[1])
-        data = images.get(name) or images.get(unquote(name), "")
+        data = images.get(name) or images.get(unquote(name).strip("<> "), "")
         room -= len(data)
         return data if data and room > 0 else found[0]
 
-    return _CID.sub(image, page)
+    return _CID.sub(image, page) if images else page
 
 
 def data_address(kind: str, data: bytes) -> str:
     """A ``data:`` address that contains the image itself."""
     return f"data:{kind};base64,{base64.b64encode(data).decode()}"
-
-
-def without_connections(page: str) -> str:
-    """Disable the elements by which a browser connects before it applies the page's policy.
-
-    These are ``<link>`` (it can look up names), ``<iframe>`` and ``<frame>``. Each becomes an element
-    without effect, so that no part of it is shown as text.
-    """
-    nothing = '<meta http-equiv="" name="" content="" '  # of a repeated attribute the first counts
-    return _IFRAME.sub(r"<\1x-frame", _LINK.sub(nothing, page))
 
 
 def loads_anything(page: str) -> bool:

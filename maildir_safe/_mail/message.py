@@ -8,7 +8,14 @@ from itertools import islice
 from maildir_safe._mail.addresses import addresses_text, mailboxes
 from maildir_safe._mail.charsets import decode
 from maildir_safe._mail.fields import read_fields
-from maildir_safe._mail.html import data_address, decode_html, image_type, plain_text, with_images
+from maildir_safe._mail.html import (
+    MOST_IMAGES,
+    data_address,
+    decode_html,
+    image_type,
+    plain_text,
+    with_images,
+)
 from maildir_safe._mail.structure import Part, Structure
 from maildir_safe._mail.summary import ENVELOPE, Summary, summary_of
 from maildir_safe._mail.words import clean, field_text, raw_text
@@ -17,7 +24,6 @@ MOST_SHOWN = 500
 """Most header fields that are shown."""
 _ADDRESSES = ("from", "to", "cc", "bcc", "sender", "reply-to", "resent-from", "resent-to")
 _MOST_TEXT = 2 << 20
-_MOST_INLINE = 20 << 20
 _STATUS = ("message/delivery-status", "message/global-delivery-status", "message/disposition-notification")
 
 
@@ -48,6 +54,7 @@ class Mail:
         text, html: the body as text and as HTML, decoded; None if there is none.
         attachments: all other parts, including attached messages and the parts of a delivery status.
         problem: why parts are missing, for people; ``""`` if all is here.
+        images: the images that the HTML may show, as ``data:`` addresses by content id.
     """
 
     summary: Summary
@@ -56,6 +63,12 @@ class Mail:
     html: str | None = None
     attachments: list[Attachment] = field(default_factory=list)
     problem: str = ""
+    images: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def html_with_images(self) -> str | None:
+        """The HTML body with the message's own images put in; None if there is none."""
+        return None if self.html is None else with_images(self.html, self.images)
 
     @property
     def html_text(self) -> str:
@@ -73,7 +86,7 @@ def read_mail(raw: bytes, images: bool = True) -> Mail:
 
     Args:
         raw: the message.
-        images: whether to insert the message's own images into its HTML.
+        images: whether to decode the message's own images.
     """
     structure = Structure(raw)
     fields = structure.parts[0].fields
@@ -87,7 +100,6 @@ def read_mail(raw: bytes, images: bool = True) -> Mail:
         mail.html = decode_html(page.beginning(raw, _MOST_TEXT), page.parameters.get("charset", ""))
     if any(part and _longer(raw, part, _MOST_TEXT) for part in (text, page)):
         mail.problem = mail.problem or "its text is longer than 2 MiB"
-    found: dict[str, str] = {}
     for part in structure.leaves():
         if part is text or part is page:
             continue
@@ -95,18 +107,16 @@ def read_mail(raw: bytes, images: bool = True) -> Mail:
             mail.text = f"{mail.text or ''}\n{_text(raw, part)}"
         mail.attachments.append(describe(raw, part))
         if images and mail.html is not None:
-            _add_image(raw, part, found)
-    if mail.html is not None and found:
-        mail.html = with_images(mail.html, found, _MOST_INLINE)
+            _add_image(raw, part, mail.images)
     return mail
 
 
 def _add_image(raw: bytes, part: Part, found: dict[str, str]) -> None:
     cid = part.fields.text("content-id").strip("<> ")
     if cid and part.content_type.startswith(("image/", "application/octet-")):
-        data = part.beginning(raw, _MOST_INLINE // 2)
+        data = part.beginning(raw, MOST_IMAGES // 2)
         kind = image_type(part.content_type, data)
-        if kind and len(data) < _MOST_INLINE // 2:
+        if kind and len(data) < MOST_IMAGES // 2:
             found[cid] = data_address(kind, data)
 
 

@@ -6,6 +6,7 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING
 
+from maildir_safe._delivery.receipt import receipt_of
 from maildir_safe._delivery.trace_headers import trace_headers
 
 if TYPE_CHECKING:
@@ -41,4 +42,4 @@ async def deliver_apart(
     # finding the separator for the flags may take file calls
     job = await in_thread(maildir._job, message, trace_headers(**options), flags)
     await maildir._async_combiner().run(job, executor)
-    return job.result()
+    return receipt_of(job)

@@ -8,7 +8,7 @@ from maildir_safe._delivery.attempt import JANITOR_AGE
 from maildir_safe._delivery.content import chunks
 from maildir_safe._delivery.job import DeliveryJob
 from maildir_safe._delivery.pipeline import DeliveryPipeline
-from maildir_safe._delivery.receipt import DURABILITY_LEVELS, Receipt
+from maildir_safe._delivery.receipt import DURABILITY_LEVELS, Receipt, outcome_of, receipt_of
 from maildir_safe._delivery.trace_headers import trace_headers
 from maildir_safe._fs.posix import OsFileSystem
 from maildir_safe._handoff.rename import RESOLVE_TIMEOUT, Handoff
@@ -135,7 +135,7 @@ class Maildir:
             earlier = find_earlier(self._fs, target.path, target._handles.get(), job.hashed_id)
             if earlier:
                 return earlier
-        return target._pipeline.deliver(job).result()
+        return receipt_of(target._pipeline.deliver(job))
 
     def deliver_many(self, messages: Iterable[Content]) -> list[Receipt]:
         """Deliver messages in batches that share fsyncs: several times faster than one by one.
@@ -150,8 +150,8 @@ class Maildir:
         if not self._pipeline.commit_alike(jobs):
             from maildir_safe._delivery.partial import PartialDelivery
 
-            raise PartialDelivery([job.outcome() for job in jobs])
-        return [job.result() for job in jobs]
+            raise PartialDelivery([outcome_of(job) for job in jobs])
+        return [receipt_of(job) for job in jobs]
 
     async def deliver_async(self, message: Content, **options: Any) -> Receipt:
         """`deliver` for asyncio: same arguments, result and errors. Concurrent deliveries share fsyncs.
@@ -168,7 +168,7 @@ class Maildir:
             return await deliver_apart(self, message, executor, options)
         job = self._job(message, trace_headers(**options))
         await self._async_combiner().run(job, executor)
-        return job.result()
+        return receipt_of(job)
 
     # Reading
 
@@ -352,7 +352,7 @@ class Maildir:
         """
         job = self._job(message)
         job.final = name
-        return self._pipeline.deliver(job).result()
+        return receipt_of(self._pipeline.deliver(job))
 
     @property
     def _reading(self) -> MessageStore:

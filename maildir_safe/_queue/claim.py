@@ -244,6 +244,7 @@ class Claim:
             with self._lock:
                 if self._over:
                     raise self._ended_before()
+                self._delivery_log.before_removal(item, self._lease.sync.sync)
                 try:
                     self._spool.ack(self._lease, item)
                 except LeaseLost as lost:
@@ -254,6 +255,7 @@ class Claim:
 
     def _remove(self) -> None:
         item = self.item
+        self._delivery_log.before_removal(item, self._lease.sync.sync)
         self._spool.ack(self._lease, item)
         self._delivery_log.finish(item)
         self._lease.fsync_removals(item.id)
@@ -261,6 +263,7 @@ class Claim:
     def _into(self, maildir: Maildir) -> bool:
         if not maildir.takes_renames_by(self._fs):
             return False
+        self._delivery_log.before_removal(self.item, self._lease.sync.sync)
         try:
             delivered = self._spool.deliver(self._lease, self.item, maildir.directories())
         except Damaged as reason:

@@ -127,6 +127,13 @@ class OpenSpool:
                 )
         return self._consumer
 
+    def stop_other_try(self, ident: str) -> None:
+        """See `other_tries.stop_other_try`; its file has the item's id for a name. Raises OSError."""
+        from maildir_safe._handoff.rename import Handoff
+        from maildir_safe._queue.store.other_tries import stop_other_try
+
+        stop_other_try(self._fs, Handoff(self._fs, self._resolve_timeout), self.layout.fd["tmp"], ident)
+
     def abandon(self) -> None:
         """Let the items be claimed by others: the path leads elsewhere now."""
         if self._consumer is not None:

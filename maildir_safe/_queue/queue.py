@@ -7,6 +7,7 @@ from maildir_safe._queue.admin import QueueAdmin
 from maildir_safe._queue.puts import QueuePuts
 from maildir_safe._queue.store.bucket import NOW
 from maildir_safe._queue.store.writer import put_job
+from maildir_safe.errors import TemporaryError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -101,9 +102,10 @@ class Queue(QueuePuts, QueueAdmin):
             recipients: 1 to 50 envelope recipients, who become one item. To make several items, such as one
                 per domain, use `maildir_safe._queue.store.envelope.groups`.
             not_before: seconds since 1970 before which the item is not claimed.
-            delivery_id: successive attempts with the same id yield one item, even if the first has been
-                delivered in the meantime. The search for an earlier attempt costs some fsyncs. An id is
-                remembered for a week, and must not be used for another message or other recipients.
+            delivery_id: attempts with the same id yield one item, even if the first has been delivered in
+                the meantime, or is still under way: then it is stopped. The search for an earlier attempt
+                costs some fsyncs. An id is remembered for a week, and must not be used for another message
+                or other recipients.
             dsn: the reports that the sender asks for; see `maildir_safe._delivery.dsn.Dsn`.
 
         Returns:
@@ -111,7 +113,8 @@ class Queue(QueuePuts, QueueAdmin):
 
         Raises:
             TemporaryError: the message was not accepted, and nothing of it is left. Retry later.
-            UnknownOutcome: the message may have been accepted. Putting it again cannot lose it.
+            UnknownOutcome: the message may have been accepted, perhaps by another attempt with the same
+                `delivery_id`, which has stopped this one. Putting it again cannot lose it.
             PermanentError: an address would break the envelope.
             ValueError, TypeError: there are no recipients or too many, the delivery id is empty, or the
                 message is not a message.
@@ -132,16 +135,24 @@ class Queue(QueuePuts, QueueAdmin):
         from maildir_safe._queue.store.delivery_ids import key_of
 
         key = key_of(delivery_id)
-        self._reopen_if_remounted()
         job = put_job(message, sender, recipients, not_before, dsn)
-        job.hashed_id = key
-        ids = self._opened.delivery_log.ids
-        earlier = ids.begin(key, self._item_put_with)
-        if earlier is not None:
-            return earlier
-        ident = self._put(job, not_before)
-        ids.finish(key, ident)
-        return ident
+        while True:
+            self._reopen_if_remounted()
+            opened = self._opened
+            ids = opened.delivery_log.ids
+            job.hashed_id = opened.writer.id_with_key(key)
+            earlier = ids.begin(key, job.hashed_id, opened.stop_other_try, self._item_put_with)
+            if earlier is not None:
+                return earlier
+            try:
+                ident = self._put(job, not_before)
+            except TemporaryError:
+                if not job.can_retry:
+                    raise
+                job.reset()
+            else:
+                ids.finish(key, ident)
+                return ident
 
     def put_many(
         self,

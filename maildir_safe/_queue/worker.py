@@ -29,6 +29,7 @@ from maildir_safe._queue.couriers.courier import (
 from maildir_safe._queue.destinations import MOST_SLOW, Destinations, InHand
 from maildir_safe._queue.schedule import Schedule
 from maildir_safe._queue.sent import Sent
+from maildir_safe._queue.slots import Slots
 from maildir_safe._queue.store.envelope import states_after
 from maildir_safe._queue.store.states import BOUNCE_DUE, BOUNCED, DELIVERED, OWED, REPORT_DUE, has_report_due
 from maildir_safe._queue.suspensions import Suspensions
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("maildir_safe.queue")
 
 _POLL = 1.0
+_SLOT_WAIT = 0.05  # seconds for slots to become free, before overdue items and `stop` are looked at again
 _BUSY_DELAY = 10.0  # seconds that an item waits while its destination is at its limit
 _STALLED_DELAY = 60.0  # seconds that an item waits while its destination is stalled
 _SENT_BEFORE = RecipientStatus(250, "2.0.0 it was sent before, but that could not be recorded")
@@ -92,8 +94,7 @@ class Worker:
         self._courier = courier
         self._bounces = bounces or courier
         self._schedule = schedule or Schedule()
-        self._slots = threading.Semaphore(concurrency)
-        self._concurrency = concurrency
+        self._slots = Slots(concurrency)
         self._destinations = Destinations(per_destination or concurrency, self._fs.monotonic)
         self._timeout = timeout
         self._host = host or os.uname().nodename
@@ -117,7 +118,8 @@ class Worker:
             on_turn: called about once a second, in this thread, as long as the queue can be read.
         """
         while not self._stopping.is_set():
-            self._start_some(wait=_POLL)
+            if free := self._slots.take(_SLOT_WAIT):
+                self._start_some(free, wait=_POLL)
             self._end_overdue()
             if on_turn is not None and self._trouble is None:
                 on_turn()
@@ -131,9 +133,16 @@ class Worker:
             TemporaryError: part of the queue could not be read or claimed. The rest was handed over.
         """
         count = 0
-        while started := self._start_some(wait=None):
-            count += started
-            self._wait(self._timeout, lambda entry: entry.has_slot)  # and not for what may hang
+        while True:
+            self._end_overdue()
+            if not (free := self._slots.take(_SLOT_WAIT)):
+                continue
+            others = self._is_busy(everything=False)  # before the look: what they do may make items due
+            count += (started := self._start_some(free, wait=None))
+            if not started and not others:
+                break
+            if started < free:
+                self._wait(self._timeout, everything=False)  # not for what may hang
         self._drain(self._timeout)
         self._close()
         if self._trouble is not None:
@@ -146,14 +155,8 @@ class Worker:
 
     # Starting and ending
 
-    def _start_some(self, wait: float | None) -> int:
-        """Claim as many items as there are free slots, start them, and return their number."""
-        free = 0
-        while free < self._concurrency and self._slots.acquire(blocking=False):
-            free += 1
-        if not free:
-            self._stopping.wait(0.05)
-            return 0
+    def _start_some(self, free: int, wait: float | None) -> int:
+        """Claim as many items as slots were taken, start them, and return their number."""
         claims: list[Claim] = []
         self._trouble = None
         try:
@@ -163,8 +166,7 @@ class Worker:
             log.warning("%s", error)
             self._stopping.wait(_POLL if wait else 0)
         finally:
-            for _ in range(free - len(claims)):
-                self._slots.release()
+            self._slots.give_back(free - len(claims))
         self._count("claims", len(claims))
         for claim in claims:
             self._start(claim)
@@ -190,7 +192,7 @@ class Worker:
         with self._lock:
             entry = self._in_hand.pop(claim, None)
             if entry is not None and entry.has_slot:
-                self._slots.release()
+                self._slots.give_back()
 
     def _end_overdue(self) -> None:
         """Take items from couriers that exceed the timeout, and free the slots of stalled ones."""
@@ -202,7 +204,7 @@ class Worker:
                     if sum(not other.has_slot for other in self._in_hand.values()) >= MOST_SLOW:
                         break
                     entry.has_slot = False
-                    self._slots.release()
+                    self._slots.give_back()
                     log.warning("%s is slow: others do not wait for it", entry.visit.destination)
         for claim, entry in overdue:
             self._finish(claim)
@@ -211,22 +213,23 @@ class Worker:
             note, delay = {"text": _LATE.text}, self._delay(claim)
             self._record_with_retry(claim, claim.item.states, delay, note, pauses=())
 
-    def _wait(self, grace: float, wanted: Callable[[InHand], bool]) -> None:
-        """Wait until no item in hand is one of those wanted."""
+    def _wait(self, grace: float, everything: bool) -> None:
+        """Wait until nothing is in hand, or only what has no slot."""
         until = self._fs.monotonic() + grace
-        while self._fs.monotonic() < until:
-            with self._lock:
-                if not any(map(wanted, self._in_hand.values())):
-                    return
+        while self._fs.monotonic() < until and self._is_busy(everything):
             self._end_overdue()
             self._fs.sleep(0.01)
+
+    def _is_busy(self, everything: bool) -> bool:
+        with self._lock:
+            return any(everything or entry.has_slot for entry in self._in_hand.values())
 
     def _close(self) -> None:
         close_connections(self._courier, self._bounces)
         self._suspensions.save()
 
     def _drain(self, grace: float) -> None:
-        self._wait(grace, lambda _: True)
+        self._wait(grace, everything=True)
         with self._lock:
             left = list(self._in_hand)
         for claim in left:
@@ -312,8 +315,9 @@ class Worker:
                 self.failed += status.permanent
                 self.deferred += not (status.done or status.permanent)
             detail = f" ({status.error})" if status.error else ""
+            level = logging.INFO if status.done else logging.WARNING
             with suppress(Exception):
-                log.info("%s: to=<%s> %d %s%s", ident, recipient, status.code, status.text, detail)
+                log.log(level, "%s: to=<%s> %d %s%s", ident, recipient, status.code, status.text, detail)
             self._count("deliveries", courier, status)
 
     def _write_down(self, claim: Claim, statuses: Mapping[str, RecipientStatus]) -> None:
@@ -323,9 +327,8 @@ class Worker:
             self._warn(claim, statuses)
         note = {"recipients": {who: status[:3] for who, status in statuses.items()}}
         worth_a_note = REPORT_DUE in states or not all(status.done for status in statuses.values())
-        self._record_with_retry(
-            claim, states, self._delay(claim) if OWED in states else 0.0, note if worth_a_note else None
-        )
+        delay = self._delay(claim) if OWED in states else 0.0
+        self._record_with_retry(claim, states, delay, note if worth_a_note else None)
 
     def _warn(self, claim: Claim, statuses: Mapping[str, RecipientStatus]) -> None:
         """Warn the sender of a delay: best effort, since the item says nothing about it."""
@@ -347,15 +350,12 @@ class Worker:
             self._note(self._bounces, request.id, statuses)
             over = self._schedule.is_over(claim.attempt, claim.item.arrived, self._now(), times=2)
             if not (status.done or status.permanent or over):
-                note = {
-                    "recipients": {envelope.sender: [status.code, f"(bounce) {status.text}", status.error]}
-                }
+                why = [status.code, f"(bounce) {status.text}", status.error]
+                note = {"recipients": {envelope.sender: why}}
                 self._record_with_retry(claim, claim.item.states, self._delay(claim), note)
                 return
             self._sent.remember(key, {envelope.sender})
         self._record_with_retry(claim, told, None, None)
-
-    # Inside
 
     def _record_with_retry(
         self,

@@ -93,11 +93,15 @@ async def begun(data: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def download(data: Iterator[bytes], content_type: str, name: str) -> Response:
-    """A response that a browser saves to a file (RFC 6266). The name is the sender's, as a proposal."""
+    """A response that a browser saves to a file. The name is the sender's, as a proposal."""
+    return StreamingResponse(data, media_type=content_type, headers=saved_as(name))
+
+
+def saved_as(name: str) -> dict[str, str]:
+    """Headers of a response that a browser saves to a file with this name (RFC 6266)."""
     last = name.replace("\\", "/").rpartition("/")[2]
     safe = "".join(c for c in last if c.isprintable()).lstrip(".") or "attachment"
-    headers = {
+    return {
         "Content-Disposition": f"attachment; filename*=UTF-8''{quote(safe[:150], safe='')}",
         "Content-Security-Policy": "sandbox; default-src 'none'",
     }
-    return StreamingResponse(data, media_type=content_type, headers=headers)

@@ -47,7 +47,7 @@ def list_entry(inbox: Inbox, message: Placed) -> dict[str, Any]:
         "mailbox": printable(message.mailbox),
         "flags": message.flags,
         "unread": is_unread(message),
-        "size": message.size,
+        "size": inbox.maildir.size_of(message),
         "received": received(message.key),
         "from": summary.sender,
         "from_name": summary.name,
@@ -104,7 +104,7 @@ async def get_message(request: Request) -> Response:
             **await asyncio.to_thread(list_entry, inbox, message),
             "headers": mail.headers,
             "text": mail.text,
-            "html": mail.html,
+            "html": mail.html_with_images,
             "attachments": [
                 {"number": part.number, "name": part.name, "type": part.content_type, "size": part.size}
                 for part in mail.attachments
@@ -153,7 +153,9 @@ async def delete_message(request: Request) -> Response:
     message = await inbox.find(request.path_params["key"])
     removed = await asyncio.to_thread(inbox.maildir.discard, message.key)
     inbox.forget()
-    return JSONResponse({"removed": int(removed)}, 200 if removed else 404)
+    if not removed:  # another was first
+        raise KeyError(message.key)
+    return JSONResponse({"removed": 1})
 
 
 async def delete_messages(request: Request) -> Response:

@@ -39,6 +39,7 @@ from maildir_safe._web import (
     mailpit_html_check,
     mailpit_message,
     mailpit_release,
+    message_page,
     metrics,
     openapi,
     page_changes,
@@ -95,6 +96,7 @@ def application(
     }
     ours = [
         *pages.ROUTES,
+        *message_page.ROUTES,
         *page_changes.ROUTES,
         *parts.ROUTES,
         *sessions.ROUTES,

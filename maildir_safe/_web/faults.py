@@ -5,6 +5,7 @@ GET POST DELETE /api/faults         DELETE /api/faults/NUMBER
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from starlette.exceptions import HTTPException
@@ -25,6 +26,7 @@ FIELDS: dict[str, type] = {
 """The fields of a fault that can be added, and their types."""
 _SHOWN = (*FIELDS, "call", "error", "executed")
 _USUAL = Fault(stage="mail")
+_CODE = re.compile(r"[245][0-9]{2}")
 
 
 async def list_faults(request: Request) -> Response:
@@ -80,7 +82,7 @@ async def add_by_form(request: Request) -> Response:
             except ValueError:
                 raise bad(f"{name}: {given[name][:100]!r} is not a number") from None
     given["drop"] = given.get("drop") == "on"
-    _add(chaos, checked(given, FIELDS))
+    _add(chaos, checked(_completed(given), FIELDS))
     return RedirectResponse(link(request, "/faults"), 303)
 
 
@@ -89,6 +91,16 @@ async def remove_by_form(request: Request) -> Response:
     Query(request)
     _remove(request)
     return RedirectResponse(link(request, "/faults"), 303)
+
+
+def _completed(given: dict[str, Any]) -> dict[str, Any]:
+    """What a person has left out: of an address the domain, of a reply the text."""
+    match, reply = given.get("match", ""), given.get("reply", "")
+    if match and given.get("stage") != "auth" and not set(match) & set("@*?["):
+        given["match"] = f"{match}@*"
+    if _CODE.fullmatch(reply):
+        given["reply"] = f"{reply} {reply[0]}.0.0 Scripted fault"
+    return given
 
 
 def _chaos(request: Request) -> Chaos:
@@ -128,12 +140,19 @@ def _conditions(fault: Fault) -> str:
         f"at {fault.stage}" if fault.stage else f"at the file call {fault.call}",
         f"for {fault.match}" if fault.match != "*" else "",
         f"time {fault.nth} in a connection" if fault.nth else "",
-        f"{fault.times} more times" if fault.times is not None else "",
+        _left(fault.times),
         f"in {fault.chance:.0%} of cases" if fault.chance < 1 else "",
         f"greylisting for {fault.greylist:g} s" if fault.greylist is not None else "",
         f"beyond {fault.rate}" if fault.rate else "",
     ]
     return ", ".join(filter(None, parts))
+
+
+def _left(times: int | None) -> str:
+    """How often a fault still happens."""
+    if times is None:
+        return ""
+    return {0: "used up", 1: "once more"}.get(times, f"{times} more times")
 
 
 ROUTES = [

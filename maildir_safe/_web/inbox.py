@@ -18,7 +18,7 @@ from maildir_safe._maildir.message_store import Message
 from maildir_safe._web.box import Box
 from maildir_safe._web.index import Answer, Needle, SearchIndex
 from maildir_safe._web.mailbox_set import MailboxSet
-from maildir_safe._web.messages import Messages, together
+from maildir_safe._web.messages import Messages, narrowed, together
 from maildir_safe._web.ordering import arranged, newest_first, order, printable, received
 from maildir_safe._web.placed import Changes, Placed
 from maildir_safe._web.search import BoundedCache, folded, has_all, haystack, texts
@@ -197,7 +197,7 @@ class Inbox:
     def _share(self, touched: Keys[str], changes: dict[str, Changes], fresh: dict[str, Keys[str]]) -> None:
         """Give each mailbox that has changed its messages, and all of them to `everything`."""
         parts = {name: self.maildir.part(name) for name in self._boxes}
-        come = set[str]().union(*(one.come for one in changes.values()))
+        come = [*chain.from_iterable(one.come for one in changes.values())]
         gone = set[str]().union(*(one.gone for one in changes.values()))
         newest = Messages(arranged(self.everything.messages.ids, come, gone), together(parts.values()))
         new_ones = [*chain.from_iterable(fresh.values())]
@@ -282,13 +282,15 @@ class Inbox:
 
         Args:
             messages: the messages to search.
-            words: words, separated by white space.
+            words: words, separated by white space; those of `CONDITIONS` are no words.
             seconds: time after which the search stops, also within a message.
 
         Returns:
             The messages found, newest first; and whether all messages were searched.
         """
-        wanted = [*dict.fromkeys(folded(words).split())]
+        messages, wanted = narrowed(messages, [*dict.fromkeys(folded(words).split())])
+        if not wanted:
+            return messages, True
         until = time.monotonic() + seconds
         answer = self.ask([Needle("text", word) for word in wanted])
         if answer is None:

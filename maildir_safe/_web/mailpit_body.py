@@ -91,12 +91,16 @@ async def read_form(request: Request, most: int) -> list[tuple[str, str]]:
 def json_object(raw: bytes) -> dict[str, Any]:
     """Parse a JSON object. Raises HTTPException: 400."""
     try:
-        found = json.loads(raw)
+        found = json.loads(raw, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
         raise bad(f"the request is not JSON: {str(error)[:200]}") from None
     if not isinstance(found, dict):
         raise bad("the request is not a JSON object")
     return found
+
+
+def _no_number(name: str) -> float:
+    raise ValueError(f"{name} is no number of JSON")
 
 
 def checked(found: dict[str, Any], kinds: dict[str, type], where: str = "") -> dict[str, Any]:

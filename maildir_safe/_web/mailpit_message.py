@@ -19,12 +19,12 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response, Strea
 from starlette.routing import Route
 
 from maildir_safe._mail.fields import read_fields
-from maildir_safe._mail.html import without_connections
 from maildir_safe._mail.message import Attachment, describe, find_part, read_mail
 from maildir_safe._mail.structure import Part
 from maildir_safe._mail.transfer import decoded
 from maildir_safe._mail.words import raw_text
 from maildir_safe._web.answers import begun, pieces
+from maildir_safe._web.cleaning import framed
 from maildir_safe._web.inbox import Inbox
 from maildir_safe._web.mailpit import entries_of, mark, search
 from maildir_safe._web.mailpit_body import copy_body
@@ -127,12 +127,17 @@ async def get_part(request: Request) -> Response:
 async def view_html(request: Request) -> Response:
     """Show the HTML of a message, with its own images. Nothing is loaded from the network."""
     message = await find_message(request, "embed")
-    found = await entries_of(request).inbox.parse(message.key, lambda raw: read_mail(raw).html)
-    if found is None:
+    found = await entries_of(request).inbox.parse(message.key, _framed)
+    if not found:
         raise HTTPException(404, "this message has no HTML")
     headers = {"Content-Security-Policy": _POLICY}
-    answer: Response = request.app.state.response_budget.html(without_connections(found), headers)
+    answer: Response = request.app.state.response_budget.html(found, headers)
     return answer
+
+
+def _framed(raw: bytes) -> str:
+    mail = read_mail(raw)
+    return framed(mail) if mail.html is not None else ""
 
 
 async def view_text(request: Request) -> Response:

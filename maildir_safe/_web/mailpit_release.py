@@ -22,11 +22,12 @@ from maildir_safe._queue.couriers.courier import DeliveryRequest, answer_of
 from maildir_safe._smtp.protocol.address import parse_recipient, parse_sender
 from maildir_safe._smtp.protocol.replies import Refused
 from maildir_safe._smtp.server.relay import Relay
-from maildir_safe._web.inbox import MOST_READ
-from maildir_safe._web.mailpit import entries_of, ok
+from maildir_safe._web.inbox import MOST_READ, Inbox
+from maildir_safe._web.mailpit import ok
 from maildir_safe._web.mailpit_body import read_fields
 from maildir_safe._web.mailpit_message import find_message
 from maildir_safe._web.parameters import bad
+from maildir_safe._web.placed import Placed
 
 _MOST_RECIPIENTS = 100
 _LONGEST = 1000  # characters of an address with its name
@@ -39,13 +40,29 @@ async def release(request: Request) -> Response:
 
     It gets a new Date and Message-ID, and loses Bcc, as in Mailpit. The answer comes once that server has it.
     """
-    relay: Relay | None = request.app.state.relay
     message = await find_message(request)
     fields = await read_fields(request, To=list)
+    await released(request, message, fields.get("To", []))
+    return ok()
+
+
+async def released(request: Request, message: Placed, to: list[str]) -> None:
+    """Send a message on.
+
+    Args:
+        request: the request that asks for it.
+        message: the message.
+        to: the addresses.
+
+    Raises:
+        HTTPException: 400, an address is not allowed, or that server refused it; 413, the message is too
+            long; 503, it may succeed later.
+    """
+    relay: Relay | None = request.app.state.relay
     if relay is None:
         raise bad("Release is not enabled: start the server with --relay and --relay-to")
-    recipients = _checked(relay, fields.get("To", []))
-    inbox = entries_of(request).inbox
+    recipients = _checked(relay, to)
+    inbox: Inbox = request.app.state.inbox
 
     def send() -> dict[str, RecipientStatus]:
         raw = inbox.read(message.key, MOST_READ + 1)
@@ -58,7 +75,6 @@ async def release(request: Request) -> Response:
     async with request.app.state.releasing:
         statuses = await asyncio.to_thread(send)
     _raise_for(statuses)
-    return ok()
 
 
 def _checked(relay: Relay, given: list[str]) -> tuple[str, ...]:

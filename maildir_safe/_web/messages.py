@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import overload
 
-from maildir_safe._web.ordering import order
+from maildir_safe._web.ordering import is_unread, order
 from maildir_safe._web.placed import Part, Placed
+
+CONDITIONS: dict[str, Callable[[Placed], bool]] = {
+    "is:unread": is_unread,
+    "is:read": lambda message: not is_unread(message),
+    "is:starred": lambda message: "F" in message.flags,
+}
+"""What a search may ask for besides words; the listing alone decides it."""
 
 
 class Messages(Sequence[Placed]):
@@ -67,3 +74,12 @@ class Messages(Sequence[Placed]):
 def together(parts: Iterable[Part]) -> dict[str, Part]:
     """Listings of mailboxes by mark, as `Messages` takes them."""
     return {part.mark: part for part in parts}
+
+
+def narrowed(messages: Messages, words: list[str]) -> tuple[Messages, list[str]]:
+    """The messages for which all `CONDITIONS` among the words hold, and the other words."""
+    conditions = [CONDITIONS[word] for word in words if word in CONDITIONS]
+    if conditions:
+        kept = [one.key for one in messages if all(holds(one) for holds in conditions)]
+        messages = messages.of(kept)
+    return messages, [word for word in words if word not in CONDITIONS]

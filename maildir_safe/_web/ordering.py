@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable
 from itertools import groupby
+from operator import eq
 
 from maildir_safe._maildir.message_store import Message
 from maildir_safe._names import arrival_time
@@ -45,23 +46,24 @@ def newest_first(ids: Iterable[str]) -> list[str]:
     microseconds, or with fewer digits there, are in the wrong order only within one second.
     """
     result = sorted(ids, reverse=True)
-    if _begin_like(result, _ORDERLY, _LONG):
+    if _heads(result, _ORDERLY, _LONG):
         return result
-    if not _begin_like(result, _TEN_DIGITS, _SHORT):
+    heads = _heads(result, _TEN_DIGITS, _SHORT)
+    if not heads:
         return sorted(result, key=order, reverse=True)
-    heads = [key[:_SHORT] for key in result]
-    if len({*heads}) == len(heads):
+    if True not in map(eq, heads, heads[1:]):  # one message a second at most
         return result
     seconds = (sorted(some, key=order, reverse=True) for _, some in groupby(result, lambda key: key[:_SHORT]))
     return [key for some in seconds for key in some]
 
 
-def _begin_like(keys: list[str], pattern: re.Pattern[str], length: int) -> bool:
-    """Whether the first `length` characters of every key match a pattern."""
+def _heads(keys: list[str], pattern: re.Pattern[str], length: int) -> list[str]:
+    """The first `length` characters of every key; none if one of them does not match a pattern."""
     if not (keys and pattern.fullmatch(keys[0][:length])):
-        return False
-    heads = "".join([key[:length] for key in keys])
-    return len(heads) == length * len(keys) and pattern.fullmatch(heads) is not None
+        return []
+    heads = [key[:length] for key in keys]
+    text = "".join(heads)
+    return heads if len(text) == length * len(keys) and pattern.fullmatch(text) else []
 
 
 def order(key: str) -> tuple[float, str]:

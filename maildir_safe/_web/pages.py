@@ -1,9 +1,8 @@
-"""The pages for people: the list, a message, and the events that keep the list fresh."""
+"""The pages for people: the list, and the events that keep it fresh."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,26 +17,18 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 from starlette.templating import Jinja2Templates
 
-from maildir_safe._mail.checks import checks
-from maildir_safe._mail.html import loads_anything, without_connections
-from maildir_safe._mail.links import codes, links, with_links
-from maildir_safe._mail.message import Mail, read_mail
-from maildir_safe._web.api import find_messages, list_entries, list_entry
+from maildir_safe._mail.links import with_links
+from maildir_safe._web.api import find_messages, list_entries
 from maildir_safe._web.box import Box
-from maildir_safe._web.guard import HEADERS
 from maildir_safe._web.inbox import Closed, Inbox
-from maildir_safe._web.ordering import is_unread, printable
-from maildir_safe._web.parameters import Query, bad
-from maildir_safe._web.parts import kind_of, tree
+from maildir_safe._web.ordering import printable
+from maildir_safe._web.parameters import Query
 from maildir_safe._web.trash import MOST, Trash
 from maildir_safe.errors import MaildirSafeError
 
 _PAGE = 50
 _FURTHEST = 10**9
 _LINK = '<a href="{}" target="_blank" rel="noopener noreferrer">{}</a>'
-_MOST_SOURCE = 1 << 20
-_VIEWS = ("html", "text", "headers", "parts", "source", "checks")
-_ALSO = ("reply-to", "bcc", "date", "message-id")
 _templates = Jinja2Templates(Path(__file__).parent / "templates")
 
 
@@ -92,8 +83,12 @@ def address(context: Context, path: str, **parameters: object) -> str:
 
 
 _templates.env.filters.update(when=when, size=size, linked=linked)
-_templates.env.globals.update(kind_of=kind_of)
 _templates.env.globals.update(address=address)
+
+
+def rendered(request: Request, template: str, context: dict[str, Any]) -> str:
+    """The text of a page."""
+    return _templates.get_template(template).render({"request": request, **context})
 
 
 def page_of(request: Request, template: str, context: dict[str, Any]) -> Response:
@@ -158,101 +153,8 @@ async def show_list(request: Request) -> Response:
         "version": inbox.everything.version,
         "addresses": request.app.state.addresses,
         "swaks": swaks(request),
-        "faults": request.app.state.chaos is not None,
-        "sessions": request.app.state.transcripts is not None,
     }
     return _templates.TemplateResponse(request, "rows.html" if "rows" in query else "list.html", context)
-
-
-async def show_message(request: Request) -> Response:
-    """Show a message, and mark it as read."""
-    inbox: Inbox = request.app.state.inbox
-    query = Query(request, "view", "remote", "search", "mailbox", "offset")
-    box = await inbox.box(query.text("mailbox"))
-    search, wanted = query.text("search").strip(), query.text("view")
-    if wanted and wanted not in _VIEWS:
-        raise bad(f"view: {wanted[:100]!r} is not one of {', '.join(_VIEWS)}")
-    message = await inbox.find(request.path_params["key"])
-    found = (await find_messages(inbox, box, search))[0]
-    at = found.number(message.key)
-    mail, source, length, parts = await inbox.parse(
-        message.key,
-        lambda raw: (
-            read_mail(raw),
-            raw[:_MOST_SOURCE].decode("utf-8", "replace"),
-            len(raw),
-            tree(raw) if wanted == "parts" else [],
-        ),
-    )
-    if is_unread(message):
-        with contextlib.suppress(MaildirSafeError):  # on a read-only mount the message can still be read
-            await asyncio.to_thread(inbox.maildir.set_flags, message.key, message.flags + "S")
-            inbox.forget()
-            message = await inbox.find(printable(message.key))
-    views = [view for view in _VIEWS if _has(mail, view)]
-    context = {
-        **await asyncio.to_thread(list_entry, inbox, message),
-        "mail": mail,
-        "views": views,
-        "view": wanted if wanted in views else views[0],
-        "remote": "remote" in query,
-        "has_remote": loads_anything(mail.html or ""),
-        "search": search,
-        "offset": query.integer("offset", 0, _FURTHEST),
-        "also": _first_of(mail),
-        "codes": codes(mail)[:5],
-        "parts": parts,
-        "box": printable(box.name),
-        "alone": inbox.maildir.alone,
-        "source": source,
-        "cut": length > _MOST_SOURCE,
-        "newer": printable(found[at - 1].key) if at else None,
-        "older": printable(found[at + 1].key) if at is not None and at + 1 < len(found) else None,
-        "size": length,
-        "checks": checks(mail, length) if wanted == "checks" else [],
-        "links": links(mail) if wanted == "checks" else [],
-    }
-    page = _templates.get_template("message.html").render({"request": request, **context})
-    policy = HEADERS["Content-Security-Policy"].replace("img-src data:", "img-src 'self' data:")
-    answer: Response = request.app.state.response_budget.html(page, {"Content-Security-Policy": policy})
-    return answer
-
-
-def _first_of(mail: Mail) -> dict[str, str]:
-    """Header fields that the top of the page shows, besides those of the list: the first of each."""
-    found = {name.lower(): value for name, value in reversed(mail.headers)}
-    return {name: found[name] for name in _ALSO if found.get(name)}
-
-
-def _has(mail: Mail, view: str) -> bool:
-    return {"html": mail.html is not None, "text": mail.text is not None}.get(view, True)
-
-
-async def show_html(request: Request) -> Response:
-    """Show the HTML of a message in a sandboxed frame, without scripts and forms.
-
-    Nothing is loaded from the network, unless the user asks for it. A link opens a new window, which has
-    no reference to this one. The page around it may look into the frame, to make it as high as the mail
-    and to take its keys; that is harmless only because nothing in the frame runs.
-    """
-    inbox: Inbox = request.app.state.inbox
-    remote = "remote" in Query(request, "remote")
-    message = await inbox.find(request.path_params["key"])
-    sources = " https: http:" if remote else ""
-    policy = (
-        "sandbox allow-same-origin allow-popups allow-popups-to-escape-sandbox; default-src 'none';"
-        f" img-src data:{sources};"
-        f" style-src 'unsafe-inline'{sources}; font-src data:{sources}; form-action 'none';"
-        " base-uri 'none'; frame-ancestors 'self'"
-    )
-    page = await inbox.parse(message.key, lambda raw: _framed(read_mail(raw).html or "", remote))
-    headers = {"Content-Security-Policy": policy}
-    answer: Response = request.app.state.response_budget.html(page, headers)
-    return answer
-
-
-def _framed(html: str, remote: bool) -> str:
-    return f'<!doctype html><base target="_blank">{html if remote else without_connections(html)}'
 
 
 async def events(request: Request) -> Response:
@@ -281,6 +183,4 @@ async def events(request: Request) -> Response:
 ROUTES = [
     Route("/", show_list),
     Route("/events", events),
-    Route("/message/{key}", show_message),
-    Route("/message/{key}/html", show_html),
 ]

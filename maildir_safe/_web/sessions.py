@@ -10,14 +10,15 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from maildir_safe._smtp.server.transcripts import MOST_SESSIONS, Transcript, Transcripts
-from maildir_safe._web.pages import page_of
+from maildir_safe._web.pages import page_of, swaks
 from maildir_safe._web.parameters import Query
 
 
 async def show_sessions(request: Request) -> Response:
     """Show the last connections, the newest first."""
     Query(request)
-    return page_of(request, "sessions.html", {"sessions": _newest(request), "most": MOST_SESSIONS})
+    context = {"sessions": _newest(request), "most": MOST_SESSIONS, "swaks": swaks(request)}
+    return page_of(request, "sessions.html", context)
 
 
 async def list_sessions(request: Request) -> Response:

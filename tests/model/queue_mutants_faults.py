@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
+from maildir_safe._queue.open_spool import OpenSpool
 from maildir_safe._queue.store import item_file, spool
+from maildir_safe._queue.store.delivery_log import DeliveryLog
 from maildir_safe._queue.store.item_file import Damaged
 from maildir_safe._queue.store.lease import Lease
 from maildir_safe.errors import MaildirSafeError
@@ -18,6 +20,7 @@ from tests.model import (
     test_queue_second_names as second_names,
     test_queue_short_reads as short_reads,
     test_queue_stuck_claims as stuck_claims,
+    test_queue_two_tries as two_tries,
     test_queue_unreadable as unreadable,
 )
 from tests.model.queue_world import Actor, Ledger, new_server
@@ -52,6 +55,14 @@ def the_name_in_pending_stays(patch: Patch) -> None:
 
 def one_answer_is_believed(patch: Patch) -> None:
     patch.setattr(Lease, "_is_listed", lambda *_: False)
+
+
+def the_other_try_goes_on(patch: Patch) -> None:
+    patch.setattr(OpenSpool, "stop_other_try", lambda *_: None)
+
+
+def marked_after_it_left(patch: Patch) -> None:
+    patch.setattr(DeliveryLog, "before_removal", lambda *_: None)
 
 
 def cut_short() -> None:
@@ -106,5 +117,19 @@ FAULT_MUTANTS: list[tuple[str, Callable[[Patch], None], Callable[[], None], str,
         partial(stuck_claims.test_a_heartbeat_that_is_listed_was_not_fenced, 1, errno.ENOENT),
         "`LeaseLost` where none was lost",
         "lost",
+    ),
+    (
+        "another try of a put is not stopped",
+        the_other_try_goes_on,
+        partial(two_tries.one_stands_still, two_tries.TwoTries),
+        "two items of two tries",
+        "2 copies",
+    ),
+    (
+        "a delivery id not marked before its item leaves",
+        marked_after_it_left,
+        partial(two_tries.one_stands_still, two_tries.Delivered),
+        "a second try puts a delivered item again",
+        "2 copies",
     ),
 ]

@@ -48,21 +48,26 @@ refuses with an exit code. *lost* means exit code 0 and no message. All are thos
 which its `-bs` waits for, do not run there.
 """
 
-SETUP = """
+MOUNTS = """
 set -e
 mount --make-rprivate /
 [ -z "$UNPACKED" ] || mount -t overlay none -o lowerdir="$UNPACKED/usr":/usr /usr
 mount -t overlay none -o lowerdir="$ETC":/etc /etc
-mount -t tmpfs none /var/spool
-mkdir -p /var/spool/dma /var/spool/nullmailer/queue /var/spool/nullmailer/tmp /var/spool/postfix
-chown root:mail /var/spool/dma && chmod 2775 /var/spool/dma
-mkfifo /var/spool/nullmailer/trigger
-chown -R mail:mail /var/spool/nullmailer
+if [ -n "$VAR" ]; then mount --bind "$VAR" /var/spool; else mount -t tmpfs none /var/spool; fi
+cd /var/spool
+mkdir -p dma nullmailer/queue nullmailer/tmp nullmailer/failed postfix
+chown root:mail dma && chmod 2775 dma
+[ -p nullmailer/trigger ] || mkfifo nullmailer/trigger
+chown -R mail:mail nullmailer
 if [ "$PROGRAM" = Postfix ]; then
-  mkdir -p /var/spool/postfix/maildrop /var/spool/postfix/public /var/spool/postfix/pid
-  chown postfix:postdrop /var/spool/postfix/maildrop && chmod 730 /var/spool/postfix/maildrop
+  mkdir -p postfix/maildrop postfix/public postfix/pid
+  chown postfix:postdrop postfix/maildrop && chmod 730 postfix/maildrop
 fi
 set +e
+"""
+"""In a mount namespace: the package in UNPACKED over /usr, ETC over /etc, VAR or nothing in /var/spool."""
+
+_ONE_CALL = """
 "$@" >"$OUT" 2>&1
 echo $? >"$OUT.code"
 find /var/spool/nullmailer/queue /var/spool/postfix/maildrop -type f 2>/dev/null | wc -l >"$OUT.queued"
@@ -125,7 +130,7 @@ class Bench:
         out = Path(tempfile.mkdtemp(dir=self._directory)) / "out"
         before = self._ours_and_sent()
         subprocess.run(
-            ["unshare", "-m", "sh", "-c", SETUP, "sh", "timeout", "20",
+            ["unshare", "-m", "sh", "-c", MOUNTS + _ONE_CALL, "sh", "timeout", "20",
              *self._commands[program], *CASES[option]],
             input=(SMTP if option == "-bs" else MESSAGE).encode(), env=self._environment(program, out),
             capture_output=True, check=True,
@@ -144,6 +149,7 @@ class Bench:
             "UNPACKED": str(self._unpacked.get(program, "")),
             "OUT": str(out),
             "ETC": f"{self._directory}/etc",
+            "VAR": "",
             "MAIL_CONFIG": f"{self._directory}/postfix.d",
             "MAILDIR_SAFE_SENDMAIL_CONFIG": f"{self._directory}/ours.toml",
         }

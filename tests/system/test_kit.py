@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from mta import need
 
 KIT = Path(__file__).parents[2] / "examples" / "two-hosts"
 UNITS = Path(__file__).parents[2] / "packaging" / "systemd"
@@ -15,8 +16,7 @@ pytestmark = pytest.mark.mounts
 
 
 def run(*words: str | Path) -> subprocess.CompletedProcess[str]:
-    if shutil.which(str(words[0])) is None:
-        pytest.skip(f"needs {words[0]}")
+    words = need(str(words[0])), *words[1:]
     return subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
 
 

@@ -1,77 +1,39 @@
-"""The page for a team behind a real nginx: below /mail, with a password, and with TLS inside."""
+"""The page for a team behind a real nginx and HAProxy: below /mail, with a password, and with TLS inside."""
 
 from __future__ import annotations
 
 import base64
-import contextlib
 import http.client
+import json
 import re
 import socket
-import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
-from smtp_support import Serve, free_port, until
+from page_proxies import NAME, Site, haproxy, nginx
+from smtp_support import Serve
+from websockets.sync.client import connect
 
 from maildir_safe import Maildir
 from maildir_safe._smtp.protocol.auth import hash_password
 
-pytestmark = pytest.mark.mounts
+pytestmark = [pytest.mark.mounts, pytest.mark.parametrize("proxy", [nginx, haproxy])]
 
-FLAGS = ("--web", "127.0.0.1:0", "--web-root", "/mail", "--web-host", "mail.example")
-
-
-@contextlib.contextmanager
-def nginx(tmp_path: Path, upstream: str, *lines: str) -> Iterator[Site]:
-    """Debian's nginx as it comes, with the lines of docs/howto/test-server.md."""
-    port = free_port()
-    own = "".join(f"{name}_temp_path {tmp_path}/{name};" for name in ("client_body", "proxy", "fastcgi"))
-    own += "".join(f"{name}_temp_path {tmp_path}/{name};" for name in ("uwsgi", "scgi"))
-    location = f"proxy_pass {upstream}; proxy_set_header Host $http_host; {' '.join(lines)}"
-    config = tmp_path / "nginx.conf"
-    config.write_text(
-        f"user root; daemon off; worker_processes 1; pid {tmp_path}/pid; error_log {tmp_path}/error.log;"
-        f"events {{}} http {{ access_log off; {own}"
-        f"server {{ listen 127.0.0.1:{port}; location /mail/ {{ {location} }} }} }}"
-    )
-    process = subprocess.Popen(["nginx", "-c", config, "-e", tmp_path / "error.log"])
-    try:
-        until(lambda: listens(port))
-        yield Site(port)
-    finally:
-        process.terminate()
-        process.wait(30)
+FLAGS = ("--web", "127.0.0.1:0", "--web-root", "/mail", "--web-host", NAME)
+Proxy = Callable[..., AbstractContextManager[Site]]
 
 
-def listens(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), timeout=5).close()
-    except OSError:
-        return False
-    return True
+def address(serve: Serve) -> str:
+    """Where the page itself listens."""
+    return serve.told("Inbox").split("/")[2]
 
 
-class Site:
-    """The site as a browser sees it, under its name."""
-
-    def __init__(self, port: int) -> None:
-        self.port, self.name = port, f"mail.example:{port}"
-
-    def ask(self, method: str, path: str, **headers: str) -> tuple[int, str, str]:
-        """The status, where it leads to, and the content."""
-        client = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
-        client.request(method, path, headers={"Host": self.name, **headers})
-        answer = client.getresponse()
-        content = answer.read().decode()
-        client.close()
-        return answer.status, answer.headers.get("Location", ""), content
-
-
-def test_below_a_path_all_links_lead_back_through_the_proxy(tmp_path: Path) -> None:
+def test_below_a_path_all_links_lead_back_through_the_proxy(tmp_path: Path, proxy: Proxy) -> None:
     serve = Serve(tmp_path, *FLAGS)
     key = Maildir(tmp_path / "Maildir").deliver(b"Subject: through\n\ntext\n").key
-    with nginx(tmp_path, f"http://{serve.told('Inbox').split('/')[2]}") as site:
+    with proxy(tmp_path, address(serve)) as site:
         status, _, page = site.ask("GET", "/mail/")
         assert (status, "through" in page) == (200, True)
         links = re.findall(r'(?:href|src|action)="([^"]*)"', page)
@@ -97,10 +59,10 @@ def test_below_a_path_all_links_lead_back_through_the_proxy(tmp_path: Path) -> N
     assert serve.end()[0] == 0
 
 
-def test_events_come_through_at_once(tmp_path: Path) -> None:
+def test_events_come_through_at_once(tmp_path: Path, proxy: Proxy) -> None:
     """nginx keeps what it passes on until it has enough, unless the answer says otherwise."""
     serve = Serve(tmp_path, *FLAGS)
-    with nginx(tmp_path, f"http://{serve.told('Inbox').split('/')[2]}") as site:
+    with proxy(tmp_path, address(serve)) as site:
         version = re.search(r'data-version="(\d+)"', site.ask("GET", "/mail/")[2])
         assert version
         client = http.client.HTTPConnection("127.0.0.1", site.port, timeout=90)
@@ -112,12 +74,21 @@ def test_events_come_through_at_once(tmp_path: Path) -> None:
     assert serve.end()[0] == 0
 
 
-def test_a_password_and_tls_behind_the_proxy(tmp_path: Path) -> None:
+def test_a_websocket_comes_through(tmp_path: Path, proxy: Proxy) -> None:
+    serve = Serve(tmp_path, *FLAGS)
+    with proxy(tmp_path, address(serve)) as site:
+        sock = socket.create_connection(("127.0.0.1", site.port), timeout=30)
+        with connect(f"ws://{site.name}/mail/api/events", sock=sock, open_timeout=90, compression=None) as ws:
+            Maildir(tmp_path / "Maildir").deliver(b"Subject: live\n\n")
+            told = json.loads(ws.recv(timeout=90))
+    assert (told["Type"], told["Data"]["Subject"]) == ("new", "live")
+    assert serve.end()[0] == 0
+
+
+def test_a_password_and_tls_behind_the_proxy(tmp_path: Path, proxy: Proxy) -> None:
     (tmp_path / "passwords").write_text(f"ann:{hash_password('secret')}\n")
     serve = Serve(tmp_path, *FLAGS, "--web-auth", "passwords", "--web-tls")
-    ca = serve.told("CA")
-    verified = (f"proxy_ssl_trusted_certificate {ca};", "proxy_ssl_verify on;", "proxy_ssl_name localhost;")
-    with nginx(tmp_path, f"https://{serve.told('Inbox').split('/')[2]}", *verified) as site:
+    with proxy(tmp_path, address(serve), serve.told("CA")) as site:
         assert site.ask("GET", "/mail/")[0] == 401
         right = base64.b64encode(b"ann:secret").decode()
         assert site.ask("GET", "/mail/", Authorization=f"Basic {right}")[0] == 200

@@ -11,7 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 GUEST = ROOT / "tests" / "system" / "test_guest.py"
 NOT_THERE = (
-    "aiosmtpd", "django", "dns", "flask", "httpx", "hypothesis", "jinja2", "matplotlib", "mfusepy",
+    "aiosmtpd", "django", "dns", "flask", "httpx", "hypothesis", "jinja2", "matplotlib", "mfusepy", "nh3",
     "playwright", "prometheus_client", "rich", "starlette", "trustme", "uvicorn", "webencodings",
     "websockets",
 )  # fmt: skip

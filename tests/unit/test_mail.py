@@ -276,9 +276,9 @@ def test_an_image_of_the_message_in_every_spelling(kind: str, reference: str) ->
         + f'<img src="{reference}">\n--x\nContent-Type: {kind}; name=a.png\nContent-ID: <a&b@x>\n'.encode()
         + f"Content-Transfer-Encoding: base64\n\n{PNG}\n--x--\n".encode()
     )
-    mail = read_mail(raw)
-    assert mail.html is not None
-    assert f'src="data:image/png;base64,{PNG}"' in mail.html
+    page = read_mail(raw).html_with_images
+    assert page is not None
+    assert f'src="data:image/png;base64,{PNG}"' in page
 
 
 def test_what_is_no_image_is_not_put_into_the_page() -> None:
@@ -287,7 +287,7 @@ def test_what_is_no_image_is_not_put_into_the_page() -> None:
         b"--x\nContent-Type: text/html\n\n<img src=cid:a>\n--x\n"
         b"Content-Type: application/octet-stream\nContent-ID: <a>\n\n<svg onload=alert(1)>\n--x--\n"
     )
-    assert "data:" not in (read_mail(raw).html or "")
+    assert "data:" not in (read_mail(raw).html_with_images or "")
 
 
 def test_the_charset_of_html_is_its_headers_and_then_its_own() -> None:

@@ -16,8 +16,9 @@ from maildir_safe import Maildir
 from maildir_safe._smtp.faults.chaos import Chaos
 from maildir_safe._smtp.server.relay import Relay
 from maildir_safe._smtp.server.transcripts import Transcripts
-from maildir_safe._web import page_changes, parts
+from maildir_safe._web import message_page, page_changes, parts
 from maildir_safe._web.app import application
+from maildir_safe._web.mailbox_set import MailboxSet
 from maildir_safe._web.openapi import document, is_for_programs
 from maildir_safe._web.pages import ROUTES as PAGES
 
@@ -87,7 +88,7 @@ def place(client: TestClient, path: str) -> str:
 
 
 def test_every_route_is_in_it_and_nothing_else() -> None:
-    people = {route.path for route in [*PAGES, *page_changes.ROUTES, *parts.ROUTES]} | {
+    people = {route.path for route in [*PAGES, *message_page.ROUTES, *page_changes.ROUTES, *parts.ROUTES]} | {
         "/sessions",
         "/faults",
         "/faults/{number}/remove",
@@ -154,3 +155,12 @@ def test_the_required_parameters_are_required(client: TestClient, method: str, p
     others = {other: VALUES[other] for *where, other in REQUIRED if where == [method, path] and other != name}
     answer = client.request(method, path, params=others)
     assert (answer.status_code, name in answer.text) == (400, True)
+
+
+def test_a_message_that_another_deleted_first_is_not_there(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (message,) = client.get("/api/messages").json()["messages"]
+    monkeypatch.setattr(MailboxSet, "discard", lambda *_: False)
+    answer = client.delete(f"/api/messages/{message['key']}")
+    assert (answer.status_code, [*answer.json()]) == (404, ["error"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -289,6 +290,17 @@ def test_working_once_says_when_nothing_could_be_done(
     monkeypatch.setattr(Consumer, "claim", lambda *_: (_ for _ in ()).throw(TemporaryError("it hangs")))
     assert main(nowhere) == 75
     assert "it hangs" in capsys.readouterr().err
+
+
+def test_work_logs_by_default_what_it_could_not_deliver(spool: str, tmp_path: Path) -> None:
+    Maildir(tmp_path / "here")
+    with Queue(spool) as queue:
+        queue.put(MESSAGE, "s@x.org", ["here@x.org", "gone@x.org"])
+    to = f"maildir:{tmp_path}/{{local}}"
+    command = [sys.executable, "-m", "maildir_safe", "work", "--once", "--to", to, spool]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert re.search(r"to=<gone@x\.org> [45]\d\d ", done.stderr)
+    assert "here@x.org" not in done.stderr
 
 
 def test_an_item_shown_on_a_terminal_does_not_steer_it(

@@ -200,4 +200,6 @@ def test_an_item_that_is_delivered_during_the_search_is_no_second_item() -> None
             claim.ack()
         return search(key)
 
-    assert ids.begin(key_of("envid-1"), delivered_meanwhile)
+    key = key_of("envid-1")
+    ident, stop = again._opened.writer.id_with_key(key), again._opened.stop_other_try
+    assert ids.begin(key, ident, stop, delivered_meanwhile)

@@ -79,7 +79,7 @@ def test_without_more_threads_items_return_and_slots_stay(
     assert queue.claim() == []
     queue.put_many([(MESSAGE, "", [f"{n}@x.org"]) for n in range(3)])
     monkeypatch.setattr(threading.Thread, "start", refused)
-    assert worker._start_some(None) == 2
+    assert worker._start_some(worker._slots.take(0), None) == 2
     monkeypatch.undo()
     assert worker._in_hand == {}
     queue._opened.consumer.registered().renew_at = 0.0

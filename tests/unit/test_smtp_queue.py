@@ -18,6 +18,7 @@ from benchmarks.smtp_client import Load, send, wire_form
 from maildir_safe import Maildir, Queue
 from maildir_safe._cli import main
 from maildir_safe._delivery.job import DeliveryJob
+from maildir_safe._delivery.receipt import receipt_of
 from maildir_safe._delivery.status import RecipientStatus
 from maildir_safe._health.trial import MARK
 from maildir_safe._queue.store.writer import SpoolWriter
@@ -146,7 +147,7 @@ def test_the_answer_waits_for_the_put(tmp_path: Path, spool: Path, monkeypatch: 
     def held_up(self: SpoolWriter, jobs: list[DeliveryJob], *_: str) -> None:
         assert may_go_on.wait(10)
         put(self, jobs)
-        returned.append(jobs[0].result().key.partition(",")[0])
+        returned.append(receipt_of(jobs[0]).key.partition(",")[0])
 
     monkeypatch.setattr(SpoolWriter, "put_many", held_up)
     with serving(tmp_path, queue=str(spool)) as server:

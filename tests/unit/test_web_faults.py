@@ -98,6 +98,19 @@ def test_the_page_shows_adds_and_removes(client: TestClient, chaos: Chaos) -> No
     ]
 
 
+def test_the_form_takes_a_name_and_a_code_alone(client: TestClient, chaos: Chaos) -> None:
+    page = client.post("/faults", data={"stage": "rcpt", "match": "bob", "reply": "450", "times": "1"}).text
+    assert "answer 450 4.0.0 Scripted fault</b> at rcpt, for bob@*, once more" in page
+    assert chaos.at("rcpt", 1, ("bobby@example.com",), ()) is None
+    assert chaos.at("rcpt", 1, ("bob@example.com",), ())
+    assert "for bob@*, used up" in client.get("/faults").text
+    assert chaos.at("rcpt", 1, ("bob@example.com",), ()) is None
+    page = client.post("/faults", data={"stage": "auth", "match": "bob", "reply": "535 5.7.8 No"}).text
+    assert "answer 535 5.7.8 No</b> at auth, for bob</span>" in page
+    for reply in ("45", "650", "4500"):
+        assert client.post("/faults", data={"stage": "rcpt", "reply": reply}).status_code == 400
+
+
 @pytest.mark.parametrize(
     ("fields", "named"),
     [

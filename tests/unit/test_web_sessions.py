@@ -68,6 +68,8 @@ def test_a_tester_sees_why_a_recipient_was_refused_and_a_connection_ended(tmp_pa
         assert any(who == "client" and text.lower().startswith("rcpt to:<b@slow") for who, text in lines)
         assert lines[0][1].startswith("220 ")
         assert (refused["refusals"], refused["protocol"], refused["peer"]) == (1, "SMTP", "127.0.0.1")
+        why = "<code>rcpt TO:&lt;b@slow.example&gt;: 451 4.7.1 Greylisted</code>"
+        assert why in get(serve, "/sessions")[1]
         assert said(dropped)[-1] == ("note", "a fault at received: hang up")
         assert dropped["open"] is False
         status, page = get(serve, "/sessions")

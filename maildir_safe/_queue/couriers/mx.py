@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from maildir_safe._delivery.status import RecipientStatus, one_line
 from maildir_safe._queue.couriers.courier import domain_of
 from maildir_safe._queue.couriers.dialogue import Smtp
+from maildir_safe._queue.couriers.idle_connections import IdleConnections
 from maildir_safe._queue.couriers.smtp import TIMEOUT, UNREACHABLE, SmtpCourier
 
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ class MxCourier:
         self._port = port
         self._lock = threading.Lock()
         self._couriers: dict[str, SmtpCourier] = {}
+        self._idle = IdleConnections()  # of all hosts, so that their number has one limit
 
     def __call__(self, request: DeliveryRequest) -> dict[str, RecipientStatus]:
         """See `maildir_safe._queue.couriers.courier.Courier`."""
@@ -113,10 +115,7 @@ class MxCourier:
 
     def close(self) -> None:
         """End the connections that wait for another message."""
-        with self._lock:
-            couriers = list(self._couriers.values())
-        for courier in couriers:
-            courier.close()
+        self._idle.close()
 
     def _send(
         self, request: DeliveryRequest, domain: str, recipients: list[str], until: float
@@ -175,7 +174,7 @@ class MxCourier:
             courier = self._couriers.pop(host, None)
             if courier is None:
                 name = f"[{host}]" if ":" in host else host
-                courier = _HostCourier(f"smtp://{name}:{self._port}", self._helo, timeout=self._timeout)
+                courier = _HostCourier(f"smtp://{name}:{self._port}", self._helo, self._timeout, self._idle)
             self._couriers[host] = courier  # the last one used is the last one forgotten
             if len(self._couriers) > _MOST_COURIERS:
                 del self._couriers[next(iter(self._couriers))]
@@ -183,7 +182,11 @@ class MxCourier:
 
 
 class _HostCourier(SmtpCourier):
-    """Sends to one host that a stranger has named."""
+    """Sends to one host that a stranger has named; its connections wait among those of other hosts."""
+
+    def __init__(self, url: str, helo: str, timeout: float, idle: IdleConnections) -> None:
+        super().__init__(url, helo, timeout=timeout)
+        self._idle = idle
 
     def _connect(self) -> Smtp:
         return _Smtp(self._host, self._port, self._helo, timeout=self._timeout)

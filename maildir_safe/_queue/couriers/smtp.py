@@ -180,7 +180,7 @@ class SmtpCourier:
 
     @contextlib.contextmanager
     def _connected(self) -> Iterator[smtplib.SMTP]:
-        server = self._idle.take() or self._opened()
+        server = self._idle.take(self._where) or self._opened()
         try:
             yield server
         except BaseException:
@@ -189,7 +189,7 @@ class SmtpCourier:
         if self.lmtp or server.sock is None:
             self._idle.drop(server)
         else:
-            self._idle.keep(server)
+            self._idle.keep(self._where, server)
 
     def _opened(self) -> smtplib.SMTP:
         """A new connection: greeted, in TLS if the server offers that, and logged in."""

@@ -1,10 +1,14 @@
 """Ids that callers give their puts, so that a retry of the same put is recognised.
 
-    ids/<part>/<key>.<time>.begun      created before the item is put
-    ids/<part>/<key>.<time>.done       created after the put, or when the item leaves the queue; holds its id
+    ids/<part>/<key>.<item>.<time>.begun   created before the item is put; names the item
+    ids/<part>/<key>.<time>.done           created after the put, or before the item leaves the queue; holds
+                                           its id
 
 The key is a hash of the id. An item that was put with an id has the key in its own id. So after a crash
 between "begun" and "done" the queue itself shows whether the item was put.
+
+Each try writes its mark first and lists the marks then. So of two concurrent tries one at least sees the
+other's mark. It stops the other (`other_tries`) before it looks for the item.
 """
 
 from __future__ import annotations
@@ -44,7 +48,7 @@ def key_of(delivery_id: str) -> str:
 
 
 class DeliveryIds:
-    """The ids of a spool. Concurrent attempts with one id may put two items.
+    """The ids of a spool. Of concurrent attempts with one id, one at most puts an item.
 
     Args:
         fs: the file system's calls.
@@ -55,40 +59,54 @@ class DeliveryIds:
         self._fs = fs
         self._ids = layout.hashed["ids"]
 
-    def begin(self, key: str, search: Callable[[str], str | None]) -> str | None:
-        """Record, durably, that a put is about to begin.
+    def begin(
+        self, key: str, ident: str, stop: Callable[[str], object], search: Callable[[str], str | None]
+    ) -> str | None:
+        """Record, durably, that a put is about to begin, and stop all other attempts.
 
         Args:
+            ident: the id of the item to be put; its file in tmp/ has that name.
+            stop: returns once the attempt to put the item with this id has succeeded, or never will.
             search: finds an item by the key in its id and makes it durable; returns None if there is none.
 
         Returns:
             The item's id if an earlier attempt has put it; then the caller must not put it again.
 
         Raises:
-            TemporaryError: the marks cannot be read or written.
+            TemporaryError: the marks cannot be read or written, or another attempt cannot be stopped.
         """
         try:
             part = self._ids.make(key)
-            names = self._names(part)
+            begun = self._write(part, f"{key}.{ident}", "begun", "")
+            names = self._names(part) - {begun}
             if before := self._done(part, key, names):
+                remove_quietly(self._fs, part.dir_fd, begun)
                 return before
-            if any(name.startswith(f"{key}.") for name in names):
+            others = [name for name in names if name.startswith(f"{key}.")]
+            for other in filter(None, map(_item_of, others)):
+                stop(other)
+            if others:
                 if (found := search(key)) is not None:
                     self._write(part, key, "done", found)
                     return found
                 if before := self._done(part, key, self._names(part)):
                     return before  # it left the queue during the search
-            begun = self._write(part, key, "begun", "")
             self._forget_old(part, names, begun)
         except OSError as error:
             raise storage_error(f"remember a delivery id in {key}", error) from error
         return None
 
-    def finish(self, key: str, ident: str) -> None:
-        """Record that the put is done. Errors are ignored: while the item exists, its id shows the same."""
+    def finish(self, key: str, ident: str, sync: Callable[[], object] | None = None) -> None:
+        """Record that the put is done. Errors are ignored: while the item exists, its id shows the same.
+
+        Args:
+            sync: makes the item durable, if that is not known; called if the mark is missing.
+        """
         try:
             part = self._ids.make(key)
             if not self._done(part, key, {*self._fs.listdir(part.dir_fd)}):
+                if sync is not None:
+                    sync()  # whoever reads the mark relies on the item
                 self._write(part, key, "done", ident)
         except OSError:
             pass
@@ -101,10 +119,10 @@ class DeliveryIds:
         done = (name for name in names if name.startswith(f"{key}.") and name.endswith(".done"))
         return next(filter(None, (self._read(part, name) for name in done)), "")
 
-    def _write(self, part: HashPart, key: str, what: str, ident: str) -> str:
+    def _write(self, part: HashPart, stem: str, what: str, ident: str) -> str:
         """Create a new mark, durably, and return its name. Raises OSError."""
         fs = self._fs
-        name, fd = self._create(part, key, what)
+        name, fd = self._create(part, stem, what)
         try:
             write_all(fs, fd, ident.encode())
             fsync_if_supported(fs, fd)
@@ -113,7 +131,7 @@ class DeliveryIds:
         part.sync.sync()
         return name
 
-    def _create(self, part: HashPart, key: str, what: str) -> tuple[str, int]:
+    def _create(self, part: HashPart, stem: str, what: str) -> tuple[str, int]:
         """Create a mark that did not exist before, and return its name and descriptor.
 
         A mark of the same second may be left by an attempt that ended before its fsync. A second fsync
@@ -121,7 +139,7 @@ class DeliveryIds:
         """
         now = self._fs.time_ns() // 10**9
         for second in range(now, now + _MOST_MARKS):
-            name = f"{key}.{second}.{what}"
+            name = f"{stem}.{second}.{what}"
             try:
                 return name, self._fs.create(name, part.dir_fd)
             except FileExistsError:
@@ -156,6 +174,16 @@ def key_in(item: Item) -> str:
     _, found, rest = item.id.partition("D")
     key = rest[:16]
     return key if found and item.id.partition(".M")[2].partition("D")[0].isdecimal() else ""
+
+
+def _item_of(mark: str) -> str:
+    """The id of the item in the name of a "begun" mark; ``""`` if it has none.
+
+    Earlier versions wrote none, and nobody relies on a forged one: it stops a put, at most.
+    """
+    key, _, rest = mark.partition(".")
+    ident = rest.removesuffix(".begun").rpartition(".")[0]
+    return ident if mark.endswith(".begun") and f"D{key}" in ident else ""
 
 
 def _time_of(name: str) -> float:

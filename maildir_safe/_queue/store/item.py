@@ -94,13 +94,20 @@ class ItemIds:
         self._host = host_token(hostname)[:_HOST_LIMIT]
 
     def new(self, hashed_ids: Sequence[str]) -> list[str]:
-        """New ids; replaces `maildir_safe._names.UniqueNames.new`."""
-        micros = str(self._fs.time_ns() // 1000)
-        when, tail = f"{micros[:-6]}.M{micros[-6:]}", f".{self._host}"
+        """New ids, or those that `with_key` has made; replaces `maildir_safe._names.UniqueNames.new`."""
+        when = self._when()
         random = self._fs.random(8 * len(hashed_ids)).hex(" ", 8).split()
-        ids = [f"{when}R{bits}{tail}" for bits in random]
-        if any(hashed_ids):  # the key of a delivery id replaces the random bits
-            ids = [f"{when}D{key}{tail}" if key else new for new, key in zip(ids, hashed_ids, strict=True)]
+        ids = [f"{when}R{bits}.{self._host}" for bits in random]
+        if any(hashed_ids):
+            ids = [made or new for new, made in zip(ids, hashed_ids, strict=True)]
         return ids
+
+    def with_key(self, key: str) -> str:
+        """A new id in which the key of a delivery id replaces the random bits."""
+        return f"{self._when()}D{key}.{self._host}"
+
+    def _when(self) -> str:
+        micros = str(self._fs.time_ns() // 1000)
+        return f"{micros[:-6]}.M{micros[-6:]}"
 
     complete = staticmethod(with_size)  # as `Item.maildir_name`; replaces `UniqueNames.complete`

@@ -43,6 +43,7 @@ class PutJob(DeliveryJob):
     """An item that is being put; `put_job` makes one.
 
     Attributes:
+        hashed_id: the item's id, if `SpoolWriter.id_with_key` has made it: others know it already.
         states: one letter per recipient.
         not_before: seconds since 1970 before which it is not attempted; 0: at once.
     """
@@ -53,6 +54,11 @@ class PutJob(DeliveryJob):
 
     states: str
     not_before: int
+
+    @property
+    def keeps_name(self) -> bool:
+        """Whether the item's id was made before, and is announced in a mark: it is for one attempt."""
+        return bool(self.hashed_id)
 
 
 def put_job(
@@ -173,6 +179,10 @@ class SpoolWriter:
         self._seq = 0
         self._targets: dict[str, BucketTarget] = {}
         self._now = self._pipeline(NOW)
+
+    def id_with_key(self, key: str) -> str:
+        """A new id for an item that is put with the delivery id of this key."""
+        return self._ids.with_key(key)
 
     def put(self, job: PutJob, period: str = NOW) -> None:
         """Put one message; concurrent callers share fsyncs. Raises as `DeliveryPipeline.deliver` does.

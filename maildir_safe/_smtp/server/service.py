@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os.path
 import pathlib
 import signal
@@ -39,6 +40,7 @@ from maildir_safe._smtp.server.page import PageSetup
 from maildir_safe._smtp.server.proxies import Proxies
 from maildir_safe._smtp.server.relay import relay_of
 from maildir_safe._smtp.server.reload import changed, read_parts
+from maildir_safe._smtp.server.rights import become
 from maildir_safe._smtp.server.server import Server, serve, turn_away
 from maildir_safe._smtp.server.server_context import ServerContext
 from maildir_safe._smtp.server.storage import (
@@ -112,7 +114,6 @@ class Service:
         self._parts = parts = read_parts(settings, faults=faults)
         self._proxies = Proxies(settings.proxy_from)
         self._routing: Routing = parts.map or _routing(settings)
-        self.storage = prepare_storage(settings)
         self.warnings: list[str] = []
         self.ca = parts.ca
         self._web_passwords = Passwords.read(settings.web_auth) if settings.web_auth else None
@@ -130,7 +131,6 @@ class Service:
         self.budget = self._budget()
         self._counters = Counters(settings.workers)
         self._last_used = LastUsed()
-        self._check = StorageCheck(self._trials(settings))
         self._reloading = threading.Lock()
         self._pid = os.getpid()
         self._fs = server_file_system(self._counters, parts.faults)
@@ -161,6 +161,9 @@ class Service:
             raise ValueError("an open relay: beyond this machine --queue needs --auth (and --tls), or --map")
         if parts.passwords and not parts.tls and exposed:
             raise ValueError("passwords would cross the network in clear text: --auth needs --tls")
+        become(settings.user, settings.group)  # what follows touches mail
+        self.storage = prepare_storage(settings)
+        self._check = StorageCheck(self._trials(settings))
 
     def _warn_about_page(self, sock: socket.socket) -> None:
         if is_local(sock):
@@ -232,7 +235,8 @@ class Service:
                 self._settings.metrics,
             ]:
                 if "/" in address:
-                    pathlib.Path(address).unlink(missing_ok=True)
+                    with contextlib.suppress(PermissionError):  # root made it, and the next start replaces it
+                        pathlib.Path(address).unlink(missing_ok=True)
 
     def _work(
         self,

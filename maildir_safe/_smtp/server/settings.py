@@ -75,6 +75,8 @@ class Settings:
         timeout: seconds that a client may be silent.
         grace: seconds that SIGTERM waits for messages that are being received or stored.
         log_json: log JSON, one object per line.
+        user: who a server that root starts becomes, once it listens; empty: nobody else.
+        group: with `user`, its group; empty: the user's own.
     """
 
     maildir: str = "Maildir"
@@ -114,6 +116,8 @@ class Settings:
     timeout: float = 300.0
     grace: float = 30.0
     log_json: bool = False
+    user: str = ""
+    group: str = ""
 
     def __post_init__(self) -> None:
         if not self.smtp and not self.lmtp and not self.smtps:
@@ -146,6 +150,10 @@ class Settings:
             raise ValueError("smtps needs tls: the certificate")
         if self.smtps and self.proxy_from:
             raise ValueError("smtps cannot be combined with proxy_from: let the proxy do TLS, and use smtp")
+        if self.group and not self.user:
+            raise ValueError("group needs user: without it the process stays what it is")
+        if self.user and "made" in (self.tls, self.web_tls):
+            raise ValueError("user needs a certificate from a file: one made for this run is root's")
         self._check_web()
         self._check_relay()
         self._check_auth()

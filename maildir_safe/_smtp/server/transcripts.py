@@ -61,6 +61,17 @@ class Transcript:
         """How many of the lines are replies that refuse something."""
         return sum(line.who == "server" and line.text[:1] in ("4", "5") for line in self.lines)
 
+    @property
+    def refusal(self) -> str:
+        """The first reply that refuses something, behind its command; ``""``: there is none."""
+        said = ""
+        for line in self.lines:
+            if line.who == "client":
+                said = line.text
+            elif line.who == "server" and line.text[:1] in ("4", "5"):
+                return f"{said}: {line.text}" if said else line.text
+        return ""
+
     def client(self, command: str) -> None:
         """The client sent a command line."""
         words = command.split(None, 2)
