@@ -7,6 +7,7 @@ from email.message import EmailMessage
 from pathlib import Path
 
 import pytest
+from browser import stop_clock, waits
 from playwright.sync_api import Browser, Page, expect
 from screenshots import apples
 from smtp_support import Serve
@@ -56,11 +57,12 @@ def test_the_head_has_the_fields_and_copies_the_code(page: Page, maildir: Maildi
     head = page.locator("main > dl").first.inner_text()
     for text in ("Help <help@example.com>", "<4711@example.com>", "23 Nov 2026", "hidden@example.com"):
         assert text in head
+    stop_clock(page)  # the button says it for two seconds
     page.get_by_role("button", name="Copy the code 481206").click()
     expect(page.get_by_text("Copied")).to_be_visible()
     assert clipboard(page) == "481206"
     page.get_by_role("button", name="Copy the Message-ID").click()
-    page.wait_for_timeout(100)
+    expect(page.get_by_text("Copied")).to_have_count(2)
     assert clipboard(page) == "<4711@example.com>"
 
 
@@ -176,6 +178,7 @@ def test_back_returns_to_the_same_page_of_the_list(page: Page, maildir: Maildir)
     page.keyboard.press("u")
     expect(page.locator(".pages")).to_contain_text("60 of 60")
     page.locator(".messages a").first.click()
+    page.wait_for_url("**/message/**")
     page.get_by_role("button", name="Delete").click()
     expect(page.locator(".pages")).to_contain_text("59 of 59")
     page.get_by_role("button", name="Undo").click()
@@ -199,6 +202,6 @@ def test_the_list_tells_the_age_the_day_and_that_something_is_unread(page: Page,
 def test_an_empty_page_has_a_command_to_copy(page: Page) -> None:
     page.goto("/")
     page.get_by_role("button", name="Copy the command").click()
-    page.wait_for_timeout(100)
+    waits(page, lambda: clipboard(page).startswith("swaks"), "the command in the clipboard")
     assert clipboard(page).startswith("swaks --server 127.0.0.1:")
     assert clipboard(page) in page.locator(".paste").inner_text()
