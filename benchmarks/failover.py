@@ -127,7 +127,10 @@ def run(failure: Failure, up: Cluster, scale: float) -> Count:
 def _drained(up: Cluster) -> bool:
     """Whether the queue is empty, as the file server has it that no failure touches."""
     spool = up.bricks[1] / "spool"
-    return not any(spool.glob("pending/*/*")) and not any(spool.glob("claimed/*/*"))
+    try:
+        return not any(spool.glob("pending/*/*")) and not any(spool.glob("claimed/*/*"))
+    except FileNotFoundError:  # a worker's directory was removed while it was listed
+        return False
 
 
 def row(failure: Failure, found: Count) -> str:

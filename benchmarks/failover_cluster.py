@@ -30,7 +30,7 @@ _ADDRESSES = {
     "192.0.2.21": "10.77.0.101",
     "192.0.2.22": "10.77.0.102",
 }
-_START = 60.0
+_START = 180.0  # seconds that a host may take on a busy machine
 _ISOLATED = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "--uts")
 
 

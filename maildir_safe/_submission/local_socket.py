@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from maildir_safe._delivery.dsn import Dsn
 
 _TIMEOUT = 600.0  # seconds for a reply: RFC 5321 section 4.5.3.2.6
+_FAREWELL = 10.0  # seconds for the reply to QUIT, which comes after everything that matters
 _LONGEST_LINE, _MOST_LINES = 4096, 100
+
+_SURPLUS = "the server sent a reply too many"
 
 Reply = tuple[str, str]
 
@@ -67,11 +70,14 @@ def put(
                     client.greet()
                 client.send(sender, group, body, dsn, before_the_end)
             except (TemporaryError, Rejected) as error:
+                if isinstance(error, Rejected):
+                    client.quit_checked()
                 if not number:
                     raise
                 raise TemporaryError(
                     f"{error}; {number} of {len(items)} parts of the recipients are queued"
                 ) from error
+        client.quit_checked()
 
 
 class _Client:
@@ -117,7 +123,40 @@ class _Client:
                     raise TemporaryError(f"{error}; it is queued for a part of the recipients") from error
                 raise
 
+    def quit_checked(self) -> None:
+        """End the dialogue, and verify that the last reply is the one to QUIT.
+
+        After a surplus reply it is not: then a reply may have been taken for that of another recipient.
+        A server that hangs up instead has sent no surplus reply.
+
+        Raises:
+            UnknownOutcome: it is another reply.
+        """
+        self._sock.settimeout(_FAREWELL)
+        try:
+            code, _ = self._ask("QUIT")
+        except UnknownOutcome:
+            raise
+        except TemporaryError:
+            return
+        if code not in ("221", "421"):
+            raise UnknownOutcome(f"{_SURPLUS}; the message may be queued")
+
+    def _check_nothing_unread(self) -> None:
+        """Raise UnknownOutcome if there is more to read than the replies to the commands so far."""
+        timeout = self._sock.gettimeout()
+        self._sock.settimeout(0)
+        try:
+            unread = self._file.peek(1)  # type: ignore[attr-defined]
+        except OSError:
+            return  # nothing, or the end, which the next call tells
+        finally:
+            self._sock.settimeout(timeout)
+        if unread:
+            raise UnknownOutcome(f"{_SURPLUS}; the message may be queued")
+
     def _ask(self, line: str) -> Reply:
+        self._check_nothing_unread()
         self._write(f"{line}\r\n".encode("utf-8", "surrogateescape"))
         return self._reply()
 

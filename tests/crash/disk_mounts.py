@@ -110,13 +110,13 @@ def recorded(kind: str, image: Path, log: Path, scratch: Path) -> Iterator[tuple
             raise RuntimeError("the recorder did not come up")
         stack.callback(run, "umount", below)
         device = run("losetup", "--direct-io=on", "--sector-size=4096", "--find", "--show", below / "disk")
-        stack.callback(_detach, device)
+        stack.callback(_detach, device, below)
         stack.enter_context(mounted(kind, device, above))
         yield above, below / "marks"
 
 
-def _detach(device: str) -> None:
-    """Free a loop device, and wait until it has let go of its file."""
+def _detach(device: str, below: Path) -> None:
+    """Free a loop device, and wait until it has let go of its file; others may take it at once."""
     run("losetup", "--detach", device)
-    while run("losetup", "--list", "--noheadings", "--output=BACK-FILE", device):
+    while str(below) in run("losetup", "--list", "--noheadings", "--output=BACK-FILE", device):
         time.sleep(0.01)

@@ -16,12 +16,14 @@ import threading
 import time
 from pathlib import Path
 
+from smtp_support import free_port
+
 DRIVER = Path(__file__).with_name("interpreter.py")
 PLACES = ("/home/ann", "/mnt/mail", "/srv/mail", "/run/maildir-safe")
 """Paths that pages use; each lies in the test's directory."""
 
 _END = "-- end of command"
-_PATIENCE = 30.0
+_PATIENCE = 60.0
 _RULES = (
     # a message's file or an item of the queue, whatever fields its name has: pages show examples of names
     (r"\d{10}\.[\w\\.-]+(?:,[A-Z]=\d+)*", "NAME"),
@@ -37,13 +39,6 @@ _RULES = (
     (r"\b\d+ B\b", "N B"),
     (r"(?m) +$", ""),
 )
-
-
-def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on now."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-    return port
 
 
 class Session:
@@ -111,7 +106,7 @@ class Session:
             output = text.replace(ended[0], "") if ended else text
             if (ended and matches(self.normal(output), self.normal(expected))) or time.monotonic() > until:
                 break
-            if ended and not command.rstrip().endswith("&") and time.monotonic() > until - _PATIENCE + 5:
+            if ended and not command.rstrip().endswith("&") and time.monotonic() > until - _PATIENCE + 20:
                 break
             time.sleep(0.02)
         self._shell.clear()

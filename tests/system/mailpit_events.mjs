@@ -6,9 +6,10 @@ const [url] = process.argv.slice(2);
 const mailpit = new MailpitClient(url);
 const results = {};
 const all = [];
+const told = new Set();
 
 async function event(type, cause, good) {
-  const waiting = mailpit.waitForEvent(type, 20000);
+  const waiting = mailpit.waitForEvent(type, 60000);
   try {
     const cause_answer = await cause();
     const { Type, Data } = await waiting;
@@ -25,8 +26,9 @@ const send = () => mailpit.sendMessage({
   Subject: "Told",
   Text: "Hello",
 });
-const unsubscribe = mailpit.onEvent("*", ({ Type }) => all.push(Type));
-await new Promise((resolve) => setTimeout(resolve, 1000)); // the package does not tell when it is connected
+const unsubscribe = mailpit.onEvent("*", ({ Type, Data }) => all.push(Type) && told.add(Data?.ID));
+// the package does not tell when it is connected: when the event of what was sent last is there, all are
+for (let last; !told.has(last); await new Promise((resolve) => setTimeout(resolve, 500))) last = (await send()).ID;
 const { ID } = await event("new", send, (data, sent) => data.ID === sent.ID && data.Subject === "Told");
 await event("stats", send, (data) => data.Total > 0 && data.Unread > 0);
 await event("update", () => mailpit.setReadStatus({ IDs: [ID], Read: true }), (data) => data.ID === ID && data.Read);

@@ -10,7 +10,6 @@ import os
 import pwd
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -22,6 +21,7 @@ from smtplib import SMTP
 from typing import Any
 
 import pytest
+from smtp_support import free_port
 
 REPOSITORY = Path(__file__).parents[2]
 DOCUMENT = REPOSITORY / "docs/howto/mail-servers.md"
@@ -87,14 +87,7 @@ def _interpreter() -> str:
     return str(real) if open_to_all else "/usr/bin/python3"
 
 
-def free_port() -> int:
-    """A port that nobody listens on just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def wait_for(what: str, condition: Callable[[], Any], seconds: float = 30.0) -> Any:
+def wait_for(what: str, condition: Callable[[], Any], seconds: float = 60.0) -> Any:
     """Wait until the condition gives something true, and return that."""
     end = time.monotonic() + seconds
     while not (result := condition()):
@@ -187,9 +180,18 @@ class Postfix:
         lines = self._run("postqueue", "-j").splitlines()
         return [json.loads(line) for line in lines]
 
+    def emptied(self) -> None:
+        """Wait until nothing is in the queue: what was sent leaves it a little after it was logged."""
+        wait_for("an empty queue", lambda: not self.queue())
+
     def retry(self) -> None:
-        """Try all deferred mail now."""
+        """Try all deferred mail now, once it is: that is a little after it was logged."""
+        wait_for("deferred mail", self._all_deferred)
         self._run("postqueue", "-f")
+
+    def _all_deferred(self) -> bool:
+        queue = self.queue()
+        return bool(queue) and all(item["queue_name"] == "deferred" for item in queue)
 
     def outcome(self, status: str, count: int = 1) -> str:
         """Wait until this status (sent, deferred, bounced) was logged `count` times; the last such line."""

@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from smtp_support import until
+from smtp_support import free_port, until
 
 NAME = "mail.example"
 _NGINX = (
@@ -88,12 +88,6 @@ def _running(port: int, *command: str) -> Iterator[Site]:
     finally:
         process.terminate()
         process.wait(30)
-
-
-def free_port() -> int:
-    """A port of this machine that nobody uses now."""
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return int(sock.getsockname()[1])
 
 
 def listens(port: int) -> bool:

@@ -99,7 +99,7 @@ class Soak:
         finally:
             server.process.terminate()
             try:
-                server.process.wait(30)
+                server.process.wait(120)
             except subprocess.TimeoutExpired:
                 server.process.kill()
                 self.ledger.complain("a server does not end")

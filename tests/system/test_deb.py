@@ -33,7 +33,7 @@ Type=oneshot
 ExecStart=/bin/sh -c "exec sh /root/commands > /root/said 2>&1"
 ExecStopPost=/bin/systemctl poweroff
 """
-ARRIVED = "timeout 60 sh -c 'until ls /var/lib/maildir-safe/example.org/admin/new/*; do sleep 1; done'"
+ARRIVED = "timeout 300 sh -c 'until ls /var/lib/maildir-safe/example.org/admin/new/*; do sleep 1; done'"
 UPGRADE = """\
 mkdir /srv/mail
 dpkg -i /root/*.deb > /root/dpkg 2>&1 & until
@@ -103,7 +103,7 @@ class Debian:
         nspawn += ["--register=no", "--keep-unit", "--resolv-conf=off", "--timezone=off"]
         with subprocess.Popen(nspawn, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as process:
             try:
-                process.wait(200)
+                process.wait(500)
             except subprocess.TimeoutExpired:
                 process.terminate()  # it stops what runs in it
         (wants / "commands.service").unlink()

@@ -128,19 +128,24 @@ def test_a_relay_sends_all_of_a_message_or_nothing(mount: FaultFuse, tmp_path: P
     try:
         with Queue(mount.path / "spool") as queue:
             queue.put(LONG, "s@example.org", ["r@example.org"])
-        for part in range(1, 4):
-            for _ in range(part):
-                mount.once("read", "0", "odd", 0, "/claimed/")
-            mount.once("read", "EAGAIN", "none", 0, "/claimed/")
-            cli("work", mount.path / "spool", "--to", f"smtp://{server.address}", "--once")
-            for data in stored(sink / "Maildir"):
-                assert data.endswith(LONG)
+
+        def work() -> None:
             with Queue(mount.path / "spool") as queue:
                 for listed in queue.items("pending"):
                     queue.retry(listed.item.id)
                 assert not list(queue.items("corrupt"))
+            cli("work", mount.path / "spool", "--to", f"smtp://{server.address}", "--once")
+            for data in stored(sink / "Maildir"):
+                assert data.endswith(LONG)
+
+        for part in range(1, 4):
+            for _ in range(part):
+                mount.once("read", "0", "odd", 0, "/claimed/")
+            mount.once("read", "EAGAIN", "none", 0, "/claimed/")
+            work()
         mount.only("flush")
-        cli("work", mount.path / "spool", "--to", f"smtp://{server.address}", "--once")
+        for _ in range(5):  # faults that no read has met may be left
+            work()
         assert [data.endswith(LONG) for data in stored(sink / "Maildir")] == [True]
     finally:
         server.end()
@@ -191,9 +196,10 @@ def test_a_file_that_another_removes_from_tmp_is_not_delivered(mount: FaultFuse)
     for _ in range(3):  # so that there is time for it
         mount.once("rename", "EIO", "none", 0, "/box/new/")
     seen: list[int] = []
+    done = threading.Event()
 
     def janitor() -> None:
-        for _ in range(5000):
+        while not done.is_set():
             for path in (mount.backing / "box" / "tmp").iterdir():
                 if mount.counts():
                     path.unlink(missing_ok=True)
@@ -208,6 +214,7 @@ def test_a_file_that_another_removes_from_tmp_is_not_delivered(mount: FaultFuse)
         delivered = True
     except MaildirSafeError:
         delivered = False
+    done.set()
     thread.join()
     assert seen
     assert delivered == (there(mount) == [SHORT])

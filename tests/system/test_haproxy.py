@@ -10,8 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from page_proxies import free_port
-from smtp_support import Serve, stored, until
+from smtp_support import Serve, free_port, stored, until
 
 pytestmark = pytest.mark.mounts
 
@@ -24,7 +23,7 @@ def haproxy(tmp_path: Path, lines: list[str]) -> Iterator[tuple[str, int]]:
     """HAProxy with these lines in its one proxy, once it has a server that is up: its address."""
     port = free_port()
     config = tmp_path / "haproxy.cfg"
-    timeouts = ["timeout connect 5s", "timeout client 30s", "timeout server 30s", "timeout check 6s"]
+    timeouts = ["timeout connect 5s", "timeout client 30s", "timeout server 30s", "timeout check 30s"]
     ours = ["listen mail", f"bind 127.0.0.1:{port}", "retries 3", "source 127.0.0.1", "option redispatch"]
     text = ["global", f"stats socket {tmp_path}/h", "defaults", "mode tcp", *timeouts, *ours, *lines, ""]
     config.write_text("\n".join(text))
@@ -84,6 +83,7 @@ def test_a_host_whose_mount_died_gets_no_more_clients(tmp_path: Path) -> None:
               for host, serve, check in zip(("one", "two"), serves, checks, strict=True)]  # fmt: skip
     try:
         with haproxy(tmp_path, lines) as address:
+            until(lambda: all(b"mail,%s,UP" % host in states(tmp_path) for host in (b"one", b"two")))
             for _ in range(4):
                 send(address)
             both = [len(stored(tmp_path / host / "M")) for host in ("one", "two")]

@@ -5,12 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import pwd
+import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from mta import MAIL_USER, command, delivered, documented, free_port, need, owned, scratch, wait_for
+from mta import MAIL_USER, command, delivered, documented, need, owned, scratch, wait_for
+from smtp_support import free_port
 
 from maildir_safe import Maildir
 from maildir_safe.testing.faultmount import FaultMount
@@ -76,7 +78,14 @@ class Provider:
         config = base / "dovecot.conf"
         config.write_text(DOVECOT.format(base=base, port=self.port, uid=user.pw_uid, gid=user.pw_gid))
         self._server = subprocess.Popen([need("dovecot"), "-F", "-c", config])
-        wait_for("Dovecot", (base / "run/master.pid").exists)
+        wait_for("Dovecot", self._answers)
+
+    def _answers(self) -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=30) as sock:
+                return sock.recv(3) == b"+OK"
+        except OSError:
+            return False
 
     def put(self, message: bytes) -> None:
         """A new message for ann."""

@@ -44,7 +44,7 @@ class Client:
 
     def claim(self, name: str, ready: threading.Barrier) -> None:
         ready.wait()
-        outcome = Handoff(self.fs, resolve_timeout=5.0).claim(self.shared, name, self.mine, name)
+        outcome = Handoff(self.fs, resolve_timeout=60.0).claim(self.shared, name, self.mine, name)
         if outcome.kind == DONE:
             self.won.append(name)
 

@@ -62,7 +62,7 @@ for i in $(seq {count}); do
   /usr/sbin/sendmail -f ann@mx.example.net bob@mx.example.net < {base}/in/$i || exit 9
 done
 until [ -e {base}/enough ]; do sleep 0.1; done
-for i in $(seq 100); do  # courierd takes what was sent into its queue a little later
+for i in $(seq 600); do  # courierd takes what was sent into its queue a little later
   mailq > {base}/mailq
   grep -q '^ *{left} messages\.$' {base}/mailq && break
   sleep 0.1
@@ -124,12 +124,12 @@ def test_courier(error: int, shim: bool, courier: Path) -> None:
             words += [*prefix, "sh", str(base / "system")]
             with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
                 try:  # after a failure courier waits for minutes before it tries that mailbox again
-                    wait_for("the first link", lambda: mount.fired("link"), 60)
+                    wait_for("the first link", lambda: mount.fired("link"), 120)
                     if shim:
-                        wait_for("the mail", lambda: len(list((box / "new").iterdir())) == COUNT, 60)
+                        wait_for("the mail", lambda: len(list((box / "new").iterdir())) == COUNT, 120)
                 finally:
                     (base / "enough").touch()
-                    out, trace = run.communicate(timeout=60)
+                    out, trace = run.communicate(timeout=120)
         texts = [path.read_bytes() for path in (box / "new").iterdir()]
         queued = re.search(r"^ *(\d+) messages\.$", out, re.MULTILINE)
         assert queued, out + trace

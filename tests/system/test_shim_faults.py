@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from shim_support import MESSAGE, RUN, build, listing, need
 
+from benchmarks.mounts.stage import wait_until
 from maildir_safe.testing.faultmount import FaultMount
 
 pytestmark = pytest.mark.mounts
@@ -95,16 +96,20 @@ def test_a_rename_that_hangs_does_not_hold_up_others(
     with FaultMount(tmp_path / "other") as other:
         no_links(other)
         script = (
-            f"echo x | {programs} local {mount.path}/box & sleep 0.5;"
+            f"echo x | {programs} local {mount.path}/box & read go;"
             f" echo y | {programs} local {other.path}/box; echo done $?; wait"
         )
-        with subprocess.Popen([*RUN, "--", "sh", "-c", script], stdout=subprocess.PIPE) as process:
+        words = [*RUN, "--", "sh", "-c", script]
+        with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+            assert process.stdin is not None
             assert process.stdout is not None
+            wait_until(lambda: bool(mount.fired("rename")), "the rename", 60)
+            process.stdin.write(b"\n")
+            process.stdin.flush()
             assert process.stdout.readline() == b"done 0\n"
             assert process.poll() is None
-            assert mount.fired("rename")
             mount.release()
-            assert process.wait(30) == 0
+            assert process.wait(60) == 0
         assert len(listing(mount.backing / "box/new")) == len(listing(other.backing / "box/new")) == 1
 
 
@@ -244,7 +249,7 @@ class TestKilled:
         assert run.stdin is not None
         run.stdin.write(MESSAGE)
         run.stdin.close()
-        until = time.monotonic() + 20
+        until = time.monotonic() + 60
         while not mount.fired(call) and time.monotonic() < until and run.poll() is None:
             time.sleep(0.02)
         assert mount.fired(call), f"the shim never came to {call}"
@@ -270,7 +275,7 @@ class TestKilled:
         os.kill(run.pid, 9)
         mount.release()
         run.wait(60)
-        until = time.monotonic() + 30
+        until = time.monotonic() + 60
         while os.path.exists(f"/proc/{child}") and time.monotonic() < until:
             time.sleep(0.02)
         assert not os.path.exists(f"/proc/{child}"), "the program hangs without its supervisor"
@@ -319,7 +324,7 @@ class TestKilledInTheUnlink:
             mount.inject("stat", error, name="box/tmp/a", held=True)
             run.stdin.write(b"\n")
             run.stdin.flush()
-            until = time.monotonic() + 20
+            until = time.monotonic() + 60
             while not mount.fired("stat") and time.monotonic() < until:
                 time.sleep(0.02)
             assert mount.fired("stat"), "nobody looked for the old name"
@@ -327,7 +332,7 @@ class TestKilledInTheUnlink:
                 os.kill(child if who == "program" else run.pid, 9)
             mount.release()
             said = run.stdout.read()
-            assert run.wait(30) == (0 if who == "nobody" else -9)
+            assert run.wait(60) == (0 if who == "nobody" else -9)
         told = {"program": b"", "supervisor": b"%d\n" % errno.ENOSYS, "nobody": b"unlinked\n"}[who]
         assert said == (b"%d\n" % errno.EIO if error == errno.EIO and who == "nobody" else told)
         assert copies(mount) == 1
@@ -357,7 +362,7 @@ def test_the_supervisor_dies_before_it_is_asked(tmp_path: Path, programs: str) -
         (tmp_path / part).mkdir()
     run = subprocess.Popen([*RUN, "--", programs, "local", str(tmp_path)], stdin=subprocess.PIPE)
     assert run.stdin is not None
-    until = time.monotonic() + 20
+    until = time.monotonic() + 60
     while time.monotonic() < until:
         found = [pid for pid in _children(run.pid) if _command(pid) == "programs"]
         if found:
@@ -366,12 +371,12 @@ def test_the_supervisor_dies_before_it_is_asked(tmp_path: Path, programs: str) -
     child = found[0]
     reader = os.pidfd_open(child)
     os.kill(run.pid, 9)
-    run.wait(20)
+    run.wait(60)
     run.stdin.write(MESSAGE)
     run.stdin.close()
     poll = select.poll()
     poll.register(reader, select.POLLIN)
-    assert poll.poll(20_000), "the program hangs without its supervisor"
+    assert poll.poll(60_000), "the program hangs without its supervisor"
     os.close(reader)
     assert listing(tmp_path / "new") == []
 
@@ -383,16 +388,23 @@ for number in range(200):
     os.rmdir(f"{box}/new")
     with open(f"{box}/tmp/{number}", "w") as file:
         file.write("x")
+    tried = threading.Event()
     def make():
-        time.sleep(number % 20 * 0.0001)
+        if number:
+            time.sleep(number % 20 * 0.0001)
+        else:
+            tried.wait()
         os.mkdir(f"{box}/new")
     other = threading.Thread(target=make)
     other.start()
+    if number == 1:
+        other.join()
     try:
         os.link(f"{box}/tmp/{number}", f"{box}/new/{number}")
         seen.add("linked")
     except OSError as error:
         seen.add(errno.errorcode[error.errno])
+    tried.set()
     other.join()
     for name in (f"{box}/tmp/{number}", f"{box}/new/{number}"):
         if os.path.exists(name):

@@ -11,7 +11,7 @@ from shim_support import RUN, build, listing, need
 
 from maildir_safe.testing.faultmount import FaultMount
 
-pytestmark = pytest.mark.mounts
+pytestmark = [pytest.mark.mounts, pytest.mark.timeout(1000)]
 
 ROUNDS = 500  # of each of two contenders
 # program, how it takes the lock F.lock or gives up at once, and how it lets it go
@@ -43,7 +43,7 @@ def test_two_contenders(program: str, tmp_path: Path) -> None:
     script = tmp_path / "contender"
     script.write_text(CONTENDER.format(rounds=ROUNDS, take=take, release=release, file=file))
     both = f"sh {script} & p=$!; sh {script}; a=$?; wait $p && exit $a"
-    done = subprocess.run([*RUN, "--", "sh", "-c", both], capture_output=True, timeout=250, check=False)
+    done = subprocess.run([*RUN, "--", "sh", "-c", both], capture_output=True, timeout=900, check=False)
     assert done.returncode == 0, done.stderr[-300:]
 
 
@@ -55,7 +55,7 @@ def test_maildrops_lockmail(tmp_path: Path) -> None:
     loop = f"i=0; while [ $i -lt 50 ]; do {one}; i=$((i+1)); done"
     (tmp_path / "loop").write_text(loop)
     both = f"sh {tmp_path}/loop & p=$!; sh {tmp_path}/loop; a=$?; wait $p && exit $a"
-    done = subprocess.run([*RUN, "--", "sh", "-c", both], capture_output=True, timeout=250, check=False)
+    done = subprocess.run([*RUN, "--", "sh", "-c", both], capture_output=True, timeout=900, check=False)
     assert done.returncode == 0, done.stderr[-300:]
 
 

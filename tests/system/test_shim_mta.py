@@ -84,9 +84,9 @@ def test_postfix(agent: str, error: int, base: Path) -> None:
         with UnderShim(base, main, master) as postfix:
             for number in range(COUNT):
                 postfix.send(recipient, message(number))
-            wait_for("Postfix to be done", lambda: not postfix.queue())
-            log = (base / "log").read_text()
-            assert log.count("status=sent (") == COUNT, log
+            postfix.outcome("sent (", COUNT)
+            postfix.emptied()
+            assert (base / "log").read_text().count("status=sent (") == COUNT
         texts = delivered(box)
         assert len(texts) == COUNT
         for number in range(COUNT):

@@ -24,7 +24,7 @@ class Gate(OsFileSystem):
     def fsync(self, fd: int) -> None:  # type: ignore[override]  # noqa: ARG002
         self.calls += 1
         self.entered.release()
-        assert self.let_go.acquire(timeout=20)
+        assert self.let_go.acquire(timeout=120)
         if self.errors and (number := self.errors.pop(0)):
             raise OSError(number, "as the test wants")
 
@@ -53,13 +53,13 @@ def test_latecomers_do_not_ride_on_an_fsync_that_has_begun() -> None:
     fs = Gate()
     sync = DirectorySync(fs, 0)
     first, _ = in_threads(1, sync.sync)
-    assert fs.entered.acquire(timeout=20)
+    assert fs.entered.acquire(timeout=120)
     late, results = in_threads(5, sync.sync)
     wait_for_sharers(sync)
     fs.let_go.release()
     first[0].join()
     assert results == []  # their fsync has not ended
-    assert fs.entered.acquire(timeout=20)
+    assert fs.entered.acquire(timeout=120)
     fs.let_go.release(10)
     for thread in late:
         thread.join()
@@ -73,7 +73,7 @@ def test_an_error_fails_every_sharer(number: int) -> None:
     fs.errors = [0] + [number] * 9
     sync = DirectorySync(fs, 0)
     first, _ = in_threads(1, sync.sync)
-    assert fs.entered.acquire(timeout=20)
+    assert fs.entered.acquire(timeout=120)
     late, results = in_threads(5, sync.sync)
     wait_for_sharers(sync)
     fs.let_go.release(20)
@@ -100,7 +100,7 @@ def test_an_interrupted_leader_does_not_leave_the_others_waiting() -> None:
     fs = Interrupted()
     sync = DirectorySync(fs, 0)
     first, _ = in_threads(1, sync.sync)
-    assert fs.entered.acquire(timeout=20)
+    assert fs.entered.acquire(timeout=120)
     results: list[object] = []
 
     def leader() -> None:
@@ -127,11 +127,11 @@ def test_jobs_that_wait_are_taken_together() -> None:
     def work(jobs: list[int]) -> None:
         batches.append(jobs)
         started.set()
-        assert go_on.wait(20)
+        assert go_on.wait(120)
 
     combiner = Combiner(limit=4)
     first, _ = in_threads(1, lambda: combiner.run(0, work))
-    assert started.wait(20)
+    assert started.wait(120)
     others = [threading.Thread(target=combiner.run, args=(n, work)) for n in range(1, 10)]
     for thread in others:
         thread.start()
@@ -181,7 +181,7 @@ def test_one_who_is_interrupted_while_it_waits_never_has_to_lead(monkeypatch: py
     def work(jobs: list[str]) -> None:
         seen.append(jobs)
         started.set()
-        assert go_on.wait(20)
+        assert go_on.wait(120)
 
     class Interrupted(group_commit._Waiter):
         """One whose thread gets Ctrl-C while it waits at its gate."""
@@ -193,7 +193,7 @@ def test_one_who_is_interrupted_while_it_waits_never_has_to_lead(monkeypatch: py
     combiner = Combiner(limit=1)
     first = threading.Thread(target=combiner.run, args=("first", work), daemon=True)
     first.start()
-    assert started.wait(20)
+    assert started.wait(120)
     with monkeypatch.context() as patch:
         patch.setattr(group_commit, "_Waiter", Interrupted)
         with pytest.raises(KeyboardInterrupt):

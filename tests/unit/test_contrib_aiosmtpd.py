@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import smtplib
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP
+from smtp_support import free_port
 
 from maildir_safe import Maildir, TemporaryError
 from maildir_safe.contrib.aiosmtpd import MaildirHandler
@@ -17,9 +17,8 @@ from maildir_safe.contrib.aiosmtpd import MaildirHandler
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Controller]:
-    with socket.create_server(("127.0.0.1", 0)) as free:  # aiosmtpd connects to the port that it was given
-        port = free.getsockname()[1]
-    controller = Controller(MaildirHandler(str(tmp_path / "m")), hostname="127.0.0.1", port=port)
+    handler = MaildirHandler(str(tmp_path / "m"))  # aiosmtpd connects to the port that it was given
+    controller = Controller(handler, hostname="127.0.0.1", port=free_port(), ready_timeout=60)
     controller.start()
     yield controller
     controller.stop()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import email
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 from aiosmtpd.controller import Controller
-from smtp_support import Serve, serving
+from smtp_support import Serve, free_port, serving
 
 from maildir_safe import Maildir
 from maildir_safe._smtp.server.settings import Settings
@@ -44,10 +43,9 @@ class Sink:
 
 @pytest.fixture
 def sink() -> Iterator[tuple[Sink, str]]:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     sink = Sink()
-    controller = Controller(sink, hostname="127.0.0.1", port=port)
+    controller = Controller(sink, hostname="127.0.0.1", port=port, ready_timeout=60)
     controller.start()
     yield sink, f"smtp://127.0.0.1:{port}"
     controller.stop()
@@ -127,9 +125,7 @@ def test_what_the_server_refuses_is_told(tmp_path: Path, sink: tuple[Sink, str])
 
 def test_a_server_that_is_not_there(tmp_path: Path) -> None:
     key = Maildir(tmp_path / "M").deliver(MESSAGE).key
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    with server(tmp_path, f"smtp://127.0.0.1:{port}", "*@example.com") as running:
+    with server(tmp_path, f"smtp://127.0.0.1:{free_port()}", "*@example.com") as running:
         code, text = release(running.service.web_address, key, "eve@example.com")
     assert (code, "cannot be reached" in text) == (503, True)
 

@@ -31,7 +31,7 @@ def relay(
     """What the server was told, and the code that each message got."""
     server = Server(replies, ["250 2.0.0 queued"])
     servers.append(server)
-    courier = SmtpCourier(f"smtp://127.0.0.1:{server.port}", "us", require_tls=require_tls, timeout=10)
+    courier = SmtpCourier(f"smtp://127.0.0.1:{server.port}", "us", require_tls=require_tls, timeout=60)
     codes = [courier(request("a@x.org"))["a@x.org"].code for _ in range(messages)]
     courier.close()
     return [line.partition(" FROM")[0].partition(" TO")[0].upper() for line in server.lines], codes
@@ -74,9 +74,9 @@ def test_an_idle_connection_ends(servers: list[Server], monkeypatch: pytest.Monk
     monkeypatch.setattr(idle_connections, "IDLE_FOR", 0.05)
     server = Server({}, ["250 ok"])
     servers.append(server)
-    courier = SmtpCourier(f"smtp://127.0.0.1:{server.port}", timeout=10)
+    courier = SmtpCourier(f"smtp://127.0.0.1:{server.port}", timeout=60)
     assert courier(request("a@x.org"))["a@x.org"].done
-    assert server.ended.wait(10)
+    assert server.ended.wait(60)
     assert server.lines[-1] == "quit"
 
 

@@ -26,7 +26,7 @@ def ask(
 ) -> tuple[Server, dict[str, RecipientStatus]]:
     server = Server(replies, list(after))
     servers.append(server)
-    return server, SmtpCourier(f"{scheme}://127.0.0.1:{server.port}", helo="us", timeout=5)(request())
+    return server, SmtpCourier(f"{scheme}://127.0.0.1:{server.port}", helo="us", timeout=60)(request())
 
 
 def codes(statuses: dict[str, RecipientStatus]) -> set[int]:
@@ -87,7 +87,7 @@ def test_a_reply_that_is_cut_short_is_no_answer(servers: list[Server], cut: str)
 
     server = Cut({}, [OK])
     servers.append(server)
-    statuses = SmtpCourier(f"smtp://127.0.0.1:{server.port}", timeout=5)(request())
+    statuses = SmtpCourier(f"smtp://127.0.0.1:{server.port}", timeout=60)(request())
     assert codes(statuses) == {451}
 
 

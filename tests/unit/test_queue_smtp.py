@@ -91,7 +91,7 @@ def ask(
 ) -> tuple[Server, dict[str, RecipientStatus]]:
     server = Server({key.replace("_", " "): reply for key, reply in replies.items()}, list(after))
     servers.append(server)
-    courier = SmtpCourier(f"{scheme}://127.0.0.1:{server.port}", helo="us", timeout=10)
+    courier = SmtpCourier(f"{scheme}://127.0.0.1:{server.port}", helo="us", timeout=60)
     statuses = courier(request())
     courier.close()
     return server, statuses
@@ -110,7 +110,7 @@ def request(*recipients: str, confirm: object = lambda: None) -> DeliveryRequest
 def test_the_whole_dialogue(servers: list[Server]) -> None:
     server, statuses = ask(servers)
     assert statuses == dict.fromkeys(("a@x.org", "b@x.org"), RecipientStatus(250, "2.0.0 queued"))
-    server.ended.wait(10)
+    server.ended.wait(60)
     greeting, *envelope, farewell = server.lines
     assert (greeting, farewell) == ("ehlo us", "quit")
     assert envelope == ["MAIL FROM:<s@x.org> BODY=8BITMIME", "RCPT TO:<a@x.org>", "RCPT TO:<b@x.org>", "DATA"]
@@ -133,7 +133,7 @@ def test_lmtp_that_ends_between_answers_leaves_only_the_others_open(servers: lis
 
 def test_lmtp_over_a_unix_socket(servers: list[Server], tmp_path: Path) -> None:
     servers.append(Server({}, ["250 ok", "250 ok"], str(tmp_path / "lmtp")))
-    statuses = SmtpCourier(f"lmtp:{tmp_path}/lmtp", timeout=10)(request())
+    statuses = SmtpCourier(f"lmtp:{tmp_path}/lmtp", timeout=60)(request())
     assert [status.code for status in statuses.values()] == [250, 250]
 
 
@@ -174,7 +174,7 @@ def test_what_the_server_says_about_all(
 def test_nobody_listening_is_a_temporary_failure() -> None:
     unused = socket.socket()
     unused.bind(("127.0.0.1", 0))
-    statuses = SmtpCourier(f"smtp://127.0.0.1:{unused.getsockname()[1]}", timeout=5)(request())
+    statuses = SmtpCourier(f"smtp://127.0.0.1:{unused.getsockname()[1]}", timeout=60)(request())
     assert {status.code for status in statuses.values()} == {451}
 
 
@@ -184,7 +184,7 @@ def test_the_last_dot_is_not_sent_when_the_lease_is_lost(servers: list[Server]) 
 
     server = Server({}, ["250 ok"])
     servers.append(server)
-    courier = SmtpCourier(f"smtp://127.0.0.1:{server.port}", timeout=10)
+    courier = SmtpCourier(f"smtp://127.0.0.1:{server.port}", timeout=60)
     with pytest.raises(LeaseLost):
         courier(request(confirm=lost))
     assert "." not in server.lines
@@ -193,7 +193,7 @@ def test_the_last_dot_is_not_sent_when_the_lease_is_lost(servers: list[Server]) 
 def test_a_password_is_never_sent_in_the_clear(servers: list[Server]) -> None:
     server = Server({"EHLO": "250-me\r\n250 AUTH PLAIN LOGIN"}, [])
     servers.append(server)
-    statuses = SmtpCourier(f"smtp://user:secret@127.0.0.1:{server.port}", timeout=10)(request())
+    statuses = SmtpCourier(f"smtp://user:secret@127.0.0.1:{server.port}", timeout=60)(request())
     assert {status.code for status in statuses.values()} == {451}
     assert not any("AUTH" in line.upper() for line in server.lines)
 
@@ -202,7 +202,7 @@ def test_addresses_beyond_ascii_need_a_server_that_takes_them(servers: list[Serv
     for extension, code in (("8BITMIME", 553), ("SMTPUTF8", 250)):
         server = Server({"EHLO": f"250-me\r\n250 {extension}"}, ["250 ok"])
         servers.append(server)
-        statuses = SmtpCourier(f"smtp://127.0.0.1:{server.port}", timeout=10)(request("jürgen@x.org"))
+        statuses = SmtpCourier(f"smtp://127.0.0.1:{server.port}", timeout=60)(request("jürgen@x.org"))
         assert [status.code for status in statuses.values()] == [code]
 
 

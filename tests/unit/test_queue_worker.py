@@ -187,7 +187,7 @@ def test_a_courier_that_never_answers_loses_its_item(queue: Queue) -> None:
     seen: list[BaseException | None] = []
 
     def stuck(request: DeliveryRequest) -> None:
-        release.wait(20)
+        release.wait(120)
         try:
             request.confirm()
             seen.append(None)
@@ -199,7 +199,7 @@ def test_a_courier_that_never_answers_loses_its_item(queue: Queue) -> None:
     worker = Worker(queue, stuck, schedule=Schedule(), timeout=0.2)
     runner = threading.Thread(target=worker.run, args=(5.0,))
     runner.start()
-    for _ in range(400):
+    for _ in range(3000):
         if states(queue) == {"pending": "o"} and queue.why(ident):
             break
         threading.Event().wait(0.02)
@@ -207,7 +207,7 @@ def test_a_courier_that_never_answers_loses_its_item(queue: Queue) -> None:
     runner.join()
     assert "did not answer" in str(queue.why(ident))
     release.set()
-    for _ in range(400):
+    for _ in range(3000):
         if seen:
             break
         threading.Event().wait(0.02)
@@ -220,13 +220,13 @@ def test_stopping_releases_what_couriers_still_hold(queue: Queue) -> None:
 
     def slow(_: DeliveryRequest) -> None:
         started.set()
-        release.wait(20)
+        release.wait(120)
 
     queue.put(MESSAGE, "", ["a@example.org"])
     worker = Worker(queue, slow)
     runner = threading.Thread(target=worker.run, args=(0.1,))
     runner.start()
-    assert started.wait(10)
+    assert started.wait(60)
     worker.stop()
     runner.join()
     [listed] = queue.items()
@@ -240,7 +240,7 @@ def test_a_busy_destination_holds_up_no_other(queue: Queue) -> None:
     def courier(request: DeliveryRequest) -> None:
         got.append(request.recipients[0])
         if request.recipients[0].endswith("slow.org"):
-            release.wait(20)
+            release.wait(120)
 
     for n in range(4):
         queue.put(MESSAGE, "", [f"u{n}@slow.org"])
@@ -248,7 +248,7 @@ def test_a_busy_destination_holds_up_no_other(queue: Queue) -> None:
     worker = Worker(queue, courier, concurrency=3, per_destination=1)
     runner = threading.Thread(target=worker.run, args=(10.0,))
     runner.start()
-    for _ in range(400):
+    for _ in range(3000):
         if "u@fast.org" in got:
             break
         threading.Event().wait(0.02)

@@ -131,7 +131,7 @@ def server(box: Path) -> Iterator[Callable[[dict[str, str]], None]]:
                     in_data = line == "DATA" and "DATA" not in replies
                     reply = next(
                         (text for key, text in replies.items() if line.startswith(key)),
-                        "354 go" if in_data else "250 ok",
+                        "354 go" if in_data else "221 bye" if line == "QUIT" else "250 ok",
                     )
                     if reply == "hang up":
                         return
@@ -169,6 +169,26 @@ def test_what_a_server_says(
     assert b"\x1b" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    "replies",
+    [
+        {".": "250 a\r\n250 a\r\n452 b"},
+        {"MAIL": "250 ok\r\n550 5.1.1 late"},
+        {"RCPT TO:<A": "250 ok\r\n550 5.1.1 late"},
+        {"RCPT TO:<B": "550 5.1.1 no\r\n250 ok"},
+        {"LHLO": "250 ok\r\n250 ok"},
+    ],
+)
+def test_a_reply_too_many_is_neither_success_nor_refusal(
+    server: Callable[[dict[str, str]], None], replies: dict[str, str]
+) -> None:
+    """The second answer about one recipient was taken for the next one's, who had not got the message."""
+    server(replies)
+    done = sendmail("a@x", "b@x")
+    assert done.returncode == 75, done
+    assert b"a reply too many" in done.stderr
+
+
 def test_a_signal_while_the_server_stores_waits_for_the_outcome(
     box: Path,
 ) -> None:
@@ -191,6 +211,8 @@ def test_a_signal_while_the_server_stores_waits_for_the_outcome(
                     stream.write(b"354 go\r\n")
                 elif raw[:4] in (b"LHLO", b"MAIL", b"RCPT"):
                     stream.write(b"250 ok\r\n")
+                elif raw == b"QUIT\r\n":
+                    stream.write(b"221 bye\r\n")
 
     threading.Thread(target=serve, daemon=True).start()
     process = subprocess.Popen(

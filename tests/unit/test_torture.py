@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import pytest
+from torture_support import until_shown
 
 from maildir_safe import Maildir
 from maildir_safe._check import torture_folder
@@ -24,7 +25,11 @@ from maildir_safe.errors import TemporaryError
 
 
 def test_writers_that_are_killed_lose_and_double_nothing(tmp_path: Path) -> None:
-    report = torture(str(tmp_path), 4, 3, seed=1, progress=lambda share, words: None)  # noqa: ARG005
+    report = until_shown(
+        lambda time: torture(str(tmp_path), time, 3, seed=1, progress=lambda share, words: None),  # noqa: ARG005
+        4.0,
+        lambda run: run.wrong or (run.acknowledged > 50 and run.kills > 3),
+    )
     assert report.passed, report.as_dict()
     assert report.acknowledged > 50
     assert report.kills > 3
@@ -143,18 +148,13 @@ def test_the_bound_is_that_of_the_rule_of_three(bad: int, count: int, bound: flo
 
 
 def test_the_command_prints_json_and_fails_on_a_bad_directory(tmp_path: Path) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "maildir_safe",
-        "torture",
-        "--json",
-        "--minutes",
-        "0.03",
-        "--writers",
-        "2",
-    ]
-    result = subprocess.run([*command, str(tmp_path)], capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "maildir_safe", "torture", "--json", "--writers", "2"]
+
+    def run(seconds: float) -> subprocess.CompletedProcess[str]:
+        words = [*command, "--minutes", str(seconds / 60), str(tmp_path)]
+        return subprocess.run(words, capture_output=True, text=True, check=False)
+
+    result = until_shown(run, 1.8, lambda done: json.loads(done.stdout or "{}").get("acknowledged"))
     assert result.returncode == 0, result.stderr
     assert json.loads(result.stdout)["lost"] == []
     result = subprocess.run([*command, str(tmp_path / "absent")], capture_output=True, text=True, check=False)
