@@ -244,32 +244,34 @@ class Claim:
             with self._lock:
                 if self._over:
                     raise self._ended_before()
-                self._delivery_log.before_removal(item, self._lease.sync.sync)
+                self._delivery_log.before_removal(item, self._lease.sync)
                 try:
                     self._spool.ack(self._lease, item)
                 except LeaseLost as lost:
                     self._lost(lost)
                     raise
                 self._over = True
-            self._delivery_log.finish(item)
+            if item.gen:
+                self._delivery_log.remove(item)
 
     def _remove(self) -> None:
         item = self.item
-        self._delivery_log.before_removal(item, self._lease.sync.sync)
+        self._delivery_log.before_removal(item, self._lease.sync)
         self._spool.ack(self._lease, item)
-        self._delivery_log.finish(item)
+        if item.gen:
+            self._delivery_log.remove(item)
         self._lease.fsync_removals(item.id)
 
     def _into(self, maildir: Maildir) -> bool:
         if not maildir.takes_renames_by(self._fs):
             return False
-        self._delivery_log.before_removal(self.item, self._lease.sync.sync)
+        self._delivery_log.before_removal(self.item, self._lease.sync)
         try:
             delivered = self._spool.deliver(self._lease, self.item, maildir.directories())
         except Damaged as reason:
             raise self._to_corrupt(str(reason)) from None
-        if delivered:
-            self._delivery_log.finish(self.item)
+        if delivered and self.item.gen:
+            self._delivery_log.remove(self.item)
         return delivered
 
     def _damaged(self, reason: str) -> PermanentError:

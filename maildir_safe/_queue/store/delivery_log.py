@@ -18,9 +18,8 @@ from maildir_safe._queue.store.delivery_ids import DeliveryIds, key_in
 from maildir_safe.errors import storage_error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from maildir_safe._fs import FileSystem
+    from maildir_safe._handoff.group_commit import DirectorySync
     from maildir_safe._queue.store.item import Item
     from maildir_safe._queue.store.layout import Layout
 
@@ -116,21 +115,16 @@ class DeliveryLog:
         finally:
             close_quietly(self._fs, fd)
 
-    def before_removal(self, item: Item, sync: Callable[[], object]) -> None:
+    def before_removal(self, item: Item, directory: DirectorySync) -> None:
         """Mark the delivery id of an item as done, before the item leaves the queue.
 
         Otherwise another try of its put, in between, would find neither the item nor the mark.
 
         Args:
-            sync: makes the item durable where it is.
+            directory: where the item is; synced, so that the item is durable, if the mark is missing.
         """
         if "D" in item.id and (key := key_in(item)):
-            self.ids.finish(key, item.id, sync)
-
-    def finish(self, item: Item) -> None:
-        """Remove the notes of an item that has left the queue."""
-        if item.gen:
-            self.remove(item)
+            self.ids.finish(key, item.id, directory.sync)
 
     def remove(self, item: Item) -> None:
         """Remove the notes of an item."""
