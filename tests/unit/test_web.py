@@ -54,6 +54,12 @@ def test_the_list_shows_who_wrote_to_whom_about_what(client: TestClient, maildir
     assert (entry["from"], entry["envelope_to"]) == ("Ada <ada@example.com>", ["box+tag@example.org"])
 
 
+def test_the_list_shows_the_first_words_of_the_text(client: TestClient, maildir: Maildir) -> None:
+    maildir.deliver(f"Subject: s\n\nBegins {EVIL} and\n\n  goes on\n".encode())
+    assert "Begins &lt;script&gt;" in client.get("/").text
+    assert client.get("/api/messages").json()["messages"][0]["snippet"] == f"Begins {EVIL} and goes on"
+
+
 def test_the_newest_comes_first_and_pages_follow(client: TestClient, maildir: Maildir) -> None:
     for number in range(120):
         maildir.deliver(f"Subject: n{number}\n\n")
