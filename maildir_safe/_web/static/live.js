@@ -2,7 +2,7 @@
 "use strict";
 
 const live = document.getElementById("live");
-let shown = "";
+let current = "";
 
 async function renew() {
   if (document.hidden) return;
@@ -10,8 +10,8 @@ async function renew() {
   if (!answer?.ok) return;
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
   const fresh = page.getElementById("live");
-  if (!fresh || fresh.innerHTML === shown) return;
-  shown = fresh.innerHTML;
+  if (!fresh || fresh.innerHTML === current) return;
+  current = fresh.innerHTML;
   for (const one of fresh.querySelectorAll("details")) one.open = document.getElementById(one.id)?.open ?? one.open;
   const focused = live.contains(document.activeElement) ? document.activeElement.id : "";
   live.replaceChildren(...fresh.childNodes);
