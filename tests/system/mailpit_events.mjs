@@ -27,8 +27,11 @@ const send = () => mailpit.sendMessage({
   Text: "Hello",
 });
 const unsubscribe = mailpit.onEvent("*", ({ Type, Data }) => all.push(Type) && told.add(Data?.ID));
-// the package does not tell when it is connected: when the event of what was sent last is there, all are
-for (let last; !told.has(last); await new Promise((resolve) => setTimeout(resolve, 500))) last = (await send()).ID;
+// the package does not tell when it is connected: then it tells of what is sent, and at last of the last
+const pause = () => new Promise((resolve) => setTimeout(resolve, 500));
+const sent = [];
+for (; !sent.some((id) => told.has(id)); await pause()) sent.push((await send()).ID);
+while (!told.has(sent.at(-1))) await pause();
 const { ID } = await event("new", send, (data, sent) => data.ID === sent.ID && data.Subject === "Told");
 await event("stats", send, (data) => data.Total > 0 && data.Unread > 0);
 await event("update", () => mailpit.setReadStatus({ IDs: [ID], Read: true }), (data) => data.ID === ID && data.Read);
