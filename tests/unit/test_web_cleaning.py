@@ -124,7 +124,8 @@ def test_what_is_too_intricate_is_shown_as_text_within_bounds(name: str) -> None
     page = framed(Mail(SUMMARY, html=f"{BOMBS[name]}the & text"))
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 8
-    assert after.ru_maxrss < 600 << 10
+    # the most of all children so far: another test's may have had more
+    assert after.ru_maxrss < max(600 << 10, before.ru_maxrss + 1)
     assert len(page) < 20 << 20
     if name != "grows":
         assert "too intricate" in page
