@@ -7,6 +7,7 @@ nothing is stored. Needs the extra `bench`.
 from __future__ import annotations
 
 import json
+import math
 import statistics
 import sys
 from collections.abc import Sequence
@@ -28,7 +29,7 @@ def medians(results: dict[str, dict[str, list[float]]], connections: int) -> dic
     rates = {
         name.removesuffix(ending): statistics.median(found)
         for name, found in results["rates"].items()
-        if name.endswith(ending) and found
+        if name.endswith(ending) and found and not any(map(math.isnan, found))  # it refused some
     }
     return dict(sorted(rates.items(), key=lambda pair: -pair[1]))
 

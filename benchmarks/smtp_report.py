@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -35,7 +36,7 @@ def text(
     lines += ["| server | durable at 250 | " + " | ".join(f"{n} connections" for n in counts) + " |"]
     lines += ["|---|---|" + "---:|" * len(counts)]
     for name in names:
-        rates = " | ".join(f"{results[name, n].median:,.0f}" for n in counts)
+        rates = " | ".join(_rate(results[name, n].median) for n in counts)
         lines.append(f"| {name} | {results[name, counts[0]].durable} | {rates} |")
     lines += [f"| {name} | did not come up: {why} |" + " - |" * len(counts) for name, why in absent.items()]
     lines += ["", "| figure | target | here | |", "|---|---|---|---|"]
@@ -52,6 +53,10 @@ def text(
         "Every message of every round that was answered with 250 was there once, whole."
     ]
     return "\n".join([*lines, "", *found]) + "\n"
+
+
+def _rate(rate: float) -> str:
+    return "refused" if math.isnan(rate) else f"{rate:,.0f}"
 
 
 def save(report: str, everything: dict[str, object]) -> None:

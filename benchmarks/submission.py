@@ -11,6 +11,7 @@ before the exit code. After each round the queue must hold as many messages as e
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import statistics
 import sys
@@ -160,6 +161,7 @@ def save(report: str, everyone: list[Contender], about: Mapping[str, object]) ->
 
 def main() -> int:
     """The command."""
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # or each process compiles our modules anew
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.submission", description=__doc__.split("\n")[0]
     )

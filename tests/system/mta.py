@@ -21,7 +21,8 @@ from smtplib import SMTP
 from typing import Any
 
 import pytest
-from smtp_support import free_port
+
+from tests.smtp_support import free_port
 
 REPOSITORY = Path(__file__).parents[2]
 DOCUMENT = REPOSITORY / "docs/howto/mail-servers.md"
