@@ -166,21 +166,14 @@ def test_few_clients_get_none(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("local")
-def test_mail_for_many_maildirs_stays_with_the_threads(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    paths = [tmp_path / f"M{number}" for number in range(20)]
-    for path in paths:
-        Maildir(path)
-    deliver, waiting, all_there = Maildir.deliver_async, set(), asyncio.Event()
+def test_mail_for_many_maildirs_is_for_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = [Path(Maildir(tmp_path / f"M{number}").path) for number in range(20)]
+    deliver, all_but_one = Maildir.deliver_async, asyncio.Barrier(19)
 
     async def held(maildir: Maildir, *args: Any, **options: Any) -> Any:
         """None is over before the last has begun, however slow this machine is."""
         if maildir.path != str(paths[0]):
-            waiting.add(maildir.path)
-            if len(waiting) == 19:
-                all_there.set()
-            await asyncio.wait_for(all_there.wait(), 60)
+            await asyncio.wait_for(all_but_one.wait(), 60)
         return await deliver(maildir, *args, **options)
 
     monkeypatch.setattr(Maildir, "deliver_async", held)
