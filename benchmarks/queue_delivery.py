@@ -13,18 +13,16 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
+from benchmarks.against import against
 from benchmarks.children import ENVIRONMENT
-from benchmarks.deliver_figures import Figure
-from benchmarks.deliver_report import environment, figure_table
-from benchmarks.kept import keep
 from benchmarks.mounts import mounted
 from benchmarks.queue_contenders import MESSAGE, RECIPIENT, SENDER
 from maildir_safe import Maildir, Queue
@@ -64,17 +62,21 @@ def bare(place: Path) -> Iterator[Put]:
         os.rename(name, name, src_dir_fd=tmp, dst_dir_fd=pending)
         os.fsync(pending)
 
-    with _process([sys.executable, "-m", __name__, "--move", str(place)]):
-        yield put
-    os.close(tmp)
-    os.close(pending)
+    try:
+        with _process([sys.executable, "-m", "benchmarks.queue_delivery", "--move", str(place)]):
+            yield put
+    finally:
+        os.close(tmp)
+        os.close(pending)
 
 
 @contextlib.contextmanager
 def _process(command: Sequence[str]) -> Iterator[None]:
     with subprocess.Popen(command, env=ENVIRONMENT) as process:
-        yield
-        process.terminate()
+        try:
+            yield
+        finally:
+            process.terminate()
 
 
 def move(place: Path) -> None:
@@ -119,21 +121,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _arguments(arguments)
     if options.move:
         move(options.move)
-    rates: dict[str, list[float]] = {"ours": [], "bare": []}
+    what = "put, claim, ack_into by a worker process / the bare calls"
     with contextlib.ExitStack() as stack:
         base = options.directory or stack.enter_context(mounted("ext4", size=1024)).folder()
-        for _ in range(options.rounds):
-            rates["ours"].append(rate(ours, base, options.messages))
-            rates["bare"].append(rate(bare, base, options.messages))
-    value = statistics.median(a / b for a, b in zip(rates["ours"], rates["bare"], strict=True))
-    detail = ", ".join(f"{name} {statistics.median(found):.0f}/s" for name, found in rates.items())
-    figure = Figure("put, claim, ack_into by a worker process / the bare calls", TARGET, value, detail)
-    about = {**environment(), "messages": options.messages, "rounds": options.rounds}
-    print(", ".join(f"{key} {one}" for key, one in about.items()))
-    print(f"\n{figure_table([figure])}")
-    if options.json:
-        keep(options.json, {"environment": about, "rates": rates})
-    return 1 if figure.verdict == "FAIL" else 0
+        contenders = {
+            name: partial(rate, kind, base, options.messages)
+            for name, kind in {"ours": ours, "bare": bare}.items()
+        }
+        return against(what, TARGET, contenders, options)
 
 
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -14,19 +14,17 @@ from __future__ import annotations
 import argparse
 import contextlib
 import re
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
+from benchmarks.against import against
 from benchmarks.children import ENVIRONMENT
-from benchmarks.deliver_figures import Figure
-from benchmarks.deliver_report import environment, figure_table
 from benchmarks.deliver_rounds import message
-from benchmarks.kept import keep
 from benchmarks.mounts import KINDS, mounted
 from benchmarks.peers import postfix
 from benchmarks.smtp_client import send, wire_form
@@ -111,20 +109,13 @@ def rate(kind: Callable[[Path, int, int], float], base: Path, count: int) -> flo
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command."""
     options = _arguments(arguments)
-    rates: dict[str, list[float]] = {"ours": [], "Postfix": []}
+    what = f"work relaying over {CONNECTIONS} connections / Postfix's smtp"
     with mounted(options.mount, size=1024) as mount:
-        for _ in range(options.rounds):
-            rates["ours"].append(rate(ours, mount.folder(), options.messages))
-            rates["Postfix"].append(rate(theirs, mount.folder(), options.messages))
-    value = statistics.median(a / b for a, b in zip(rates["ours"], rates["Postfix"], strict=True))
-    detail = ", ".join(f"{name} {statistics.median(found):.0f}/s" for name, found in rates.items())
-    figure = Figure(f"work relaying over {CONNECTIONS} connections / Postfix's smtp", TARGET, value, detail)
-    about = {**environment(), "messages": options.messages, "rounds": options.rounds}
-    print(", ".join(f"{key} {one}" for key, one in about.items()))
-    print(f"\n{figure_table([figure])}")
-    if options.json:
-        keep(options.json, {"environment": about, "rates": rates})
-    return 1 if figure.verdict == "FAIL" else 0
+        contenders = {
+            name: partial(rate, kind, mount.folder(), options.messages)
+            for name, kind in {"ours": ours, "Postfix": theirs}.items()
+        }
+        return against(what, TARGET, contenders, options)
 
 
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -33,6 +33,7 @@ BEGIN = "<!-- submission: written by `python -m benchmarks.submission --save` --
 END = "<!-- end of submission -->\n"
 CALLERS = 8
 OURS = "maildir_safe"
+INSTALLED = str(Path(sys.executable).with_name("maildir-safe"))  # as pip installs it
 TO = ("-f", "ann@sink.example", "bob@sink.example")
 COMMANDS = {
     "nullmailer": ("/usr/sbin/sendmail",),
@@ -77,7 +78,7 @@ class Contender:
         self.rates: list[float] = []
         self.problems: list[str] = []
         self.name, self._room = name, room
-        words = COMMANDS[name] if name != OURS else (room.ours, *COMMANDS[name])
+        words = COMMANDS[name] if name != OURS else (INSTALLED, *COMMANDS[name])
         self._words = (*words, *TO)
         self._taken = taken
         room.configure("dma/dma.conf", "DEFER\n")

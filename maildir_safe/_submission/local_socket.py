@@ -24,7 +24,7 @@ _TIMEOUT = 600.0  # seconds for a reply: RFC 5321 section 4.5.3.2.6
 _FAREWELL = 10.0  # seconds for the reply to QUIT, which comes after everything that matters
 _LONGEST_LINE, _MOST_LINES = 4096, 100
 
-_SURPLUS = "the server sent a reply too many"
+_SURPLUS = "the server sent a surplus reply"
 
 Reply = tuple[str, str]
 

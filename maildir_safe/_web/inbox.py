@@ -282,7 +282,7 @@ class Inbox:
 
         Args:
             messages: the messages to search.
-            words: words, separated by white space; those of `CONDITIONS` are no words.
+            words: words, separated by white space; those in `CONDITIONS` are conditions.
             seconds: time after which the search stops, also within a message.
 
         Returns:

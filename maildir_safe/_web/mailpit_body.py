@@ -100,7 +100,7 @@ def json_object(raw: bytes) -> dict[str, Any]:
 
 
 def _no_number(name: str) -> float:
-    raise ValueError(f"{name} is no number of JSON")
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def checked(found: dict[str, Any], kinds: dict[str, type], where: str = "") -> dict[str, Any]:

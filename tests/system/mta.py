@@ -219,5 +219,26 @@ class Postfix:
         return done.stdout
 
 
+def with_mailboxes(base: Path, more: str = "", services: str = "") -> Postfix:
+    """A Postfix that takes mail for example.net into Maildirs below `base`/boxes.
+
+    Args:
+        more: lines of main.cf.
+        services: lines of master.cf.
+    """
+    user = pwd.getpwnam("mail")
+    owned(base / "boxes")
+    main = f"""
+virtual_mailbox_domains = example.net
+virtual_mailbox_base = {base}/boxes
+virtual_mailbox_maps = static:all/
+virtual_minimum_uid = {user.pw_uid}
+virtual_uid_maps = static:{user.pw_uid}
+virtual_gid_maps = static:{user.pw_gid}
+{more}
+"""
+    return Postfix(base, main, f"virtual unix - n n - - virtual\n{services}")
+
+
 def _left(text: str) -> str:
     return "".join(line.strip() + "\n" for line in text.strip().splitlines())

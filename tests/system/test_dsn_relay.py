@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import email
 import os
-import pwd
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ from email.message import Message
 from pathlib import Path
 
 import pytest
-from mta import Postfix, delivered, owned, scratch, wait_for
+from mta import Postfix, delivered, scratch, wait_for, with_mailboxes
 from smtp_support import Serve
 
 from maildir_safe import Queue
@@ -34,19 +33,8 @@ def base() -> Iterator[Path]:
 
 def next_hop(base: Path, refusing: Smarthost, more: str = "") -> Postfix:
     """It takes mail for example.net into one mailbox, and one recipient's on to a server that refuses it."""
-    user = pwd.getpwnam("mail")
-    owned(base / "boxes")
-    main = f"""
-virtual_mailbox_domains = example.net
-virtual_mailbox_base = {base}/boxes
-virtual_mailbox_maps = static:all/
-virtual_minimum_uid = {user.pw_uid}
-virtual_uid_maps = static:{user.pw_uid}
-virtual_gid_maps = static:{user.pw_gid}
-transport_maps = inline:{{ {{{REFUSED} = smtp:[127.0.0.1]:{refusing.port}}} }}
-{more}
-"""
-    return Postfix(base, main, "virtual unix - n n - - virtual\nsmtp unix - - n - - smtp\n")
+    transport = f"transport_maps = inline:{{ {{{REFUSED} = smtp:[127.0.0.1]:{refusing.port}}} }}"
+    return with_mailboxes(base, f"{transport}\n{more}", "smtp unix - - n - - smtp\n")
 
 
 def by_smtp(base: Path) -> None:

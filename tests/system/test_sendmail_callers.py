@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import email
-import pwd
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ from email.policy import default
 from pathlib import Path
 
 import pytest
-from mta import Postfix, command, delivered, need, owned, scratch, wait_for
+from mta import command, delivered, need, scratch, wait_for, with_mailboxes
 
 from maildir_safe import Queue
 
@@ -98,21 +97,6 @@ def run_all(base: Path) -> None:
         assert done.returncode == 0, (name, done.stdout, done.stderr)
 
 
-def receiver(base: Path) -> Postfix:
-    user = pwd.getpwnam("mail")
-    owned(base / "boxes")
-    main = f"""
-virtual_mailbox_domains = example.net
-virtual_mailbox_base = {base}/boxes
-virtual_mailbox_maps = static:all/
-virtual_minimum_uid = {user.pw_uid}
-virtual_uid_maps = static:{user.pw_uid}
-virtual_gid_maps = static:{user.pw_gid}
-smtpd_client_restrictions = check_client_access static:{{450 4.2.1 come back later}}
-"""
-    return Postfix(base, main, "virtual unix - n n - - virtual\n")
-
-
 def test_all_of_them_are_relayed_once(base: Path) -> None:
     Queue(base / "spool").close()
     run_all(base)
@@ -120,7 +104,8 @@ def test_all_of_them_are_relayed_once(base: Path) -> None:
         there = queue.stats()["pending"]
     assert there >= len(PROGRAMS)
     work = [sys.executable, "-m", "maildir_safe", "work", base / "spool", "--once"]
-    with receiver(base) as postfix:
+    later = "smtpd_client_restrictions = check_client_access static:{450 4.2.1 come back later}"
+    with with_mailboxes(base, later) as postfix:
         work += ["--to", f"smtp://127.0.0.1:{postfix.port}"]
         done = subprocess.run(work, check=False, timeout=120, capture_output=True, text=True)
         assert done.returncode == 75, done.stderr  # nothing could be delivered

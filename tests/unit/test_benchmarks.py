@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -64,3 +67,11 @@ def test_every_way_of_reading_finds_every_message(tmp_path: Path) -> None:
 def test_twice_as_fast_as_the_standard_library_is_two() -> None:
     seconds = {name: [2.0, 4.0] for name in (*LISTS, *READS)} | {OURS: [1.0, 2.0]}
     assert [figure.value for figure in figures(seconds)] == [2.0, 1.0, 1.0]
+
+
+def test_the_command_takes_mail_through_the_queue_of_both(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.queue_delivery", tmp_path, "--messages", "5", "--rounds", "1"],
+        cwd=HERE, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert re.search(r"ours \d+/s, bare \d+/s", done.stdout), done.stderr  # how fast is not asked here

@@ -186,7 +186,7 @@ def test_a_reply_too_many_is_neither_success_nor_refusal(
     server(replies)
     done = sendmail("a@x", "b@x")
     assert done.returncode == 75, done
-    assert b"a reply too many" in done.stderr
+    assert b"a surplus reply" in done.stderr
 
 
 def test_a_signal_while_the_server_stores_waits_for_the_outcome(
